@@ -1,0 +1,197 @@
+package code
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// New resolves a program's places. Maps gives the map specs by name.
+//
+// On return without faults:
+//   - every Target and Callee is a valid index, and a Target stays in its function;
+//   - no instruction falls off its function's end;
+//   - registers are R0 to R10, and R10 is not written;
+//   - every map reference names an entry of maps.
+//
+// Instruction contents (opcodes, types, bounds) are bpf/verify's business.
+func New(spec *ebpf.ProgramSpec, maps map[string]*ebpf.MapSpec) (*Code, []Fault) {
+	b := &builder{
+		code:  &Code{Name: spec.Name, Type: spec.Type},
+		specs: maps, mapIndex: map[string]int{}, symbols: map[string]int{}, atPC: map[int]int{},
+	}
+	b.place(spec.Instructions)
+	if len(b.code.Insns) == 0 {
+		b.fault(0, "empty-program", "program has no instructions")
+		return nil, b.faults
+	}
+	for i := range b.code.Insns {
+		b.reference(i)
+	}
+	b.split()
+	for i := range b.code.Insns {
+		b.flow(i)
+	}
+	if len(b.faults) > 0 {
+		return nil, b.faults
+	}
+	return b.code, nil
+}
+
+type builder struct {
+	code     *Code
+	specs    map[string]*ebpf.MapSpec
+	mapIndex map[string]int
+	symbols  map[string]int // symbol -> insn index
+	atPC     map[int]int    // pc -> insn index
+	starts   map[int]string // insn index a function starts at -> name
+	faults   []Fault
+}
+
+func (b *builder) fault(i int, reason, format string, args ...any) {
+	pc := 0
+	if i < len(b.code.Insns) {
+		pc = b.code.Insns[i].PC
+	}
+	b.faults = append(b.faults, Fault{PC: pc, Reason: reason, Msg: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) place(insns asm.Instructions) {
+	pc := 0
+	for i, ins := range insns {
+		b.code.Insns = append(b.code.Insns, Insn{Instruction: ins, PC: pc, Target: None, Callee: None, Map: None})
+		if s := ins.Symbol(); s != "" {
+			b.symbols[s] = i
+		}
+		b.atPC[pc] = i
+		pc += int(ins.Width())
+	}
+	b.starts = map[int]string{0: b.code.Name}
+}
+
+// reference resolves what instruction i names: a map, or a function, whose
+// start it records.
+func (b *builder) reference(i int) {
+	ins := &b.code.Insns[i]
+	if ins.Dst > asm.R10 || ins.Src > asm.R10 && !ins.OpCode.IsDWordLoad() {
+		b.fault(i, "bad-register", "register above r10 in %v", ins.OpCode)
+	}
+	switch {
+	case ins.IsLoadFromMap():
+		name := ins.Reference()
+		m, ok := b.mapIndex[name]
+		if !ok {
+			spec := b.specs[name]
+			if spec == nil {
+				b.fault(i, "unknown-map", "no map named %q", name)
+				return
+			}
+			m = len(b.code.Maps)
+			b.mapIndex[name] = m
+			b.code.Maps = append(b.code.Maps, spec)
+		}
+		ins.Map = m
+	case ins.IsFunctionCall(), ins.IsLoadOfFunctionPointer():
+		b.callee(i)
+	}
+}
+
+func (b *builder) callee(i int) {
+	ins := &b.code.Insns[i]
+	name, at, ok := ins.Reference(), 0, false
+	if name != "" {
+		at, ok = b.symbols[name]
+	} else if at, ok = b.atPC[ins.PC+1+int(ins.Constant)]; ok {
+		name = fmt.Sprintf("func_%d", b.code.Insns[at].PC)
+	}
+	if !ok {
+		b.fault(i, "bad-call-target", "call goes to no instruction of the program")
+		return
+	}
+	ins.Target = at // until split knows the functions
+	if _, known := b.starts[at]; !known {
+		b.starts[at] = name
+	}
+}
+
+// split cuts the program into functions at the entry and at each callee.
+func (b *builder) split() {
+	index := map[int]int{}
+	for i := range b.code.Insns {
+		if name, ok := b.starts[i]; ok {
+			if n := len(b.code.Funcs); n > 0 {
+				b.code.Funcs[n-1].End = i
+			}
+			index[i] = len(b.code.Funcs)
+			b.code.Funcs = append(b.code.Funcs, Func{Name: name, Start: i})
+		}
+		b.code.Insns[i].Func = len(b.code.Funcs) - 1
+	}
+	b.code.Funcs[len(b.code.Funcs)-1].End = len(b.code.Insns)
+	for i := range b.code.Insns {
+		ins := &b.code.Insns[i]
+		if ins.Target != None {
+			ins.Callee, ins.Target = index[ins.Target], None
+		}
+	}
+}
+
+// flow resolves the jump of instruction i and checks that control stays inside
+// its function.
+func (b *builder) flow(i int) {
+	ins := &b.code.Insns[i]
+	f := b.code.Funcs[ins.Func]
+	class, op := ins.OpCode.Class(), ins.OpCode.JumpOp()
+	if class.IsALU() || class == asm.LdXClass {
+		if ins.Dst == asm.R10 {
+			b.fault(i, "frame-pointer-write", "r10 is read-only")
+		}
+	}
+	last := i+1 == f.End
+	if !class.IsJump() {
+		if last {
+			b.fault(i, "fall-through", "control falls off the end of %s", f.Name)
+		}
+		return
+	}
+	switch op {
+	case asm.Exit:
+		return
+	case asm.Call:
+		if last {
+			b.fault(i, "fall-through", "control falls off the end of %s", f.Name)
+		}
+		return
+	}
+	b.jump(i)
+	if last && op != asm.Ja {
+		b.fault(i, "fall-through", "control falls off the end of %s", f.Name)
+	}
+}
+
+func (b *builder) jump(i int) {
+	ins := &b.code.Insns[i]
+	f := b.code.Funcs[ins.Func]
+	var at int
+	var ok bool
+	if ref := ins.Reference(); ref != "" {
+		at, ok = b.symbols[ref]
+	} else {
+		off := int(ins.Offset)
+		if ins.OpCode.Class() == asm.Jump32Class && ins.OpCode.JumpOp() == asm.Ja {
+			off = int(ins.Constant)
+		}
+		to := ins.PC + 1 + off
+		at, ok = b.atPC[to]
+		if _, middle := b.atPC[to-1]; !ok && middle {
+			b.fault(i, "jump-into-wide", "jump to pc %d, the middle of a 64-bit load", to)
+			return
+		}
+	}
+	if !ok || at < f.Start || at >= f.End {
+		b.fault(i, "jump-out-of-range", "jump leaves %s", f.Name)
+		return
+	}
+	ins.Target = at
+}

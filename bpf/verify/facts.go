@@ -1,0 +1,114 @@
+// Package verify proves by abstract interpretation that a program is safe, and
+// hands what it learned to the compiler as Facts, or says why not as a Rejection.
+package verify
+
+import (
+	"github.com/nfpkit/nfpkit/bpf/code"
+)
+
+// Kind is what a register or stack slot holds.
+type Kind uint8
+
+const (
+	NotInit Kind = iota
+	Scalar
+	PtrCtx
+	PtrStack
+	PtrPacket
+	PtrPacketMeta
+	PtrPacketEnd
+	PtrMapHandle
+	PtrMapValue
+	PtrMapValueOrNull
+	PtrMem    // a memory region of known size that is not packet, stack or map (raw programs' argument)
+	PtrFunc   // callback
+	PtrUnsure // different kinds on different paths: may be moved and compared, never dereferenced
+)
+
+// Tnum is a number of which some bits are known: where Mask has 0, Value's bit.
+type Tnum struct{ Value, Mask uint64 }
+
+// Reg is an abstract register. For a pointer the numbers describe the variable
+// part of its offset, and Off the fixed part.
+type Reg struct {
+	Kind       Kind
+	Bits       Tnum
+	UMin, UMax uint64
+	SMin, SMax int64
+	U32Min     uint32
+	U32Max     uint32
+	S32Min     int32
+	S32Max     int32
+	Off        int32
+	Up         int8  // PtrStack: 0 this function's frame, n the n-th caller's, -1 depends on the path
+	Maps       []int // PtrMapHandle, PtrMapValue(OrNull): possible maps, indices in Code.Maps, ascending
+	Range      int32 // PtrPacket: bytes from the pointer's base known to be there
+	ID         uint32
+}
+
+// Access is what one instruction's memory operand reaches, over all paths. For
+// PtrStack offsets count from r10 of the frame (negative); for PtrPacket, PtrMem,
+// PtrMapValue and PtrCtx from the start of the region.
+type Access struct {
+	Kind   Kind // PtrUnsure where paths differ
+	Up     int8
+	Maps   []int
+	Min    int64 // first byte reached
+	Max    int64 // last first byte: Min = Max where the place is static
+	Bits   Tnum  // of the offset
+	Size   int   // bytes
+	Spill  bool  // stack: moves a pointer
+	Shared bool  // stack: reached through a pointer other than r10 too
+}
+
+// Call is what a call's arguments are, over all paths.
+type Call struct {
+	Args [5]Reg
+	// Mem describes, for each pointer argument to memory, the place and the most
+	// bytes the callee reads or writes; Size 0 for other arguments.
+	Mem   [5]Access
+	Maps  []int // map handle argument: possible maps
+	Const bool  // bpf_tail_call, adjust_head: R2 or R3 is the same constant on all paths
+}
+
+// Facts is what may be relied on, joined over all paths.
+type Facts struct {
+	Code      *code.Code
+	Reachable []bool    // per instruction
+	Regs      [][11]Reg // before each reachable instruction
+	Mem       []*Access // per instruction with a memory operand
+	Calls     []*Call   // per call
+	Taken     []bool    // per conditional jump: may be taken
+	Falls     []bool    // per conditional jump: may fall through
+	Depth     []int     // per function: bytes of its own frame used, rounded up to 8
+	Warnings  []Reason
+}
+
+// Reason is one thing found: a rejection or a warning.
+type Reason struct {
+	Reason  string `json:"reason"` // stable kebab-case word, see Reasons
+	PC      int    `json:"pc"`
+	Insn    string `json:"insn"` // eBPF text
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+	State   string `json:"-"` // registers and path, for %+v
+}
+
+// Rejection is why a program is refused: every reason found, not the first.
+type Rejection struct {
+	Program string
+	Reasons []Reason
+}
+
+// Options narrows or widens what is accepted. The zero value is the kernel's rule.
+type Options struct {
+	// MemSize is the size of the region in R1 (R2 holds it) for raw programs.
+	MemSize int
+	// Unproven keeps Facts although some accesses or the termination could not be
+	// proved; the caller runs the program under checks.
+	Unproven bool
+	// Budget bounds the instructions explored; 0 means 1,000,000.
+	Budget int
+}
