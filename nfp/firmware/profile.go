@@ -2,7 +2,8 @@
 package firmware
 
 // Profile is one firmware: its limits, its helpers, its conventions, its costs.
-// Sources of each number stand in the profile file beside it.
+// It is read from a JSON file that a user can copy and edit; Sources says for
+// each number where it comes from, or that it is assumed.
 type Profile struct {
 	Name        string            `json:"name"`
 	Doc         string            `json:"doc"`
@@ -11,33 +12,33 @@ type Profile struct {
 	MaxLen      int               `json:"max_len"`        // words, with 8 of padding
 	Stack       int               `json:"stack_bytes"`    // local memory for a thread's eBPF stack and spills
 	InlMTU      int               `json:"inl_mtu"`        // packet bytes in CTM = 64 x this - 32
-	ABI         int               `json:"abi"`            // control message ABI
-	Maps        MapLimits         `json:"maps"`           //
-	Helpers     map[string]int    `json:"helpers"`        // helper id -> code-store address, for helpers called by branch
+	ABI         int               `json:"abi"`            // control message ABI, 2 or 3
+	Maps        MapLimits         `json:"maps"`           // the MAPS capability
+	Helpers     map[int32]int     `json:"helpers"`        // helper id -> code-store address, for helpers called by branch
 	Inline      []int32           `json:"inline_helpers"` // helpers compiled in place: 7, 44, 65
 	AdjustHead  AdjustHead        `json:"adjust_head"`
-	QueueSelect bool              `json:"queue_select"`
+	QueueSelect bool              `json:"queue_select"` // a program may store rx_queue_index
 	CtxFields   []string          `json:"ctx_fields"`   // XDP context fields a program may load, beside data and data_end
 	Signals     []int             `json:"signals"`      // signals free for the program
 	DirectMap   bool              `json:"direct_map"`   // array lookups inline from B23, no helper
 	DirectValue bool              `json:"direct_value"` // map values addressable at load time (global data)
 	ArrayZero   bool              `json:"array_zero"`   // array elements exist, zero, before the first write
 	PacketIssue int               `json:"packet_issue"` // firmware issue cycles a packet, outside the program
-	Costs       map[string]Cost   `json:"helper_costs"` // "lookup_hash", "lookup_array", "update", "delete", ...
-	Sources     map[string]string `json:"sources"`      // field -> where the number comes from; "assumed" where it is
+	Costs       map[string]Cost   `json:"helper_costs"` // by "lookup_hash", "lookup_array", "update", "delete", "other"
+	Sources     map[string]string `json:"sources"`      // JSON field -> source of its numbers
 }
 
-// MapLimits is the MAPS capability.
+// MapLimits is the MAPS capability. Zero means no limit.
 type MapLimits struct {
-	Types   []string `json:"types"` // "array", "hash", ...
+	Types   []string `json:"types"` // as bpftool writes them: "array", "hash", ...
 	Count   int      `json:"count"`
-	Entries int      `json:"entries"` // sum over all maps
-	Key     int      `json:"key_bytes"`
-	Value   int      `json:"value_bytes"`
-	Entry   int      `json:"entry_bytes"` // key and value, each rounded up to 8; 0 no limit
+	Entries int      `json:"entries"`     // sum over all maps
+	Key     int      `json:"key_bytes"`   // largest key
+	Value   int      `json:"value_bytes"` // largest value
+	Entry   int      `json:"entry_bytes"` // key and value, each rounded up to 8
 }
 
-// AdjustHead is the ADJUST_HEAD capability.
+// AdjustHead is the ADJUST_HEAD capability, in bytes from the buffer's start.
 type AdjustHead struct {
 	OffMin        int `json:"off_min"`
 	OffMax        int `json:"off_max"`
@@ -45,8 +46,27 @@ type AdjustHead struct {
 	GuaranteedAdd int `json:"guaranteed_add"`
 }
 
-// Cost is what a helper takes: issue cycles and dependent EMEM reads waited for.
+// Cost is what a helper takes: issue cycles, and EMEM reads each waited for.
 type Cost struct {
 	Issue int `json:"issue"`
 	Reads int `json:"emem_reads"`
+}
+
+// CTMBytes is how much of a packet lies in CTM, where a program reaches it.
+func (p *Profile) CTMBytes() int { return p.InlMTU*64 - 32 }
+
+// Inlines reports whether helper id is compiled in place.
+func (p *Profile) Inlines(id int32) bool {
+	for _, h := range p.Inline {
+		if h == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Offers reports whether a program may call helper id at all.
+func (p *Profile) Offers(id int32) bool {
+	_, called := p.Helpers[id]
+	return called || p.Inlines(id) || p.DirectMap && id == 1
 }

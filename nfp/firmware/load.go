@@ -1,0 +1,101 @@
+package firmware
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"sort"
+	"strings"
+)
+
+//go:embed profiles/*.json
+var files embed.FS
+
+// Names lists the profiles that come with nfpkit, sorted.
+func Names() []string {
+	var names []string
+	entries, err := fs.ReadDir(files, "profiles")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".json"))
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Load returns a profile by its name, or from a file where name ends in .json.
+func Load(name string) (*Profile, error) {
+	var data []byte
+	var err error
+	if strings.HasSuffix(name, ".json") {
+		if data, err = os.ReadFile(name); err != nil {
+			return nil, err
+		}
+	} else if data, err = files.ReadFile(path.Join("profiles", name+".json")); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("firmware %q: unknown profile; known are %s, or a .json file", name, strings.Join(Names(), ", "))
+	} else if err != nil {
+		return nil, err
+	}
+	p, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("firmware %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// Parse reads a profile and checks that it describes a possible firmware.
+func Parse(data []byte) (*Profile, error) {
+	dec := json.NewDecoder(strings.NewReader(string(data)))
+	dec.DisallowUnknownFields()
+	p := new(Profile)
+	if err := dec.Decode(p); err != nil {
+		return nil, err
+	}
+	return p, p.check()
+}
+
+// codeStore is the highest word address plus one: branch targets have 14 bits.
+const codeStore = 1 << 14
+
+func (p *Profile) check() error {
+	in := func(what string, v, low, high int) error {
+		if v < low || v > high {
+			return fmt.Errorf("%s is %d, must be %d to %d", what, v, low, high)
+		}
+		return nil
+	}
+	errs := []error{
+		in("start", p.Start, 0, codeStore-1),
+		in("done", p.Done, 0, codeStore-1),
+		in("max_len", p.MaxLen, 9, codeStore-p.Start),
+		in("stack_bytes", p.Stack, 64, 1024),
+		in("inl_mtu", p.InlMTU, 1, 255),
+		in("abi", p.ABI, 2, 3),
+		in("adjust_head.off_max", p.AdjustHead.OffMax, p.AdjustHead.OffMin, 255),
+	}
+	if len(p.Signals) == 0 {
+		errs = append(errs, errors.New("signals: a program needs at least one"))
+	}
+	for _, s := range p.Signals {
+		errs = append(errs, in("signal", s, 1, 15))
+	}
+	ids := make([]int, 0, len(p.Helpers))
+	for id := range p.Helpers {
+		ids = append(ids, int(id))
+	}
+	sort.Ints(ids)
+	for _, id := range ids {
+		at := p.Helpers[int32(id)]
+		errs = append(errs, in(fmt.Sprintf("helpers.%d", id), at, 0, codeStore-1))
+		if at >= p.Start && at < p.Start+p.MaxLen {
+			errs = append(errs, fmt.Errorf("helpers.%d at word %d lies in the program's area", id, at))
+		}
+	}
+	return errors.Join(errs...)
+}
