@@ -1,0 +1,40 @@
+# make test        everything that guards a change; installs what it needs when root
+# make soak        the same comparisons with larger counts; hours
+# make bench       the numbers of docs/performance.md
+# make examples    rebuilds the example objects with clang
+# make golden      rewrites expected outputs; review the diff
+
+GO ?= go
+# One test process per core: the suites are CPU bound.
+TESTFLAGS ?= -timeout 40m
+
+.PHONY: test packages lint unit examples golden bench soak
+.DEFAULT_GOAL := test
+
+test: packages lint unit
+
+packages:
+	@scripts/packages
+
+lint:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+	@echo "lint: gofmt, vet and staticcheck found nothing"
+
+unit:
+	@$(GO) build -o .cache/suites ./internal/suites
+	@$(GO) test -json $(TESTFLAGS) ./... | .cache/suites
+
+examples:
+	@$(MAKE) --no-print-directory -C examples
+
+golden:
+	$(GO) test ./... -update
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Counts are set here so that a soak is repeatable; results go to docs/soak.md.
+soak:
+	NFPKIT_DIFF_N=$${NFPKIT_DIFF_N:-200000} $(GO) test -count 1 -timeout 24h -v -run 'TestRandomPrograms' ./internal/difftest

@@ -1,0 +1,84 @@
+package nfpkit
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/nfpkit/nfpkit/"
+
+// allowed is the shape of the house: what each package may import of ours.
+// Imports only ever point down this list. Two machines, eBPF and the NFP, are
+// each described once, and whatever knows one does not know the other; only the
+// compiler and the NIC stand on both.
+var allowed = map[string][]string{
+	// eBPF
+	"bpf/code":    {},
+	"bpf/helper":  {},
+	"bpf/asmtext": {},
+	"bpf/maps":    {},
+	"bpf/interp":  {"bpf/code", "bpf/helper", "bpf/maps", "bpf/asmtext"},
+	"bpf/verify":  {"bpf/code", "bpf/helper", "bpf/asmtext"},
+	"bpf/object":  {"bpf/code", "bpf/asmtext", "bpf/helper"},
+	// the NFP
+	"nfp":          {},
+	"nfp/firmware": {"nfp"},
+	"nfp/sim":      {"nfp", "nfp/firmware"},
+	// the bridge
+	"nfp/jit/ir": {},
+	"nfp/jit":    {"nfp/jit/ir", "nfp", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
+	"driver":     {"nfp/jit", "nfp/sim", "nfp/firmware", "nfp", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
+	// tests and tools
+	"internal/golden":  {},
+	"internal/objdump": {"nfp"},
+	"internal/suites":  {},
+	"internal/difftest": {"driver", "nfp", "nfp/firmware", "nfp/jit", "nfp/jit/ir", "nfp/sim",
+		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/maps", "bpf/object", "bpf/verify"},
+}
+
+// unbound may import anything below them: commands, examples and the root.
+var unbound = []string{"cmd/", "examples/"}
+
+func TestImportsPointDown(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		checkImports(t, strings.TrimPrefix(p.ImportPath, module), p.Imports)
+	}
+}
+
+func checkImports(t *testing.T, pkg string, imports []string) {
+	t.Helper()
+	if slices.ContainsFunc(unbound, func(p string) bool { return strings.HasPrefix(pkg, p) }) || pkg+"/" == module {
+		return
+	}
+	may, known := allowed[pkg]
+	if !known {
+		t.Errorf("%s has no row here: say what it may import, so that the tree keeps its shape", pkg)
+		return
+	}
+	for _, imp := range imports {
+		ours, ok := strings.CutPrefix(imp, module)
+		if ok && !slices.Contains(may, ours) {
+			t.Errorf("%s imports %s: imports point down only (two machines, two languages, one bridge); "+
+				"move the shared piece down, or hand it in as plain data", pkg, ours)
+		}
+	}
+}
