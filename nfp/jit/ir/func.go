@@ -13,7 +13,19 @@ type Value struct {
 	Sym   string
 	Space Space
 	Size  uint8 // bytes of a memory access
-	Big   bool  // map access to counter words: each 32-bit word is big-endian in memory
+	// Big marks an access to counter words: each 32-bit word is big-endian in
+	// memory. The access covers only counter words. What is loaded and stored is
+	// the value as the program sees it, so Eval, whose memory is the plain view,
+	// does not look at Big; select must turn the bytes of each word around, and
+	// for bytes, halves and unaligned places use address XOR 3 byte by byte. A
+	// Big store to the stack writes the word turned around, for the firmware to
+	// copy into a map as it is.
+	Big bool
+	// Align and Phase say what is known of an access's address: it is Phase
+	// modulo Align, Align one of 1, 2, 4, 8. Zero means the same as 1: unknown.
+	Align, Phase uint8
+	// Kinds is what OpCallHelper's pointer arguments point to: KindMap and so on.
+	Kinds uint32
 	PC    int32 // eBPF pc it came from, -1 none
 }
 
@@ -43,21 +55,100 @@ type Block struct {
 	Kind   TermKind
 	Cond   *Value
 	Result *Value
-	Succs  []Edge
-	PC     int32 // of the terminator
+	// ResultHi is the high half of a 64-bit result after legalize; Result is
+	// then the low half.
+	ResultHi *Value
+	Succs    []Edge
+	PC       int32 // of the terminator
 }
 
-// Func is one function; Blocks[0] is its entry.
+// Func is one function; Blocks[0] is its entry, which has no predecessors and
+// no Params.
 type Func struct {
 	Name   string
-	Params []*Value // r1..r5 of a bpf-to-bpf callee; empty for the program's entry
-	Blocks []*Block
-	Frame  int // bytes of stack, a multiple of 8
-	NextID ID
+	Params []*Value // r1.. of a callee, R1 and R2 of a raw program's entry; else empty
+	// Result is I32 for the entry of an XDP or TC program, whose verdict is the
+	// low half of R0, and I64 for callees and for the entry of raw programs.
+	// Legalize leaves it alone: an I64 result is then Block.Result and ResultHi.
+	Result    Type
+	Blocks    []*Block
+	Frame     int // bytes of stack, a multiple of 8
+	NextID    ID  // next free value number
+	NextBlock ID  // next free block number
 }
 
 // Module is a program: Funcs[0] is its entry.
 type Module struct {
 	Name  string
 	Funcs []*Func
+}
+
+// Func returns the function called name, or nil.
+func (m *Module) Func(name string) *Func {
+	for _, f := range m.Funcs {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// NewValue returns a value with a fresh number that is in no block yet.
+func (f *Func) NewValue(op Op, t Type, pc int32, args ...*Value) *Value {
+	v := &Value{ID: f.NextID, Op: op, Type: t, Args: args, PC: pc}
+	f.NextID++
+	return v
+}
+
+// NewBlock appends an empty block.
+func (f *Func) NewBlock() *Block {
+	b := &Block{ID: f.NextBlock, PC: -1}
+	f.NextBlock++
+	f.Blocks = append(f.Blocks, b)
+	return b
+}
+
+// NewParam appends a parameter to b; the edges to b must get an argument each.
+func (f *Func) NewParam(b *Block, t Type, pc int32) *Value {
+	v := f.NewValue(OpParam, t, pc)
+	v.Int = int64(len(b.Params))
+	b.Params = append(b.Params, v)
+	return v
+}
+
+// Add appends a new value to block b.
+func (f *Func) Add(b *Block, op Op, t Type, pc int32, args ...*Value) *Value {
+	v := f.NewValue(op, t, pc, args...)
+	b.Values = append(b.Values, v)
+	return v
+}
+
+// Jump ends b with a jump.
+func (b *Block) Jump(pc int32, to *Block, args ...*Value) {
+	b.Kind, b.PC, b.Succs = TermJump, pc, []Edge{{To: to, Args: args}}
+}
+
+// Branch ends b with a branch to yes where cond is not 0, else to no.
+func (b *Block) Branch(pc int32, cond *Value, yes, no Edge) {
+	b.Kind, b.PC, b.Cond, b.Succs = TermBranch, pc, cond, []Edge{yes, no}
+}
+
+// Operands calls do with the address of each place in b that names a value: the
+// arguments of its values, and what its terminator uses.
+func (b *Block) Operands(do func(**Value)) {
+	for _, v := range b.Values {
+		for i := range v.Args {
+			do(&v.Args[i])
+		}
+	}
+	for _, p := range []**Value{&b.Cond, &b.Result, &b.ResultHi} {
+		if *p != nil {
+			do(p)
+		}
+	}
+	for i := range b.Succs {
+		for j := range b.Succs[i].Args {
+			do(&b.Succs[i].Args[j])
+		}
+	}
 }

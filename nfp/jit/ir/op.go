@@ -15,7 +15,8 @@ const (
 	Tuple // several I32 parts, taken out with Part: what one command or call delivers
 )
 
-// Op is an operation. The table in this file is its whole meaning.
+// Op is an operation. The list below names them;
+// the rows in table.go are their whole meaning.
 type Op uint8
 
 const (
@@ -67,8 +68,8 @@ const (
 	OpAtomic // Int: AtomicOp; addr, value [, expected]; old value, or Void without fetch
 	// calls
 	OpCallHelper // Int: helper id; args as the helper takes them (I64); I64
-	OpCallFunc   // Sym: function; args I64 r1..r5; I64
-	OpTailCall   // args: index I64; Sym: map; falls through when it fails
+	OpCallFunc   // Sym: function; args I64 r1..r5, as many as the function has Params; I64
+	OpTailCall   // args: index I64 [, handle I32]; Sym: map, "" with a handle; falls through when it fails
 	// after legalize: 64-bit work in halves. Arguments low, high.
 	OpAddHi   // xl, yl, xh, yh: xh + yh + carry(xl + yl)
 	OpSubHi   // xl, yl, xh, yh: xh - yh - borrow(xl - yl)
@@ -103,4 +104,22 @@ const (
 	AtomicXchg
 	AtomicCmpXchg
 	AtomicFetch AtomicOp = 0x10
+)
+
+// Base is the operation without the fetch flag.
+func (a AtomicOp) Base() AtomicOp { return a &^ AtomicFetch }
+
+// Fetches reports whether the old value is wanted. Xchg and CmpXchg always
+// carry the flag.
+func (a AtomicOp) Fetches() bool { return a&AtomicFetch != 0 }
+
+// Kinds of pointer arguments of OpCallHelper, as Value.Kinds holds them: four
+// bits an argument, bits 3:0 for r1. The numbers are the firmware's
+// (docs/firmware-contract.md section 4). Zero is an argument that is no pointer
+// to memory.
+const (
+	KindScalar = 1 // a pointer argument that is NULL
+	KindMap    = 4
+	KindStack  = 6
+	KindPacket = 8
 )
