@@ -1,0 +1,57 @@
+package ir
+
+// Uses counts the uses of each value, by value number: as an argument, a
+// condition, a result, or an edge's argument.
+func (f *Func) Uses() []int32 {
+	uses := make([]int32, f.NextID)
+	for _, b := range f.Blocks {
+		b.Operands(func(v **Value) { uses[(*v).ID]++ })
+	}
+	return uses
+}
+
+// Replace puts, for each value number with an entry, that value in its place
+// everywhere; chains of replacements are followed. The replaced values stay
+// where they are, without uses. A value must not be replaced by itself, round a
+// circle or otherwise.
+func (f *Func) Replace(by map[ID]*Value) {
+	if len(by) == 0 {
+		return
+	}
+	final := func(v *Value) *Value {
+		for n := by[v.ID]; n != nil; n = by[v.ID] {
+			v = n
+		}
+		return v
+	}
+	for _, b := range f.Blocks {
+		b.Operands(func(v **Value) { *v = final(*v) })
+	}
+}
+
+// DropParams removes those parameters of blocks whose number drop reports, and
+// the arguments of the edges that filled them. Nothing may use them any more.
+func (f *Func) DropParams(drop func(*Value) bool) {
+	for _, b := range f.Blocks {
+		for i := range b.Succs {
+			e := &b.Succs[i]
+			kept := e.Args[:0:0]
+			for j, p := range e.To.Params {
+				if !drop(p) {
+					kept = append(kept, e.Args[j])
+				}
+			}
+			e.Args = kept
+		}
+	}
+	for _, b := range f.Blocks {
+		kept := b.Params[:0:0]
+		for _, p := range b.Params {
+			if !drop(p) {
+				p.Int = int64(len(kept))
+				kept = append(kept, p)
+			}
+		}
+		b.Params = kept
+	}
+}
