@@ -1,0 +1,72 @@
+package maps
+
+import (
+	"encoding"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// LoadContents puts the spec's initial contents into the map, as the host does:
+// global data, or the static initialiser of a prog_array. Program gives the
+// number that stands for a program named there; nil refuses such entries.
+func LoadContents(m Map, program func(name string) (uint32, bool)) error {
+	spec := m.Spec()
+	for i, kv := range spec.Contents {
+		if err := loadKV(m, kv, program); err != nil {
+			return fmt.Errorf("map %s: initial entry %d: %w", spec.Name, i, err)
+		}
+	}
+	return nil
+}
+
+func loadKV(m Map, kv ebpf.MapKV, program func(name string) (uint32, bool)) error {
+	spec := m.Spec()
+	key, err := marshal(kv.Key, int(spec.KeySize))
+	if err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	if name, ok := kv.Value.(string); ok && spec.Type == ebpf.ProgramArray {
+		id, ok := uint32(0), false
+		if program != nil {
+			id, ok = program(name)
+		}
+		if !ok {
+			return fmt.Errorf("no program %q", name)
+		}
+		kv.Value = id
+	}
+	value, err := marshal(kv.Value, int(valueSize(spec)))
+	if err != nil {
+		return fmt.Errorf("value: %w", err)
+	}
+	if isPerCPU(m) { // a static initialiser holds for every CPU
+		all := make([]byte, HostValueSize(m))
+		for off := 0; off < len(all); off += stride(spec) {
+			copy(all[off:], value)
+		}
+		value = all
+	}
+	return m.UpdateAll(key, value, Any)
+}
+
+// marshal returns x as the n bytes it has in memory.
+func marshal(x any, n int) ([]byte, error) {
+	var b []byte
+	var err error
+	switch x := x.(type) {
+	case []byte:
+		b = x
+	case string:
+		b = []byte(x)
+	case encoding.BinaryMarshaler:
+		b, err = x.MarshalBinary()
+	default:
+		b, err = binary.Append(nil, binary.LittleEndian, x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sized(b, n)
+}
