@@ -29,7 +29,7 @@ func (f *Func) Replace(by map[ID]*Value) {
 	}
 }
 
-// DropParams removes those parameters of blocks whose number drop reports, and
+// DropParams removes the parameters of blocks that drop reports true for, and
 // the arguments of the edges that filled them. Nothing may use them any more.
 func (f *Func) DropParams(drop func(*Value) bool) {
 	for _, b := range f.Blocks {
