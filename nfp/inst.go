@@ -25,6 +25,7 @@ const (
 	OpMul         // mul_step. Fn: MulStep
 	OpCmd         // memory and I/O command
 	OpNop         // the immed that does nothing
+	OpUstore      // urd, uwr: code store through its index. Fn: 0 read (Dst), 1 write (A)
 	numOps
 )
 
@@ -44,6 +45,7 @@ const (
 	NNIndex               // next neighbour through its index; Mod
 	Const                 // N: constant
 	Virtual               // N: virtual register of nfp/jit, before allocation; never encodes
+	numKinds
 )
 
 // Operand is one source or destination.
@@ -107,7 +109,8 @@ const (
 	ShfAndNotB
 	ShfOr
 	ShfAsr
-	ShfByteAlign
+	ShfByteAlign   // byte_align_be
+	ShfByteAlignLE // byte_align_le; one operation to the hardware, told apart by the shift control
 )
 
 // Immed widths.
@@ -160,19 +163,28 @@ const (
 type Flags uint16
 
 const (
-	NoCC       Flags = 1 << iota // leave condition codes
-	WriteBoth                    // gpr_wrboth: same number in both banks
-	Predicate                    // predicate_cc
-	ClearOther                   // ld_field_w_clr
-	LoadCC                       // ld_field sets condition codes
-	Invert                       // immed: constant complemented
-	Indirect                     // command: indirect_ref
-	Any                          // ctx_arb: any instead of all
-	Breakpoint                   // ctx_arb[bpt]
-	BitSwap                      // crc
+	NoCC         Flags = 1 << iota // leave condition codes
+	WriteBoth                      // gpr_wrboth: same number in both banks
+	Predicate                      // predicate_cc
+	ClearOther                     // ld_field_w_clr
+	LoadCC                         // ld_field sets condition codes
+	Invert                         // immed: constant complemented
+	Indirect                       // command: indirect_ref
+	Any                            // ctx_arb: any instead of all
+	Breakpoint                     // ctx_arb[bpt]
+	BitSwap                        // crc
+	LittleEndian                   // crc_le
+	LoadLM                         // cam_lookup also sets a local memory pointer: Byte is the pointer, Imm address bits 11:10
+	NoLoad                         // ctx_arb[--]: wait for the events already chosen
+	Resume                         // ctx_arb: go on at Target
 )
 
-// Command is the memory or I/O part of OpCmd.
+// Command is the memory or I/O part of OpCmd. Modes 0 and 1 are one to us: A << 8 +
+// B, and Encode picks the mode that suits the banks; so are 2 and 3. Decode gives 0
+// and 2. In modes 2 and 3 Xfer is 7 bits of
+// data instead of a register. In mode 5 Inst.Imm is a 16-bit address; in mode 6
+// address | data<<16, the data standing in the fields of token, transfer
+// register, length and signal; in mode 7 22 bits of data.
 type Command struct {
 	Code  uint8 // target and action, bits 38:32
 	Token uint8
@@ -185,6 +197,23 @@ type Command struct {
 
 // Inst is one decoded instruction. Operands stand in text order: the swap bit
 // and the port each lands on are Encode's business.
+//
+// Which operands an operation has:
+//
+//	alu, alu_shf, dbl_shf   Dst, A (left), B (right, the one that is shifted)
+//	B, ~B, asr, ffs, pop_count, byte_align, crc   Dst, B; A is None
+//	ld_field                Dst (read and written), B the source
+//	immed                   Dst; the value is Const()
+//	br_bset, br=byte, rtn, jump   A the register
+//	local_csr_wr            A the register or constant; local_csr_rd has none
+//	mul_step                start and steps A, B; last and last2 Dst
+//	cam_lookup              Dst, A the key; cam_read_tag, cam_read_state Dst, B the entry
+//	cam_write               B the entry, A the tag, Imm the state; cam_write_state B, Imm
+//	commands                A, B; A is the shifted one where one is. Mode 5..7: Imm, see Command
+//
+// crc: Imm is the polynomial (0 none, 2 ccitt, 4 crc_32, 5 iscsi, 6 crc_10, 7
+// crc_5), Byte the byte subset (0 all, 1 bytes 1-3, 2 bytes 2-3, 3 byte 3, 4
+// bytes 0-2, 5 bytes 0-1, 6 byte 0).
 type Inst struct {
 	Op     Op
 	Fn     uint8
@@ -195,8 +224,8 @@ type Inst struct {
 	Mask   uint8     // ld_field: byte mask, bit 0 least significant
 	Imm    uint32    // immed: 16-bit constant; br_bit: bit 0..31; br_byte: byte value; rtn: offset; ctx_arb: event mask; csr: byte address
 	Byte   uint8     // br_byte: byte number
-	CSS    uint8     // branch: context, signal or state number
-	Pip    uint8     // branch: EV_PIP field
+	CSS    uint8     // branch: context, signal or state number; Encode writes 2 for branches that have none
+	Pip    uint8     // branch: EV_PIP field of a Raw word; Encode writes 1 for conditions, 0 for br
 	Target uint16    // branch address, 14 bits
 	Defer  uint8     // defer slots used
 	Flags  Flags
