@@ -1,0 +1,105 @@
+// Package difftest sets engines that must agree against each other: the
+// reference interpreter, the compiler's ir after each pass, the simulated card,
+// and, where bpf(2) is permitted, the running kernel. Programs come from a
+// generator (random, but typed so that verifiers accept them), from a corpus
+// compiled of the kernel's own samples and selftests, and from testdata, where
+// each program that once made the engines differ is kept.
+package difftest
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// Program is a program with all that its run depends on.
+type Program struct {
+	Spec    *ebpf.ProgramSpec
+	Maps    map[string]*ebpf.MapSpec // what the program names, by name
+	Initial Contents                 // map contents before the first packet
+	Packets [][]byte                 // run in this order, on the same maps
+	// Beyond says that the program does what the kernel's verifier refuses
+	// (unaligned stack access), so that the kernel is not asked.
+	Beyond bool
+}
+
+// Entry is one element of a map. Array keys are the index, little-endian; the
+// value of a per-CPU map is that of the CPU the program ran on.
+type Entry struct{ Key, Value []byte }
+
+// Contents is what maps hold, by map name; entries in order of their keys.
+// Elements of arrays that are all zero are left out, so that it does not matter
+// whether an engine knows elements before their first write.
+type Contents map[string][]Entry
+
+// Result is what one engine made of a program.
+type Result struct {
+	Packets []PacketResult
+	Maps    Contents
+}
+
+// PacketResult is the fate of one packet.
+type PacketResult struct {
+	Verdict uint32 // R0's low half at exit
+	Data    []byte
+}
+
+// sorted puts entries into the order of their keys and drops zero array elements.
+func sorted(spec *ebpf.MapSpec, entries []Entry) []Entry {
+	if isArray(spec.Type) {
+		entries = slices.DeleteFunc(entries, func(e Entry) bool {
+			return len(bytes.Trim(e.Value, "\x00")) == 0
+		})
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return bytes.Compare(a.Key, b.Key) })
+	return entries
+}
+
+func isArray(t ebpf.MapType) bool { return t == ebpf.Array || t == ebpf.PerCPUArray }
+
+func isPerCPU(t ebpf.MapType) bool {
+	return t == ebpf.PerCPUArray || t == ebpf.PerCPUHash || t == ebpf.LRUCPUHash
+}
+
+// hasValues reports whether a program can read and write values of the map.
+func hasValues(t ebpf.MapType) bool {
+	switch t {
+	case ebpf.Array, ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie, ebpf.PerCPUArray, ebpf.PerCPUHash, ebpf.LRUCPUHash:
+		return true
+	}
+	return false
+}
+
+// clone copies a program so that its instructions can be edited.
+func (p *Program) clone() *Program {
+	q := *p
+	spec := *p.Spec
+	spec.Instructions = slices.Clone(p.Spec.Instructions)
+	q.Spec, q.Maps, q.Initial = &spec, maps.Clone(p.Maps), maps.Clone(p.Initial)
+	q.Packets = slices.Clone(p.Packets)
+	return &q
+}
+
+// usedMaps drops the maps that no instruction names.
+func (p *Program) usedMaps() {
+	used := map[string]bool{}
+	for _, ins := range p.Spec.Instructions {
+		if ins.IsLoadFromMap() {
+			used[ins.Reference()] = true
+		}
+	}
+	maps.DeleteFunc(p.Maps, func(name string, _ *ebpf.MapSpec) bool { return !used[name] })
+	maps.DeleteFunc(p.Initial, func(name string, _ []Entry) bool { return !used[name] })
+}
+
+// slots is the program's length as bpftool counts it.
+func slots(insns asm.Instructions) int {
+	n := 0
+	for _, ins := range insns {
+		n += int(ins.Width())
+	}
+	return n
+}
