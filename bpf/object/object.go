@@ -1,0 +1,268 @@
+// Package object reads eBPF programs from the places people keep them: ELF
+// objects of any clang since 6, and text (package asmtext).
+//
+// Objects are read by cilium/ebpf. What it refuses but libbpf or iproute2
+// accepted in its day is first mended in memory (mend.go): symbols without
+// size or type, map definitions of fewer fields, static maps, objects that
+// were stripped. CO-RE relocations are left alone: instructions are as
+// compiled.
+//
+// Every error is one line that begins with the path, and no input makes Load
+// panic.
+package object
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+)
+
+// Options for Load. The zero value, or nil, is the default.
+type Options struct {
+	Type  ebpf.ProgramType // given to every program, whatever its section is called
+	Stdin io.Reader        // read for the argument "-"; os.Stdin if nil
+}
+
+// An Object is a file's programs and maps.
+type Object struct {
+	Path     string // "-" for standard input
+	Selected string // the program that a path:program argument names, or ""
+	Spec     *ebpf.CollectionSpec
+	Programs []string // names, in the order of the file
+	Notes    []string // what was guessed or mended, one line each
+}
+
+// maxSize bounds what is read: the largest objects of the kernel's selftests
+// are some 10 MB.
+const maxSize = 64 << 20
+
+// Load reads a PROG argument:
+//
+//	file.o            ELF object, known by its magic number
+//	file.bpf          eBPF text
+//	file:program      either, one program of it selected
+//	-                 either, from standard input
+func Load(arg string, opt *Options) (*Object, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	if form, _, ok := strings.Cut(arg, ":"); ok && (form == "filter" || form == "iptables") {
+		return nil, fmt.Errorf("%s: programs of the form %s: are not supported by this version (feature-unsupported)", arg, form)
+	}
+	path, selected := arg, ""
+	in := opt.Stdin
+	if arg == "-" {
+		if in == nil {
+			in = os.Stdin
+		}
+	} else {
+		var f *os.File
+		var err error
+		if path, selected, f, err = open(arg); err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, trimPath(err))
+	}
+	o, err := Read(path, data, opt)
+	if err != nil {
+		return nil, err
+	}
+	o.Selected = selected
+	if selected != "" {
+		if _, err := o.Program(selected); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// open opens the file of an argument. A colon belongs to the file's name if
+// such a file exists.
+func open(arg string) (path, selected string, f *os.File, err error) {
+	if f, err = os.Open(arg); err == nil {
+		return arg, "", f, nil
+	}
+	if i := strings.LastIndexByte(arg, ':'); i > 0 && i+1 < len(arg) {
+		path, selected = arg[:i], arg[i+1:]
+		if f, err2 := os.Open(path); err2 == nil {
+			return path, selected, f, nil
+		} else if !errors.Is(err2, os.ErrNotExist) {
+			err = err2
+		}
+	}
+	return "", "", nil, fmt.Errorf("%s: %w", arg, trimPath(err))
+}
+
+// trimPath takes the operation and path off a file error: the caller says it.
+func trimPath(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// Read reads the contents of a file. The path is for messages and source lines.
+func Read(path string, data []byte, opt *Options) (*Object, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	o := &Object{Path: path}
+	var err error
+	switch {
+	case len(data) == 0:
+		err = errors.New("file is empty")
+	case len(data) > maxSize:
+		err = fmt.Errorf("file is larger than %d bytes", maxSize)
+	case isELF(data):
+		err = o.readELF(data)
+	case utf8.Valid(data) && !bytes.ContainsRune(data, 0):
+		return o.readText(data, opt)
+	default:
+		err = errors.New("neither an ELF object nor eBPF text")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, oneLine(err))
+	}
+	o.setTypes(opt.Type)
+	return o, nil
+}
+
+func (o *Object) readText(data []byte, opt *Options) (*Object, error) {
+	f, err := asmtext.Parse(o.Path, string(data))
+	if err != nil {
+		return nil, err
+	}
+	o.Spec, o.Programs = f.Spec, f.Programs
+	o.setTypes(opt.Type)
+	return o, nil
+}
+
+// setTypes gives programs the type asked for, and notes those without one.
+func (o *Object) setTypes(force ebpf.ProgramType) {
+	for _, name := range o.Programs {
+		p := o.Spec.Programs[name]
+		switch {
+		case force != ebpf.UnspecifiedProgram:
+			p.Type, p.AttachType = force, ebpf.AttachNone
+		case p.Type == ebpf.UnspecifiedProgram:
+			o.note("program %s: section name %q tells no program type", name, p.SectionName)
+		}
+	}
+}
+
+func (o *Object) note(format string, args ...any) {
+	o.Notes = append(o.Notes, fmt.Sprintf(format, args...))
+}
+
+// oneLine joins an error's lines.
+func oneLine(err error) error {
+	if s := err.Error(); strings.ContainsAny(s, "\n\r") {
+		return errors.New(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
+	}
+	return err
+}
+
+// Program returns a program by name. The empty name stands for the one that
+// the argument selected, else the only program, else the only XDP program.
+func (o *Object) Program(name string) (*ebpf.ProgramSpec, error) {
+	if name == "" {
+		name = o.Selected
+	}
+	if name != "" {
+		if p := o.Spec.Programs[name]; p != nil {
+			return p, nil
+		}
+		return nil, fmt.Errorf("%s: no program %s; there are: %s", o.Path, name, strings.Join(o.Programs, ", "))
+	}
+	if len(o.Programs) == 1 {
+		return o.Spec.Programs[o.Programs[0]], nil
+	}
+	var xdp []*ebpf.ProgramSpec
+	for _, n := range o.Programs {
+		if p := o.Spec.Programs[n]; p.Type == ebpf.XDP {
+			xdp = append(xdp, p)
+		}
+	}
+	if len(xdp) != 1 {
+		return nil, fmt.Errorf("%s: which program? Say %s:NAME with one of: %s", o.Path, o.Path, strings.Join(o.Programs, ", "))
+	}
+	return xdp[0], nil
+}
+
+// Code lays a program out (see package code), the name as for Program. The
+// error is a *FaultError with all faults, or says that there is no such program.
+func (o *Object) Code(name string) (*code.Code, error) {
+	p, err := o.Program(name)
+	if err != nil {
+		return nil, err
+	}
+	if faults := externs(p); len(faults) > 0 {
+		return nil, &FaultError{Path: o.Path, Program: p.Name, Faults: faults}
+	}
+	c, faults := code.New(p, o.Spec.Maps)
+	if len(faults) > 0 {
+		return nil, &FaultError{Path: o.Path, Program: p.Name, Faults: faults}
+	}
+	return c, nil
+}
+
+// externs finds what only a running kernel could fill in: values of its
+// configuration and addresses of its symbols.
+func externs(p *ebpf.ProgramSpec) []code.Fault {
+	var faults []code.Fault
+	iter := p.Instructions.Iterate()
+	for iter.Next() {
+		ins := iter.Ins
+		fault := func(reason, msg string) {
+			faults = append(faults, code.Fault{PC: int(iter.Offset), Reason: reason, Msg: msg})
+		}
+		switch {
+		case !ins.OpCode.IsDWordLoad():
+		case ins.Src == 0 && ins.Reference() != "":
+			fault("ksym-extern", fmt.Sprintf("needs %s of the running kernel (extern)", ins.Reference()))
+		case ins.Src == asm.PseudoMapValue && ins.Reference() == "" && ins.Constant == 0:
+			// cilium/ebpf gives it a map when it loads the program.
+			fault("kconfig-extern", "needs a value of the kernel's configuration (extern __kconfig)")
+		}
+	}
+	return faults
+}
+
+// A FaultError holds everything that makes a program's bytes no program.
+type FaultError struct {
+	Path, Program string
+	Faults        []code.Fault // at least one
+}
+
+// Error returns the first fault, and the number of others.
+func (e *FaultError) Error() string {
+	s := fmt.Sprintf("%s: program %s: %v", e.Path, e.Program, e.Faults[0])
+	if n := len(e.Faults) - 1; n > 0 {
+		s += fmt.Sprintf(" (and %d more)", n)
+	}
+	return s
+}
+
+func (e *FaultError) Unwrap() []error {
+	errs := make([]error, len(e.Faults))
+	for i, f := range e.Faults {
+		errs[i] = f
+	}
+	return errs
+}
