@@ -1,0 +1,223 @@
+package nfp
+
+// What an instruction reads, writes and needs, for allocators, schedulers and
+// checkers. All of it follows from the form table.
+
+// Form returns the row of the table an instruction belongs to; ok is false where
+// there is none.
+func (in *Inst) Form() (f Form, ok bool) {
+	p := in.row()
+	if p == nil {
+		return Form{}, false
+	}
+	return *p, true
+}
+
+func (in *Inst) row() *Form {
+	if in.Raw != 0 {
+		return formOfWord(in.Raw)
+	}
+	return in.form()
+}
+
+func (in *Inst) effects() Effects {
+	if f := in.row(); f != nil {
+		return f.Effects
+	}
+	return 0
+}
+
+// Latency is the instruction's timing class.
+func (in *Inst) Latency() Latency {
+	if f := in.row(); f != nil {
+		return f.Latency
+	}
+	return LatencyNone
+}
+
+// MaxDefer is how many defer slots the instruction may have: 0 where it has none.
+// A command that swaps has two, given by Cmd.Ctx.
+func (in *Inst) MaxDefer() int {
+	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
+		return 2
+	}
+	if f := in.row(); f != nil {
+		return int(f.MaxDefer)
+	}
+	return 0
+}
+
+// Slots is how many of the words after it the instruction defers.
+func (in *Inst) Slots() int {
+	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
+		return int(in.Cmd.Ctx)
+	}
+	return int(in.Defer)
+}
+
+// ReadsDst reports whether the destination is also a source: ld_field, immed_b and
+// immed_w keep its other bits, and so does every predicated instruction.
+func (in *Inst) ReadsDst() bool {
+	return in.Dst.Kind != None && (in.effects()&ReadsDst != 0 || in.Flags&Predicate != 0)
+}
+
+// Sources appends the operands the instruction reads: A, B, and a destination of
+// which bits stay; neither constants nor missing operands. Out-registers that a
+// command sends are Transfer's.
+func (in *Inst) Sources(t []Operand) []Operand {
+	for _, o := range [...]Operand{in.A, in.B} {
+		if o.Kind != None && o.Kind != Const {
+			t = append(t, o)
+		}
+	}
+	if in.ReadsDst() {
+		t = append(t, in.Dst)
+	}
+	return t
+}
+
+// Dests appends the operands the instruction writes: the destination, in both banks
+// with WriteBoth. In-registers that a command fills are Transfer's.
+func (in *Inst) Dests(t []Operand) []Operand {
+	if in.Dst.Kind == None {
+		return t
+	}
+	t = append(t, in.Dst)
+	if in.Flags&WriteBoth != 0 && in.Dst.GPR() {
+		t = append(t, in.Dst.OtherBank())
+	}
+	return t
+}
+
+// OtherBank is the register of the same number in the other bank; the operand
+// itself where it is no general register.
+func (o Operand) OtherBank() Operand {
+	switch o.Kind {
+	case GPRA, AbsA:
+		o.Kind++
+	case GPRB, AbsB:
+		o.Kind--
+	}
+	return o
+}
+
+// ReadsCC reports whether condition codes matter to the instruction.
+func (in *Inst) ReadsCC() bool { return in.effects()&ReadsCC != 0 }
+
+// WritesCC reports whether the instruction sets condition codes.
+func (in *Inst) WritesCC() bool {
+	if in.effects()&WritesCC == 0 || in.Flags&NoCC != 0 {
+		return false
+	}
+	return in.Op != OpLdField || in.Flags&LoadCC != 0
+}
+
+// ReadsPrevious reports whether the instruction needs the word right before it: the
+// amount of an indirect shift, the sign of asr, the other source of byte_align, the
+// override of an indirect reference, the earlier steps of a population count.
+func (in *Inst) ReadsPrevious() bool {
+	switch {
+	case in.effects()&ReadsPrev != 0:
+		return true
+	case in.Op == OpCmd:
+		return in.Flags&Indirect != 0
+	case in.Op == OpShf || in.Op == OpLdField:
+		return in.Shift != ShiftNone && in.Shift != ShiftRotate && in.Amount == 0
+	}
+	return false
+}
+
+// Branches reports whether the instruction may leave the sequence; ends whether it
+// always does.
+func (in *Inst) Branches() (may, ends bool) {
+	switch in.Op {
+	case OpBr:
+		return true, Cond(in.Fn) == CondAlways
+	case OpBrBit, OpBrByte:
+		return true, false
+	case OpRtn:
+		return true, true
+	case OpCtxArb:
+		r := in.Flags&Resume != 0
+		return r, r
+	}
+	return false, false
+}
+
+// HasTarget reports whether Target is a branch address.
+func (in *Inst) HasTarget() bool {
+	switch in.Op {
+	case OpBr, OpBrBit, OpBrByte:
+		return true
+	case OpCtxArb:
+		return in.Flags&Resume != 0
+	}
+	return false
+}
+
+// Swaps reports whether another context may run before the next word.
+func (in *Inst) Swaps() bool {
+	return in.Op == OpCtxArb || in.Op == OpCmd && in.Cmd.Ctx != 3
+}
+
+// RegA is register n of bank A, RegB of bank B.
+func RegA(n int) Operand { return Operand{Kind: GPRA, N: uint32(n)} }
+
+// RegB is register n of bank B.
+func RegB(n int) Operand { return Operand{Kind: GPRB, N: uint32(n)} }
+
+// XferReg is transfer register n.
+func XferReg(n int) Operand { return Operand{Kind: Xfer, N: uint32(n)} }
+
+// LocalMem is the word at an offset from a local memory pointer.
+func LocalMem(ptr, offset int) Operand { return Operand{Kind: LM, Ptr: uint8(ptr), N: uint32(offset)} }
+
+// Num is a constant operand.
+func Num(v uint32) Operand { return Operand{Kind: Const, N: v} }
+
+// Nop does nothing.
+func Nop() Inst { return Inst{Op: OpNop} }
+
+// ALU is dst = a op b; a is None for B and ~B.
+func ALU(dst, a Operand, op ALUOp, b Operand) Inst {
+	return Inst{Op: OpALU, Fn: uint8(op), Dst: dst, A: a, B: b}
+}
+
+// Move is dst = src.
+func Move(dst, src Operand) Inst { return ALU(dst, Operand{}, ALUB, src) }
+
+// Shift is dst = a op (b shifted).
+func Shift(dst, a Operand, op ShfOp, b Operand, kind ShiftKind, amount int) Inst {
+	return Inst{Op: OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: uint8(amount)}
+}
+
+// Immediate is dst = v where one word can say it: 16 bits shifted by 0, 8 or 16, or
+// the complement of such a number. ok is false where it takes two, see LoadConst.
+func Immediate(dst Operand, v uint32) (in Inst, ok bool) {
+	in = Inst{Op: OpImmed, Fn: ImmedAll, Dst: dst}
+	for _, f := range [...]Flags{0, Invert} {
+		for _, s := range [...]uint8{0, 8, 16} {
+			if x := v >> s; x <= 0xffff && x<<s == v {
+				in.Imm, in.Amount, in.Flags = x, s, f
+				return in, true
+			}
+		}
+		v = ^v
+	}
+	return Inst{}, false
+}
+
+// LoadConst appends the one or two words that set dst to v.
+func LoadConst(t []Inst, dst Operand, v uint32) []Inst {
+	if in, ok := Immediate(dst, v); ok {
+		return append(t, in)
+	}
+	return append(t,
+		Inst{Op: OpImmed, Fn: ImmedAll, Dst: dst, Imm: v & 0xffff},
+		Inst{Op: OpImmed, Fn: ImmedWord, Dst: dst, Imm: v >> 16, Amount: 16})
+}
+
+// Branch goes to target where the condition holds.
+func Branch(c Cond, target int) Inst {
+	return Inst{Op: OpBr, Fn: uint8(c), Target: uint16(target)}
+}
