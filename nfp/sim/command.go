@@ -1,0 +1,554 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// Commands to the memory units. A command that swaps is carried out when its
+// defer slots are done, so that they may still prepare its data; any other when
+// it is issued. Its signal arrives an unloaded latency later, and what it
+// stands for, transfer registers on their way in or out, is noted until the
+// signal is waited for.
+
+// cmd is one decoded command.
+type cmd struct {
+	muRow
+	shift bool // address = a<<8 + b, 40 bits, instead of a + b, 32 bits
+	ind   bool // indirect_ref
+	swap  bool // gives the engine away
+	len   uint8
+	sig   uint8
+	xfer  uint8
+	idle  uint8
+}
+
+// muRow is what a memory-unit command does.
+type muRow struct {
+	kind muKind
+	unit uint8 // bytes a unit of length, reads and writes
+	swap bool  // least significant byte first
+	le   bool  // words of a 64-bit unit exchanged
+	op   atomicOp
+	test bool // old value comes back
+	imm  bool // data from the command word
+}
+
+type muKind uint8
+
+const (
+	muNone muKind = iota
+	muRead
+	muWrite
+	muAtomic
+)
+
+type atomicOp uint8
+
+const (
+	atomicRead atomicOp = iota
+	atomicWrite
+	atomicCompare
+	atomicSet
+	atomicClr
+	atomicXor
+	atomicAdd
+	atomicAddSat
+	atomicSub
+	atomicSubSat
+)
+
+// memoryUnit is the table of target MU by action and token.
+func memoryUnit(action, token uint8) muRow {
+	swap, le := token&2 != 0, token&1 != 0
+	test, imm := token&1 != 0, token&2 != 0
+	switch action {
+	case 0:
+		return muRow{kind: muRead, unit: 8, swap: swap, le: le}
+	case 1:
+		return muRow{kind: muWrite, unit: 8, swap: swap, le: le}
+	case 2:
+		return muRow{kind: muWrite, unit: 1, swap: swap, le: le}
+	case 3:
+		switch token {
+		case 0:
+			return muRow{kind: muAtomic, op: atomicRead, test: true}
+		case 1:
+			return muRow{kind: muRead, unit: 1}
+		}
+		return muRow{kind: muAtomic, op: atomicCompare, test: token == 3}
+	case 4:
+		return muRow{kind: muAtomic, op: atomicWrite, test: test, imm: imm}
+	case 28:
+		return muRow{kind: muRead, unit: 4, swap: swap, le: le}
+	case 31:
+		return muRow{kind: muWrite, unit: 4, swap: swap, le: le}
+	}
+	ops := map[uint8]atomicOp{5: atomicSet, 6: atomicClr, 7: atomicAdd, 8: atomicAddSat, 9: atomicSub, 10: atomicSubSat, 15: atomicXor}
+	if op, ok := ops[action]; ok {
+		return muRow{kind: muAtomic, op: op, test: test, imm: imm}
+	}
+	return muRow{}
+}
+
+func (d *decoder) command() {
+	in := d.in
+	k := in.Cmd
+	if k.Code>>5 != 2 {
+		d.refuse("command to a unit other than memory")
+		return
+	}
+	row := memoryUnit(k.Code&31, k.Token)
+	switch {
+	case row.kind == muNone:
+		d.refuse("memory command not executed")
+		return
+	case k.Mode > 1 && k.Mode != 4:
+		d.refuse("address mode not executed")
+		return
+	}
+	d.o.code = opCmd
+	d.o.a = d.source(in.A, &d.x.a, regTmpA)
+	d.o.b = d.source(in.B, &d.x.b, regTmpB)
+	d.o.p = d.o.a
+	if bankB(in.A.Kind) || bankA(in.B.Kind) {
+		d.o.p = d.o.b
+	}
+	d.o.imm = uint32(len(d.s.cmds))
+	c := cmd{muRow: row, shift: k.Mode <= 1, ind: in.Flags&nfp.Indirect != 0, swap: k.Ctx < 3, len: k.Len, sig: k.Sig, xfer: k.Xfer}
+	if c.swap {
+		d.o.fn = k.Ctx
+		c.idle = uint8(max(0, d.spec.Swap-int(k.Ctx)))
+	}
+	d.s.cmds = append(d.s.cmds, c)
+}
+
+// pending is what happens when the defer slots are done.
+type pending struct {
+	kind   pendKind
+	target uint32
+	idle   uint64
+	pc     uint32 // of the word
+	at     uint64 // clock of the word
+	cmd    *cmd
+	access access
+}
+
+type pendKind uint8
+
+const (
+	pendNone pendKind = iota
+	pendBranch
+	pendArb
+	pendCmd
+)
+
+// access is a command with its address, length and overrides worked out.
+type access struct {
+	addr  uint64
+	len   uint8 // as encoded: units - 1
+	imm   uint32
+	isImm bool // imm came from the override
+	mask  uint8
+	sig   uint8
+}
+
+// issue works a command's address and overrides out, and carries it out unless
+// it swaps.
+func (e *Engine) issue(c *Context, k *cmd, x, y, pc uint32, now uint64) bool {
+	a := access{len: k.len, sig: k.sig, mask: 0xff}
+	if k.shift {
+		a.addr = (uint64(x)<<8 + uint64(y)) & (1<<40 - 1)
+	} else {
+		a.addr = uint64(x + y)
+	}
+	if k.ind && !e.override(c, &a, pc) {
+		return false
+	}
+	if !k.swap {
+		return e.perform(c, k, &a, pc, now)
+	}
+	if a.sig == 0 {
+		e.stop(pc, "signal", "swaps on no signal")
+		return false
+	}
+	c.pending = pending{kind: pendCmd, pc: pc, at: now, cmd: k, access: a, idle: uint64(k.idle)}
+	return true
+}
+
+// override applies the result of the word before to a command with
+// indirect_ref: nfp-6xxx format, length in 12:8 where bit 7, data in 31:16 by
+// the code in 5:3, byte mask, signal number.
+func (e *Engine) override(c *Context, a *access, pc uint32) bool {
+	ref := c.prev
+	if ref&(1<<7) != 0 {
+		a.len = uint8(ref >> 8 & 31)
+	}
+	if ref&(1<<6) != 0 {
+		a.mask = uint8(e.csr.ref[0])
+	}
+	if ref&(1<<13) != 0 {
+		a.sig = uint8(e.csr.ref[0] >> 9 & 15)
+	}
+	switch ref >> 3 & 7 {
+	case 0:
+	case 2:
+		a.imm, a.isImm = ref>>16, true
+	case 6:
+		a.mask = uint8(ref >> 16)
+	default:
+		e.stop(pc, "unsupported", "indirect reference 0x%08x overrides the data reference", ref)
+		return false
+	}
+	if ref&(1<<15|1<<14|7) != 0 {
+		e.stop(pc, "unsupported", "indirect reference 0x%08x overrides target, context or master", ref)
+		return false
+	}
+	return true
+}
+
+// perform carries a command out and sends its signal.
+func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) bool {
+	var ok bool
+	var in, out int // transfer registers
+	latency := 0
+	switch k.kind {
+	case muRead:
+		in = (int(k.unit)*(int(a.len)+1) + 3) / 4
+		latency = e.latency(k, e.spec.CTMRead, e.spec.EMEMRead)
+		ok = e.fits(c, k, in, pc) && e.read(c, k, a, pc)
+	case muWrite:
+		out = (int(k.unit)*(int(a.len)+1) + 3) / 4
+		latency = e.latency(k, e.spec.CTMWrite, e.spec.EMEMWrite)
+		ok = e.fits(c, k, out, pc) && e.write(c, k, a, pc)
+	case muAtomic:
+		var words int
+		if words, out = k.operands(a); k.test {
+			in = words
+		}
+		latency = e.latency(k, e.spec.CTMAtomic, e.spec.EMEMAtomic)
+		ok = e.fits(c, k, max(in, out), pc) && e.atomic(c, k, a, words, pc)
+	}
+	if !ok {
+		return false
+	}
+	ins, outs := span(k.xfer, in), span(k.xfer, out)
+	if busy := c.flightIn & ins; busy != 0 {
+		e.warn(pc, "xfer-overwrite", "transfer registers of a command still outstanding are filled again")
+	}
+	if a.sig == 0 {
+		if ins != 0 && !e.spec.Lax {
+			e.stop(pc, "signal", "reads without a signal that says when")
+			return false
+		}
+		c.sent |= outs
+		return true
+	}
+	s := &c.sig[a.sig&15]
+	if s.sent {
+		e.stop(pc, "signal", "signal %d is outstanding already", a.sig)
+		return false
+	}
+	*s = signal{sent: true, at: now + uint64(latency), in: ins, out: outs}
+	c.flightIn |= ins
+	c.flightOut |= outs
+	return true
+}
+
+// fits checks that a command's transfer registers exist.
+func (e *Engine) fits(c *Context, k *cmd, words int, pc uint32) bool {
+	if int(k.xfer)+words > 64 {
+		e.stop(pc, "unsupported", "%d transfer registers from %d on", words, k.xfer)
+		return false
+	}
+	return true
+}
+
+// span is the mask of n transfer registers from first on.
+func span(first uint8, n int) uint64 { return (1<<n - 1) << first }
+
+func (e *Engine) latency(k *cmd, ctm, emem int) int {
+	if k.shift {
+		return emem
+	}
+	return ctm
+}
+
+// bytes finds the memory a command reaches.
+func (e *Engine) bytes(c *Context, k *cmd, addr uint64, n int, write bool, pc uint32) []byte {
+	if k.shift {
+		b := e.Mem.emem(addr, n, write)
+		if b == nil {
+			e.stop(pc, "emem-bounds", "%d bytes at 0x%010x are nobody's", n, addr)
+		}
+		return b
+	}
+	if c.Guard != nil && addr>>31 != 0 {
+		if why := c.Guard(write, uint32(addr), n); why != "" {
+			e.stop(pc, "guard", "%s", why)
+			return nil
+		}
+	}
+	b := e.Mem.ctm(uint32(addr), n)
+	if b == nil {
+		e.stop(pc, "ctm-bounds", "%d bytes at 0x%08x are outside the packet's buffer", n, addr)
+	}
+	return b
+}
+
+// read fills transfer registers. Plain words have the byte at the lowest
+// address in bits 31:24, swapped ones in 7:0; bytes that were not asked for are
+// garbage.
+func (e *Engine) read(c *Context, k *cmd, a *access, pc uint32) bool {
+	n := int(k.unit) * (int(a.len) + 1)
+	b := e.bytes(c, k, a.addr, n, false, pc)
+	if b == nil {
+		return false
+	}
+	words := (n + 3) / 4
+	for i := range words {
+		var v uint32
+		if part := b[4*i:]; len(part) >= 4 {
+			v = binary.BigEndian.Uint32(part)
+			if k.muRow.swap {
+				v = binary.LittleEndian.Uint32(part)
+			}
+		} else {
+			v = uint32(e.rand())
+			for j, x := range part {
+				v = v&^(0xff<<(24-8*j)) | uint32(x)<<(24-8*j)
+			}
+		}
+		c.r[regIn+(int(k.xfer)+k.place(i, words))&63] = v
+	}
+	return true
+}
+
+// place is the register, counted from the first, of word i of n.
+func (k *cmd) place(i, n int) int {
+	if j := i ^ 1; k.le && j < n {
+		return j
+	}
+	return i
+}
+
+// write sends transfer registers. A byte mask covers eight bytes.
+func (e *Engine) write(c *Context, k *cmd, a *access, pc uint32) bool {
+	n := int(k.unit) * (int(a.len) + 1)
+	b := e.bytes(c, k, a.addr, n, true, pc)
+	if b == nil {
+		return false
+	}
+	if a.mask != 0xff && n > 8 {
+		e.stop(pc, "unsupported", "byte mask on %d bytes", n)
+		return false
+	}
+	words := (n + 3) / 4
+	for i := range b {
+		v := c.r[regOut+(int(k.xfer)+k.place(i/4, words))&63]
+		shift := 24 - 8*(i%4)
+		if k.muRow.swap {
+			shift = 8 * (i % 4)
+		}
+		if a.mask == 0xff || a.mask>>i&1 != 0 {
+			b[i] = byte(v >> shift)
+		}
+	}
+	return true
+}
+
+// operands is how many words of memory an atomic touches and how many transfer
+// registers it takes. Length bit 2 makes it 64-bit; without it set, clr, xor,
+// read and write take as many words as the length says (assumed: published for
+// add and sub alone). compare_write takes what memory must hold, then what is
+// written.
+func (k *cmd) operands(a *access) (words, out int) {
+	words = 1
+	switch {
+	case a.len&4 != 0:
+		words = 2
+	case k.imm:
+	case k.op == atomicCompare && a.len == 3:
+		words = 2
+	case k.op <= atomicXor && k.op != atomicCompare:
+		words = int(a.len&3) + 1
+	}
+	switch {
+	case k.op == atomicRead || k.imm:
+		return words, 0
+	case k.op == atomicCompare:
+		return words, 2 * words
+	}
+	return words, words
+}
+
+// atomic works on big-endian words; a 64-bit number has its low word first.
+func (e *Engine) atomic(c *Context, k *cmd, a *access, words int, pc uint32) bool {
+	if a.addr&3 != 0 {
+		e.stop(pc, "alignment", "atomic command at 0x%x", a.addr)
+		return false
+	}
+	b := e.bytes(c, k, a.addr, 4*words, k.op != atomicRead, pc)
+	if b == nil {
+		return false
+	}
+	out := c.r[regOut:regConst]
+	var old, data [4]uint32
+	for i := range words {
+		old[i] = binary.BigEndian.Uint32(b[4*i:])
+		data[i] = out[(int(k.xfer)+i)&63]
+	}
+	if k.imm {
+		data = [4]uint32{a.imm}
+		if !a.isImm || a.len&8 == 0 {
+			data[0] = uint32(a.len & 3)
+		}
+	}
+	result := old
+	if k.op == atomicCompare {
+		same := true
+		for i := range words {
+			same = same && old[i] == data[i]
+			result[i] = out[(int(k.xfer)+words+i)&63]
+		}
+		if !same {
+			result = old
+		}
+	} else {
+		k.op.apply(&result, &data, words)
+	}
+	for i := range words {
+		if k.op != atomicRead {
+			binary.BigEndian.PutUint32(b[4*i:], result[i])
+		}
+		if k.test {
+			c.r[regIn+(int(k.xfer)+i)&63] = old[i]
+		}
+	}
+	return true
+}
+
+// apply computes v = v op data.
+func (op atomicOp) apply(v, data *[4]uint32, words int) {
+	switch op {
+	case atomicWrite:
+		*v = *data
+	case atomicSet:
+		for i := range v {
+			v[i] |= data[i]
+		}
+	case atomicClr:
+		for i := range v {
+			v[i] &^= data[i]
+		}
+	case atomicXor:
+		for i := range v {
+			v[i] ^= data[i]
+		}
+	case atomicAdd, atomicAddSat, atomicSub, atomicSubSat:
+		x, y := uint64(v[1])<<32|uint64(v[0]), uint64(data[1])<<32|uint64(data[0])
+		top := ^uint64(0)
+		if words == 1 {
+			x, y, top = uint64(v[0]), uint64(data[0]), 0xffffffff
+		}
+		var z uint64
+		switch op {
+		case atomicAdd:
+			z = x + y
+		case atomicAddSat:
+			if z = x + y; z > top || z < x {
+				z = top
+			}
+		case atomicSub:
+			z = x - y
+		case atomicSubSat:
+			if z = x - y; y > x {
+				z = 0
+			}
+		}
+		v[0], v[1] = uint32(z), uint32(z>>32)
+	}
+}
+
+// arrived tests signal n and clears it where it has come.
+func (c *Context) arrived(n uint32, now uint64) bool {
+	s := &c.sig[n&15]
+	if !s.sent || s.at > now {
+		return false
+	}
+	c.take(s)
+	return true
+}
+
+// take consumes a signal and frees its transfer registers.
+func (c *Context) take(s *signal) {
+	s.sent = false
+	c.flightIn &^= s.in
+	c.flightOut &^= s.out
+}
+
+// swap gives the engine away: the pending command is carried out, and the
+// context sleeps until its events have come.
+func (e *Engine) swap(c *Context, pc *uint32, now uint64) {
+	p := &c.pending
+	c.sent = 0
+	if p.kind == pendCmd {
+		// The latency runs from the command's word; slots and idle cycles overlap it.
+		if e.perform(c, p.cmd, &p.access, p.pc, p.at) {
+			s := &c.sig[p.access.sig&15]
+			c.take(s)
+			c.wake = max(s.at, now)
+		}
+		return
+	}
+	in := &e.store.insts[p.pc&storeMask]
+	if in.Flags&nfp.Breakpoint != 0 {
+		e.stop(p.pc, "unsupported", "breakpoint")
+		return
+	}
+	if in.Flags&nfp.Resume != 0 {
+		*pc = uint32(in.Target)
+	}
+	if in.Flags&nfp.NoLoad == 0 {
+		if c.events = uint16(in.Imm); c.events == 0 { // kill
+			c.state, c.halt = halted, now
+			return
+		}
+	}
+	e.await(c, in.Flags&nfp.Any != 0, p.pc, now)
+}
+
+// await sleeps until all of the context's events have come, or any. Event 0 is
+// there at once.
+func (e *Engine) await(c *Context, any bool, pc uint32, now uint64) {
+	c.wake = now
+	var last, first uint64 = now, ^uint64(0)
+	for n := 1; n < 16; n++ {
+		if c.events>>n&1 == 0 {
+			continue
+		}
+		s := &c.sig[n]
+		switch {
+		case s.sent:
+			last, first = max(last, s.at), min(first, s.at)
+		case !any:
+			e.stop(pc, "signal", "waits for signal %d, which nobody sends", n)
+			return
+		}
+	}
+	switch {
+	case !any || c.events == 1:
+		c.wake = last
+	case c.events&1 != 0:
+	case first == ^uint64(0):
+		e.stop(pc, "signal", "waits for signals that nobody sends")
+	default:
+		c.wake = max(now, first)
+	}
+	for n := 1; n < 16; n++ {
+		if s := &c.sig[n]; c.events>>n&1 != 0 && s.sent && s.at <= c.wake {
+			c.take(s)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package sim
+
+import "fmt"
+
+// Context is one hardware thread. Its accessors are for traps and for whoever
+// starts it.
+type Context struct {
+	r [regCount]uint32
+
+	// condition codes: the result that N and Z describe, C (or carryUndefined),
+	// and V in bit 31
+	nz, carry, over uint32
+
+	prev                uint32 // last result: sign of asr, word of an indirect reference
+	portA               uint32 // A port of the last word that was asked to keep it
+	portAt              uint64 // when that was
+	csrValue            uint32
+	csrAt               uint64 // when it was read
+	align               uint32 // previous source of byte_align
+	lmDst               uint32 // word of local memory that the result goes to
+	keepNZ              uint32 // codes to put back behind a word with no_cc
+	keepCarry, keepOver uint32
+
+	lm [4]pointer
+
+	pc    uint32
+	state state
+	wake  uint64
+	e     *Engine
+	n     int
+
+	sig       [16]signal
+	flightIn  uint64 // transfer registers that outstanding commands will fill
+	flightOut uint64 // and that they will still read
+	sent      uint64 // and that commands without signal will still read
+	pending   pending
+	events    uint16 // wake-up events last asked for
+	pops      uint8  // steps of a population count done
+	popValue  uint32
+
+	started uint64
+	issue   uint64
+	halt    uint64
+
+	// Guard, where set, is asked about each access to packet memory (packet
+	// addressing): its answer, if not empty, is the fault.
+	Guard func(write bool, addr uint32, n int) string
+	// LMParts are the byte ranges [low, high) of local memory the context may
+	// touch; an empty part allows nothing, two empty parts everything.
+	LMParts [2][2]uint32
+}
+
+type state uint8
+
+const (
+	halted state = iota
+	ready
+)
+
+// carryUndefined in Context.carry: the last operation left C and V undefined.
+const carryUndefined = 2
+
+// pointer is a local-memory pointer with its delay.
+type pointer struct {
+	addr, old uint32
+	at        uint64 // clock of the write; old counts until Spec.PointerDelay words after
+}
+
+// signal is an outstanding command's answer.
+type signal struct {
+	sent bool
+	at   uint64 // arrival
+	in   uint64 // transfer registers it stands for
+	out  uint64
+}
+
+// Engine is the engine the context belongs to.
+func (c *Context) Engine() *Engine { return c.e }
+
+// A reads register n of bank A.
+func (c *Context) A(n int) uint32 { return c.r[regA+n&31] }
+
+// B reads register n of bank B.
+func (c *Context) B(n int) uint32 { return c.r[regB+n&31] }
+
+// SetA writes register n of bank A.
+func (c *Context) SetA(n int, v uint32) { c.r[regA+n&31] = v }
+
+// SetB writes register n of bank B.
+func (c *Context) SetB(n int, v uint32) { c.r[regB+n&31] = v }
+
+// XferIn reads transfer register n as a source does.
+func (c *Context) XferIn(n int) uint32 { return c.r[regIn+n&63] }
+
+// SetXferIn writes what memory would deliver.
+func (c *Context) SetXferIn(n int, v uint32) { c.r[regIn+n&63] = v }
+
+// XferOut reads what a command would send.
+func (c *Context) XferOut(n int) uint32 { return c.r[regOut+n&63] }
+
+// LMPointer reads local-memory pointer n, writes not yet due included.
+func (c *Context) LMPointer(n int) uint32 { return c.lm[n&3].addr }
+
+// SetLMPointer writes a pointer as if age words had been executed since.
+func (c *Context) SetLMPointer(n int, addr uint32, age int) {
+	p := &c.lm[n&3]
+	p.old, p.addr = p.addr, addr
+	p.at = c.e.clock - uint64(age)
+}
+
+// Start makes the context runnable at pc, with no signal outstanding and its
+// counters at zero.
+func (c *Context) Start(pc int) {
+	c.pc, c.state, c.wake = uint32(pc)&storeMask, ready, c.e.clock
+	c.sig = [16]signal{}
+	c.flightIn, c.flightOut, c.sent = 0, 0, 0
+	c.pending.kind = pendNone
+	c.started, c.issue, c.halt = c.e.clock, 0, 0
+}
+
+// Issue is the cycles in which the context held the engine since Start, idle
+// slots included.
+func (c *Context) Issue() uint64 { return c.issue }
+
+// Elapsed is the time since Start, until the context halted.
+func (c *Context) Elapsed() uint64 {
+	if c.state == halted {
+		return c.halt - c.started
+	}
+	return c.e.clock - c.started
+}
+
+// Outstanding is the mask of signals of commands not yet waited for.
+func (c *Context) Outstanding() uint16 {
+	var m uint16
+	for i := range c.sig {
+		if c.sig[i].sent {
+			m |= 1 << i
+		}
+	}
+	return m
+}
+
+// Scramble fills the context's registers, transfer registers, pointers and
+// condition codes with garbage.
+func (c *Context) Scramble() {
+	c.ScrambleRange(0, 32)
+	for i := 0; i < 4; i++ {
+		c.lm[i].addr = uint32(c.e.rand()>>32) &^ 3
+		c.lm[i].at = 0
+		c.lm[i].old = c.lm[i].addr
+	}
+	c.prev, c.align = uint32(c.e.rand()), uint32(c.e.rand())
+}
+
+// ScrambleRange fills registers [low, high) of both banks, all transfer
+// registers and the condition codes with garbage.
+func (c *Context) ScrambleRange(low, high int) {
+	for i := low; i < high; i++ {
+		v := c.e.rand()
+		c.r[regA+i&31], c.r[regB+i&31] = uint32(v), uint32(v>>32)
+	}
+	for i := regIn; i < regConst; i += 2 {
+		v := c.e.rand()
+		c.r[i], c.r[i+1] = uint32(v), uint32(v>>32)
+	}
+	c.nz = uint32(c.e.rand())
+	c.carry, c.over = carryUndefined, 0
+}
+
+// LMByte reads byte addr of local memory.
+func (e *Engine) LMByte(addr uint32) byte { return byte(e.LM[addr>>2%LMWords] >> (8 * (addr & 3))) }
+
+// SetLMByte writes byte addr of local memory.
+func (e *Engine) SetLMByte(addr uint32, v byte) {
+	w := &e.LM[addr>>2%LMWords]
+	*w = *w&^(0xff<<(8*(addr&3))) | uint32(v)<<(8*(addr&3))
+}
+
+// String names the context as the hardware numbers it.
+func (c *Context) String() string { return fmt.Sprintf("context %d", 2*c.n) }

@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"fmt"
+	"sort"
+)
+
+// ctmBytes is an island's packet memory.
+const ctmBytes = 256 << 10
+
+// Memory is what the engines of an island share: the island's CTM with its
+// packet buffers, and external memory as far as it was allocated.
+type Memory struct {
+	CTM     []byte
+	packets map[uint16]Buffer
+	near    uint16 // last packet looked up, and its buffer
+	nearBuf Buffer
+	regions []Region // by address
+	last    int      // region of the last access
+	next    uint64
+}
+
+// Buffer is a packet's place in CTM.
+type Buffer struct{ Base, Size int }
+
+// Region is one allocated range of external memory.
+type Region struct {
+	Base uint64 // a multiple of 256
+	Data []byte
+	Name string
+}
+
+// ememBase is where allocation starts: a 40-bit address in external memory 0
+// (assumed; programs see only that it is not zero).
+const ememBase = 0x20_0000_0000
+
+// ememGap lies unallocated behind every region, so that overruns fault.
+const ememGap = 4096
+
+// NewMemory makes an empty memory.
+func NewMemory() *Memory {
+	return &Memory{CTM: make([]byte, ctmBytes), packets: map[uint16]Buffer{}, next: ememBase, near: 0xffff}
+}
+
+// SetPacket places packet number n (0..1023) in [base, base+size) of CTM.
+func (m *Memory) SetPacket(n uint16, base, size int) error {
+	if n > 1023 || base < 0 || size <= 0 || base+size > len(m.CTM) {
+		return fmt.Errorf("packet %d at %d, %d bytes: outside ctm", n, base, size)
+	}
+	m.packets[n] = Buffer{base, size}
+	m.near = 0xffff
+	return nil
+}
+
+// Alloc reserves size bytes of external memory, zero, at a multiple of 256.
+func (m *Memory) Alloc(name string, size int) Region {
+	r := Region{Base: m.next, Data: make([]byte, size), Name: name}
+	m.next += (uint64(size)+ememGap+255)&^255 + 256
+	m.regions = append(m.regions, r)
+	return r
+}
+
+// Free gives a region back. Its addresses are not used again.
+func (m *Memory) Free(base uint64) {
+	for i, r := range m.regions {
+		if r.Base == base {
+			m.regions = append(m.regions[:i], m.regions[i+1:]...)
+			m.last = 0
+			return
+		}
+	}
+}
+
+// overread is how far a read may go past the end of what was asked for: a word
+// read that starts at the last byte.
+const overread = 3
+
+// emem returns the n bytes at a 40-bit address, or nil. A read may go 3 bytes
+// past a region's end; those are zero.
+func (m *Memory) emem(addr uint64, n int, write bool) []byte {
+	if m.last < len(m.regions) {
+		if r := &m.regions[m.last]; addr >= r.Base && addr-r.Base+uint64(n) <= uint64(len(r.Data)) {
+			o := addr - r.Base
+			return r.Data[o : o+uint64(n)]
+		}
+	}
+	i := sort.Search(len(m.regions), func(i int) bool { return m.regions[i].Base > addr }) - 1
+	if i < 0 {
+		return nil
+	}
+	r := &m.regions[i]
+	o := addr - r.Base
+	switch size := uint64(len(r.Data)); {
+	case o+uint64(n) <= size:
+		m.last = i
+		return r.Data[o : o+uint64(n)]
+	case !write && o < size && o+uint64(n) <= size+overread:
+		b := make([]byte, n)
+		copy(b, r.Data[o:])
+		return b
+	}
+	return nil
+}
+
+// ctm returns the n bytes at a 32-bit address: packet addressing where bit 31 is
+// set (25:16 packet number, 12:0 offset), else a byte address. Nil where there
+// are none.
+func (m *Memory) ctm(addr uint32, n int) []byte {
+	if addr>>31 == 0 {
+		if int(addr)+n > len(m.CTM) {
+			return nil
+		}
+		return m.CTM[addr : int(addr)+n]
+	}
+	pkt, off := uint16(addr>>16&0x3ff), int(addr&0x1fff)
+	if pkt != m.near {
+		b, ok := m.packets[pkt]
+		if !ok {
+			return nil
+		}
+		m.near, m.nearBuf = pkt, b
+	}
+	if off+n > m.nearBuf.Size {
+		return nil
+	}
+	base := m.nearBuf.Base + off
+	return m.CTM[base : base+n]
+}
