@@ -100,6 +100,9 @@ type Reason struct {
 type Rejection struct {
 	Program string
 	Reasons []Reason
+	// Unproven says that Facts were returned too (Options.Unproven): only bounds
+	// and termination are left to be checked while the program runs.
+	Unproven bool
 }
 
 // Options narrows or widens what is accepted. The zero value is the kernel's rule.

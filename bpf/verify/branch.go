@@ -1,0 +1,167 @@
+package verify
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+)
+
+// branch ends block bl of a state: it learns from the condition on each edge that
+// can be taken, and delivers.
+func (x *explorer) branch(a *activation, s *state, bl *block) {
+	i := bl.end - 1
+	ins := &x.c.Insns[i]
+	if ins.OpCode.JumpOp() == asm.JCOND {
+		x.fail(s, i, "feature-unsupported", "may_goto")
+		x.drop(s)
+		return
+	}
+	dst := *x.read(s, i, ins.Dst)
+	src := constant(uint64(ins.Constant))
+	if ins.OpCode.Source() == asm.RegSource {
+		src = *x.read(s, i, ins.Src)
+	}
+	x.facts.Taken[i], x.facts.Falls[i] = x.facts.Taken[i] || false, x.facts.Falls[i] || false
+	t := x.clone(s)
+	if x.edge(t, ins, &dst, &src, true) {
+		x.facts.Taken[i] = true
+		t.decide(i, true)
+		x.deliver(a, bl.succs[0], t)
+	} else {
+		x.drop(t)
+	}
+	if x.edge(s, ins, &dst, &src, false) {
+		x.facts.Falls[i] = true
+		s.decide(i, false)
+		x.deliver(a, bl.succs[1], s)
+	} else {
+		x.drop(s)
+	}
+}
+
+// edge narrows s to the executions on one edge of a branch; false if there are none.
+func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
+	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
+	switch {
+	case a.kind == Scalar && b.kind == Scalar:
+		return x.edgeNumbers(s, ins, a, b, taken)
+	case !wide:
+		return true
+	case b.kind == Scalar && b.n.known() && b.n.bits.Value == 0:
+		return x.edgeNull(s, a, op, taken)
+	case a.kind == Scalar && a.n.known() && a.n.bits.Value == 0:
+		return x.edgeNull(s, b, op, taken)
+	case a.kind != Scalar && b.kind != Scalar:
+		return x.edgePacket(s, a, b, op, taken)
+	}
+	return true
+}
+
+func (x *explorer) edgeNumbers(s *state, ins *code.Insn, a, b *val, taken bool) bool {
+	op := ins.OpCode.JumpOp()
+	reg := ins.OpCode.Source() == asm.RegSource
+	if reg && ins.Src == ins.Dst {
+		// Equal to itself, whatever it is.
+		switch op {
+		case asm.JEq, asm.JGE, asm.JLE, asm.JSGE, asm.JSLE:
+			return taken
+		case asm.JNE, asm.JGT, asm.JLT, asm.JSGT, asm.JSLT:
+			return !taken
+		}
+	}
+	r := refine(op, &a.n, &b.n, ins.OpCode.Class() == asm.JumpClass, taken)
+	if !r.ok {
+		return false
+	}
+	x.learn(s, ins.Dst, a, &r.a)
+	if reg {
+		x.learn(s, ins.Src, b, &r.b)
+	}
+	return true
+}
+
+// learn replaces what is known of register r, and of all that equals it, by n.
+func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) {
+	if *n == v.n {
+		return
+	}
+	if v.id == 0 {
+		s.regs[r].n = *n
+		return
+	}
+	id := v.id
+	s.each(func(o *val) bool { return o.id == id && o.kind == Scalar }, func(o *val) { o.n = *n })
+}
+
+// edgeNull is the comparison of a pointer with NULL.
+func (x *explorer) edgeNull(s *state, p *val, op asm.JumpOp, taken bool) bool {
+	if op != asm.JEq && op != asm.JNE {
+		return true
+	}
+	null := (op == asm.JEq) == taken
+	switch p.kind {
+	case PtrMapValueOrNull:
+		x.learnNull(s, p.id, !null)
+		return true
+	case PtrUnsure:
+		return true
+	}
+	return !null // other pointers are never NULL
+}
+
+// learnNull decides whether the results of lookup id are values or NULL.
+func (x *explorer) learnNull(s *state, id uint32, value bool) {
+	s.each(func(o *val) bool { return o.id == id && o.kind == PtrMapValueOrNull }, func(o *val) {
+		if value {
+			o.kind, o.id = PtrMapValue, 0
+		} else {
+			*o = constant(0)
+		}
+	})
+}
+
+// edgePacket is the comparison of a packet pointer with the packet's end (or of a
+// metadata pointer with the packet's start): where the pointer is not above the
+// end, the bytes up to it are there.
+func (x *explorer) edgePacket(s *state, a, b *val, op asm.JumpOp, taken bool) bool {
+	if !bounds(a, b) {
+		a, b, op = b, a, swapped(op)
+		if !bounds(a, b) {
+			return true
+		}
+	}
+	if !taken {
+		op = negated(op)
+	}
+	known := a.rng > 0 && a.off >= 0 // base is not above the end
+	switch op {
+	case asm.JLE:
+		x.below(s, a, a.off)
+	case asm.JLT:
+		x.below(s, a, a.off+1)
+	case asm.JGT:
+		return !(known && a.off <= a.rng)
+	case asm.JGE:
+		return !(known && a.off < a.rng)
+	}
+	return true
+}
+
+// bounds reports that b is where a's region ends.
+func bounds(a, b *val) bool {
+	return a.kind == PtrPacket && b.kind == PtrPacketEnd ||
+		a.kind == PtrPacketMeta && b.kind == PtrPacket && b.off == 0 && b.fixed() && b.n.bits.Value == 0
+}
+
+// below learns that rng bytes behind p's base are there. It learns nothing of a
+// pointer that may have wrapped around.
+func (x *explorer) below(s *state, p *val, rng int32) {
+	if p.off < 0 || p.n.w.uhi > maxPacketOffset || int64(p.off)+int64(p.n.w.uhi) > maxPacketOffset {
+		return
+	}
+	x.learnRange(s, p.kind, p.id, rng)
+}
+
+func (x *explorer) learnRange(s *state, k Kind, id uint32, rng int32) {
+	s.each(func(o *val) bool { return o.kind == k && o.id == id && o.rng < rng }, func(o *val) { o.rng = rng })
+}

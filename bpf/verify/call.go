@@ -1,0 +1,171 @@
+package verify
+
+import (
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+)
+
+// call explores the callee of block bl's last instruction from the given states,
+// in place, and delivers what comes back.
+func (x *explorer) call(a *activation, states []*state, bl *block) {
+	i := bl.end - 1
+	callee := x.c.Insns[i].Callee
+	if states[0].cur+1 >= maxFrames {
+		x.fail(states[0], i, "call-depth", "call is %d frames deep; %d are allowed", states[0].cur+2, maxFrames)
+		return
+	}
+	after := x.live[bl.end]
+	entry := x.live[x.c.Funcs[callee].Start]
+	var in []*state
+	for _, s := range states {
+		x.noteCall(s, i)
+		f := newFrame(int32(i))
+		for r := range f.saved {
+			if after&(1<<(r+6)) != 0 {
+				f.saved[r] = s.regs[r+6]
+			}
+		}
+		s.cur++
+		s.frames[s.cur] = f
+		s.regs[asm.R0] = val{}
+		for r := asm.R1; r <= asm.R9; r++ {
+			if r > asm.R5 || entry&(1<<r) == 0 {
+				s.regs[r] = val{}
+			}
+		}
+		s.regs[asm.R10] = pointer(PtrStack)
+		s.regs[asm.R10].frame = int8(s.cur)
+		in = x.gather(in, s)
+	}
+	for _, s := range x.run(callee, in) {
+		x.deliver(a, bl.succs[0], s)
+	}
+}
+
+// exit ends a path of a function: of the program, or back to the caller.
+func (x *explorer) exit(a *activation, s *state, i int) {
+	r0 := x.result(s, i)
+	if s.cur == 0 {
+		if r0.pointer() && x.c.Type != ebpf.UnspecifiedProgram {
+			x.fail(s, i, "exit-value", "r0 is %v at exit, not a number", r0.kind)
+		}
+		x.drop(s)
+		return
+	}
+	if r0.kind == PtrStack && int(r0.frame) == s.cur {
+		x.fail(s, i, "stack-pointer-escape", "pointer to this function's stack is returned to its caller")
+		*r0 = scalar(anyNum())
+	}
+	f := s.frames[s.cur]
+	s.frames[s.cur] = nil
+	s.cur--
+	for r := asm.R1; r <= asm.R5; r++ {
+		s.regs[r] = val{}
+	}
+	copy(s.regs[asm.R6:asm.R10], f.saved[:])
+	s.regs[asm.R10] = pointer(PtrStack)
+	s.regs[asm.R10].frame = int8(s.cur)
+	a.out = x.gather(a.out, s)
+}
+
+// result is R0 at an exit. A function whose caller ignores it need not set it.
+func (x *explorer) result(s *state, i int) *val {
+	if s.cur > 0 {
+		return &s.regs[asm.R0]
+	}
+	if v := &s.regs[asm.R0]; v.kind == NotInit {
+		x.fail(s, i, "exit-value", "r0 is not written at exit")
+		*v = scalar(anyNum())
+	}
+	return &s.regs[asm.R0]
+}
+
+// noteCall joins the argument registers into the facts of call i.
+func (x *explorer) noteCall(s *state, i int) *Call {
+	k := x.facts.Calls[i]
+	if k == nil {
+		k = &Call{}
+		x.facts.Calls[i] = k
+		for r := range k.Args {
+			k.Args[r] = x.reg(&s.regs[r+1], s.cur)
+		}
+		return k
+	}
+	for r := range k.Args {
+		x.join(&k.Args[r], &s.regs[r+1], s.cur)
+	}
+	return k
+}
+
+// helper is a call of a helper function. It returns false if none can be said to
+// return.
+func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
+	if ins.IsKfuncCall() || !ins.IsBuiltinCall() {
+		x.fail(s, i, "feature-unsupported", "call of a kernel function that is no helper")
+		x.returns(s, helper.Proto{}, -1)
+		return true
+	}
+	id := asm.BuiltinFunc(ins.Constant)
+	p, ok := helper.ByID(id)
+	switch {
+	case !ok:
+		x.fail(s, i, "unknown-helper", "no helper has number %d", int32(ins.Constant))
+	case !p.Allows(x.c.Type):
+		x.fail(s, i, "helper-not-allowed", "helper %s is not for programs of type %v", p.Name, x.c.Type)
+	}
+	call := x.noteCall(s, i)
+	args := arguments{x: x, s: s, i: i, p: p, call: call, set: -1}
+	for n, kind := range p.Args {
+		if kind == helper.ArgNone {
+			break
+		}
+		args.check(n, kind)
+	}
+	if id == asm.FnTailCall {
+		x.tailCall(s, i)
+	}
+	x.returns(s, p, args.set)
+	return true
+}
+
+// tailCall: the frames below must leave room for the program that is entered.
+func (x *explorer) tailCall(s *state, i int) {
+	if s.cur == 0 {
+		return
+	}
+	sum := 0
+	for k := 0; k <= s.cur; k++ {
+		sum += roundFrame(x.facts.Depth[x.funcOf(s, k)])
+	}
+	if sum >= 256 {
+		x.fail(s, i, "stack-depth", "tail call with %d bytes of stack in use; less than 256 are allowed in a function", sum)
+	}
+}
+
+// returns is what every call does to the registers.
+func (x *explorer) returns(s *state, p helper.Proto, set int16) {
+	x.clobber(s)
+	if p.MovesPacket {
+		s.each(func(o *val) bool { return o.kind == PtrPacket || o.kind == PtrPacketMeta || o.kind == PtrPacketEnd },
+			func(o *val) { *o = scalar(anyNum()) })
+	}
+	r0 := &s.regs[asm.R0]
+	switch p.Ret {
+	case helper.RetVoid:
+		if p.ID == asm.FnTailCall {
+			*r0 = scalar(anyNum())
+		}
+	case helper.RetMapValueOrNull:
+		if set < 0 {
+			*r0 = scalar(anyNum())
+			return
+		}
+		*r0 = pointer(PtrMapValueOrNull)
+		r0.set, r0.id = set, s.freshID()
+	default:
+		*r0 = scalar(anyNum())
+	}
+}

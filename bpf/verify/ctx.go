@@ -1,0 +1,56 @@
+package verify
+
+import "github.com/nfpkit/nfpkit/bpf/helper"
+
+// loadField is a load from the context.
+func (x *explorer) loadField(s *state, i int, base *val, off, size int) val {
+	f, ok := x.field(s, i, base, off, size, false)
+	if !ok {
+		return scalar(sized(size))
+	}
+	switch f.Kind {
+	case helper.FieldPacket:
+		return pointer(PtrPacket)
+	case helper.FieldPacketMeta:
+		return pointer(PtrPacketMeta)
+	case helper.FieldPacketEnd:
+		return pointer(PtrPacketEnd)
+	}
+	return scalar(sized(size))
+}
+
+func (x *explorer) storeField(s *state, i int, base *val, off, size int) {
+	x.field(s, i, base, off, size, true)
+}
+
+// field is the context field that an access reaches, if the rules allow it.
+func (x *explorer) field(s *state, i int, base *val, off, size int, write bool) (f helper.Field, ok bool) {
+	at := base.min() + int64(off)
+	if !base.fixed() {
+		x.fail(s, i, "ctx-access", "ctx accessed at a variable offset (%v)", base.n)
+		return f, false
+	}
+	x.note(s, i, base, at, at, int64(off), size)
+	if x.ctx == nil {
+		x.fail(s, i, "ctx-access", "programs of type %v have no ctx", x.c.Type)
+		return f, false
+	}
+	f, ok = x.ctx.Access(int(at), size, write)
+	if ok && base.off != 0 {
+		x.fail(s, i, "ctx-access", "ctx accessed through a moved pointer (ctx%+d)", base.off)
+		return f, true
+	}
+	if !ok {
+		verb := "load from"
+		if write {
+			verb = "store to"
+		}
+		switch {
+		case f.Name == "" || at < 0:
+			x.fail(s, i, "ctx-access", "%d-byte %s %s at offset %d, where no field is", size, verb, x.ctx.Name, at)
+		default:
+			x.fail(s, i, "ctx-access", "%d-byte %s %s.%s (offset %d, %d bytes) at offset %d is not allowed", size, verb, x.ctx.Name, f.Name, f.Off, f.Size, at)
+		}
+	}
+	return f, ok
+}

@@ -1,0 +1,249 @@
+package verify
+
+import (
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+)
+
+// Exploration.
+//
+// The explorer walks a program along all its paths, as the kernel's verifier
+// does, but not depth first: it visits the blocks of a function in a weak
+// topological order, carrying a set of states for each block. All states that
+// reach a join are there before the join is left, and a loop's states advance in
+// lockstep: the body is left for the head only when no state is pending in it, so
+// states that meet have gone round equally often.
+//
+//   - A state that another one at the same place covers is dropped.
+//   - At most width states wait at a place. When one more comes, the two of the
+//     same shape that differ least become their hull. That bounds the work by
+//     width times the program's length times the loops' trips, where the kernel's
+//     may double at every branch; a program that is refused after such a merge is
+//     explored again with more width before the refusal counts.
+//   - Calls between functions are explored in place, in the caller's context.
+//   - Facts are recorded at every visit. A dropped state is covered by a kept
+//     one, so the facts hold for it as well.
+//
+// Termination: a loop is accepted when its exploration ends. The graph that has
+// the loop-head states as nodes, and an edge where one leads to, merges into, or
+// is dropped in favour of another, stays acyclic: a state is never dropped in
+// favour of its own ancestor. If it equals an ancestor, the loop is infinite as
+// far as anybody can tell; if it is merely covered by one (a counter running
+// down), exploration goes on.
+
+// A place is a function being explored in one calling context.
+type activation struct {
+	f    int
+	g    *graph
+	pend [][]*state // states waiting, per block
+	out  []*state   // states at the function's exits
+	hist []*history // per block, for the heads of running components
+}
+
+type explorer struct {
+	c        *code.Code
+	opt      *Options
+	ctx      *helper.Ctx
+	gs       []*graph
+	at       []int32
+	live     []uint16
+	sets     [][]int // sets of maps; the first len(c.Maps) hold one map each
+	facts    *Facts
+	log      *journal
+	depth    []int // per function: deepest stack byte reached
+	shared   []sharing
+	budget   int
+	width    int
+	merged   bool // some states were merged: another width may do better
+	stop     bool // budget spent
+	endless  bool // an infinite loop was found
+	widening bool // find a fixpoint instead of walking the loops out
+	free     []*state
+	nodes    []node
+	search   int32   // number of searches through nodes
+	stack    []int32 // of the search
+	ids      idPairs
+}
+
+// widths are tried in turn while merging costs proofs.
+var widths = [...]int{16, 128}
+
+// run explores function f from the states in and returns those at its exits.
+func (x *explorer) run(f int, in []*state) []*state {
+	g := x.gs[f]
+	a := &activation{f: f, g: g, pend: make([][]*state, len(g.blocks)), hist: make([]*history, len(g.blocks))}
+	a.pend[0] = in
+	x.walk(a, g.order)
+	return a.out
+}
+
+func (x *explorer) walk(a *activation, order []item) {
+	for i := range order {
+		if x.stop {
+			return
+		}
+		it := &order[i]
+		if !it.loop {
+			x.process(a, it.block)
+			continue
+		}
+		a.hist[it.block] = newHistory(len(x.nodes))
+		for len(a.pend[it.block]) > 0 && !x.stop {
+			x.enter(a, it.block)
+			x.process(a, it.block)
+			x.walk(a, it.body)
+		}
+		a.hist[it.block] = nil
+	}
+}
+
+// process runs all states that wait at block b through it.
+func (x *explorer) process(a *activation, b int32) {
+	states := a.pend[b]
+	a.pend[b] = nil
+	bl := &a.g.blocks[b]
+	last := &x.c.Insns[bl.end-1]
+	var calls []*state
+	for _, s := range states {
+		if x.stop {
+			return
+		}
+		if !x.straight(s, bl) {
+			x.drop(s)
+			continue
+		}
+		switch {
+		case isCall(last):
+			calls = append(calls, s)
+		case isExit(last):
+			x.exit(a, s, bl.end-1)
+		case isBranch(last):
+			x.branch(a, s, bl)
+		default:
+			x.deliver(a, bl.succs[0], s)
+		}
+	}
+	if len(calls) > 0 {
+		x.call(a, calls, bl)
+	}
+}
+
+// straight executes the block's instructions up to a final branch, exit or call.
+// It returns false where the path ends.
+func (x *explorer) straight(s *state, bl *block) bool {
+	for i := bl.start; i < bl.end; i++ {
+		if x.budget--; x.budget < 0 {
+			x.outOfBudget(s, i)
+			return false
+		}
+		x.record(s, i)
+		if !x.step(s, i) {
+			return false
+		}
+	}
+	return true
+}
+
+// record joins the state before instruction i into the facts.
+func (x *explorer) record(s *state, i int) {
+	regs := &x.facts.Regs[i]
+	live := x.live[i]
+	if !x.facts.Reachable[i] {
+		x.facts.Reachable[i] = true
+		for r := range regs {
+			if live&(1<<r) != 0 {
+				regs[r] = x.reg(&s.regs[r], s.cur)
+			}
+		}
+		return
+	}
+	for r := range regs[:10] {
+		if live&(1<<r) != 0 {
+			x.join(&regs[r], &s.regs[r], s.cur)
+		}
+	}
+}
+
+// deliver hands s to block b.
+func (x *explorer) deliver(a *activation, b int32, s *state) {
+	bl := &a.g.blocks[b]
+	if bl.preds == 1 && !bl.head {
+		a.pend[b] = append(a.pend[b], s)
+		return
+	}
+	live := x.live[bl.start]
+	for r := range s.regs[:10] {
+		if live&(1<<r) == 0 {
+			s.regs[r] = val{}
+		}
+	}
+	a.pend[b] = x.gather(a.pend[b], s)
+}
+
+// gather adds s to the states that wait at one place.
+func (x *explorer) gather(list []*state, s *state) []*state {
+	for i, t := range list {
+		if x.covers(t, s) {
+			t.node = x.join2(t.node, s.node)
+			x.drop(s)
+			return list
+		}
+		if x.covers(s, t) {
+			s.node = x.join2(t.node, s.node)
+			x.drop(t)
+			list[i] = s
+			return list
+		}
+	}
+	width := x.width
+	if x.widening {
+		width = 4
+	}
+	if len(list) < width {
+		return append(list, s)
+	}
+	best, least := -1, 0
+	for i, t := range list {
+		if d, ok := distance(t, s); ok && (best < 0 || d < least) {
+			best, least = i, d
+		}
+	}
+	if best < 0 {
+		if len(list) < 4*width {
+			return append(list, s)
+		}
+		best = len(list) - 1
+	}
+	x.merged = true
+	x.merge(list[best], s, false)
+	x.drop(s)
+	return list
+}
+
+// enter prunes the states that wait at a loop's head by those that were there
+// before, and finds infinite loops.
+func (x *explorer) enter(a *activation, b int32) {
+	h := a.hist[b]
+	i := a.g.blocks[b].start
+	kept := a.pend[b][:0]
+	for _, s := range a.pend[b] {
+		switch {
+		case x.widening:
+			if s = x.widen(h, s); s == nil {
+				continue
+			}
+		case x.revisits(h, s):
+			x.endless = true
+			x.fail(s, i, "infinite-loop", "the loop comes back here with nothing changed")
+			x.drop(s)
+			continue
+		case x.seen(h, s):
+			x.drop(s)
+			continue
+		default:
+			x.remember(h, s)
+		}
+		kept = append(kept, s)
+	}
+	a.pend[b] = kept
+}

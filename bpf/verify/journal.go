@@ -1,0 +1,178 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+)
+
+// A journal collects what is found, one entry for an instruction and reason.
+type journal struct {
+	c        *code.Code
+	found    map[finding]bool
+	reasons  []Reason
+	warnings []Reason
+}
+
+type finding struct {
+	i    int
+	word string
+}
+
+func newJournal(c *code.Code) *journal { return &journal{c: c, found: map[finding]bool{}} }
+
+// first reports that word was not yet said of instruction i, and notes that it is.
+func (j *journal) first(i int, word string) bool {
+	f := finding{i, word}
+	if j.found[f] {
+		return false
+	}
+	j.found[f] = true
+	return true
+}
+
+// reason fills in everything but the state.
+func (j *journal) reason(i int, word, msg string) Reason {
+	r := Reason{Reason: word, Message: msg, Hint: hintOf(word)}
+	if i >= 0 && i < len(j.c.Insns) {
+		ins := &j.c.Insns[i]
+		r.PC, r.Insn = ins.PC, asmtext.Format(ins.Instruction)
+		if l := j.c.Line(i); l != nil {
+			r.File, r.Line = l.FileName(), int(l.LineNumber())
+		}
+	}
+	return r
+}
+
+// fail records why the program is refused.
+func (x *explorer) fail(s *state, i int, word, format string, args ...any) {
+	if !x.log.first(i, word) {
+		return
+	}
+	r := x.log.reason(i, word, fmt.Sprintf(format, args...))
+	if s != nil {
+		r.State = x.dump(s)
+	}
+	x.log.reasons = append(x.log.reasons, r)
+}
+
+// warn records what is accepted but worth saying.
+func (x *explorer) warn(s *state, i int, word, format string, args ...any) {
+	if !x.log.first(i, word) {
+		return
+	}
+	r := x.log.reason(i, word, fmt.Sprintf(format, args...))
+	r.State = x.dump(s)
+	x.log.warnings = append(x.log.warnings, r)
+}
+
+func (x *explorer) outOfBudget(s *state, i int) {
+	if !x.stop {
+		x.fail(s, i, "too-complex", "exploration ends after %d instructions", x.limit())
+		x.stop = true
+	}
+}
+
+// dump prints registers, stack and the last branches of s, for %+v.
+func (x *explorer) dump(s *state) string {
+	var b strings.Builder
+	for r := range s.regs[:10] {
+		if v := &s.regs[r]; v.kind != NotInit {
+			fmt.Fprintf(&b, " r%d=%v", r, x.reg(v, s.cur))
+		}
+	}
+	f := s.frames[s.cur]
+	for k := range f.slots {
+		l := &f.slots[k]
+		if l.n > 0 {
+			fmt.Fprintf(&b, " fp-%d=%v", 8*(k+1), x.reg(l.v, s.cur))
+		} else if l.written != 0 {
+			fmt.Fprintf(&b, " fp-%d=%s", 8*(k+1), bytesText(l))
+		}
+	}
+	if s.cur > 0 {
+		fmt.Fprintf(&b, " frame=%d", s.cur)
+	}
+	n := min(int(s.steps), trail)
+	for k := range n {
+		v := s.path[(int(s.steps)-n+k)%trail]
+		if k == 0 {
+			b.WriteString("\npath:")
+		}
+		word := "falls"
+		if v&1 != 0 {
+			word = "jumps"
+		}
+		fmt.Fprintf(&b, " %d %s", x.c.Insns[v>>1].PC, word)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// bytesText is a slot's bytes from high address to low: ? unwritten, m any, 0 zero.
+func bytesText(l *slot) string {
+	var b [8]byte
+	for k := range b {
+		switch m := uint8(1) << k; {
+		case l.written&m == 0:
+			b[7-k] = '?'
+		case l.zero&m != 0:
+			b[7-k] = '0'
+		default:
+			b[7-k] = 'm'
+		}
+	}
+	return string(b[:])
+}
+
+// Error is the first reason as one line: place: pc: insn: message (reason).
+func (r *Rejection) Error() string {
+	if len(r.Reasons) == 0 {
+		return r.Program + ": rejected"
+	}
+	return r.line(&r.Reasons[0])
+}
+
+func (r *Rejection) line(q *Reason) string {
+	place := r.Program
+	if q.File != "" {
+		place = fmt.Sprintf("%s:%d", q.File, q.Line)
+	}
+	if q.Insn == "" {
+		return fmt.Sprintf("%s: pc %d: %s (%s)", place, q.PC, q.Message, q.Reason)
+	}
+	return fmt.Sprintf("%s: pc %d: %s: %s (%s)", place, q.PC, q.Insn, q.Message, q.Reason)
+}
+
+// Format prints Error for %v and %s; %+v prints all reasons, each with its hint,
+// state and path.
+func (r *Rejection) Format(f fmt.State, verb rune) {
+	if verb != 'v' || !f.Flag('+') {
+		fmt.Fprint(f, r.Error())
+		return
+	}
+	for k := range r.Reasons {
+		q := &r.Reasons[k]
+		if k > 0 {
+			fmt.Fprintln(f)
+		}
+		fmt.Fprint(f, r.line(q))
+		if q.Hint != "" {
+			fmt.Fprintf(f, "\n  hint: %s", q.Hint)
+		}
+		if q.State != "" {
+			fmt.Fprintf(f, "\n  state: %s", strings.ReplaceAll(q.State, "\n", "\n  "))
+		}
+	}
+}
+
+// NewRejection makes a Rejection of faults in a program's structure, which are
+// found before there is anything to explore.
+func NewRejection(program string, faults []code.Fault) *Rejection {
+	r := &Rejection{Program: program}
+	for _, f := range faults {
+		r.Reasons = append(r.Reasons, Reason{Reason: f.Reason, PC: f.PC, Message: f.Msg, Hint: hintOf(f.Reason)})
+	}
+	return r
+}

@@ -1,0 +1,325 @@
+package verify
+
+import (
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+)
+
+const (
+	maxPointerOffset = 1 << 29 // kernel: BPF_MAX_VAR_OFF
+	maxPacketOffset  = 0xffff  // kernel: MAX_PACKET_OFF
+
+	// Map flags of uapi/linux/bpf.h.
+	flagReadOnlyProg  = 1 << 7
+	flagWriteOnlyProg = 1 << 8
+)
+
+// How memory is touched.
+type use uint8
+
+const (
+	reads use = iota
+	writes
+	updates // atomics: both
+)
+
+// access checks that size bytes at v+off may be touched and notes the place in
+// the facts. It returns false where nothing sensible is known of the place; after
+// a failed bound it reports the failure, goes on as if the bound held, and
+// returns true.
+func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use) bool {
+	switch v.kind {
+	case PtrStack, PtrPacket, PtrPacketMeta, PtrMapValue, PtrMem, PtrCtx:
+	case PtrMapValueOrNull:
+		x.fail(s, i, "null-check", "map value may be NULL here")
+		x.learnNull(s, v.id, true)
+		w := *v
+		w.kind = PtrMapValue
+		return x.access(s, i, &w, off, size, how)
+	case PtrUnsure:
+		x.fail(s, i, "mixed-pointer", "pointer is of another kind on another path")
+		return false
+	case Scalar:
+		x.fail(s, i, "not-a-pointer", "memory access through a number (%v)", v.n)
+		return false
+	case NotInit:
+		return false // reported when the register was read
+	default:
+		x.fail(s, i, "bad-pointer", "memory access through %v", v.kind)
+		return false
+	}
+	lo, hi := v.min()+off, v.max()+off
+	if v.n.w.slo < -maxPointerOffset || v.n.w.shi > maxPointerOffset {
+		lo, hi = -maxPointerOffset, maxPointerOffset
+	}
+	in := true
+	switch v.kind {
+	case PtrStack:
+		in = x.inStack(s, i, v, lo, hi, size)
+		if in {
+			x.deepen(s, int(v.frame), int(-lo))
+		}
+	case PtrPacket, PtrPacketMeta:
+		in = x.inPacket(s, i, v, lo, off, size)
+	case PtrMapValue:
+		in = x.inMapValue(s, i, v, lo, hi, size, how)
+	case PtrMem:
+		in = lo >= 0 && hi+int64(size) <= int64(x.opt.MemSize)
+		if !in {
+			x.fail(s, i, "mem-bounds", "access to bytes %d to %d of a region of %d", lo, hi+int64(size)-1, x.opt.MemSize)
+		}
+	case PtrCtx: // helpers only: loads and stores of fields are in ctx.go
+		x.fail(s, i, "bad-pointer", "ctx is no memory")
+		return false
+	}
+	if !in {
+		lo, hi = x.clamp(s, v, lo, hi, size)
+	}
+	x.note(s, i, v, lo, hi, off, size)
+	return true
+}
+
+func (x *explorer) inStack(s *state, i int, v *val, lo, hi int64, size int) bool {
+	if lo >= -maxStack && hi+int64(size) <= 0 {
+		return true
+	}
+	if v.fixed() {
+		x.fail(s, i, "stack-bounds", "access to %d bytes at r10%+d; the stack is r10-%d to r10-1", size, lo, maxStack)
+	} else {
+		x.fail(s, i, "stack-bounds", "access to %d bytes at r10%+d to r10%+d; the stack is r10-%d to r10-1", size, lo, hi, maxStack)
+	}
+	return false
+}
+
+func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bool {
+	end := int64(v.off) + off + int64(size)
+	switch {
+	case lo < 0:
+		x.fail(s, i, "packet-bounds", "packet access may begin %d bytes before the packet", -lo)
+		return false
+	case end > int64(v.rng) || end <= 0 && v.rng == 0:
+		if v.fixed() {
+			x.fail(s, i, "packet-bounds", "packet access needs %d bytes, %d known", end, v.rng)
+		} else {
+			x.fail(s, i, "packet-bounds", "packet access needs %d bytes behind a variable offset of %v, %d known", end, v.n, v.rng)
+		}
+		x.learnRange(s, v.kind, v.id, int32(min(end, maxPacketOffset)))
+		return false
+	}
+	return true
+}
+
+func (x *explorer) inMapValue(s *state, i int, v *val, lo, hi int64, size int, how use) bool {
+	for _, m := range x.sets[v.set] {
+		spec := x.c.Maps[m]
+		switch {
+		case how != reads && (spec.Flags&flagReadOnlyProg != 0 || lookupRead(spec.Type)):
+			x.fail(s, i, "read-only-map", "store to values of map %s, which programs may only read", spec.Name)
+		case how != writes && spec.Flags&flagWriteOnlyProg != 0:
+			x.fail(s, i, "write-only-map", "load from values of map %s, which programs may only write", spec.Name)
+		}
+	}
+	if limit := x.valueSize(v); lo < 0 || hi+int64(size) > limit {
+		x.fail(s, i, "map-value-bounds", "access to bytes %d to %d of a map value of %d bytes", lo, hi+int64(size)-1, limit)
+		return false
+	}
+	return true
+}
+
+// lookupRead reports map types whose looked-up values may not be written.
+func lookupRead(t ebpf.MapType) bool {
+	info, ok := helper.MapTypeInfo(t)
+	return ok && info.LookupRead
+}
+
+// valueSize is the smallest value that v may point into.
+func (x *explorer) valueSize(v *val) int64 {
+	n := int64(1) << 32
+	for _, m := range x.sets[v.set] {
+		n = min(n, int64(x.c.Maps[m].ValueSize))
+	}
+	return n
+}
+
+// clamp moves a place that was out of bounds inside, so that exploration goes on
+// as if the program had been right.
+func (x *explorer) clamp(s *state, v *val, lo, hi int64, size int) (int64, int64) {
+	first, last := int64(0), int64(maxPacketOffset)
+	switch v.kind {
+	case PtrStack:
+		first, last = -maxStack, -int64(size)
+	case PtrMapValue:
+		last = x.valueSize(v) - int64(size)
+	case PtrMem:
+		last = int64(x.opt.MemSize - size)
+	}
+	last = max(last, first)
+	return min(max(lo, first), last), max(min(hi, last), first)
+}
+
+// note joins a place into the facts of instruction i.
+func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
+	a := Access{Kind: v.kind, Min: lo, Max: hi, Bits: v.bitsOfOffset(off), Size: size}
+	if lo == hi {
+		a.Bits = KnownBits(uint64(lo))
+	}
+	switch v.kind {
+	case PtrStack:
+		a.Up = int8(s.cur) - v.frame
+		x.share(s, i, v, &a)
+	case PtrMapValue:
+		a.Maps = x.sets[v.set]
+	}
+	if m := x.facts.Mem[i]; m != nil {
+		joinAccess(m, &a)
+	} else {
+		x.facts.Mem[i] = &a
+	}
+}
+
+func joinAccess(m, a *Access) {
+	if m.Kind != a.Kind {
+		m.Kind = PtrUnsure
+	}
+	if m.Up != a.Up {
+		m.Up = -1
+	}
+	m.Maps = unionSet(m.Maps, a.Maps)
+	m.Min, m.Max = min(m.Min, a.Min), max(m.Max, a.Max)
+	m.Bits = m.Bits.Union(a.Bits)
+	m.Size = max(m.Size, a.Size)
+	m.Spill = m.Spill || a.Spill
+}
+
+// deepen notes that bytes of frame fi are used down to depth below its r10.
+func (x *explorer) deepen(s *state, fi, depth int) {
+	f := x.funcOf(s, fi)
+	x.facts.Depth[f] = max(x.facts.Depth[f], (depth+7)&^7)
+}
+
+// funcOf is the function that runs in frame fi of s.
+func (x *explorer) funcOf(s *state, fi int) int {
+	if call := s.frames[fi].call; call >= 0 {
+		return x.c.Insns[call].Callee
+	}
+	return 0
+}
+
+// A sharing is a range of a function's frame that is reached in a way that the
+// function's code does not show: at a variable offset, by a helper, or from
+// another function.
+type sharing struct {
+	f      int
+	lo, hi int64
+}
+
+func (x *explorer) share(s *state, i int, v *val, a *Access) {
+	if v.fixed() && int(v.frame) == s.cur && x.c.Insns[i].Callee == code.None && !x.c.Insns[i].OpCode.Class().IsJump() {
+		return
+	}
+	n := sharing{x.funcOf(s, int(v.frame)), a.Min, a.Max + int64(a.Size)}
+	for k := range x.shared {
+		if o := &x.shared[k]; o.f == n.f && o.lo <= n.hi && n.lo <= o.hi {
+			o.lo, o.hi = min(o.lo, n.lo), max(o.hi, n.hi)
+			return
+		}
+	}
+	x.shared = append(x.shared, n)
+}
+
+// markShared sets Access.Shared where a range of sharing overlaps.
+func (x *explorer) markShared() {
+	for i, m := range x.facts.Mem {
+		if m == nil || m.Kind != PtrStack {
+			continue
+		}
+		if m.Up != 0 || m.Min != m.Max {
+			m.Shared = true
+			continue
+		}
+		for _, o := range x.shared {
+			if o.f == x.c.Insns[i].Func && m.Min < o.hi && o.lo < m.Max+int64(m.Size) {
+				m.Shared = true
+			}
+		}
+	}
+}
+
+// readStack gives what a load of size bytes at v+off finds.
+func (x *explorer) readStack(s *state, i int, v *val, off, size int) val {
+	if !v.fixed() {
+		x.readRange(s, i, v, int64(off), size)
+		return scalar(sized(size))
+	}
+	at := int(v.min()) + off
+	if at < -maxStack || at+size > 0 {
+		return scalar(sized(size))
+	}
+	r, written, whole := s.load(int(v.frame), at, size)
+	if !written {
+		x.warn(s, i, "uninit-stack", "bytes of r10%+d to r10%+d may not have been written", at, at+size-1)
+	}
+	if !whole {
+		x.fail(s, i, "spill-partial", "part of a pointer is read from r10%+d", at)
+	}
+	if r.pointer() {
+		x.facts.Mem[i].Spill = true
+	}
+	return r
+}
+
+// readRange checks what a load from a variable place, or a helper, may find.
+func (x *explorer) readRange(s *state, i int, v *val, off int64, size int) {
+	lo, hi := max(v.min()+off, -maxStack), min(v.max()+off+int64(size), 0)
+	f := s.frames[v.frame]
+	for at := lo; at < hi; at++ {
+		if k, b := slotAt(int(at)); f.at(k).written&(1<<b) == 0 {
+			x.warn(s, i, "uninit-stack", "bytes of r10%+d to r10%+d may not have been written", lo, hi-1)
+			return
+		}
+	}
+}
+
+// writeStack stores w, size bytes, at v+off.
+func (x *explorer) writeStack(s *state, i int, v *val, off, size int, w *val) {
+	if w.kind == PtrStack && int(v.frame) != s.cur && int(w.frame) == s.cur {
+		x.fail(s, i, "stack-pointer-escape", "pointer to this function's stack is stored in its caller's")
+	}
+	if w.pointer() {
+		x.facts.Mem[i].Spill = true
+	}
+	x.overwrite(s, v, int64(off), size, w)
+}
+
+// overwrite stores w at a fixed place, or forgets what a variable one may hit.
+func (x *explorer) overwrite(s *state, v *val, off int64, size int, w *val) {
+	lo, hi := max(v.min()+off, -maxStack), min(v.max()+off+int64(size), 0)
+	switch {
+	case lo >= hi:
+	case v.fixed() && hi-lo == int64(size) && size <= 8:
+		s.store(int(v.frame), int(lo), size, w)
+	case v.fixed():
+		s.fill(int(v.frame), int(lo), int(hi-lo), false)
+	default:
+		s.smudge(int(v.frame), int(lo), int(hi-lo), w.kind == Scalar && w.n.known() && w.n.bits.Value == 0)
+	}
+}
+
+// constantData is the value of size bytes at off of a read-only map's only entry,
+// when it came with the program.
+func constantData(spec *ebpf.MapSpec, off int64, size int) (uint64, bool) {
+	if spec.Flags&flagReadOnlyProg == 0 || spec.Type != ebpf.Array || spec.MaxEntries != 1 || len(spec.Contents) != 1 {
+		return 0, false
+	}
+	b, ok := spec.Contents[0].Value.([]byte)
+	if !ok || off < 0 || off+int64(size) > int64(len(b)) {
+		return 0, false
+	}
+	var v uint64
+	for k := size - 1; k >= 0; k-- {
+		v = v<<8 | uint64(b[off+int64(k)])
+	}
+	return v, true
+}

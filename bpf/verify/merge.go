@@ -1,0 +1,337 @@
+package verify
+
+// Covering and merging states. Both compare two states at the same instruction in
+// the same calling context, where dead registers are NotInit.
+
+// idPairs maps ids of one state to ids of another.
+type idPairs struct{ pairs []idPair }
+
+type idPair struct {
+	a, b  uint32
+	delta int32
+	id    uint32
+}
+
+// match reports whether id a may stand for id b: the mapping from a's to b's must
+// be a function.
+func (p *idPairs) match(a, b uint32) bool {
+	for i := range p.pairs {
+		if p.pairs[i].a == a {
+			return p.pairs[i].b == b
+		}
+	}
+	p.pairs = append(p.pairs, idPair{a: a, b: b})
+	return true
+}
+
+// covers reports that every concrete state in s is in t as well.
+func (x *explorer) covers(t, s *state) bool {
+	x.ids.pairs = x.ids.pairs[:0]
+	for r := range t.regs[:10] {
+		if !x.coversVal(t, &t.regs[r], &s.regs[r]) {
+			return false
+		}
+	}
+	for i := t.cur; i >= 0; i-- {
+		f, g := t.frames[i], s.frames[i]
+		if f == g {
+			if !x.sameIDs(f) {
+				return false
+			}
+			continue
+		}
+		for r := range f.saved {
+			if !x.coversVal(t, &f.saved[r], &g.saved[r]) {
+				return false
+			}
+		}
+		for k := range f.slots {
+			if !x.coversSlot(t, &f.slots[k], g.at(k)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sameIDs relates every id in a frame that both states share to itself.
+func (x *explorer) sameIDs(f *frame) bool {
+	for r := range f.saved {
+		if id := f.saved[r].id; id != 0 && !x.ids.match(id, id) {
+			return false
+		}
+	}
+	for k := range f.slots {
+		if l := &f.slots[k]; l.n > 0 && l.v.id != 0 && !x.ids.match(l.v.id, l.v.id) {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *explorer) coversVal(st *state, t, s *val) bool {
+	if t.kind != s.kind {
+		return t.kind == NotInit || t.kind == PtrUnsure && s.kind != NotInit
+	}
+	switch t.kind {
+	case NotInit, PtrUnsure:
+		return true
+	case Scalar:
+		if t.n.bits.Mask == 0 {
+			return s.n.bits == t.n.bits
+		}
+		if !t.n.covers(&s.n) {
+			return false
+		}
+		return t.id == 0 || s.id != 0 && x.ids.match(t.id, s.id) || st.alone(t.id)
+	}
+	if t.off != s.off || t.frame != s.frame || t.set != s.set || !t.n.covers(&s.n) {
+		return false
+	}
+	switch t.kind {
+	case PtrPacket, PtrPacketMeta:
+		return t.rng <= s.rng && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id))
+	case PtrMapValueOrNull:
+		return x.ids.match(t.id, s.id)
+	}
+	return true
+}
+
+// alone reports that at most one value of s has the scalar id.
+func (s *state) alone(id uint32) bool {
+	n := 0
+	for r := range s.regs[:10] {
+		if s.regs[r].id == id && s.regs[r].kind == Scalar {
+			n++
+		}
+	}
+	for i := 0; i <= s.cur; i++ {
+		f := s.frames[i]
+		for r := range f.saved {
+			if f.saved[r].id == id && f.saved[r].kind == Scalar {
+				n++
+			}
+		}
+		for k := range f.slots {
+			if l := &f.slots[k]; l.n > 0 && l.v.id == id && l.v.kind == Scalar {
+				n++
+			}
+		}
+	}
+	return n < 2
+}
+
+// coversSlot: what t's slot promises, s's keeps. Bytes t knows nothing of may be
+// anything; whether they were written matters to warnings only.
+func (x *explorer) coversSlot(st *state, t *slot, s slot) bool {
+	if t.zero&^s.zero != 0 {
+		return false
+	}
+	if t.n == 0 {
+		return true
+	}
+	if s.n == t.n {
+		return x.coversVal(st, t.v, s.v)
+	}
+	return t.v.kind == Scalar && t.v.n.covers(&widest[t.n]) && (t.v.id == 0 || st.alone(t.v.id))
+}
+
+// widest[n] is any number of n bytes.
+var widest = func() (w [9]num) {
+	for n := range w {
+		w[n] = sized(n)
+	}
+	return w
+}()
+
+// distance counts the registers and slots in which two states differ, and reports
+// whether they have the same shape: merging them keeps every pointer a pointer.
+func distance(t, s *state) (d int, ok bool) {
+	for r := range t.regs[:10] {
+		if !near(&t.regs[r], &s.regs[r], &d) {
+			return 0, false
+		}
+	}
+	for i := 0; i <= t.cur; i++ {
+		f, g := t.frames[i], s.frames[i]
+		if f == g {
+			continue
+		}
+		for r := range f.saved {
+			if !near(&f.saved[r], &g.saved[r], &d) {
+				return 0, false
+			}
+		}
+		for k := range max(len(f.slots), len(g.slots)) {
+			a, b := f.at(k), g.at(k)
+			switch {
+			case a.n > 0 && b.n > 0:
+				if !near(a.v, b.v, &d) {
+					return 0, false
+				}
+			case a.n > 0 && a.v.kind != Scalar, b.n > 0 && b.v.kind != Scalar:
+				return 0, false
+			case a != b:
+				d++
+			}
+		}
+	}
+	return d, true
+}
+
+// near adds to d if a and b differ, and reports whether they have one kind.
+func near(a, b *val, d *int) bool {
+	if *a == *b {
+		return true
+	}
+	*d++
+	if a.kind != b.kind {
+		return mayBeNull(a) && mayBeNull(b)
+	}
+	switch a.kind {
+	case PtrStack, PtrCtx: // no use at a variable offset, or hardly any
+		return a.frame == b.frame && a.off == b.off && a.n == b.n
+	case PtrFunc, PtrMapHandle:
+		return a.set == b.set
+	}
+	return true
+}
+
+func mayBeNull(v *val) bool {
+	return v.kind == PtrMapValue || v.kind == PtrMapValueOrNull || v.kind == Scalar && v.n.known() && v.n.bits.Value == 0
+}
+
+// merge widens t to cover s too: the hull of both, or in widening mode something
+// larger that ends chains.
+func (x *explorer) merge(t, s *state, widen bool) {
+	x.ids.pairs = x.ids.pairs[:0]
+	t.next = max(t.next, s.next)
+	t.node = x.join2(t.node, s.node)
+	for r := range t.regs[:10] {
+		x.mergeVal(t, &t.regs[r], &s.regs[r], widen)
+	}
+	for i := 0; i <= t.cur; i++ {
+		f, g := t.own(i), s.frames[i]
+		for r := range f.saved {
+			x.mergeVal(t, &f.saved[r], &g.saved[r], widen)
+		}
+		if len(f.slots) > len(g.slots) {
+			f.slots = f.slots[:len(g.slots)] // unwritten in s: unknown
+		}
+		for k := range f.slots {
+			x.mergeSlot(t, &f.slots[k], &g.slots[k], widen)
+		}
+	}
+}
+
+func (x *explorer) mergeSlot(t *state, a, b *slot, widen bool) {
+	if a.n > 0 && a.n == b.n {
+		v := *a.v
+		x.mergeVal(t, &v, b.v, widen)
+		a.written, a.zero = a.written&b.written, a.zero&b.zero
+		a.v = &v
+		if v.kind == NotInit {
+			a.v, a.n = nil, 0
+		}
+		return
+	}
+	c := *b
+	a.breakSpill()
+	c.breakSpill()
+	a.written, a.zero = a.written&c.written, a.zero&c.zero
+}
+
+func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
+	if *a == *b && (a.id == 0 || a.kind == Scalar && a.n.known()) {
+		return
+	}
+	switch {
+	case a.kind == NotInit || b.kind == NotInit:
+		*a = val{}
+		return
+	case a.kind != b.kind && mayBeNull(a) && mayBeNull(b):
+		if !x.mergeNull(t, a, b) {
+			*a = val{kind: PtrUnsure, n: anyNum()}
+		}
+		return
+	case a.kind != b.kind || a.frame != b.frame || a.kind == PtrUnsure || (a.kind == PtrFunc || a.kind == PtrMapHandle) && a.set != b.set:
+		*a = val{kind: PtrUnsure, n: anyNum()}
+		return
+	}
+	if a.set != b.set {
+		a.set = x.unionOf(a.set, b.set)
+	}
+	an, bn := a.n, b.n
+	delta := a.off - b.off
+	if delta != 0 {
+		low := min(a.off, b.off)
+		an, bn = plus(&an, int64(a.off-low)), plus(&bn, int64(b.off-low))
+		a.rng, b = a.rng-(a.off-low), &val{kind: b.kind, id: b.id, rng: b.rng - (b.off - low)}
+		a.off = low
+	}
+	if widen && !an.covers(&bn) {
+		a.n = an.widen(&bn)
+		a.n.sync()
+	} else {
+		a.n = an.hull(&bn)
+	}
+	if b.rng < a.rng {
+		a.rng = b.rng
+		if widen {
+			a.rng = 0
+		}
+	}
+	switch {
+	case a.kind == Scalar && (a.id == 0 || b.id == 0 || a.n.known()):
+		a.id = 0
+	case a.kind == Scalar, a.kind == PtrMapValueOrNull:
+		a.id = x.pairID(t, a.id, b.id, 0)
+	case (a.kind == PtrPacket || a.kind == PtrPacketMeta) && (a.id|b.id != 0 || delta != 0):
+		a.id = x.pairID(t, a.id, b.id, delta)
+	}
+}
+
+// mergeNull makes a pointer that may be null of a map value and NULL.
+func (x *explorer) mergeNull(t *state, a, b *val) bool {
+	const null, apart = 1<<32 - 1, 1 << 30 // no id, and no distance, that occurs
+	r, ids := *a, [2]uint32{a.id, b.id}
+	switch {
+	case a.kind == Scalar:
+		r, ids[0] = *b, null
+	case b.kind == Scalar:
+		ids[1] = null
+	default: // a value and a value or NULL
+		if a.off != b.off || a.n != b.n {
+			return false
+		}
+		r.set = x.unionOf(a.set, b.set)
+	}
+	r.kind = PtrMapValueOrNull
+	r.id = x.pairID(t, ids[0], ids[1], apart)
+	*a = r
+	return true
+}
+
+// pairID is one id for all values whose ids were a in one state and b in the other.
+func (x *explorer) pairID(t *state, a, b uint32, delta int32) uint32 {
+	for _, p := range x.ids.pairs {
+		if p.a == a && p.b == b && p.delta == delta {
+			return p.id
+		}
+	}
+	p := idPair{a, b, delta, t.freshID()}
+	x.ids.pairs = append(x.ids.pairs, p)
+	return p.id
+}
+
+// unionOf returns the index of the union of two sets of maps.
+func (x *explorer) unionOf(a, b int16) int16 {
+	u := unionSet(x.sets[a], x.sets[b])
+	for i, s := range x.sets {
+		if sameSet(s, u) {
+			return int16(i)
+		}
+	}
+	x.sets = append(x.sets, u)
+	return int16(len(x.sets) - 1)
+}

@@ -1,0 +1,180 @@
+package verify
+
+import "slices"
+
+// ReasonDoc explains one reason word: what `nfpsim explain` and docs/reasons.md
+// print, and where the hints in error texts come from.
+type ReasonDoc struct {
+	Word        string // stable, kebab-case
+	Family      string // who refuses, see Families
+	Explanation string
+	Hint        string // the usual cure
+}
+
+// The families of reasons.
+const (
+	FamilyStructure = "structure" // the bytes are no program
+	FamilyProgram   = "program"   // the verifier cannot prove the program safe
+	FamilyCard      = "card"      // the program is safe; this card, firmware or driver cannot take it
+	FamilyObject    = "object"    // the file could not be read
+	FamilyRun       = "run"       // something went wrong while running
+	FamilyWarning   = "warning"   // accepted, worth knowing
+)
+
+// Reasons returns every reason, family by family, in the order of docs/reasons.md.
+func Reasons() []ReasonDoc { return slices.Clone(reasons) }
+
+// Explain returns the row of a reason word.
+func Explain(word string) (ReasonDoc, bool) {
+	for i := range reasons {
+		if reasons[i].Word == word {
+			return reasons[i], true
+		}
+	}
+	return ReasonDoc{}, false
+}
+
+func hintOf(word string) string {
+	d, _ := Explain(word)
+	return d.Hint
+}
+
+var reasons = []ReasonDoc{
+	{"empty-program", FamilyStructure, "The program has no instructions.",
+		"check the section or program name"},
+	{"unknown-map", FamilyStructure, "An instruction names a map that the object does not define.",
+		"define the map in the same object, or link the object that does"},
+	{"bad-register", FamilyStructure, "An instruction names a register above r10.",
+		"compile without constant blinding (net.core.bpf_jit_harden=0)"},
+	{"bad-call-target", FamilyStructure, "A call between functions goes to no instruction of the program.",
+		"link the function's object, or mark it static __always_inline"},
+	{"frame-pointer-write", FamilyStructure, "r10, the frame pointer, is written; it is read-only.",
+		"copy r10 to another register and change the copy"},
+	{"fall-through", FamilyStructure, "Control runs off the end of a function.",
+		"end every path with exit"},
+	{"jump-into-wide", FamilyStructure, "A jump goes to the second half of a 64-bit load.",
+		"recompute the jump's distance: a 64-bit load takes two slots"},
+	{"jump-out-of-range", FamilyStructure, "A jump leaves its function.",
+		"jump inside the function, and call other functions"},
+	{"bad-opcode", FamilyStructure, "The instruction set (RFC 9669) has no such instruction.",
+		"compile for -mcpu=v4 or older"},
+	{"unreachable-insn", FamilyStructure, "No sequence of jumps leads to the instruction. The kernel refuses such programs.",
+		"remove the dead code, or compile with -O2"},
+	{"recursion", FamilyStructure, "A function calls itself, directly or through others.",
+		"turn the recursion into a bounded loop"},
+
+	{"uninit-register", FamilyProgram, "A register is read that no instruction on the path has written. After a call r1 to r5 count as not written.",
+		"initialise the variable on every path; keep values in r6 to r9 across calls"},
+	{"not-a-pointer", FamilyProgram, "Memory is accessed through a number. Often it was a packet pointer before a call that moves the packet, or a pointer that lost its kind by arithmetic or by a narrow store.",
+		"reload data and data_end from ctx after calls that change the packet"},
+	{"bad-pointer", FamilyProgram, "Memory is accessed through a pointer that has no memory behind it for programs: data_end, a map handle, a function, or ctx as plain memory.",
+		"use the pointer that points to the data"},
+	{"mixed-pointer", FamilyProgram, "The pointer is of different kinds on different paths that meet before it is used.",
+		"access the memory on each path, before they meet"},
+	{"null-check", FamilyProgram, "The result of a map lookup is used where it may be NULL.",
+		"test the pointer first: if (!value) return XDP_PASS;"},
+	{"packet-bounds", FamilyProgram, "The access reaches bytes of the packet that are not known to be there.",
+		"compare with data_end first: if (data + N > data_end) return XDP_PASS;"},
+	{"map-value-bounds", FamilyProgram, "The access may reach outside of the map value.",
+		"bound the index: if (i >= N) return; or mask it with a power of two less one"},
+	{"stack-bounds", FamilyProgram, "The access may reach outside of the function's 512 bytes of stack.",
+		"bound the index, or keep large data in a per-CPU array map"},
+	{"mem-bounds", FamilyProgram, "The access may reach outside of the memory region in r1.",
+		"compare with the size in r2 first"},
+	{"ctx-access", FamilyProgram, "The context is accessed at an offset, with a size, or by a store, that the kernel does not allow for this program type.",
+		"read whole 4-byte fields through the unmoved ctx pointer"},
+	{"read-only-map", FamilyProgram, "A store to values of a map that programs may only read.",
+		"drop const, or BPF_F_RDONLY_PROG, or write through the map update helper"},
+	{"write-only-map", FamilyProgram, "A load from values of a map that programs may only write.",
+		"drop BPF_F_WRONLY_PROG"},
+	{"spill-partial", FamilyProgram, "A part of a pointer kept on the stack is read as data.",
+		"load the pointer whole, 8 bytes"},
+	{"stack-pointer-escape", FamilyProgram, "A pointer to a function's stack outlives the function.",
+		"let the caller own the memory and pass a pointer down"},
+	{"pointer-arithmetic", FamilyProgram, "The operation is not allowed on this kind of pointer. Numbers may be added to and subtracted from pointers to memory, in 64 bits; nothing else.",
+		"compute with numbers and add the result to the pointer last"},
+	{"pointer-offset", FamilyProgram, "The pointer is moved by a number that is too large or has no useful lower bound.",
+		"bound the number first, as unsigned: if (n > MAX) return;"},
+	{"atomic-target", FamilyProgram, "Atomic operations work on map values and the stack only.",
+		"use plain loads and stores on packets: nobody else has the packet"},
+	{"misaligned-atomic", FamilyProgram, "An atomic operation at an address that is not a multiple of its size.",
+		"align the field in the struct"},
+	{"div-by-zero", FamilyProgram, "Division or modulo by the constant 0.",
+		"divide by something else"},
+	{"bad-shift", FamilyProgram, "Shift by a constant that is negative or not below the operand's width.",
+		"shift by 0 to 31 (32-bit) or 0 to 63 (64-bit)"},
+	{"exit-value", FamilyProgram, "r0 is not a number when the program ends.",
+		"return a verdict on every path"},
+	{"infinite-loop", FamilyProgram, "The loop can come back to the same state, so nothing shows that it ends.",
+		"count: for (int i = 0; i < N; i++), with a constant N"},
+	{"too-complex", FamilyProgram, "The program has too many instructions to explore, counting every trip of every loop (1,000,000).",
+		"lower loop bounds, move work into functions, or split the program with tail calls"},
+	{"call-depth", FamilyProgram, "Calls between functions are more than 8 frames deep.",
+		"inline some of the functions"},
+	{"stack-depth", FamilyProgram, "A chain of calls needs more stack than 512 bytes (256 with a tail call inside a function).",
+		"move large locals into a per-CPU array map"},
+	{"unknown-helper", FamilyProgram, "No helper has that number.",
+		"check the helper's number, or update nfpkit"},
+	{"helper-not-allowed", FamilyProgram, "The helper exists, but not for programs of this type.",
+		"see bpf-helpers(7) for what this program type may call"},
+	{"map-helper", FamilyProgram, "The helper does not take maps of this type.",
+		"see bpf-helpers(7) for the map types of the helper"},
+	{"helper-arg", FamilyProgram, "An argument of a helper is of the wrong kind.",
+		"compare the arguments with the prototype in bpf-helpers(7)"},
+	{"size-bounds", FamilyProgram, "The size given to a helper may be negative or huge.",
+		"bound the size first, as unsigned: if (n > MAX) return;"},
+	{"zero-size", FamilyProgram, "The size given to a helper may be 0, which it does not take.",
+		"test for 0 first"},
+	{"feature-unsupported", FamilyProgram, "The program uses a feature of the kernel that nfpkit does not model: callbacks, kernel functions, dynptrs, timers, locks, sockets, ring buffer records, maps in maps, may_goto.",
+		"leave the feature out of programs for the card"},
+
+	{"helper-missing", FamilyCard, "The firmware does not offer the helper.",
+		"choose a firmware profile that has it, or do without (nfpsim explain lists what each offers)"},
+	{"code-size", FamilyCard, "The compiled program has more words than the card's code store leaves for it.",
+		"shorten the program or unroll loops less"},
+	{"stack-size", FamilyCard, "The program's stack does not fit the card's local memory.",
+		"use smaller or fewer local variables"},
+	{"atomic64", FamilyCard, "The memory engine has no command for this 64-bit atomic operation, and no loop can serve instead.",
+		"use 32-bit counters, or plain 64-bit addition"},
+	{"map-type", FamilyCard, "The firmware does not offer maps of this type.",
+		"use an array or hash map"},
+	{"direct-value", FamilyCard, "A map value is addressed directly (global data), which this card or map does not allow.",
+		"use an array map with a lookup, or constants"},
+	{"ctx-field", FamilyCard, "The card does not provide this field of the context.",
+		"do without the field"},
+	{"program-type", FamilyCard, "The card does not run programs of this type.",
+		"write an XDP program, or a tc classifier with direct action"},
+	{"packet-split", FamilyCard, "The program reads packet bytes beyond those the card keeps near the micro-engine.",
+		"read headers only, or lower the MTU"},
+	{"map-limit", FamilyCard, "The map's keys, values or entries exceed the firmware's limits.",
+		"make keys, values or max_entries smaller"},
+	{"map-count", FamilyCard, "The program uses more maps than the firmware has room for.",
+		"merge maps"},
+	{"map-flags", FamilyCard, "The map is created with flags that the firmware does not know.",
+		"create the map without flags"},
+	{"opcode", FamilyCard, "The Linux driver's compiler does not know the instruction.",
+		"compile with -mcpu=v2, or use nfpkit's own compiler"},
+	{"exit-code", FamilyCard, "A tc program returns a verdict that the card cannot carry out.",
+		"return TC_ACT_SHOT, TC_ACT_STOLEN or TC_ACT_UNSPEC"},
+
+	{"bad-object", FamilyObject, "The file is no eBPF object, or its tables contradict each other.",
+		"compile with clang -target bpf -O2 -g -c"},
+	{"truncated-object", FamilyObject, "The file ends in the middle of something.",
+		"copy the file again"},
+	{"no-program", FamilyObject, "The object holds no program of that name.",
+		"nfpsim check FILE lists the programs"},
+	{"bad-text", FamilyObject, "A text file (assembly, listing, JSON) has an error at the place given.",
+		"see the line and column"},
+	{"bad-packet", FamilyObject, "A packet or capture file cannot be read.",
+		"give hex bytes, or a pcap or pcapng file that is whole"},
+
+	{"watchdog", FamilyRun, "The program ran longer than the watchdog allows.",
+		"look for a loop that does not end"},
+	{"out-of-bounds", FamilyRun, "A program that was run unproven touched memory outside of its regions.",
+		"nfpsim check shows which access could not be proved"},
+	{"bad-word", FamilyRun, "The simulated engine met a word that it cannot execute.",
+		"report it: this is a fault of the simulator or of the compiler"},
+
+	{"uninit-stack", FamilyWarning, "Stack bytes are read that may not have been written. Kernels accept that from privileged users only, and the bytes can be anything.",
+		"initialise the variable, padding included: struct key k = {};"},
+}

@@ -1,0 +1,421 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+)
+
+// step is the abstract meaning of instruction i, jumps aside. It returns false
+// where no execution continues.
+func (x *explorer) step(s *state, i int) bool {
+	ins := &x.c.Insns[i]
+	switch class := ins.OpCode.Class(); class {
+	case asm.ALUClass, asm.ALU64Class:
+		x.arith(s, i, ins)
+	case asm.LdXClass:
+		x.load(s, i, ins)
+	case asm.StClass, asm.StXClass:
+		if ins.OpCode.AtomicOp() != asm.InvalidAtomic {
+			x.atomic(s, i, ins)
+		} else {
+			x.store(s, i, ins)
+		}
+	case asm.LdClass:
+		return x.loadImm(s, i, ins)
+	case asm.JumpClass:
+		if ins.OpCode.JumpOp() == asm.Call && !isCall(ins) {
+			return x.helper(s, i, ins)
+		}
+	}
+	return true
+}
+
+// read is register r, which must have been written.
+func (x *explorer) read(s *state, i int, r asm.Register) *val {
+	v := &s.regs[r]
+	if v.kind == NotInit {
+		x.fail(s, i, "uninit-register", "r%d is read but was not written on this path", r)
+		*v = scalar(anyNum())
+	}
+	return v
+}
+
+func (x *explorer) loadImm(s *state, i int, ins *code.Insn) bool {
+	dst := &s.regs[ins.Dst]
+	switch {
+	case ins.Map != code.None && ins.Src == asm.PseudoMapFD:
+		*dst = pointer(PtrMapHandle)
+		dst.set = int16(ins.Map)
+	case ins.Map != code.None:
+		x.mapValueAddress(s, i, ins)
+	case ins.IsLoadOfFunctionPointer():
+		*dst = pointer(PtrFunc)
+		dst.set = int16(ins.Callee)
+	case ins.OpCode.IsDWordLoad():
+		*dst = constant(uint64(ins.Constant))
+	default: // classic packet loads
+		return x.loadPacket(s, i, ins)
+	}
+	return true
+}
+
+// mapValueAddress is a load of an address inside global data.
+func (x *explorer) mapValueAddress(s *state, i int, ins *code.Insn) {
+	spec := x.c.Maps[ins.Map]
+	off := int64(uint64(ins.Constant) >> 32)
+	if t, ok := helper.MapTypeInfo(spec.Type); !ok || !t.Direct || spec.MaxEntries != 1 {
+		x.fail(s, i, "direct-value", "map %s (%v, %d entries) has no value at a fixed address", spec.Name, spec.Type, spec.MaxEntries)
+	} else if off >= int64(spec.ValueSize) {
+		x.fail(s, i, "map-value-bounds", "address of byte %d of a map value of %d bytes", off, spec.ValueSize)
+		off = 0
+	}
+	v := pointer(PtrMapValue)
+	v.set, v.off = int16(ins.Map), int32(off)
+	s.regs[ins.Dst] = v
+}
+
+// loadPacket is LD_ABS and LD_IND: a load from the packet that ends the program
+// where the packet is too short.
+func (x *explorer) loadPacket(s *state, i int, ins *code.Insn) bool {
+	if v := x.read(s, i, asm.R6); v.kind != PtrCtx {
+		x.fail(s, i, "bad-pointer", "packet load needs ctx in r6, which holds %v", x.reg(v, s.cur))
+	}
+	if ins.OpCode.Mode() == asm.IndMode {
+		if v := x.read(s, i, ins.Src); v.pointer() {
+			x.fail(s, i, "bad-pointer", "packet load's index r%d is %v", ins.Src, v.kind)
+		}
+	}
+	x.clobber(s)
+	s.regs[asm.R0] = scalar(sized(ins.OpCode.Size().Sizeof()))
+	return true
+}
+
+// clobber forgets the registers that a call does not keep.
+func (x *explorer) clobber(s *state) {
+	for r := asm.R0; r <= asm.R5; r++ {
+		s.regs[r] = val{}
+	}
+}
+
+func (x *explorer) load(s *state, i int, ins *code.Insn) {
+	base := *x.read(s, i, ins.Src)
+	size := ins.OpCode.Size().Sizeof()
+	dst := &s.regs[ins.Dst]
+	if base.kind == PtrCtx {
+		*dst = x.loadField(s, i, &base, int(ins.Offset), size)
+	} else if !x.access(s, i, &base, int64(ins.Offset), size, reads) {
+		*dst = scalar(sized(size))
+	} else {
+		*dst = x.loaded(s, i, &base, int(ins.Offset), size)
+	}
+	if ins.OpCode.Mode() == asm.MemSXMode {
+		if dst.pointer() {
+			x.fail(s, i, "spill-partial", "sign extension of a pointer")
+			*dst = scalar(anyNum())
+		}
+		*dst = scalar(dst.n.sext(uint(8 * size)))
+	}
+}
+
+// loaded is what a load finds that access has allowed.
+func (x *explorer) loaded(s *state, i int, base *val, off, size int) val {
+	switch {
+	case base.kind == PtrStack:
+		return x.readStack(s, i, base, off, size)
+	case base.kind == PtrMapValue && base.fixed() && len(x.sets[base.set]) == 1:
+		if v, ok := constantData(x.c.Maps[x.sets[base.set][0]], base.min()+int64(off), size); ok {
+			return constant(v)
+		}
+	}
+	return scalar(sized(size))
+}
+
+func (x *explorer) store(s *state, i int, ins *code.Insn) {
+	base := *x.read(s, i, ins.Dst)
+	size := ins.OpCode.Size().Sizeof()
+	v := constant(uint64(ins.Constant))
+	if ins.OpCode.Class() == asm.StXClass {
+		v = x.copyOf(s, x.read(s, i, ins.Src))
+	}
+	if base.kind == PtrCtx {
+		x.storeField(s, i, &base, int(ins.Offset), size)
+		return
+	}
+	if x.access(s, i, &base, int64(ins.Offset), size, writes) && base.kind == PtrStack {
+		x.writeStack(s, i, &base, int(ins.Offset), size, &v)
+	}
+}
+
+// copyOf is a copy of v that will be refined together with it.
+func (x *explorer) copyOf(s *state, v *val) val {
+	if v.kind == Scalar && v.id == 0 && !v.n.known() {
+		v.id = s.freshID()
+	}
+	return *v
+}
+
+func (x *explorer) atomic(s *state, i int, ins *code.Insn) {
+	base := *x.read(s, i, ins.Dst)
+	src := *x.read(s, i, ins.Src)
+	op := ins.OpCode.AtomicOp()
+	size := ins.OpCode.Size().Sizeof()
+	if !x.atomicForm(s, i, op, size) {
+		return
+	}
+	if op == asm.CmpXchg {
+		x.read(s, i, asm.R0)
+	}
+	old := scalar(sized(size))
+	switch base.kind {
+	case PtrPacket, PtrPacketMeta, PtrCtx, PtrPacketEnd, PtrMapHandle:
+		x.fail(s, i, "atomic-target", "atomic operation on %v; only map values and the stack have them", base.kind)
+		x.noteAnyway(s, i, &base, int64(ins.Offset), size)
+	default:
+		if !x.access(s, i, &base, int64(ins.Offset), size, updates) {
+			break
+		}
+		if low := base.bitsOfOffset(int64(ins.Offset)).Trunc(3); (low.Value|low.Mask)&uint64(size-1) != 0 {
+			x.fail(s, i, "misaligned-atomic", "atomic operation of %d bytes at offset %v", size, base.bitsOfOffset(int64(ins.Offset)))
+		}
+		if base.kind == PtrStack {
+			if v := x.readStack(s, i, &base, int(ins.Offset), size); v.pointer() {
+				x.fail(s, i, "spill-partial", "atomic operation on a spilled pointer")
+			}
+			x.overwrite(s, &base, int64(ins.Offset), size, &old)
+		}
+	}
+	if src.pointer() && op != asm.Xchg && op != asm.CmpXchg {
+		x.fail(s, i, "pointer-arithmetic", "atomic arithmetic with %v", src.kind)
+	}
+	if op == asm.CmpXchg {
+		s.regs[asm.R0] = old
+	} else if isFetch(op) {
+		s.regs[ins.Src] = old
+	}
+}
+
+func (x *explorer) atomicForm(s *state, i int, op asm.AtomicOp, size int) bool {
+	switch op {
+	case asm.AddAtomic, asm.AndAtomic, asm.OrAtomic, asm.XorAtomic, asm.FetchAdd, asm.FetchAnd, asm.FetchOr, asm.FetchXor, asm.Xchg, asm.CmpXchg:
+		if size >= 4 {
+			return true
+		}
+	}
+	x.fail(s, i, "bad-opcode", "no atomic operation %v of %d bytes", op, size)
+	return false
+}
+
+// noteAnyway keeps the kind of a refused access in the facts.
+func (x *explorer) noteAnyway(s *state, i int, v *val, off int64, size int) {
+	x.note(s, i, v, v.min()+off, v.max()+off, off, size)
+}
+
+// arith is an instruction of the ALU classes.
+func (x *explorer) arith(s *state, i int, ins *code.Insn) {
+	op, wide := ins.OpCode.ALUOp(), ins.OpCode.Class() == asm.ALU64Class
+	dst := &s.regs[ins.Dst]
+	switch {
+	case isMove(op):
+		x.move(s, i, ins, op, wide)
+		return
+	case op == asm.Swap:
+		v := x.read(s, i, ins.Dst)
+		if v.pointer() {
+			*v = scalar(anyNum())
+		}
+		*dst = scalar(byteSwap(&v.n, ins.Instruction))
+		return
+	case op == asm.Neg:
+		v := x.read(s, i, ins.Dst)
+		if v.pointer() {
+			*v = scalar(anyNum())
+		}
+		*dst = scalar(alu(op, &v.n, &v.n, wide))
+		return
+	}
+	b := constant(uint64(ins.Constant))
+	if ins.OpCode.Source() == asm.RegSource {
+		b = *x.read(s, i, ins.Src)
+	} else if !x.immediate(s, i, ins, op, wide) {
+		*dst = scalar(anyNum())
+		return
+	}
+	a := x.read(s, i, ins.Dst)
+	switch {
+	case a.pointer() || b.pointer():
+		*dst = x.pointerArith(s, i, op, a, &b, wide)
+	case ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst && (op == asm.Xor || op == asm.Sub):
+		*dst = constant(0)
+	default:
+		*dst = scalar(alu(op, &a.n, &b.n, wide))
+	}
+}
+
+// immediate checks the constants that the kernel refuses.
+func (x *explorer) immediate(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool) bool {
+	width := int64(32)
+	if wide {
+		width = 64
+	}
+	switch op {
+	case asm.Div, asm.Mod, asm.SDiv, asm.SMod:
+		if ins.Constant == 0 {
+			x.fail(s, i, "div-by-zero", "division by the constant 0")
+			return false
+		}
+	case asm.LSh, asm.RSh, asm.ArSh:
+		if ins.Constant < 0 || ins.Constant >= width {
+			x.fail(s, i, "bad-shift", "shift of a %d-bit number by %d", width, ins.Constant)
+			return false
+		}
+	}
+	return true
+}
+
+func (x *explorer) move(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool) {
+	dst := &s.regs[ins.Dst]
+	if ins.OpCode.Source() != asm.RegSource {
+		if wide {
+			*dst = constant(uint64(ins.Constant))
+		} else {
+			*dst = constant(uint64(uint32(ins.Constant)))
+		}
+		return
+	}
+	src := x.read(s, i, ins.Src)
+	if wide && op == asm.Mov {
+		*dst = x.copyOf(s, src)
+		return
+	}
+	if src.pointer() { // an address is a number to whoever takes it apart
+		n := anyNum()
+		if !wide {
+			n = n.zext32()
+		}
+		*dst = scalar(n)
+		return
+	}
+	if op == asm.Mov && src.n.w.uhi <= math.MaxUint32 {
+		*dst = x.copyOf(s, src)
+		return
+	}
+	n := src.n
+	switch op {
+	case asm.MovSX8:
+		n = n.sext(8)
+	case asm.MovSX16:
+		n = n.sext(16)
+	case asm.MovSX32:
+		n = n.sext(32)
+	}
+	if !wide {
+		n = n.zext32()
+	}
+	if n == src.n {
+		*dst = x.copyOf(s, src)
+		return
+	}
+	*dst = scalar(n)
+}
+
+// pointerArith is a op b where one is a pointer.
+func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide bool) val {
+	any := scalar(anyNum())
+	if a.pointer() && b.pointer() {
+		if op != asm.Sub {
+			x.fail(s, i, "pointer-arithmetic", "%v of %v and %v", op, a.kind, b.kind)
+		}
+		if !wide {
+			any.n = any.n.zext32()
+		}
+		return any
+	}
+	if !wide {
+		if op != asm.Sub || !a.pointer() {
+			x.fail(s, i, "pointer-arithmetic", "32-bit arithmetic on %v", pick(a, b).kind)
+		}
+		return scalar(any.n.zext32())
+	}
+	p, n := a, b
+	if b.pointer() {
+		p, n = b, a
+	}
+	if op != asm.Add && (op != asm.Sub || p == b) {
+		x.fail(s, i, "pointer-arithmetic", "%v with %v: pointers may be added to and subtracted from only", op, p.kind)
+		return any
+	}
+	switch p.kind {
+	case PtrMapHandle, PtrPacketEnd, PtrFunc, PtrMapValueOrNull:
+		if n.n.known() && n.n.bits.Value == 0 {
+			return *p
+		}
+		if p.kind == PtrMapValueOrNull {
+			x.fail(s, i, "null-check", "arithmetic on a map value that may be NULL")
+			x.learnNull(s, p.id, true)
+			r := *p
+			r.kind = PtrMapValue
+			return x.displace(s, i, &r, &n.n, op == asm.Sub)
+		}
+		x.fail(s, i, "pointer-arithmetic", "arithmetic on %v", p.kind)
+		return *p
+	case PtrUnsure:
+		return *p
+	}
+	return x.displace(s, i, p, &n.n, op == asm.Sub)
+}
+
+func pick(a, b *val) *val {
+	if a.pointer() {
+		return a
+	}
+	return b
+}
+
+// displace is p moved by d, or by -d.
+func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
+	r := *p
+	if d.known() {
+		c := int64(d.bits.Value)
+		if back {
+			c = -c
+		}
+		if off := int64(r.off) + c; c > -maxPointerOffset && c < maxPointerOffset && off > -maxPointerOffset && off < maxPointerOffset {
+			r.off = int32(off)
+			return r
+		}
+		x.fail(s, i, "pointer-offset", "%v moved by %d", p.kind, c)
+		return r
+	}
+	if d.w.slo <= -maxPointerOffset || d.w.slo >= maxPointerOffset {
+		x.fail(s, i, "pointer-offset", "%v moved by a number without useful lower bound (%v)", p.kind, *d)
+	}
+	op := asm.Add
+	if back {
+		op = asm.Sub
+	}
+	r.n = alu(op, &p.n, d, true)
+	if p.kind == PtrPacket || p.kind == PtrPacketMeta {
+		r.id = s.freshID()
+		r.rng = rangeAfter(p.rng, d, back)
+	}
+	return r
+}
+
+// rangeAfter is what stays known behind a packet pointer whose base moves up by d.
+func rangeAfter(rng int32, d *num, back bool) int32 {
+	up := d.w.shi
+	if back {
+		up = -d.w.slo
+	}
+	if rng == 0 || up > int64(rng) || back && d.w.slo == math.MinInt64 {
+		return 0
+	}
+	if down := int64(rng) - up; down < maxPacketOffset {
+		return int32(down)
+	}
+	return 0
+}

@@ -1,0 +1,154 @@
+package verify
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+)
+
+const defaultBudget = 1_000_000 // instructions explored; kernel: BPF_COMPLEXITY_LIMIT_INSNS
+
+// Verify proves that c is safe on every path, by the kernel's rules for a
+// privileged user on a machine that allows unaligned access.
+//
+// On return without error:
+//   - no execution reads an uninitialised register, touches memory outside of the
+//     stack, packet, map value or region it points into, or runs forever;
+//   - Facts hold in every execution: before each instruction each live register
+//     is what Regs says, and so on for every field;
+//   - an instruction that is not Reachable is never executed.
+//
+// The error is a *Rejection with every reason found. With opt.Unproven, and only
+// bounds or termination left to prove, it is returned together with Facts that
+// assume them.
+//
+// Not covered: callbacks (bpf_loop, for_each_map_elem), kernel functions, dynptrs,
+// timers, locks, sockets, ring buffer records and maps in maps give
+// feature-unsupported; the license of a program is not looked at (nor whether a
+// helper wants GPL); global functions are explored at each call like static ones,
+// where the kernel verifies them once by their types; scalars that differ by a
+// constant are not linked to each other; liveness of stack slots is not known, so
+// that dead slots can keep states apart until they are merged.
+func Verify(c *code.Code, opt *Options) (*Facts, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	log := newJournal(c)
+	checkForm(c, log)
+	gs, at := graphs(c)
+	checkReach(c, gs, log)
+	checkCalls(c, log)
+	if len(log.reasons) > 0 { // exploring would say little more, and recursion not end
+		return nil, &Rejection{Program: c.Name, Reasons: log.sorted(log.reasons)}
+	}
+	live := liveness(c, gs)
+	var x *explorer
+	for _, width := range widths {
+		x = newExplorer(c, opt, gs, at, live, width)
+		x.explore()
+		if len(x.log.reasons) == 0 || !x.merged || x.stop {
+			break
+		}
+	}
+	var ended []Reason
+	if opt.Unproven && (x.stop || x.endless) {
+		ended = onlyTermination(x.log.reasons)
+		x = newExplorer(c, opt, gs, at, live, 4)
+		x.widening = true
+		x.explore()
+	}
+	x.finish()
+	reasons := append(ended, x.log.reasons...)
+	if len(reasons) == 0 {
+		return x.facts, nil
+	}
+	r := &Rejection{Program: c.Name, Reasons: log.sorted(reasons), Unproven: opt.Unproven && !x.stop && onlyBounds(reasons)}
+	if r.Unproven {
+		return x.facts, r
+	}
+	return nil, r
+}
+
+func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uint16, width int) *explorer {
+	n := len(c.Insns)
+	x := &explorer{
+		c: c, opt: opt, gs: gs, at: at, live: live, width: width, log: newJournal(c),
+		facts: &Facts{
+			Code: c, Reachable: make([]bool, n), Regs: make([][11]Reg, n), Mem: make([]*Access, n), Calls: make([]*Call, n),
+			Taken: make([]bool, n), Falls: make([]bool, n), Depth: make([]int, len(c.Funcs)),
+		},
+		nodes: make([]node, 1),
+	}
+	for m := range c.Maps {
+		x.sets = append(x.sets, []int{m})
+	}
+	x.ctx, _ = helper.Context(c.Type)
+	x.budget = x.limit()
+	return x
+}
+
+func (x *explorer) limit() int {
+	if x.opt.Budget > 0 {
+		return x.opt.Budget
+	}
+	return defaultBudget
+}
+
+// explore runs the program from its entry state.
+func (x *explorer) explore() {
+	s := &state{next: 1}
+	s.frames[0] = newFrame(-1)
+	s.regs[asm.R10] = pointer(PtrStack)
+	if x.c.Type == ebpf.UnspecifiedProgram {
+		s.regs[asm.R1] = pointer(PtrMem)
+		s.regs[asm.R2] = constant(uint64(x.opt.MemSize))
+	} else {
+		s.regs[asm.R1] = pointer(PtrCtx)
+	}
+	x.run(0, []*state{s})
+	x.checkDepth()
+}
+
+// finish derives the facts that need the whole exploration.
+func (x *explorer) finish() {
+	x.markShared()
+	x.facts.Warnings = x.log.sorted(x.log.warnings)
+	for i, k := range x.facts.Calls {
+		if k == nil {
+			continue
+		}
+		switch asm.BuiltinFunc(x.c.Insns[i].Constant) {
+		case asm.FnTailCall:
+			k.Const = k.Args[2].Kind == Scalar && k.Args[2].Bits.Known()
+		case asm.FnXdpAdjustHead:
+			k.Const = k.Args[1].Kind == Scalar && k.Args[1].Bits.Known()
+		}
+	}
+}
+
+func (j *journal) sorted(rs []Reason) []Reason {
+	slices.SortStableFunc(rs, func(a, b Reason) int { return cmp.Compare(a.PC, b.PC) })
+	return rs
+}
+
+func onlyTermination(rs []Reason) []Reason {
+	return slices.DeleteFunc(slices.Clone(rs), func(r Reason) bool { return r.Reason != "infinite-loop" && r.Reason != "too-complex" })
+}
+
+// onlyBounds reports that all reasons are of the sort that checks at run time make
+// up for.
+func onlyBounds(rs []Reason) bool {
+	for _, r := range rs {
+		switch r.Reason {
+		case "infinite-loop", "too-complex", "packet-bounds", "map-value-bounds", "mem-bounds", "stack-bounds", "null-check", "pointer-offset", "size-bounds", "zero-size":
+		default:
+			return false
+		}
+	}
+	return true
+}
