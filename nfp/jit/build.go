@@ -1,0 +1,255 @@
+package jit
+
+// Build turns eBPF and what the verifier learned of it into ir.
+//
+// Registers become values. Each reachable function of the program becomes an
+// ir.Func: basic blocks are cut from the instructions that Facts call reachable,
+// along the edges that Facts call possible; a block with several predecessors
+// takes the registers that are live at its start as parameters, and parameters
+// that turn out to have one value are removed again (build_ssa.go). This is the
+// liveness-pruned form; what it leaves over a minimal one are parameters in
+// irreducible loops.
+//
+// Pointers are numbers: of packet and stack 32-bit addresses with a zero high
+// half, of map values the firmware's pair, on which a plain 64-bit addition is
+// right. What memory an access reaches stands in Facts; an instruction that
+// reaches different memories on different paths tells them apart at run time by
+// the shape of the address (build_mem.go).
+//
+// The frame of a function, from its bottom: scratch for the memory arguments of
+// helpers (build_stage.go), then the program's own stack, at whose end r10
+// points.
+//
+// What the result keeps to:
+//   - ir.Check holds;
+//   - the entry of an XDP or TC program returns the low half of R0, other
+//     functions return all of it; the entry of a raw program has R1 and R2 as
+//     Params;
+//   - every pointer to a key or value that a map helper gets is a multiple of 4
+//     in the stack, every pointer to the stack that any helper gets is a
+//     multiple of 4, and no helper sees counter words;
+//   - Value.Big is set on the accesses to counter words (build_use.go) and no
+//     access mixes them with others;
+//   - every value has the pc it came from.
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// build translates a program. What the firmware p cannot do is *Unsupported,
+// with every reason found.
+func build(f *verify.Facts, p *firmware.Profile, opt *Options) (*ir.Module, error) {
+	b := &builder{f: f, code: f.Code, p: p, mod: &ir.Module{Name: f.Code.Name}}
+	b.mapNames = mapNames(f.Code)
+	b.use = wordUses(f, b.mapNames, opt.Use)
+	for _, c := range b.use.conflicts {
+		b.refuse(c.insn, "map-word-use", "map %s: word %d is a counter for one program that shares the map and plain for another", b.mapNames[c.mp], c.word)
+	}
+	b.regions = make([]*region, len(f.Code.Funcs))
+	for i := range f.Code.Funcs {
+		if f.Reachable[f.Code.Funcs[i].Start] {
+			b.region(i)
+		}
+	}
+	if b.regions[0] == nil {
+		return nil, fmt.Errorf("%s: the entry is unreachable", f.Code.Name)
+	}
+	for i, r := range b.regions {
+		if r == nil {
+			continue
+		}
+		if err := b.fn(i, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Code.Funcs[i].Name, err)
+		}
+	}
+	for _, fn := range b.mod.Funcs {
+		dropTrivialParams(fn)
+		deadcode(fn)
+	}
+	b.mapLimits()
+	if len(b.reasons) > 0 {
+		slices.SortStableFunc(b.reasons, func(x, y verify.Reason) int { return x.PC - y.PC })
+		return nil, &Unsupported{Program: f.Code.Name, Reasons: b.reasons}
+	}
+	return b.mod, nil
+}
+
+// builder is the state of one program's translation.
+type builder struct {
+	f        *verify.Facts
+	code     *code.Code
+	p        *firmware.Profile
+	mod      *ir.Module
+	mapNames []string
+	use      *wordUse
+	regions  []*region // by function; nil for those nothing reaches
+	reasons  []verify.Reason
+}
+
+// refuse notes a reason why the firmware cannot run instruction i.
+func (b *builder) refuse(i int, reason, format string, args ...any) {
+	ins := &b.code.Insns[i]
+	r := verify.Reason{Reason: reason, PC: ins.PC, Insn: fmt.Sprint(ins.Instruction), Message: fmt.Sprintf(format, args...)}
+	if l := b.code.Line(i); l != nil {
+		r.File, r.Line = l.FileName(), int(l.LineNumber())
+	}
+	b.reasons = append(b.reasons, r)
+}
+
+// raw reports whether the program is a raw one: the conformance runner's.
+func (b *builder) raw() bool { return b.code.Type == ebpf.UnspecifiedProgram }
+
+// mapNames returns the name of each map of the program, as relocations and
+// MapUse have it.
+func mapNames(c *code.Code) []string {
+	names := make([]string, len(c.Maps))
+	for i, m := range c.Maps {
+		names[i] = m.Name
+	}
+	for i := range c.Insns {
+		if m := c.Insns[i].Map; m != code.None && names[m] == "" {
+			names[m] = c.Insns[i].Reference()
+		}
+	}
+	return names
+}
+
+// funcBuilder is the state of one function's translation.
+type funcBuilder struct {
+	*builder
+	r    *region
+	fn   *ir.Func
+	w    *flow         // being built
+	cur  *ir.Block     // values go here
+	regs [10]*ir.Value // r0 to r9 at this point; nil where nothing was written
+	i    int           // instruction
+	pc   int32
+	zero *ir.Value // of type I64, in the entry block
+}
+
+// fn builds function i.
+func (b *builder) fn(i int, r *region) error {
+	fn := &ir.Func{Name: b.code.Funcs[i].Name, Result: ir.I64, Frame: r.scratch + r.depth}
+	b.mod.Funcs = append(b.mod.Funcs, fn)
+	fb := &funcBuilder{builder: b, r: r, fn: fn, pc: int32(b.code.Insns[r.start].PC)}
+	entry := fn.NewBlock()
+	fb.cur = entry
+	switch {
+	case i > 0:
+		fb.params(r.params)
+	case b.raw():
+		fb.params(2)
+	default:
+		fn.Result = ir.I32
+		fb.regs[1] = fb.op(ir.OpCtxAddr, ir.I64)
+	}
+	first := r.flows[r.order[0]]
+	first.regs = fb.regs
+	if len(first.preds) > 0 {
+		first.entered = entry
+	} else {
+		first.in = entry
+	}
+	for _, at := range r.order {
+		if err := fb.flow(r.flows[at]); err != nil {
+			return err
+		}
+	}
+	fb.connect(entry)
+	return nil
+}
+
+func (b *funcBuilder) params(n int) {
+	for i := range n {
+		v := b.fn.NewValue(ir.OpParam, ir.I64, b.pc)
+		v.Int = int64(i)
+		b.fn.Params = append(b.fn.Params, v)
+		b.regs[1+i] = v
+	}
+}
+
+// flow builds the instructions of one basic block.
+func (b *funcBuilder) flow(w *flow) error {
+	b.w = w
+	b.enter(w)
+	for b.i = w.start; b.i < w.end; b.i++ {
+		ins := &b.code.Insns[b.i]
+		b.pc = int32(ins.PC)
+		if err := b.insn(ins); err != nil {
+			return fmt.Errorf("pc %d: %w", ins.PC, err)
+		}
+	}
+	w.out, w.last = b.regs, b.cur
+	return nil
+}
+
+// op appends a value to the current block.
+func (b *funcBuilder) op(op ir.Op, t ir.Type, args ...*ir.Value) *ir.Value {
+	return b.fn.Add(b.cur, op, t, b.pc, args...)
+}
+
+func (b *funcBuilder) constant(t ir.Type, n int64) *ir.Value {
+	if t == ir.I32 {
+		n = int64(int32(n))
+	}
+	v := b.op(ir.OpConst, t)
+	v.Int = n
+	return v
+}
+
+// trunc is the low half of an I64.
+func (b *funcBuilder) trunc(v *ir.Value) *ir.Value {
+	switch v.Op {
+	case ir.OpZExt32, ir.OpSExt32:
+		return v.Args[0]
+	case ir.OpConst:
+		return b.constant(ir.I32, v.Int)
+	}
+	return b.op(ir.OpTrunc, ir.I32, v)
+}
+
+// zext is an I32 as an I64.
+func (b *funcBuilder) zext(v *ir.Value) *ir.Value {
+	if v.Op == ir.OpConst {
+		return b.constant(ir.I64, int64(uint32(v.Int)))
+	}
+	return b.op(ir.OpZExt32, ir.I64, v)
+}
+
+// add is v + n in v's type. Addresses that are constants stay constants.
+func (b *funcBuilder) add(v *ir.Value, n int64) *ir.Value {
+	if n == 0 {
+		return v
+	}
+	switch v.Op {
+	case ir.OpStackAddr:
+		if at := v.Int + n; at >= 0 && at <= int64(b.fn.Frame) {
+			return b.stackAddr(at)
+		}
+	case ir.OpZExt32:
+		if a := v.Args[0]; a.Op == ir.OpStackAddr && a.Int+n >= 0 && a.Int+n <= int64(b.fn.Frame) {
+			return b.zext(b.stackAddr(a.Int + n))
+		}
+	case ir.OpMapValueAddr:
+		if at := v.Int + n; at >= 0 && at <= 1<<29 {
+			w := b.op(ir.OpMapValueAddr, ir.I64)
+			w.Sym, w.Int = v.Sym, at
+			return w
+		}
+	}
+	return b.op(ir.OpAdd, v.Type, v, b.constant(v.Type, n))
+}
+
+func (b *funcBuilder) stackAddr(at int64) *ir.Value {
+	v := b.op(ir.OpStackAddr, ir.I32)
+	v.Int = at
+	return v
+}

@@ -1,0 +1,201 @@
+package jit
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// helperArgs is which registers a helper call reads. The context is not among
+// them: a helper knows its packet.
+func (b *builder) helperArgs(ins *code.Insn) bpfRegs {
+	proto, ok := helper.ByID(asm.BuiltinFunc(ins.Constant))
+	if !ok {
+		return 0
+	}
+	var use bpfRegs
+	for i, a := range proto.Args {
+		if a != helper.ArgNone && a != helper.ArgCtx {
+			use |= 1 << (i + 1)
+		}
+	}
+	return use
+}
+
+// call builds a call: of a function of the program, or of a helper.
+func (b *funcBuilder) call(ins *code.Insn) error {
+	var r0 *ir.Value
+	switch {
+	case ins.Callee != code.None:
+		var args []*ir.Value
+		for r := range b.regions[ins.Callee].params {
+			args = append(args, b.reg(asm.Register(r+1)))
+		}
+		r0 = b.op(ir.OpCallFunc, ir.I64, args...)
+		r0.Sym = b.code.Funcs[ins.Callee].Name
+	case ins.Src != 0:
+		b.refuse(b.i, "helper-missing", "no firmware offers kernel functions")
+	default:
+		id := int32(ins.Constant)
+		proto, ok := helper.ByID(asm.BuiltinFunc(id))
+		if !ok || !b.p.Offers(id) {
+			b.refuse(b.i, "helper-missing", "firmware %s has no helper %d (%s)", b.p.Name, id, proto.Name)
+			break
+		}
+		call := b.f.Calls[b.i]
+		if call == nil {
+			return fmt.Errorf("no facts about the call")
+		}
+		if proto.ID == asm.FnTailCall {
+			b.tailCall(call)
+			break
+		}
+		r0 = b.helper(proto, call)
+	}
+	b.clobber()
+	b.regs[asm.R0] = r0
+	return nil
+}
+
+// tailCall names the map where it is one, else passes its handle.
+func (b *funcBuilder) tailCall(call *verify.Call) {
+	index := b.reg(asm.R3)
+	if len(call.Maps) == 1 {
+		b.op(ir.OpTailCall, ir.Void, index).Sym = b.mapNames[call.Maps[0]]
+		return
+	}
+	b.op(ir.OpTailCall, ir.Void, index, b.reg32(asm.R2))
+}
+
+// helper builds the call of a helper that the firmware offers.
+func (b *funcBuilder) helper(proto helper.Proto, call *verify.Call) *ir.Value {
+	var args []*ir.Value
+	var kinds uint32
+	s := b.stage(b.i)
+	for i, a := range proto.Args {
+		if a == helper.ArgNone {
+			break
+		}
+		arg, kind := (*ir.Value)(nil), uint32(0)
+		switch {
+		case a == helper.ArgCtx:
+			arg = b.constant(ir.I64, 0)
+		case s.at[i] >= 0:
+			arg, kind = b.copyIn(proto, call, i, s.at[i]), ir.KindStack
+		default:
+			arg = b.reg(asm.Register(i + 1))
+			kind = pointerKind(a, &call.Mem[i])
+		}
+		args = append(args, arg)
+		kinds |= kind << (4 * i)
+	}
+	v := b.op(ir.OpCallHelper, ir.I64, args...)
+	v.Int, v.Kinds = int64(proto.ID), kinds
+	return v
+}
+
+// pointerKind is what the firmware is told of an argument that is not staged.
+func pointerKind(a helper.Arg, mem *verify.Access) uint32 {
+	if !isMem(a) {
+		return 0
+	}
+	if mem.Size == 0 {
+		return ir.KindScalar
+	}
+	switch space(mem.Kind) {
+	case ir.Stack:
+		return ir.KindStack
+	case ir.Packet:
+		return ir.KindPacket
+	case ir.MapMem:
+		return ir.KindMap
+	}
+	return ir.KindScalar
+}
+
+// isMem reports whether the argument is a pointer to memory.
+func isMem(a helper.Arg) bool {
+	switch a {
+	case helper.ArgMapKey, helper.ArgMapValue, helper.ArgMem, helper.ArgMemOrNull, helper.ArgUninitMem:
+		return true
+	}
+	return writesMem(a) || a == helper.ArgFixedMem
+}
+
+// writesMem reports whether the helper writes through the argument.
+func writesMem(a helper.Arg) bool {
+	return a == helper.ArgUninitMem || a == helper.ArgUninitFixedMem
+}
+
+// mapLimits refuses the maps that are still referred to and that the firmware
+// cannot hold, and addresses of values where it does not place maps before
+// programs. Constants were folded into their uses by now.
+func (b *builder) mapLimits() {
+	said := map[string]bool{}
+	for _, fn := range b.mod.Funcs {
+		for _, blk := range fn.Blocks {
+			for _, v := range blk.Values {
+				direct := v.Op == ir.OpMapValueAddr
+				if !direct && v.Op != ir.OpMapHandle && v.Op != ir.OpTailCall || v.Sym == "" {
+					continue
+				}
+				at := max(b.code.Index(int(v.PC)), 0)
+				if direct && !b.p.DirectValue {
+					b.refuse(at, "global-data", "firmware %s gives no addresses of map values: %s is out of reach", b.p.Name, v.Sym)
+				}
+				if !said[v.Sym] {
+					said[v.Sym] = true
+					b.mapLimit(at, v.Sym)
+				}
+			}
+		}
+	}
+}
+
+func (b *builder) mapLimit(at int, name string) {
+	for m, spec := range b.code.Maps {
+		if b.mapNames[m] != name {
+			continue
+		}
+		info, _ := helper.MapTypeInfo(spec.Type)
+		if !b.holds(spec.Type, info.Name) {
+			b.refuse(at, "map-type", "firmware %s has no maps of type %v: %s", b.p.Name, spec.Type, name)
+			return
+		}
+		l, up := b.p.Maps, func(n uint32) int { return int(n+7) &^ 7 }
+		for _, c := range []struct {
+			what      string
+			have, max int
+		}{
+			{"key", int(spec.KeySize), l.Key},
+			{"value", int(spec.ValueSize), l.Value},
+			{"key and value, each rounded up to 8,", up(spec.KeySize) + up(spec.ValueSize), l.Entry},
+		} {
+			if c.max > 0 && c.have > c.max {
+				b.refuse(at, "map-size", "map %s: %s of %d bytes, firmware %s takes %d", name, c.what, c.have, b.p.Name, c.max)
+				return
+			}
+		}
+		return
+	}
+}
+
+// holds reports whether the firmware has maps of a type. An array of perf events
+// is the host's: only the helper that sends to it is needed.
+func (b *builder) holds(t ebpf.MapType, name string) bool {
+	if t == ebpf.PerfEventArray {
+		return b.p.Offers(int32(asm.FnPerfEventOutput))
+	}
+	for _, n := range b.p.Maps.Types {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,150 @@
+package jit
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// enter starts block w: its registers are those at the end of its one
+// predecessor, or parameters. Blocks come in reverse postorder, so that a lone
+// predecessor was built before.
+func (b *funcBuilder) enter(w *flow) {
+	b.pc = int32(b.code.Insns[w.start].PC)
+	b.cur = b.block(w)
+	if b.cur != b.fn.Blocks[0] {
+		b.fn.Blocks = append(b.fn.Blocks, b.cur)
+	}
+	preds := len(w.preds)
+	if w.entered != nil {
+		preds++
+	}
+	switch {
+	case preds == 0:
+		b.regs = w.regs
+	case preds == 1:
+		b.regs = w.preds[0].out
+	default:
+		b.regs = [10]*ir.Value{}
+		for r := asm.R0; r <= asm.R9; r++ {
+			if w.live.has(r) {
+				b.regs[r] = b.fn.NewParam(w.in, ir.I64, b.pc)
+			}
+		}
+	}
+}
+
+// block returns the block that w begins as. It is laid down when it is entered.
+func (b *funcBuilder) block(w *flow) *ir.Block {
+	if w.in == nil {
+		w.in = &ir.Block{ID: b.fn.NextBlock, PC: -1}
+		b.fn.NextBlock++
+	}
+	return w.in
+}
+
+// connect ends the entry block and gives every edge to a block with parameters
+// its arguments. Terminators were made without.
+func (b *funcBuilder) connect(entry *ir.Block) {
+	b.cur = entry
+	for _, at := range b.r.order {
+		w := b.r.flows[at]
+		if w.entered != nil {
+			entry.Jump(b.pc, w.in, b.arguments(w, w.regs)...)
+		}
+		for _, p := range w.preds {
+			for i := range p.last.Succs {
+				if e := &p.last.Succs[i]; e.To == w.in && e.Args == nil {
+					e.Args = b.arguments(w, p.out)
+				}
+			}
+		}
+	}
+}
+
+// arguments picks the registers that w takes.
+func (b *funcBuilder) arguments(w *flow, regs [10]*ir.Value) []*ir.Value {
+	if len(w.in.Params) == 0 {
+		return nil
+	}
+	var args []*ir.Value
+	for r := asm.R0; r <= asm.R9; r++ {
+		if w.live.has(r) {
+			args = append(args, b.written(regs[r]))
+		}
+	}
+	return args
+}
+
+// written is v, or zero for a register that nothing wrote on this path.
+func (b *funcBuilder) written(v *ir.Value) *ir.Value {
+	if v != nil {
+		return v
+	}
+	if b.zero == nil {
+		b.zero = b.fn.NewValue(ir.OpConst, ir.I64, -1)
+		entry := b.fn.Blocks[0]
+		entry.Values = append([]*ir.Value{b.zero}, entry.Values...)
+	}
+	return b.zero
+}
+
+// dropTrivialParams removes the parameters that have one value: every edge
+// passes that value, or the parameter itself. Removing one may make another
+// trivial, so those it was passed to are looked at again.
+//
+// Braun et al., "Simple and Efficient Construction of Static Single Assignment
+// Form" (2013), section 3.1.
+func dropTrivialParams(f *ir.Func) {
+	preds := f.Preds()
+	by := map[ir.ID]*ir.Value{}
+	final := func(v *ir.Value) *ir.Value {
+		for n := by[v.ID]; n != nil; n = by[v.ID] {
+			v = n
+		}
+		return v
+	}
+	home := make([]*ir.Block, f.NextID)
+	fills := map[ir.ID][]*ir.Value{} // parameters that a parameter is passed to
+	var work []*ir.Value
+	for _, b := range f.Blocks {
+		for _, p := range b.Params {
+			home[p.ID] = b
+			work = append(work, p)
+		}
+		for _, e := range b.Succs {
+			for i, a := range e.Args {
+				if a.Op == ir.OpParam {
+					fills[a.ID] = append(fills[a.ID], e.To.Params[i])
+				}
+			}
+		}
+	}
+	for len(work) > 0 {
+		p := work[len(work)-1]
+		work = work[:len(work)-1]
+		if by[p.ID] != nil {
+			continue
+		}
+		var same *ir.Value
+		trivial := true
+		for _, e := range preds[home[p.ID].ID] {
+			a := final(e.Edge().Args[p.Int])
+			if a == p || a == same {
+				continue
+			}
+			trivial = trivial && same == nil
+			same = a
+		}
+		if !trivial || same == nil {
+			continue
+		}
+		by[p.ID] = same
+		work = append(work, fills[p.ID]...)
+		if same.Op == ir.OpParam {
+			fills[same.ID] = append(fills[same.ID], fills[p.ID]...)
+		}
+	}
+	f.Replace(by)
+	f.DropParams(func(p *ir.Value) bool { return by[p.ID] != nil })
+}

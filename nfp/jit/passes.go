@@ -1,0 +1,110 @@
+package jit
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// pass is one step from ir to ir.
+type pass struct {
+	name   string
+	run    func(*ir.Module) (*ir.Module, error)
+	legal  bool // ir.CheckLegal holds afterwards, from here on
+	needed bool // cannot be left out
+}
+
+// passes run in this order between build and select.
+var passes = []pass{
+	{name: "unreachable", run: each(unreachable)},
+	{name: "deadcode", run: each(deadcode)},
+	{name: "legalize", run: legalize, legal: true, needed: true},
+	{name: "late deadcode", run: each(deadcode)},
+}
+
+// passOrder says which pass must come before which; Compile's result would be
+// wrong or worse otherwise.
+var passOrder = [...]struct{ first, then, because string }{
+	{"unreachable", "deadcode", "what only an unreachable block uses is dead"},
+	{"deadcode", "legalize", "halves of dead values would be made"},
+	{"legalize", "late deadcode", "most high halves are dead"},
+}
+
+// each makes a pass over a module of one over functions.
+func each(do func(*ir.Func)) func(*ir.Module) (*ir.Module, error) {
+	return func(m *ir.Module) (*ir.Module, error) {
+		for _, f := range m.Funcs {
+			do(f)
+		}
+		return m, nil
+	}
+}
+
+// checkPassOrder reports the first constraint that the list of passes breaks.
+func checkPassOrder(list []pass) error {
+	at := func(name string) int {
+		return slices.IndexFunc(list, func(p pass) bool { return p.name == name })
+	}
+	for i, p := range list {
+		if at(p.name) != i {
+			return fmt.Errorf("two passes are called %s", p.name)
+		}
+	}
+	for _, o := range passOrder {
+		i, j := at(o.first), at(o.then)
+		switch {
+		case i < 0 || j < 0:
+			return fmt.Errorf("pass order names %s and %s, of which one is no pass", o.first, o.then)
+		case i > j:
+			return fmt.Errorf("pass %s must come before %s: %s", o.first, o.then, o.because)
+		}
+	}
+	return nil
+}
+
+// runPasses takes what build made to the form that select takes. It leaves out
+// the passes opt.Off names, gives opt.Dump the text after build and after each
+// pass, and with opt.Check checks after each. An error is a *Bug, or what a pass
+// found that the firmware cannot do.
+func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
+	if err := checkPassOrder(passes); err != nil {
+		return nil, &Bug{Pass: "passes", Msg: err.Error()}
+	}
+	if err := after("build", m, false, opt); err != nil {
+		return nil, err
+	}
+	legal := false
+	for _, p := range passes {
+		if !p.needed && slices.Contains(opt.Off, p.name) {
+			continue
+		}
+		next, err := p.run(m)
+		if err != nil {
+			return nil, err
+		}
+		m, legal = next, legal || p.legal
+		if err := after(p.name, m, legal, opt); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// after dumps and checks what a pass made.
+func after(name string, m *ir.Module, legal bool, opt *Options) error {
+	if opt.Dump != nil {
+		opt.Dump(name, m.String())
+	}
+	if !opt.Check {
+		return nil
+	}
+	check := ir.Check
+	if legal {
+		check = ir.CheckLegal
+	}
+	if err := check(m); err != nil {
+		return &Bug{Pass: name, Msg: err.Error(), Code: m.String()}
+	}
+	return nil
+}
