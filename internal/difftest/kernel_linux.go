@@ -147,6 +147,9 @@ func (k *Kernel) load(p *Program) (*ebpf.Program, error) {
 	copy(spec.Instructions, p.Spec.Instructions)
 	for i := range spec.Instructions {
 		ins := &spec.Instructions[i]
+		if op := ins.OpCode.AtomicOp(); op != asm.InvalidAtomic {
+			ins.Constant = int64(op >> 8) // cilium/ebpf 0.22 writes the constant of before, and so an add
+		}
 		if ins.IsLoadFromMap() {
 			if err := ins.AssociateMap(k.maps[k.key(p, ins.Reference())].m); err != nil {
 				return nil, err

@@ -1,0 +1,219 @@
+package difftest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/interp"
+	"github.com/nfpkit/nfpkit/bpf/maps"
+)
+
+// The card's room for the packet's start to move, which the interpreter is told
+// to keep to as well: bytes from the buffer's start, of nfp-bpf-abi's profile
+// table (off_min, off_max, and the place where guaranteed_sub begins).
+const (
+	cardHeadroom = 128
+	cardHeadMin  = 44
+	cardHeadMax  = 248
+)
+
+// resolve lays a program out.
+func resolve(p *Program) (*code.Code, error) {
+	c, faults := code.New(p.Spec, p.Maps)
+	if len(faults) > 0 {
+		return nil, faults[0]
+	}
+	return c, nil
+}
+
+// world is the interpreter's side of one program: its maps, filled.
+type world struct {
+	code *code.Code
+	maps []maps.Map // by code.Maps
+	mach *interp.Machine
+}
+
+// newWorld makes the program's maps and a machine on them.
+func newWorld(p *Program, c *code.Code, opt *interp.Options) (*world, error) {
+	w := &world{code: c}
+	for _, spec := range c.Maps {
+		m, err := maps.New(spec, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := fill(m, p.Initial[spec.Name]); err != nil {
+			return nil, fmt.Errorf("map %s: %w", spec.Name, err)
+		}
+		w.maps = append(w.maps, m)
+	}
+	var err error
+	w.mach, err = interp.New(c, w.maps, opt)
+	return w, err
+}
+
+// cardWorld is the interpreter with the card's limits on what a packet may grow.
+func cardWorld() *interp.Options {
+	return &interp.Options{
+		Headroom: cardHeadroom, HeadMin: cardHeadMin, HeadMax: cardHeadMax,
+		ShrinkOnly: true, NoMeta: true, FoldCsum: true, MaxSteps: 1 << 20,
+	}
+}
+
+// fill puts entries into a map as a host does.
+func fill(m maps.Map, entries []Entry) error {
+	n := maps.HostValueSize(m)
+	for _, e := range entries {
+		value := make([]byte, n)
+		copy(value, e.Value)
+		if err := m.UpdateAll(e.Key, value, maps.Any); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dump reads a map as a host does.
+func dump(m maps.Map) ([]Entry, error) {
+	var entries []Entry
+	key, err := m.NextKey(nil)
+	for err == nil {
+		value, err2 := m.LookupAll(key)
+		if err2 != nil {
+			return nil, err2
+		}
+		entries = append(entries, Entry{Key: key, Value: value[:m.Spec().ValueSize]})
+		key, err = m.NextKey(key)
+	}
+	if err != maps.ENOENT {
+		return nil, err
+	}
+	return sorted(m.Spec(), entries), nil
+}
+
+// contents reads all maps with values.
+func (w *world) contents() (Contents, error) { return readMaps(w.maps) }
+
+func readMaps(all []maps.Map) (Contents, error) {
+	c := Contents{}
+	for _, m := range all {
+		if !hasValues(m.Spec().Type) {
+			continue
+		}
+		entries, err := dump(m)
+		if err != nil {
+			return nil, fmt.Errorf("map %s: %w", m.Spec().Name, err)
+		}
+		if len(entries) > 0 {
+			c[m.Spec().Name] = entries
+		}
+	}
+	return c, nil
+}
+
+// input is a packet as all engines get it: on interface 1, queue 0, which is
+// what BPF_PROG_TEST_RUN gives.
+func input(packet []byte) *interp.Input { return &interp.Input{Packet: packet, Ifindex: 1} }
+
+// runInterp runs the reference interpreter.
+func runInterp(p *Program, c *code.Code) (*Result, error) {
+	w, err := newWorld(p, c, cardWorld())
+	if err != nil {
+		return nil, err
+	}
+	return w.run(p)
+}
+
+// run executes the program on its packets.
+func (w *world) run(p *Program) (*Result, error) {
+	res := &Result{}
+	for i, pkt := range p.Packets {
+		out, err := w.mach.Run(input(pkt))
+		if err != nil {
+			return nil, fmt.Errorf("packet %d: %w", i, err)
+		}
+		res.Packets = append(res.Packets, PacketResult{Verdict: out.Action, Data: out.Packet})
+	}
+	var err error
+	res.Maps, err = w.contents()
+	return res, err
+}
+
+// A Mismatch is the first place where two results differ.
+type Mismatch struct {
+	Packet int    // -1 for a map, which is compared after the last packet
+	Field  string // verdict, length, byte N, or map NAME
+	Want   string // the interpreter's
+	Got    string
+}
+
+func (m *Mismatch) String() string {
+	where := m.Field
+	if m.Packet >= 0 {
+		where = fmt.Sprintf("packet %d: %s", m.Packet, m.Field)
+	}
+	return fmt.Sprintf("%s is %s, must be %s", where, m.Got, m.Want)
+}
+
+// compare finds where got differs from want; same says which verdicts are one.
+func compare(want, got *Result, same func(uint32) uint32) *Mismatch {
+	for i := range want.Packets {
+		w, g := want.Packets[i], got.Packets[i]
+		if same(w.Verdict) != same(g.Verdict) {
+			return &Mismatch{i, "verdict", fmt.Sprint(w.Verdict), fmt.Sprint(g.Verdict)}
+		}
+		if len(w.Data) != len(g.Data) {
+			return &Mismatch{i, "length", fmt.Sprint(len(w.Data)), fmt.Sprint(len(g.Data))}
+		}
+		for at := range w.Data {
+			if w.Data[at] != g.Data[at] {
+				end := min(at+8, len(w.Data))
+				return &Mismatch{i, fmt.Sprintf("byte %d", at), fmt.Sprintf("%x", w.Data[at:end]), fmt.Sprintf("%x", g.Data[at:end])}
+			}
+		}
+	}
+	for _, name := range union(want.Maps, got.Maps) {
+		w, g := entriesText(want.Maps[name]), entriesText(got.Maps[name])
+		if w != g {
+			return &Mismatch{-1, "map " + name, w, g}
+		}
+	}
+	return nil
+}
+
+// raw compares verdicts as they are.
+func raw(v uint32) uint32 { return v }
+
+// entriesText is what a map holds, on one line.
+func entriesText(entries []Entry) string {
+	if len(entries) == 0 {
+		return "empty"
+	}
+	var s []string
+	for _, e := range entries {
+		s = append(s, fmt.Sprintf("%x:%x", e.Key, e.Value))
+	}
+	return strings.Join(s, " ")
+}
+
+// action is what a card makes of a verdict: it keeps the packet's fate, not the
+// number. XDP: everything above TX is ABORTED. TC: nfp-bpf-abi section 3.3.
+func action(t ebpf.ProgramType) func(uint32) uint32 {
+	if t == ebpf.XDP {
+		return func(v uint32) uint32 {
+			if v > 3 {
+				return 0
+			}
+			return v
+		}
+	}
+	return func(v uint32) uint32 {
+		switch v {
+		case 2, 4, 5, 7:
+			return v
+		}
+		return 0
+	}
+}

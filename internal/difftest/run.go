@@ -1,0 +1,291 @@
+package difftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Config says what to compare. The zero value of a field is its default.
+type Config struct {
+	N        int              // programs
+	Seed     uint64           // of the first program; the i-th has Seed + i
+	Workers  int              // GOMAXPROCS
+	Kernel   bool             // ask the running kernel too; see Permitted
+	Features Features         // AllFeatures
+	Stop     int              // end after that many differences; 10
+	Progress func(done int)   // called now and then, from one goroutine at a time
+	Each     func(p *Program) // called with each program before it runs, for tests; nil
+}
+
+// Summary is what a run found.
+type Summary struct {
+	Seed     uint64
+	Programs int
+	Packets  int
+	Compared map[string]int            // programs by engine that ran them
+	Refused  map[string]map[string]int // by who refused ("verify", "kernel", "compile"), by reason
+	// What one verifier accepts and the other does not. The kernel's no to a
+	// program of ours is the alarming one.
+	OnlyKernel  int
+	OnlyOurs    int
+	Differences []*Difference
+}
+
+// Difference is a program on which an engine left the interpreter's way.
+type Difference struct {
+	Seed     uint64
+	Engine   string // "kernel", "sim", "ir after PASS"
+	Mismatch *Mismatch
+	Err      error // the engine failed altogether
+	Program  *Program
+}
+
+func (d *Difference) String() string {
+	what := ""
+	if d.Mismatch != nil {
+		what = d.Mismatch.String()
+	} else {
+		what = d.Err.Error()
+	}
+	return fmt.Sprintf("seed %d: %s: %s", d.Seed, d.Engine, what)
+}
+
+// Run generates and compares cfg.N programs. It returns early with what it has
+// when ctx ends. The error is about the run itself, never about a difference.
+func Run(ctx context.Context, cfg Config) (*Summary, error) {
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Features == 0 {
+		cfg.Features = AllFeatures
+	}
+	if cfg.Stop <= 0 {
+		cfg.Stop = 10
+	}
+	if cfg.Kernel {
+		if err := Permitted(); err != nil {
+			return nil, err
+		}
+	}
+	sum := newSummary(cfg.Seed)
+	var (
+		mu   sync.Mutex
+		next atomic.Int64
+		wg   sync.WaitGroup
+		errs = make([]error, cfg.Workers)
+	)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for n := range cfg.Workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			w, err := newWorker(&cfg, n)
+			if err != nil {
+				errs[n] = err
+				return
+			}
+			defer w.close()
+			for ctx.Err() == nil {
+				i := next.Add(1) - 1
+				if i >= int64(cfg.N) {
+					break
+				}
+				w.one(cfg.Seed + uint64(i))
+				if i%64 != 0 && len(w.sum.Differences) == 0 {
+					continue
+				}
+				mu.Lock()
+				sum.add(w.sum)
+				if cfg.Progress != nil {
+					cfg.Progress(sum.Programs)
+				}
+				if len(sum.Differences) >= cfg.Stop {
+					cancel()
+				}
+				mu.Unlock()
+				w.sum = newSummary(cfg.Seed)
+			}
+			mu.Lock()
+			sum.add(w.sum)
+			mu.Unlock()
+		}()
+	}
+	wg.Wait()
+	slices.SortFunc(sum.Differences, func(a, b *Difference) int { return int(int64(a.Seed) - int64(b.Seed)) })
+	return sum, errors.Join(errs...)
+}
+
+func newSummary(seed uint64) *Summary {
+	return &Summary{Seed: seed, Compared: map[string]int{}, Refused: map[string]map[string]int{}}
+}
+
+func (s *Summary) refuse(who, reason string) {
+	if s.Refused[who] == nil {
+		s.Refused[who] = map[string]int{}
+	}
+	s.Refused[who][reason]++
+}
+
+func (s *Summary) add(o *Summary) {
+	s.Programs += o.Programs
+	s.Packets += o.Packets
+	s.OnlyKernel += o.OnlyKernel
+	s.OnlyOurs += o.OnlyOurs
+	for engine, n := range o.Compared {
+		s.Compared[engine] += n
+	}
+	for who, reasons := range o.Refused {
+		for reason, n := range reasons {
+			s.refuse(who, reason)
+			s.Refused[who][reason] += n - 1
+		}
+	}
+	s.Differences = append(s.Differences, o.Differences...)
+}
+
+// String is the summary as lines of text.
+func (s *Summary) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d programs from seed %d, %d packets, %d differences\n", s.Programs, s.Seed, s.Packets, len(s.Differences))
+	fmt.Fprintf(&b, "compared with the interpreter:")
+	for _, engine := range slices.Sorted(maps.Keys(s.Compared)) {
+		fmt.Fprintf(&b, " %s %d", engine, s.Compared[engine])
+	}
+	fmt.Fprintf(&b, "\naccepted by the kernel's verifier alone %d, by ours alone %d\n", s.OnlyKernel, s.OnlyOurs)
+	for _, who := range slices.Sorted(maps.Keys(s.Refused)) {
+		total := 0
+		for _, n := range s.Refused[who] {
+			total += n
+		}
+		fmt.Fprintf(&b, "refused by %s: %d\n", who, total)
+		reasons := slices.SortedFunc(maps.Keys(s.Refused[who]), func(x, y string) int { return s.Refused[who][y] - s.Refused[who][x] })
+		for _, reason := range reasons {
+			fmt.Fprintf(&b, "%8d %s\n", s.Refused[who][reason], reason)
+		}
+	}
+	for _, d := range s.Differences {
+		fmt.Fprintln(&b, d)
+	}
+	return b.String()
+}
+
+// worker compares programs, one after the other.
+type worker struct {
+	cfg    *Config
+	kernel *Kernel // nil: not asked
+	sum    *Summary
+	set    *engines
+}
+
+func newWorker(cfg *Config, n int) (*worker, error) {
+	w := &worker{cfg: cfg, sum: newSummary(cfg.Seed)}
+	var err error
+	if cfg.Kernel {
+		if w.kernel, err = NewKernel(n); err != nil {
+			return nil, err
+		}
+	}
+	w.set, err = newEngines()
+	return w, err
+}
+
+func (w *worker) close() {
+	if w.kernel != nil {
+		w.kernel.Close()
+	}
+}
+
+// one generates and compares one program.
+func (w *worker) one(seed uint64) {
+	p := Generate(seed, w.cfg.Features)
+	if w.cfg.Each != nil {
+		w.cfg.Each(p)
+	}
+	w.sum.Programs++
+	w.sum.Packets += len(p.Packets)
+	for _, d := range w.compare(p) {
+		d.Seed = seed
+		w.sum.Differences = append(w.sum.Differences, d)
+	}
+}
+
+// compare runs a program on all engines that take it.
+func (w *worker) compare(p *Program) []*Difference {
+	c, err := resolve(p)
+	if err != nil {
+		return []*Difference{{Engine: "code", Err: err, Program: p}}
+	}
+	want, err := runInterp(p, c)
+	if err != nil {
+		return []*Difference{{Engine: "interp", Err: err, Program: p}}
+	}
+	var found []*Difference
+	note := func(engine string, m *Mismatch, err error) {
+		w.sum.Compared[family(engine)]++
+		if m != nil || err != nil {
+			found = append(found, &Difference{Engine: engine, Mismatch: m, Err: err, Program: p})
+		}
+	}
+	asked := w.kernel != nil && !p.Beyond
+	ours, kernels := w.verify(p, c), false
+	if asked {
+		kernels = w.askKernel(p, want, note)
+	}
+	switch {
+	case asked && kernels && ours == nil:
+		w.sum.OnlyKernel++
+	case asked && !kernels && ours != nil:
+		w.sum.OnlyOurs++
+	}
+	if ours != nil {
+		w.compiled(p, ours, want, note)
+	}
+	return found
+}
+
+// askKernel runs the program in the kernel and reports whether it was accepted.
+func (w *worker) askKernel(p *Program, want *Result, note func(string, *Mismatch, error)) bool {
+	got, err := w.kernel.Run(p)
+	var no *Refused
+	switch {
+	case errors.As(err, &no):
+		w.sum.refuse("kernel", general(no.Reason))
+		return false
+	case err != nil:
+		note("kernel", nil, err)
+		return false
+	}
+	note("kernel", compare(want, got, raw), nil)
+	return true
+}
+
+// family is the engine without the pass.
+func family(engine string) string {
+	name, _, _ := strings.Cut(engine, " ")
+	return name
+}
+
+// general leaves the numbers out of a message, so that it can be counted.
+func general(msg string) string {
+	return strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r >= '0' && r <= '9' }), "#")
+}
+
+// union lists the names of both, sorted.
+func union(a, b Contents) []string {
+	names := map[string]bool{}
+	for name := range a {
+		names[name] = true
+	}
+	for name := range b {
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
