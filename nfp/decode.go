@@ -158,13 +158,13 @@ func (f *Form) assign(in *Inst, r Role, code uint32, slotB bool, w Word) error {
 		}
 	}
 	o := decodeOperand(code, p.Restricted, slotB, lm != 0 && w>>lm&1 != 0, p.I8 != 0 && w>>p.I8&1 != 0)
-	if o.Kind == None {
+	if o.Kind == None && (r != ImmLow && r != BitNumber || f.Op == OpBrByte) {
 		return &DecodeError{w, fmt.Sprintf("undefined operand %#x", code)}
 	}
 	switch r {
 	case Dest:
 		in.Dst = o
-		if o.Kind == Const && (f.Op == OpImmed || o.N == 0 && f.Op != OpLdField) {
+		if o.Kind == Const && (f.Op == OpImmed || f.Op == OpMul && o.N == 0) {
 			in.Dst = Operand{}
 		}
 	case Left:

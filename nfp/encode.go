@@ -302,7 +302,7 @@ const codeKind = numKinds
 func (f *Form) source(in *Inst, r Role) (Operand, Prop, error) {
 	switch r {
 	case Dest:
-		if in.Dst.Kind == None && f.Op != OpLdField {
+		if in.Dst.Kind == None && f.Op != OpLdField && f.Op != OpUstore {
 			return Operand{Kind: Const}, PropDst, nil // code 0x300: no destination
 		}
 		if in.Dst.Kind == Const {

@@ -159,6 +159,12 @@ func shfForms() []Form {
 			Except: double, Effects: WritesCC, Doc: r.doc,
 			Syntax: lines("alu_shf[{dst}, " + left + ", " + r.name + ", {b}{shift}]" + opts)}, p, shift))
 	}
+	align := func(f Form, p *Pair) Form {
+		f.Effects, f.Syntax = WritesCC|ReadsPrev, lines(f.Name+"[{dst}, {b}]"+opts)
+		f = form(f, p)
+		f.SrcLM = 0 // objdump reads pointers 0 and 1 only
+		return f
+	}
 	return append(t,
 		form(Form{Name: "dbl_shf (other operation)", Fixed: []Setting{{PropShift, uint32(ShiftDouble)}}, Mask: sc, Value: sc, Reserved: true,
 			Except: []Pattern{{sc | 7<<33, sc}, {sc | 7<<33, sc | 6<<33}, {sc | 7<<33, sc | 7<<33}}, Effects: WritesCC,
@@ -173,12 +179,10 @@ func shfForms() []Form {
 		form(Form{Name: "asr (other shift)", Fixed: []Setting{{PropFn, uint32(ShfAsr)}}, Mask: 7 << 33, Value: 6 << 33, Reserved: true,
 			Except: []Pattern{{sc, 1 << 8}, {sc, sc}}, Effects: WritesCC | ReadsPrev, Syntax: lines("asr[{dst}, {b}{shift}]" + opts), Doc: "asr with a shift control other than right"},
 			one, shift),
-		form(Form{Name: "byte_align_be", Fixed: []Setting{{PropFn, uint32(ShfByteAlign)}}, Mask: 7 << 33, Value: 7 << 33, Except: []Pattern{{sc, 2 << 8}},
-			Effects: WritesCC | ReadsPrev, Syntax: lines("byte_align_be[{dst}, {b}]" + opts), Doc: "dst = word at byte BYTE_INDEX of previous source : right"},
-			one),
-		form(Form{Name: "byte_align_le", Fixed: []Setting{{PropFn, uint32(ShfByteAlignLE)}}, Mask: sc | 7<<33, Value: 2<<8 | 7<<33,
-			Effects: WritesCC | ReadsPrev, Syntax: lines("byte_align_le[{dst}, {b}]" + opts), Doc: "dst = word at byte BYTE_INDEX of right : previous source"},
-			pairR(Right, Empty, SwapBit, 18)),
+		align(Form{Name: "byte_align_be", Fixed: []Setting{{PropFn, uint32(ShfByteAlign)}}, Mask: 7 << 33, Value: 7 << 33, Except: []Pattern{{sc, 2 << 8}},
+			Doc: "dst = word at byte BYTE_INDEX of previous source : right"}, one),
+		align(Form{Name: "byte_align_le", Fixed: []Setting{{PropFn, uint32(ShfByteAlignLE)}}, Mask: sc | 7<<33, Value: 2<<8 | 7<<33,
+			Doc: "dst = word at byte BYTE_INDEX of right : previous source"}, pairR(Right, Empty, SwapBit, 18)),
 	)
 }
 
@@ -377,7 +381,7 @@ func csrForms() []Form {
 			Pair: pairU(Left, Zero, ConstTwice), SrcLM: 42,
 			Syntax: lines("local_csr_wr[{csr}, {a}]"), Latency: LatencyCSRWrite, Doc: "write a control register"},
 		{Name: "urd", Op: OpUstore, Fixed: []Setting{{PropFn, 0}}, Mask: mask | number, Value: value | 1<<22,
-			Pair: pairU(Dest, Zero, ConstInA), DstLM: 42,
+			Pair: pairU(Dest, Zero, ConstTwice), DstLM: 42,
 			Syntax: lines("urd[{dst}, *u$index0++]"), Latency: LatencyUstore, Doc: "dst = low 32 bits of the code store word at USTORE_ADDRESS, which moves on"},
 		{Name: "uwr", Op: OpUstore, Fixed: []Setting{{PropFn, 1}}, Mask: mask | number, Value: value | 1<<22 | 1<<21,
 			Pair: pairU(Left, Zero, ConstTwice), SrcLM: 42,
