@@ -223,8 +223,24 @@ func (m *Machine) store(ins *code.Insn) error {
 	return m.fault("bad-opcode", "no such store")
 }
 
+// Atomic loads and stores, which came after RFC 9669 (Linux 6.15).
+const (
+	loadAcquire  = asm.AtomicOp(0x10000)
+	storeRelease = asm.AtomicOp(0x11000)
+)
+
 func (m *Machine) atomic(ins *code.Insn, addr uint64, size int) error {
 	op := ins.OpCode.AtomicOp()
+	switch op {
+	case loadAcquire:
+		v, err := m.Load(m.regs[ins.Src]+uint64(ins.Offset), size)
+		if err == nil {
+			m.regs[ins.Dst] = v
+		}
+		return err
+	case storeRelease:
+		return m.Store(addr, size, m.regs[ins.Src])
+	}
 	if size != 4 && size != 8 {
 		return m.fault("bad-opcode", "atomic operation on %d bytes", size)
 	}

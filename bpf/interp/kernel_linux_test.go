@@ -26,19 +26,7 @@ func TestAgainstKernel(t *testing.T) {
 	for seed := range int64(programs) {
 		insns := randomProgram(rand.New(rand.NewSource(seed)))
 		spec := &ebpf.ProgramSpec{Name: "random", Type: ebpf.XDP, Instructions: insns, License: "GPL"}
-		prog, err := ebpf.NewProgram(spec)
-		if err != nil {
-			if seed == 0 {
-				t.Skipf("bpf(2) does not take programs here: %v", err)
-			}
-			t.Fatalf("seed %d: %+v\n%v", seed, err, insns)
-		}
-		out := make([]byte, kernelPacket)
-		verdict, err := prog.Run(&ebpf.RunOptions{Data: make([]byte, kernelPacket), DataOut: out})
-		prog.Close()
-		if err != nil {
-			t.Skipf("BPF_PROG_TEST_RUN is not permitted here: %v", err)
-		}
+		verdict, out := kernelRun(t, insns, make([]byte, kernelPacket))
 		m := machine(t, spec, nil, nil)
 		r, err := m.Run(&Input{Packet: make([]byte, kernelPacket)})
 		if err != nil {

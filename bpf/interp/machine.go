@@ -5,10 +5,10 @@
 // A program sees 64-bit addresses in a space of its own. Everything a card
 // keeps in 32-bit address registers lies below 2^32:
 //
-//	0x1000_0000  context
-//	0x2000_0000  stack: frame n of a call chain is the 512 bytes at n x 0x1000
-//	0x4000_0000  memory argument of a raw program
-//	0x8000_0000  packet buffer: headroom, packet, tailroom
+//	0x1001_0000  context
+//	0x2001_0000  stack: frame n of a call chain is the 512 bytes at n x 0x1000
+//	0x4001_0000  memory argument of a raw program
+//	0x8001_0000  packet buffer: headroom, packet, tailroom
 //	(i+1) x 2^40 value storage of the i-th map seen
 //	0x6d00 ...   map handles, 0x6600 ... function pointers: never dereferenced
 //
@@ -35,11 +35,11 @@ const (
 
 // Address space; see the package comment.
 const (
-	ctxBase    = 0x1000_0000
-	stackBase  = 0x2000_0000
+	ctxBase    = 0x1001_0000
+	stackBase  = 0x2001_0000
 	frameStep  = 0x1000
-	memBase    = 0x4000_0000
-	packetBase = 0x8000_0000
+	memBase    = 0x4001_0000
+	packetBase = 0x8001_0000
 	mapShift   = 40
 	handleBase = 0x6d00_0000_0000_0000
 	funcBase   = 0x6600_0000_0000_0000

@@ -152,37 +152,52 @@ func (m *Machine) redirectMap(handle uint64, key uint32, flags uint64) (uint64, 
 }
 
 // csumDiff is the one's complement sum of the words of to, less those of from,
-// plus a seed; at most 512 bytes in all.
+// plus a seed; at most 512 bytes in all. Zero has two forms in such a sum, so
+// the order of complements matters: it is x86's.
 func (m *Machine) csumDiff(a [5]uint64) (uint64, error) {
-	fromSize, toSize := int(uint32(a[1])), int(uint32(a[3]))
+	fromSize, toSize, seed := int(uint32(a[1])), int(uint32(a[3])), uint32(a[4])
 	if (fromSize|toSize)%4 != 0 || fromSize+toSize > 512 {
 		return negative(maps.EINVAL), nil
 	}
-	sum := uint64(uint32(a[4]))
-	add := func(addr uint64, size int, flip uint32) error {
-		if size == 0 {
-			return nil
-		}
-		b, err := m.bytes(addr, size, false)
-		if err != nil {
-			return err
-		}
-		for ; len(b) > 0; b = b[4:] {
-			sum += uint64(binary.LittleEndian.Uint32(b) ^ flip)
-		}
-		return nil
-	}
-	if err := add(a[0], fromSize, 0xffffffff); err != nil {
+	from, err := m.optional(a[0], fromSize)
+	if err != nil {
 		return 0, err
 	}
-	if err := add(a[2], toSize, 0); err != nil {
+	to, err := m.optional(a[2], toSize)
+	if err != nil {
 		return 0, err
 	}
-	sum = foldTo(sum, 32)
-	if m.opt.FoldCsum {
-		sum = foldTo(sum, 16)
+	switch {
+	case !m.opt.FoldCsum:
+		for ; len(from) > 0; from = from[4:] {
+			seed = onesSum([]byte{^from[0], ^from[1], ^from[2], ^from[3]}, seed)
+		}
+		return uint64(onesSum(to, seed)), nil
+	case fromSize > 0 && toSize > 0:
+		seed = uint32(foldTo(uint64(onesSum(to, seed))+uint64(^onesSum(from, 0)), 32))
+	case fromSize > 0:
+		seed = ^onesSum(from, ^seed)
+	default:
+		seed = onesSum(to, seed)
 	}
-	return sum, nil
+	return foldTo(uint64(seed), 16), nil
+}
+
+// optional returns memory that need not be there when its size is 0.
+func (m *Machine) optional(addr uint64, size int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	return m.bytes(addr, size, false)
+}
+
+// onesSum adds b's 32-bit words to sum with end-around carry.
+func onesSum(b []byte, sum uint32) uint32 {
+	total := uint64(sum)
+	for ; len(b) >= 4; b = b[4:] {
+		total += uint64(binary.LittleEndian.Uint32(b))
+	}
+	return uint32(foldTo(total, 32))
 }
 
 // foldTo adds the part of a one's complement sum above the given width to the
