@@ -233,7 +233,7 @@ func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) b
 	if !ok {
 		return false
 	}
-	ins, outs := span(k.xfer, in), span(k.xfer, out)
+	ins, outs := registers(k.xfer, in), registers(k.xfer, out)
 	if busy := c.flightIn & ins; busy != 0 {
 		e.warn(pc, "xfer-overwrite", "transfer registers of a command still outstanding are filled again")
 	}
@@ -265,8 +265,8 @@ func (e *Engine) fits(c *Context, k *cmd, words int, pc uint32) bool {
 	return true
 }
 
-// span is the mask of n transfer registers from first on.
-func span(first uint8, n int) uint64 { return (1<<n - 1) << first }
+// registers is the mask of n transfer registers from first on.
+func registers(first uint8, n int) uint64 { return (1<<n - 1) << first }
 
 func (e *Engine) latency(k *cmd, ctm, emem int) int {
 	if k.shift {
@@ -502,7 +502,7 @@ func (e *Engine) swap(c *Context, pc *uint32, now uint64) {
 		}
 		return
 	}
-	in := &e.store.insts[p.pc&storeMask]
+	in := e.store.inst(p.pc)
 	if in.Flags&nfp.Breakpoint != 0 {
 		e.stop(p.pc, "unsupported", "breakpoint")
 		return

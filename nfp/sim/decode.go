@@ -9,11 +9,27 @@ import (
 // Store is a control store: words, decoded once. Engines may share it.
 type Store struct {
 	ops   [storeWords]op
-	extra [storeWords]extra
-	insts [storeWords]nfp.Inst
+	extra []extra // by op.x
+	insts []span  // what was loaded, for messages
 	cmds  []cmd
 	bad   map[uint32]string
 	traps map[uint32]TrapFunc
+}
+
+// span is instructions at consecutive addresses.
+type span struct {
+	start uint32
+	insts []nfp.Inst
+}
+
+// inst is the instruction at addr, or nil.
+func (s *Store) inst(addr uint32) *nfp.Inst {
+	for i := len(s.insts) - 1; i >= 0; i-- {
+		if p := &s.insts[i]; addr-p.start < uint32(len(p.insts)) {
+			return &p.insts[addr-p.start]
+		}
+	}
+	return nil
 }
 
 const (
@@ -23,7 +39,7 @@ const (
 
 // NewStore makes an empty control store.
 func NewStore() *Store {
-	return &Store{bad: map[uint32]string{}, traps: map[uint32]TrapFunc{}}
+	return &Store{extra: make([]extra, 1), bad: map[uint32]string{}, traps: map[uint32]TrapFunc{}}
 }
 
 // Trap makes fn run when a context arrives at addr, in place of any word there.
@@ -31,6 +47,14 @@ func (s *Store) Trap(addr int, fn TrapFunc) {
 	a := uint32(addr) & storeMask
 	s.ops[a] = op{code: opTrap}
 	s.traps[a] = fn
+}
+
+// Clear forgets all words and traps.
+func (s *Store) Clear() {
+	clear(s.ops[:])
+	clear(s.bad)
+	clear(s.traps)
+	s.extra, s.insts, s.cmds = s.extra[:1], nil, nil
 }
 
 // Load decodes words into the store from addr on. Check bits are ignored. A word
@@ -53,9 +77,10 @@ func (s *Store) LoadInsts(addr int, insts []nfp.Inst, spec *Spec) error {
 	if addr < 0 || addr+len(insts) > storeWords {
 		return fmt.Errorf("words %d to %d: outside the control store of %d", addr, addr+len(insts)-1, storeWords)
 	}
+	s.insts = append(s.insts, span{uint32(addr), insts})
 	for i := range insts {
 		at := uint32(addr + i)
-		s.insts[at] = insts[i]
+		delete(s.bad, at)
 		d := decoder{s: s, at: at, in: &insts[i], spec: spec}
 		if i > 0 {
 			d.prev = &insts[i-1]
@@ -127,7 +152,11 @@ func (d *decoder) decode() {
 	if d.x.dst.kind != inFile {
 		d.o.flags |= flagPost
 	}
-	d.s.ops[d.at], d.s.extra[d.at] = d.o, d.x
+	if d.o.flags&(flagPre|flagPost) != 0 {
+		d.o.x = uint16(len(d.s.extra))
+		d.s.extra = append(d.s.extra, d.x)
+	}
+	d.s.ops[d.at] = d.o
 }
 
 func (d *decoder) refuse(why string) {
@@ -453,7 +482,7 @@ func (s *Store) markSlots(addr int, insts []nfp.Inst) {
 		for j := i + 1; j <= i+insts[i].Slots() && j < len(insts); j++ {
 			if may, _ := insts[j].Branches(); may || insts[j].Swaps() {
 				at := uint32(addr + j)
-				s.ops[at], s.extra[at] = op{code: opBad}, extra{}
+				s.ops[at] = op{code: opBad}
 				s.bad[at] = "control word in a defer slot"
 			}
 		}

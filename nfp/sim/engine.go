@@ -19,12 +19,6 @@
 // addition set. Spec.Lax silences those rules whose breach is not fatal.
 package sim
 
-import (
-	"fmt"
-
-	"github.com/nfpkit/nfpkit/nfp"
-)
-
 // Contexts is the number of contexts of an engine in 4-context mode. Context i
 // of the API is hardware context 2i.
 const Contexts = 4
@@ -151,6 +145,3 @@ func (e *Engine) pick() *Context {
 	e.next = (first.n + 1) % Contexts
 	return first
 }
-
-// text is an instruction as the assembler writes it.
-func text(in *nfp.Inst) string { return fmt.Sprint(in) }

@@ -64,8 +64,8 @@ const maxWarnings = 64
 func (e *Engine) describe(pc uint32, reason, msg string) *Fault {
 	pc &= storeMask
 	f := &Fault{Addr: int(pc), Reason: reason, Msg: msg}
-	if e.store.ops[pc].code != opUnset && e.store.ops[pc].code != opTrap {
-		f.Text = text(&e.store.insts[pc])
+	if in := e.store.inst(pc); in != nil && e.store.ops[pc].code != opTrap {
+		f.Text = in.String()
 	}
 	return f
 }

@@ -264,6 +264,7 @@ type op struct {
 	a, b  uint16 // operands; a is the old value for merges
 	d, e  uint16 // destinations; idle cycles when taken for branches (d)
 	p     uint16 // what the A port reads
+	x     uint16 // index in Store.extra, where flagPre or flagPost
 	imm   uint32 // constant, mask, branch target, index of a command
 	val   uint32 // constant of immed parts; byte value; offset of rtn
 }

@@ -11,7 +11,7 @@ func (e *Engine) pre(c *Context, o *op, pc uint32, now uint64) bool {
 		return false
 	}
 	if o.flags&flagPre != 0 {
-		x := &e.store.extra[pc&storeMask]
+		x := &e.store.extra[o.x]
 		if c.flightIn&x.xin != 0 && !e.spec.Lax {
 			e.stop(pc, "xfer-early", "$xfer_%d is read before the signal of the command that fills it", bits.TrailingZeros64(c.flightIn&x.xin))
 			return false
@@ -80,7 +80,7 @@ func (e *Engine) post(c *Context, o *op, pc uint32) {
 		return
 	}
 	z := c.r[regTmpD]
-	switch s := &e.store.extra[pc&storeMask].dst; s.kind {
+	switch s := &e.store.extra[o.x].dst; s.kind {
 	case inLM:
 		e.LM[c.lmDst%LMWords] = z
 		c.movePointer(s)

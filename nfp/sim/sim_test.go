@@ -221,7 +221,7 @@ func TestOperationsComplete(t *testing.T) {
 		k := cmd{muRow: memoryUnit(28, 2), sig: 1}
 		s.cmds = []cmd{k, k}
 		s.ops[0] = op{code: code, a: regA, b: regA, d: regSink, e: regSink, imm: 1}
-		s.insts[0] = nfp.Nop()
+		s.insts = []span{{0, []nfp.Inst{nfp.Nop()}}}
 		if code == opCSRRead || code == opCSRWrite {
 			s.ops[0].imm = csrByteIndex
 		}
