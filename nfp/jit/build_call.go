@@ -147,7 +147,7 @@ func (b *builder) mapLimits() {
 				}
 				at := max(b.code.Index(int(v.PC)), 0)
 				if direct && !b.p.DirectValue {
-					b.refuse(at, "global-data", "firmware %s gives no addresses of map values: %s is out of reach", b.p.Name, v.Sym)
+					b.refuse(at, "direct-value", "firmware %s gives no addresses of map values: %s is out of reach", b.p.Name, v.Sym)
 				}
 				if !said[v.Sym] {
 					said[v.Sym] = true
@@ -178,7 +178,7 @@ func (b *builder) mapLimit(at int, name string) {
 			{"key and value, each rounded up to 8,", up(spec.KeySize) + up(spec.ValueSize), l.Entry},
 		} {
 			if c.max > 0 && c.have > c.max {
-				b.refuse(at, "map-size", "map %s: %s of %d bytes, firmware %s takes %d", name, c.what, c.have, b.p.Name, c.max)
+				b.refuse(at, "map-limit", "map %s: %s of %d bytes, firmware %s takes %d", name, c.what, c.have, b.p.Name, c.max)
 				return
 			}
 		}

@@ -86,7 +86,7 @@ func (b *funcBuilder) copyIn(proto helper.Proto, call *verify.Call, i, at int) *
 	mem := &call.Mem[i]
 	ptr := b.reg(asm.Register(i + 1))
 	if writesMem(proto.Args[i]) {
-		b.refuse(b.i, "helper-argument", "helper %s writes to memory that the firmware does not reach", proto.Name)
+		b.refuse(b.i, "helper-memory", "helper %s writes to memory that the firmware does not reach", proto.Name)
 		return ptr
 	}
 	if mem.Size > b.p.Stack {
