@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/bpf/object"
+)
+
+// An example is a program, what it is run on, and what must come of it.
+type example struct {
+	file, pcap string
+	maps       map[string]string // name -> file with its contents
+	verdicts   map[uint32]int    // return code -> packets of the capture, -1 for any number
+	dump       map[string]string // name -> a line of its contents afterwards
+}
+
+var programs = []example{
+	{
+		file: "counters.o", pcap: "mixed.pcap", verdicts: map[uint32]int{pass: 38},
+		dump: map[string]string{"counters": `{"key":1,"value":"04 00 00 00 00 00 00 00 88 01 00 00 00 00 00 00"}`},
+	},
+	{
+		file: "firewall.o", pcap: "mixed.pcap",
+		maps:     map[string]string{"blocked": "blocked.json", "blocked6": "blocked6.json"},
+		verdicts: map[uint32]int{pass: 27, drop: 11},
+		dump: map[string]string{
+			"blocked":  `{"key":"c6 33 64 07","value":"05 00 00 00 00 00 00 00 18 06 00 00 00 00 00 00"}`,
+			"blocked6": `{"key":"20 01 0d b8 0b ad 00 00 00 00 00 00 00 00 00 07","value":"03 00 00 00 00 00 00 00 f6 00 00 00 00 00 00 00"}`,
+		},
+	},
+	{
+		file: "ddos.o", pcap: "attack.pcap",
+		maps:     map[string]string{"settings": "ddos-settings.json", "reflectors": "reflectors.json"},
+		verdicts: map[uint32]int{pass: 46, drop: 54},
+		dump:     map[string]string{"drops": `{"key":1,"value":30}`},
+	},
+	{
+		file: "ratelimit.o", pcap: "mixed.pcap", maps: map[string]string{"limit": "limit.json"},
+		verdicts: map[uint32]int{pass: -1, drop: -1}, // the clock decides
+	},
+	{
+		file: "l4lb.o", pcap: "web.pcap",
+		maps:     map[string]string{"services": "services.json", "slots": "slots.json"},
+		verdicts: map[uint32]int{pass: 4, tx: 96},
+	},
+	{file: "ttl.bpf", pcap: "mixed.pcap", verdicts: map[uint32]int{pass: 15, tx: 23}},
+	{
+		file: "average.bpf", pcap: "sensors.pcap", verdicts: map[uint32]int{pass: 20, drop: 40},
+		dump: map[string]string{"readings": `{"key":5,"value":"a4 a1 01 00 e8 03 00 00 14 00 00 00 00 00 00 00"}`},
+	},
+}
+
+const (
+	drop = 1
+	pass = 2
+	tx   = 3
+)
+
+func readPcap(t *testing.T, name string) [][]byte {
+	t.Helper()
+	f, err := os.Open("../" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packets [][]byte
+	for {
+		data, _, err := r.ReadPacketData()
+		if err != nil {
+			return packets
+		}
+		packets = append(packets, data)
+	}
+}
+
+// TestCurrent checks that the committed captures and maps are what the command
+// writes.
+func TestCurrent(t *testing.T) {
+	dir := t.TempDir()
+	if err := write(dir); err != nil {
+		t.Fatal(err)
+	}
+	made, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range made {
+		want, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile("../" + e.Name()); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not current: run make -C examples traffic (%v)", e.Name(), err)
+		}
+	}
+}
+
+// TestListed checks that no example is left out of the tests.
+func TestListed(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"../*.o", "../*.bpf"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names {
+			files = append(files, filepath.Base(n))
+		}
+	}
+	sources, err := filepath.Glob("../*.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources {
+		if o := strings.TrimSuffix(filepath.Base(s), ".c") + ".o"; !slices.Contains(files, o) {
+			t.Errorf("%s has no object: run make examples", s)
+		}
+	}
+	for _, f := range files {
+		if !slices.ContainsFunc(programs, func(e example) bool { return e.file == f }) {
+			t.Errorf("%s is not tested", f)
+		}
+	}
+}
+
+// TestObjects checks what a loader sees, with no kernel's help: whole programs
+// with source lines that name no directory of the machine they were built on.
+func TestObjects(t *testing.T) {
+	for _, p := range programs {
+		o, err := object.Load("../"+p.file, nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(o.Notes) > 0 {
+			t.Errorf("%s: %v", p.file, o.Notes)
+		}
+		c, err := o.Code("")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		l := c.Line(0)
+		if l == nil || filepath.IsAbs(l.FileName()) {
+			t.Errorf("%s: first instruction comes from line %v", p.file, l)
+		}
+	}
+}
+
+// TestObjectsCurrent compiles the sources anew: the committed objects must hold
+// the same instructions. Another clang than 14 may choose others, so there only
+// that it compiles is checked.
+func TestObjectsCurrent(t *testing.T) {
+	for _, tool := range []string{"make", "clang", "llvm-strip"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("make", "-C", "..", "OUT="+dir).CombinedOutput(); err != nil {
+		t.Fatalf("make: %v\n%s", err, out)
+	}
+	version, err := exec.Command("clang", "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := bytes.Contains(version, []byte("clang version 14."))
+	for _, p := range programs {
+		if filepath.Ext(p.file) != ".o" {
+			continue
+		}
+		made, err := object.Load(filepath.Join(dir, p.file), nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		committed, err := object.Load("../"+p.file, nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got, want := asmtext.PrintSpec(committed.Spec), asmtext.PrintSpec(made.Spec); same && got != want {
+			t.Errorf("%s is not current: run make examples", p.file)
+		}
+	}
+}
+
+// kernel loads a program and its maps, or skips.
+func kernel(t *testing.T, file string) (*object.Object, *ebpf.Collection, *ebpf.Program) {
+	t.Helper()
+	o, err := object.Load("../"+file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := o.Program("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = rlimit.RemoveMemlock() // kernels before 5.11 count maps against it
+	coll, err := ebpf.NewCollection(o.Spec)
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		t.Skipf("bpf(2) is not permitted here: %v", err)
+	case errors.Is(err, ebpf.ErrNotSupported):
+		t.Skipf("this kernel cannot load it: %v", err)
+	case err != nil:
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(coll.Close)
+	return o, coll, coll.Programs[p.Name]
+}
+
+// TestKernel runs each example in the kernel: its verifier must accept it, and
+// the verdicts must be the ones of the table.
+func TestKernel(t *testing.T) {
+	for _, p := range programs {
+		t.Run(p.file, func(t *testing.T) {
+			o, coll, prog := kernel(t, p.file)
+			for name, file := range p.maps {
+				fill(t, coll.Maps[name], o.Spec.Maps[name], file)
+			}
+			got := map[uint32]int{}
+			for i, data := range readPcap(t, p.pcap) {
+				ret, out, err := prog.Test(data)
+				if err != nil {
+					t.Fatalf("packet %d: %v", i+1, err)
+				}
+				got[ret]++
+				if p.file == "l4lb.o" && ret == tx {
+					checkWrapped(t, data, out)
+				}
+			}
+			for v, n := range got {
+				if want, ok := p.verdicts[v]; !ok || want >= 0 && want != n {
+					t.Errorf("verdict %d: %d packets, want %d", v, n, want)
+				}
+			}
+			for name, line := range p.dump {
+				if got := contents(t, coll.Maps[name], o.Spec.Maps[name]); !strings.Contains(got, line) {
+					t.Errorf("map %s has no %s:\n%s", name, line, got)
+				}
+			}
+		})
+	}
+}
+
+// twin returns an empty map of ours with the shape of one of the kernel's.
+func twin(t *testing.T, spec *ebpf.MapSpec) maps.Map {
+	t.Helper()
+	size, err := maps.StorageSize(spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := maps.New(spec, make([]byte, size), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// fill puts a JSON file's entries into a kernel map.
+func fill(t *testing.T, to *ebpf.Map, spec *ebpf.MapSpec, file string) {
+	t.Helper()
+	f, err := os.Open("../" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := twin(t, spec)
+	if err := maps.LoadJSON(m, f); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	var key []byte
+	for {
+		if key, err = m.NextKey(key); err != nil {
+			return
+		}
+		value, err := m.LookupAll(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := to.Update(key, value, ebpf.UpdateAny); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// contents returns a kernel map's contents as nfpsim dumps them.
+func contents(t *testing.T, from *ebpf.Map, spec *ebpf.MapSpec) string {
+	t.Helper()
+	m := twin(t, spec)
+	var key, value []byte
+	for iter := from.Iterate(); iter.Next(&key, &value); {
+		if err := m.UpdateAll(key, value, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := maps.DumpJSON(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// checkWrapped checks that a packet was put whole behind a new IPv4 header with
+// a right checksum.
+func checkWrapped(t *testing.T, in, out []byte) {
+	t.Helper()
+	if len(out) != len(in)+20 || !bytes.Equal(out[34:], in[14:]) {
+		t.Fatalf("packet of %d bytes became\n%x", len(in), out)
+	}
+	var sum uint32
+	for i := 14; i < 34; i += 2 {
+		sum += uint32(out[i])<<8 | uint32(out[i+1])
+	}
+	if sum = sum&0xffff + sum>>16; sum&0xffff+sum>>16 != 0xffff {
+		t.Errorf("checksum of the outer header: %x", out[14:34])
+	}
+}
