@@ -22,8 +22,10 @@ func (a *arguments) fail(word, format string, args ...any) { a.x.fail(a.s, a.i, 
 // check is argument n, counted from 0, in register n+1.
 func (a *arguments) check(n int, kind helper.Arg) {
 	v := *a.x.read(a.s, a.i, asm.R1+asm.Register(n))
+	if v.kind == NotInit {
+		return
+	}
 	switch kind {
-	case helper.ArgAnything:
 	case helper.ArgConstMap:
 		a.handle(n, &v)
 	case helper.ArgMapKey, helper.ArgMapValue:
@@ -54,6 +56,7 @@ func (a *arguments) check(n int, kind helper.Arg) {
 		if v.kind != Scalar || !v.n.known() {
 			a.fail("helper-arg", "%s wants a constant in r%d, which holds %v", a.p.Name, n+1, a.x.reg(&v, a.s.cur))
 		}
+	case helper.ArgAnything:
 	default:
 		a.fail("feature-unsupported", "%s takes an argument (r%d) that is not modelled: callback, lock, timer, socket, dynptr, ring buffer record or string", a.p.Name, n+1)
 	}
@@ -131,8 +134,6 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 		return
 	}
 	switch v.kind {
-	case NotInit:
-		return
 	case Scalar:
 		a.fail("not-a-pointer", "%s wants a pointer in r%d, which holds %v", a.p.Name, n+1, v.n)
 		return

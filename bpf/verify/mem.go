@@ -245,6 +245,11 @@ func (x *explorer) markShared() {
 			}
 		}
 	}
+	for _, k := range x.facts.Calls {
+		for n := 0; k != nil && n < len(k.Mem); n++ {
+			k.Mem[n].Shared = k.Mem[n].Kind == PtrStack && k.Mem[n].Size > 0
+		}
+	}
 }
 
 // readStack gives what a load of size bytes at v+off finds.

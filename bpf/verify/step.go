@@ -34,14 +34,16 @@ func (x *explorer) step(s *state, i int) bool {
 	return true
 }
 
-// read is register r, which must have been written.
+// read is register r, which must have been written. If it was not, the result is
+// a NotInit of any number, about which nothing more is said.
 func (x *explorer) read(s *state, i int, r asm.Register) *val {
 	v := &s.regs[r]
-	if v.kind == NotInit {
-		x.fail(s, i, "uninit-register", "r%d is read but was not written on this path", r)
-		*v = scalar(anyNum())
+	if v.kind != NotInit {
+		return v
 	}
-	return v
+	x.fail(s, i, "uninit-register", "r%d is read but was not written on this path", r)
+	*v = scalar(anyNum())
+	return &val{n: anyNum()}
 }
 
 func (x *explorer) loadImm(s *state, i int, ins *code.Insn) bool {
@@ -152,6 +154,9 @@ func (x *explorer) store(s *state, i int, ins *code.Insn) {
 
 // copyOf is a copy of v that will be refined together with it.
 func (x *explorer) copyOf(s *state, v *val) val {
+	if v.kind == NotInit {
+		return scalar(anyNum())
+	}
 	if v.kind == Scalar && v.id == 0 && !v.n.known() {
 		v.id = s.freshID()
 	}

@@ -227,22 +227,24 @@ func (n num) String() string {
 	if n.known() {
 		return fmt.Sprint(int64(n.bits.Value))
 	}
-	full := anyNum()
+	full, implied := anyNum(), bitsNum(n.bits)
 	var parts []string
 	switch {
-	case n.w.slo == int64(n.w.ulo) && n.w.shi == int64(n.w.uhi):
+	case n.w.slo == int64(n.w.ulo) && n.w.shi == int64(n.w.uhi) && n.w.slo >= 0:
 		parts = append(parts, fmt.Sprintf("[%d,%d]", n.w.ulo, n.w.uhi))
+	case n.w.shi < 0:
+		parts = append(parts, fmt.Sprintf("s[%d,%d]", n.w.slo, n.w.shi))
 	default:
-		if n.w.ulo != 0 || n.w.uhi != full.w.uhi {
+		if n.w.ulo != implied.w.ulo || n.w.uhi != implied.w.uhi {
 			parts = append(parts, fmt.Sprintf("u[%d,%d]", n.w.ulo, n.w.uhi))
 		}
-		if n.w.slo != full.w.slo || n.w.shi != full.w.shi {
+		if n.w.slo != implied.w.slo || n.w.shi != implied.w.shi {
 			parts = append(parts, fmt.Sprintf("s[%d,%d]", n.w.slo, n.w.shi))
 		}
-		if len(parts) == 0 && (n.h.ulo != 0 || n.h.uhi != full.h.uhi) {
+		if len(parts) == 0 && (n.h.ulo != implied.h.ulo || n.h.uhi != implied.h.uhi) {
 			parts = append(parts, fmt.Sprintf("u32[%d,%d]", n.h.ulo, n.h.uhi))
 		}
-		if len(parts) == 0 && n.h != full.h {
+		if len(parts) == 0 && n.h != implied.h {
 			parts = append(parts, fmt.Sprintf("s32[%d,%d]", n.h.slo, n.h.shi))
 		}
 	}

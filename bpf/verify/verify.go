@@ -38,6 +38,19 @@ func Verify(c *code.Code, opt *Options) (*Facts, error) {
 	if opt == nil {
 		opt = &Options{}
 	}
+	f, r := verify(c, opt)
+	switch {
+	case r == nil:
+		return f, nil
+	case r.Unproven:
+		return f, r
+	}
+	return nil, r
+}
+
+// verify is Verify with facts even of a program that is refused: what would hold
+// had each refused instruction done what it was meant to.
+func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	log := newJournal(c)
 	checkForm(c, log)
 	gs, at := graphs(c)
@@ -67,11 +80,10 @@ func Verify(c *code.Code, opt *Options) (*Facts, error) {
 	if len(reasons) == 0 {
 		return x.facts, nil
 	}
-	r := &Rejection{Program: c.Name, Reasons: log.sorted(reasons), Unproven: opt.Unproven && !x.stop && onlyBounds(reasons)}
-	if r.Unproven {
-		return x.facts, r
+	return x.facts, &Rejection{
+		Program: c.Name, Reasons: log.sorted(reasons),
+		Unproven: opt.Unproven && !x.stop && onlyBounds(reasons),
 	}
-	return nil, r
 }
 
 func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uint16, width int) *explorer {

@@ -1,0 +1,201 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+)
+
+// TestPrograms runs the programs of testdata/*.bpf. What is expected of a line
+// stands behind // on it:
+//
+//	ERROR reason...  WARN reason...   what the instruction must be refused or warned for; nothing else may be
+//	r2=pkt+0,r=14                     what the register is before the instruction
+//	mem=pkt[12,12]:2                  the memory operand: kind[min,max]:size, with flags up=N, spill, shared
+//	arg2=fp[-8,-8]:4                  memory of a call's argument
+//	taken | falls | both              the edges of a branch that can be taken
+//	dead                              the instruction is not reachable
+//	depth=N                           on a .program or .func line: bytes of its frame
+//	memsize=N unproven budget=N       on a .program line: options
+func TestPrograms(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.bpf")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no programs", err)
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".bpf"), func(t *testing.T) { testFile(t, name) })
+	}
+}
+
+func testFile(t *testing.T, name string) {
+	src, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(src), "\n")
+	f, err := asmtext.Parse(name, string(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, prog := range f.Programs {
+		t.Run(prog, func(t *testing.T) {
+			spec := f.Spec.Programs[prog]
+			c, faults := code.New(spec, f.Spec.Maps)
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			x := expectation{t: t, name: name, lines: lines, c: c}
+			x.check()
+		})
+	}
+}
+
+type expectation struct {
+	t     *testing.T
+	name  string
+	lines []string
+	c     *code.Code
+}
+
+// comment returns the words behind // on a line, counted from 1.
+func (x *expectation) comment(line int) []string {
+	_, c, _ := strings.Cut(x.lines[line-1], "//")
+	return strings.Fields(c)
+}
+
+// header is the number of the .program or .func line above a function's start.
+func (x *expectation) header(f int) int {
+	line := int(x.c.Line(x.c.Funcs[f].Start).LineNumber())
+	for line > 1 && !strings.HasPrefix(strings.TrimSpace(x.lines[line-1]), ".") {
+		line--
+	}
+	return line
+}
+
+func (x *expectation) options() *Options {
+	opt := &Options{}
+	for _, w := range x.comment(x.header(0)) {
+		fmt.Sscanf(w, "memsize=%d", &opt.MemSize)
+		fmt.Sscanf(w, "budget=%d", &opt.Budget)
+		opt.Unproven = opt.Unproven || w == "unproven"
+	}
+	return opt
+}
+
+func (x *expectation) check() {
+	opt := x.options()
+	facts, r := verify(x.c, opt)
+	var want, got []string
+	if r != nil {
+		got = x.said(got, "ERROR", r.Reasons)
+	}
+	public, err := Verify(x.c, opt)
+	var q *Rejection
+	if errors.As(err, &q) != (r != nil) || (public != nil) != (r == nil || r.Unproven) {
+		x.t.Errorf("Verify gives %v and facts %v", err, public != nil)
+	}
+	if facts != nil {
+		got = x.said(got, "WARN", facts.Warnings)
+	}
+	for i := range x.c.Insns {
+		line := int(x.c.Insns[i].Source().(interface{ LineNumber() uint32 }).LineNumber())
+		mode := ""
+		for _, w := range x.comment(line) {
+			switch {
+			case w == "ERROR" || w == "WARN":
+				mode = w
+			case mode != "":
+				want = append(want, fmt.Sprintf("%s:%d: %s %s", x.name, line, mode, w))
+			case facts != nil:
+				x.fact(facts, i, line, w)
+			default:
+				x.t.Errorf("%s:%d: no facts to compare with %s", x.name, line, w)
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(want, got) {
+		x.t.Errorf("want\n  %s\ngot\n  %s\n%+v", strings.Join(want, "\n  "), strings.Join(got, "\n  "), err)
+	}
+	for f := range x.c.Funcs {
+		for _, w := range x.comment(x.header(f)) {
+			if strings.HasPrefix(w, "depth=") && facts != nil && w != fmt.Sprintf("depth=%d", facts.Depth[f]) {
+				x.t.Errorf("%s: %s, got %d", x.c.Funcs[f].Name, w, facts.Depth[f])
+			}
+		}
+	}
+}
+
+func (x *expectation) said(list []string, mode string, rs []Reason) []string {
+	for _, r := range rs {
+		if _, ok := Explain(r.Reason); !ok {
+			x.t.Errorf("reason %s is not in the table", r.Reason)
+		}
+		list = append(list, fmt.Sprintf("%s:%d: %s %s", x.name, r.Line, mode, r.Reason))
+	}
+	return list
+}
+
+var regWord = regexp.MustCompile(`^r(\d+)=(.*)$`)
+
+// fact compares one word with the facts of instruction i.
+func (x *expectation) fact(f *Facts, i, line int, w string) {
+	got := "nothing"
+	m := regWord.FindStringSubmatch(w)
+	var n int
+	switch {
+	case m != nil:
+		fmt.Sscan(m[1], &n)
+		got = fmt.Sprintf("r%d=%s", n, strings.ReplaceAll(f.Regs[i][n].String(), " ", ""))
+	case strings.HasPrefix(w, "mem="):
+		if f.Mem[i] != nil {
+			got = "mem=" + accessText(f.Mem[i])
+		}
+	case strings.HasPrefix(w, "arg"):
+		fmt.Sscanf(w, "arg%d=", &n)
+		if f.Calls[i] != nil {
+			got = fmt.Sprintf("arg%d=%s", n, accessText(&f.Calls[i].Mem[n-1]))
+		}
+	case w == "const":
+		if f.Calls[i] != nil && f.Calls[i].Const {
+			got = w
+		}
+	case w == "taken" || w == "falls" || w == "both":
+		got = map[[2]bool]string{{true, false}: "taken", {false, true}: "falls", {true, true}: "both"}[[2]bool{f.Taken[i], f.Falls[i]}]
+	case w == "dead":
+		if !f.Reachable[i] {
+			got = w
+		}
+	case w == "memsize", w == "unproven", w == "budget":
+		return
+	default:
+		x.t.Errorf("%s:%d: what is %q?", x.name, line, w)
+		return
+	}
+	if got != w {
+		x.t.Errorf("%s:%d: want %s, got %s", x.name, line, w, got)
+	}
+}
+
+func accessText(a *Access) string {
+	s := fmt.Sprintf("%v[%d,%d]:%d", a.Kind, a.Min, a.Max, a.Size)
+	if a.Up != 0 {
+		s += fmt.Sprintf(",up=%d", a.Up)
+	}
+	if a.Spill {
+		s += ",spill"
+	}
+	if a.Shared {
+		s += ",shared"
+	}
+	return s
+}
