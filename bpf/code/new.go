@@ -143,10 +143,8 @@ func (b *builder) flow(i int) {
 	ins := &b.code.Insns[i]
 	f := b.code.Funcs[ins.Func]
 	class, op := ins.OpCode.Class(), ins.OpCode.JumpOp()
-	if class.IsALU() || class == asm.LdXClass {
-		if ins.Dst == asm.R10 {
-			b.fault(i, "frame-pointer-write", "r10 is read-only")
-		}
+	if writesFramePointer(ins) {
+		b.fault(i, "frame-pointer-write", "r10 is read-only")
 	}
 	last := i+1 == f.End
 	if !class.IsJump() {
@@ -170,6 +168,24 @@ func (b *builder) flow(i int) {
 	}
 }
 
+func writesFramePointer(ins *Insn) bool {
+	const loadAcquire = asm.AtomicOp(0x10000) // cilium/ebpf does not name it
+	switch ins.OpCode.Class() {
+	case asm.ALUClass, asm.ALU64Class, asm.LdXClass:
+		return ins.Dst == asm.R10
+	case asm.LdClass:
+		return ins.Dst == asm.R10 && ins.OpCode.IsDWordLoad()
+	case asm.StXClass:
+		switch ins.OpCode.AtomicOp() {
+		case loadAcquire:
+			return ins.Dst == asm.R10
+		case asm.FetchAdd, asm.FetchAnd, asm.FetchOr, asm.FetchXor, asm.Xchg:
+			return ins.Src == asm.R10
+		}
+	}
+	return false
+}
+
 func (b *builder) jump(i int) {
 	ins := &b.code.Insns[i]
 	f := b.code.Funcs[ins.Func]
@@ -184,7 +200,7 @@ func (b *builder) jump(i int) {
 		}
 		to := ins.PC + 1 + off
 		at, ok = b.atPC[to]
-		if _, middle := b.atPC[to-1]; !ok && middle {
+		if before, any := b.atPC[to-1]; !ok && any && b.code.Insns[before].Width() == 2 {
 			b.fault(i, "jump-into-wide", "jump to pc %d, the middle of a 64-bit load", to)
 			return
 		}
