@@ -1,6 +1,9 @@
 package sim
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Context is one hardware thread. Its accessors are for traps and for whoever
 // starts it.
@@ -141,31 +144,61 @@ func (c *Context) Outstanding() uint16 {
 	return m
 }
 
-// Scramble fills the context's registers, transfer registers, pointers and
-// condition codes with garbage.
+// Scramble fills everything of the context with garbage: registers, transfer
+// registers, pointers, condition codes.
 func (c *Context) Scramble() {
-	c.ScrambleRange(0, 32)
-	for i := 0; i < 4; i++ {
+	c.ScrambleRegs(0, 32)
+	c.ScrambleXfers(0, 64)
+	for i := range c.lm {
 		c.lm[i].addr = uint32(c.e.rand()>>32) &^ 3
-		c.lm[i].at = 0
-		c.lm[i].old = c.lm[i].addr
+		c.lm[i].at, c.lm[i].old = 0, c.lm[i].addr
 	}
-	c.prev, c.align = uint32(c.e.rand()), uint32(c.e.rand())
+	c.ScrambleState()
 }
 
-// ScrambleRange fills registers [low, high) of both banks, all transfer
-// registers and the condition codes with garbage.
-func (c *Context) ScrambleRange(low, high int) {
+// ScrambleRegs fills registers [low, high) of both banks with garbage.
+func (c *Context) ScrambleRegs(low, high int) {
 	for i := low; i < high; i++ {
 		v := c.e.rand()
 		c.r[regA+i&31], c.r[regB+i&31] = uint32(v), uint32(v>>32)
 	}
-	for i := regIn; i < regConst; i += 2 {
+}
+
+// ScrambleXfers fills transfer registers [low, high) of both sides.
+func (c *Context) ScrambleXfers(low, high int) {
+	for i := low; i < high; i++ {
 		v := c.e.rand()
-		c.r[i], c.r[i+1] = uint32(v), uint32(v>>32)
+		c.r[regIn+i&63], c.r[regOut+i&63] = uint32(v), uint32(v>>32)
 	}
-	c.nz = uint32(c.e.rand())
+}
+
+// ScrambleState fills what is neither register nor pointer: condition codes,
+// previous results, T_INDEX, the multiplier.
+func (c *Context) ScrambleState() {
+	v := c.e.rand()
+	c.nz, c.prev = uint32(v), uint32(v>>32)
 	c.carry, c.over = carryUndefined, 0
+	c.align = uint32(v >> 16)
+	c.portAt, c.csrAt = 0, 0
+	c.e.mul.on = false
+	c.e.csr.tIndex = uint32(v>>8) & 0x3fc
+}
+
+// Garbage fills b with garbage.
+func (e *Engine) Garbage(b []byte) {
+	for ; len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, e.rand())
+	}
+	for i := range b {
+		b[i] = byte(e.rand() >> 32)
+	}
+}
+
+// GarbageLM fills words [low, high) of local memory with garbage.
+func (e *Engine) GarbageLM(low, high int) {
+	for i := low; i < high; i++ {
+		e.LM[i] = uint32(e.rand() >> 32)
+	}
 }
 
 // LMByte reads byte addr of local memory.

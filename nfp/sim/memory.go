@@ -126,3 +126,7 @@ func (m *Memory) ctm(addr uint32, n int) []byte {
 	base := m.nearBuf.Base + off
 	return m.CTM[base : base+n]
 }
+
+// Bytes is the n bytes of external memory at a 40-bit address, for traps; nil
+// where they are nobody's.
+func (m *Memory) Bytes(addr uint64, n int) []byte { return m.emem(addr, n, true) }

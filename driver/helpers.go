@@ -1,0 +1,362 @@
+package driver
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/sim"
+)
+
+// The firmware's helpers: docs/firmware-contract.md section 4.
+
+// Kinds of pointer arguments.
+const (
+	kindScalar   = 1
+	kindMapValue = 4
+	kindStack    = 6
+	kindPacket   = 8
+)
+
+// maxTailCalls is the kernel's MAX_TAIL_CALL_CNT.
+const maxTailCalls = 33
+
+// call is one helper call: it returns r0 and the cost.
+type call func(c *sim.Context) (r0 uint64, cost firmware.Cost, err error)
+
+// helper is the trap of helper id, nil where there is none.
+func (n *NIC) helper(id int32) sim.TrapFunc {
+	var fn call
+	switch id {
+	case 1:
+		fn = n.lookup
+	case 2:
+		fn = n.update
+	case 3:
+		fn = n.delete
+	case 5:
+		fn = n.time
+	case 8:
+		fn = func(*sim.Context) (uint64, firmware.Cost, error) { return 0, n.cost("other"), nil }
+	case 12:
+		return n.tailCall
+	case 23:
+		fn = n.redirect
+	case 25:
+		fn = n.perfEvent
+	case 28:
+		fn = n.csumDiff
+	case 51:
+		fn = n.redirectMap
+	default:
+		return nil
+	}
+	return func(c *sim.Context) (int, sim.Cost, error) {
+		if m := c.Outstanding(); m != 0 {
+			return 0, sim.Cost{}, fmt.Errorf("helper %d called with signals 0x%x outstanding: %w", id, m, errOutstanding)
+		}
+		back := int(c.B(0))
+		r0, cost, err := fn(c)
+		if err != nil {
+			return 0, sim.Cost{}, fmt.Errorf("helper %d: %w", id, err)
+		}
+		n.lose()
+		n.setPair(0, r0)
+		return back, sim.Cost{Issue: cost.Issue, Reads: cost.Reads}, nil
+	}
+}
+
+// lose destroys what a helper does not keep.
+func (n *NIC) lose() {
+	c := n.ctx
+	c.ScrambleRegs(0, 12)
+	c.ScrambleRegs(20, 22)
+	c.ScrambleXfers(0, 32)
+	c.ScrambleState()
+	for _, p := range []int{2, 3} {
+		c.SetLMPointer(p, c.A(21)&^3, 8)
+	}
+	c.ScrambleRegs(21, 22)
+}
+
+func (n *NIC) cost(what string) firmware.Cost { return n.Profile.Costs[what] }
+
+// table finds a map by its table id.
+func (n *NIC) table(id uint32) (*Map, error) {
+	if id == 0 || id > uint32(len(n.maps)) {
+		return nil, fmt.Errorf("no map with table id %d", id)
+	}
+	return n.maps[id-1], nil
+}
+
+// local reads n bytes of local memory that the program owns.
+func (n *NIC) local(addr uint32, size int, what string) ([]byte, error) {
+	switch {
+	case addr&3 != 0:
+		return nil, fmt.Errorf("%s at 0x%x is not aligned to 4", what, addr)
+	case addr < n.stack || addr+uint32(size) > n.stack+uint32(n.Profile.Stack):
+		return nil, fmt.Errorf("%s of %d bytes at 0x%x is not on the stack", what, size, addr)
+	}
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = n.engine.LMByte(addr + uint32(i))
+	}
+	return b, nil
+}
+
+// mapKey finds the map of A0 and its key at LM0, and clears the bytes of the
+// key's last word behind it, as the open firmware does.
+func (n *NIC) mapKey(c *sim.Context) (*Map, []byte, error) {
+	m, err := n.table(c.A(0))
+	if err != nil {
+		return nil, nil, err
+	}
+	addr, size := c.LMPointer(0), m.Spec().KeySize
+	key, err := n.local(addr, int(size), "key")
+	for i := size; i&3 != 0; i++ {
+		n.engine.SetLMByte(addr+i, 0)
+	}
+	return m, key, err
+}
+
+// arg is argument r1 to r5: pairs 2/3 to 10/11 of bank A.
+func arg(c *sim.Context, r int) uint64 { return uint64(c.A(2*r+1))<<32 | uint64(c.A(2*r)) }
+
+// status is an error as a helper returns it.
+func status(err error) uint64 {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return -uint64(no)
+	}
+	return 0
+}
+
+func (n *NIC) lookup(c *sim.Context) (uint64, firmware.Cost, error) {
+	m, key, err := n.mapKey(c)
+	if err != nil {
+		return 0, firmware.Cost{}, err
+	}
+	cost := n.cost("lookup_hash")
+	switch m.Spec().Type {
+	case ebpf.Array, ebpf.PerCPUArray, ebpf.DevMap, ebpf.CPUMap:
+		cost = n.cost("lookup_array")
+	}
+	off, ok := m.find(key)
+	if !ok {
+		return 0, cost, nil
+	}
+	return m.Base()>>8<<32 | uint64(uint32(off)), cost, nil
+}
+
+func (n *NIC) update(c *sim.Context) (uint64, firmware.Cost, error) {
+	m, key, err := n.mapKey(c)
+	if err != nil {
+		return 0, firmware.Cost{}, err
+	}
+	value, err := n.local(c.LMPointer(2), int(m.Spec().ValueSize), "value")
+	if err != nil {
+		return 0, firmware.Cost{}, err
+	}
+	return status(m.store(key, value, arg(c, 4))), n.cost("update"), nil
+}
+
+func (n *NIC) delete(c *sim.Context) (uint64, firmware.Cost, error) {
+	m, key, err := n.mapKey(c)
+	if err != nil {
+		return 0, firmware.Cost{}, err
+	}
+	return status(m.Delete(key)), n.cost("delete"), nil
+}
+
+// time is nanoseconds: the caller's clock, or the engine's.
+func (n *NIC) time(*sim.Context) (uint64, firmware.Cost, error) {
+	if n.opt.Time != nil {
+		return n.opt.Time(), n.cost("other"), nil
+	}
+	return n.engine.Clock() * 1000 / uint64(max(n.spec.ClockMHz, 1)), n.cost("other"), nil
+}
+
+// memory reads n bytes at a pointer argument of the given kind.
+func (n *NIC) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	switch kind {
+	case kindMapValue:
+		if b := n.mem.Bytes(ptr>>32<<8+ptr&0xffffffff, size); b != nil {
+			return append([]byte(nil), b...), nil
+		}
+	case kindStack:
+		return n.local(uint32(ptr), size, "argument")
+	case kindPacket:
+		start, end := n.bounds()
+		off := int(ptr & offsetMask)
+		if uint32(ptr)>>16 == 1<<15|packetNumber && off >= start && off+size <= end {
+			return append([]byte(nil), n.buffer[off:off+size]...), nil
+		}
+	}
+	return nil, fmt.Errorf("%d bytes at 0x%x of kind %d", size, ptr, kind)
+}
+
+// Flags of perf_event_output, include/uapi/linux/bpf.h.
+const (
+	indexMask  = 0xffff_ffff
+	currentCPU = indexMask
+	ctxLenMask = 0xf_ffff << 32
+)
+
+// perfEvent collects a record; the packet part ends where CTM does.
+func (n *NIC) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
+	m, err := n.table(c.A(4))
+	cost := n.cost("other")
+	if err != nil {
+		return 0, cost, err
+	}
+	flags, size := arg(c, 3), int(c.A(10))
+	data, err := n.memory(c.A(1), arg(c, 4), size)
+	if c.A(1) == kindScalar {
+		data, err = binary.LittleEndian.AppendUint64(nil, arg(c, 4))[:min(size, 8)], nil
+	}
+	start, end := n.bounds()
+	captured, cpu := int(flags&ctxLenMask>>32), uint32(flags)
+	if cpu == currentCPU {
+		cpu = 0
+	}
+	switch limit := m.Spec().MaxEntries; {
+	case err != nil:
+		return 0, cost, err
+	case m.Spec().Type != ebpf.PerfEventArray:
+		return 0, cost, fmt.Errorf("map %s is no perf_event_array", m.Name())
+	case flags&^uint64(indexMask|ctxLenMask) != 0:
+		return status(maps.EINVAL), cost, nil
+	case captured > int(n.vec(vecLength)&lengthMask):
+		return status(syscall.Errno(14)), cost, nil // EFAULT
+	case limit != 0 && cpu >= limit:
+		return status(maps.E2BIG), cost, nil
+	}
+	e := Event{Map: m.Name(), CPU: cpu, Data: data}
+	e.Packet = append(e.Packet, n.buffer[start:start+min(captured, end-start)]...)
+	if more := captured - len(e.Packet); more > 0 {
+		e.Packet = append(e.Packet, n.run.tail[:min(more, len(n.run.tail))]...)
+	}
+	n.run.events = append(n.run.events, e)
+	return 0, cost, nil
+}
+
+// tailCall enters another program; it returns only where there is none.
+func (n *NIC) tailCall(c *sim.Context) (int, sim.Cost, error) {
+	m, err := n.table(c.A(4))
+	if err != nil {
+		return 0, sim.Cost{}, fmt.Errorf("helper 12: %w", err)
+	}
+	cost := sim.Cost{Issue: n.cost("lookup_array").Issue, Reads: n.cost("lookup_array").Reads}
+	back := int(c.B(0))
+	targets, ok := m.Map.(*maps.Targets)
+	if !ok || m.Spec().Type != ebpf.ProgramArray {
+		return 0, cost, fmt.Errorf("helper 12: map %s is no prog_array", m.Name())
+	}
+	if value, there := targets.Target(c.A(6)); there && n.run.tails < maxTailCalls {
+		if id := binary.LittleEndian.Uint32(value); id > 0 && id <= uint32(len(n.programs)) {
+			n.run.tails++
+			n.start()
+			return n.programs[id-1].Start, cost, nil
+		}
+	}
+	n.lose()
+	return back, cost, nil
+}
+
+// redirect remembers an interface.
+func (n *NIC) redirect(c *sim.Context) (uint64, firmware.Cost, error) {
+	r := &Redirect{Ifindex: c.A(2), Flags: arg(c, 2)}
+	if isTC(n.run.prog.Type) {
+		if r.Flags&^1 != 0 { // BPF_F_INGRESS
+			return TCShot, n.cost("other"), nil
+		}
+		n.run.redirect = r
+		return TCRedirect, n.cost("other"), nil
+	}
+	if r.Flags != 0 {
+		return XDPAborted, n.cost("other"), nil
+	}
+	n.run.redirect = r
+	return XDPRedirect, n.cost("other"), nil
+}
+
+// Flags of redirect_map.
+const (
+	actionMask     = 3 // verdict if there is no such entry
+	broadcast      = 1 << 3
+	excludeIngress = 1 << 4
+)
+
+// redirectMap remembers an entry of a devmap or cpumap.
+func (n *NIC) redirectMap(c *sim.Context) (uint64, firmware.Cost, error) {
+	cost := n.cost("lookup_array")
+	m, err := n.table(c.A(2))
+	if err != nil {
+		return 0, cost, err
+	}
+	targets, ok := m.Map.(*maps.Targets)
+	allowed := uint64(actionMask)
+	switch m.Spec().Type {
+	case ebpf.DevMap, ebpf.DevMapHash:
+		allowed |= broadcast | excludeIngress
+	case ebpf.CPUMap, ebpf.XSKMap:
+	default:
+		ok = false
+	}
+	if !ok {
+		return 0, cost, fmt.Errorf("map %s cannot be redirected to", m.Name())
+	}
+	r := &Redirect{Map: m.Name(), Key: c.A(4), Flags: arg(c, 3)}
+	if r.Flags&^allowed != 0 {
+		return XDPAborted, cost, nil
+	}
+	if r.Flags&broadcast == 0 {
+		value, there := targets.Target(r.Key)
+		if !there {
+			return r.Flags & actionMask, cost, nil
+		}
+		r.Value = append([]byte(nil), value...)
+	}
+	n.run.redirect = r
+	return XDPRedirect, cost, nil
+}
+
+// csumMax is what the kernel's csum_diff takes in all: its stack's size.
+const csumMax = 512
+
+// csumDiff is the one's complement sum of the words of to, less those of from,
+// plus a seed, in 32 bits.
+func (n *NIC) csumDiff(c *sim.Context) (uint64, firmware.Cost, error) {
+	kinds, cost := c.A(0), n.cost("other")
+	fromSize, toSize := int(c.A(4)), int(c.A(8))
+	if (fromSize|toSize)%4 != 0 || fromSize+toSize > csumMax {
+		return status(maps.EINVAL), cost, nil
+	}
+	sum := uint64(c.A(10))
+	for _, part := range []struct {
+		kind uint32
+		ptr  uint64
+		size int
+		flip uint32
+	}{{kinds & 15, arg(c, 1), fromSize, ^uint32(0)}, {kinds >> 8 & 15, arg(c, 3), toSize, 0}} {
+		b, err := n.memory(part.kind, part.ptr, part.size)
+		if err != nil {
+			return 0, cost, err
+		}
+		for ; len(b) > 0; b = b[4:] {
+			sum += uint64(binary.LittleEndian.Uint32(b) ^ part.flip)
+		}
+	}
+	for sum>>32 != 0 {
+		sum = sum&0xffffffff + sum>>32
+	}
+	return sum, cost, nil
+}

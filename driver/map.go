@@ -1,0 +1,265 @@
+package driver
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/helper"
+	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/sim"
+)
+
+// Map is a map on the card: its values lie in external memory. The methods are
+// the host's; they swap the bytes of words that programs count in.
+type Map struct {
+	ID  uint32 // table id
+	Use []nfp.WordUse
+
+	maps.Map
+	region  sim.Region
+	stride  int
+	absent  []bool // array elements not written yet, where the firmware has no such elements
+	neutral bool   // kept by the host: perf_event_array
+}
+
+// MapError is a map the firmware cannot hold. Reason is one of map-type,
+// map-count, map-entries, map-key, map-value, map-entry, map-address,
+// map-create, map-use.
+type MapError struct {
+	Map, Reason, Msg string
+	Err              error
+}
+
+func (e *MapError) Error() string { return fmt.Sprintf("map %s: %s (%s)", e.Map, e.Msg, e.Reason) }
+func (e *MapError) Unwrap() error { return e.Err }
+
+// maxTable is the largest table: 512 MiB, so that adding small offsets to the
+// low word of a value pointer never carries (open CoreNIC firmware).
+const maxTable = 512 << 20
+
+// checkMap compares a spec with the profile's limits; used and entries are what
+// other maps take.
+func checkMap(p *firmware.Profile, spec *ebpf.MapSpec, used, entries int) error {
+	fail := func(reason, format string, args ...any) error {
+		return &MapError{Map: spec.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
+	}
+	info, known := helper.MapTypeInfo(spec.Type)
+	offered := false
+	for _, t := range p.Maps.Types {
+		offered = offered || known && t == info.Name
+	}
+	m, key, value, n := &p.Maps, int(spec.KeySize), int(spec.ValueSize), int(spec.MaxEntries)
+	over := func(n, limit int) bool { return limit != 0 && n > limit }
+	entry := (key+7)&^7 + (value+7)&^7
+	switch {
+	case !offered:
+		name := info.Name
+		if !known {
+			name = spec.Type.String()
+		}
+		return fail("map-type", "firmware %s has no maps of type %s", p.Name, name)
+	case over(used+1, m.Count):
+		return fail("map-count", "firmware %s has %d maps", p.Name, m.Count)
+	case over(entries+n, m.Entries):
+		return fail("map-entries", "%d entries, %d of %d are left", n, m.Entries-entries, m.Entries)
+	case over(key, m.Key):
+		return fail("map-key", "key of %d bytes, the most is %d", key, m.Key)
+	case over(value, m.Value):
+		return fail("map-value", "value of %d bytes, the most is %d", value, m.Value)
+	case over(entry, m.Entry):
+		return fail("map-entry", "key and value take %d bytes, the most is %d", entry, m.Entry)
+	case p.DirectMap && used > 0:
+		return fail("map-count", "firmware %s has one map", p.Name)
+	case p.DirectMap && bits.OnesCount(uint(n)) != 1:
+		return fail("map-entries", "%d entries, a power of two is needed", n)
+	}
+	return nil
+}
+
+// newMap makes a map and places it. A nil memory keeps it off the card.
+func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory, neutral bool) (*Map, error) {
+	m := &Map{ID: id, stride: (int(spec.ValueSize) + 7) &^ 7, neutral: neutral, Use: make([]nfp.WordUse, (spec.ValueSize+3)/4)}
+	size, err := maps.StorageSize(spec, nil)
+	if err != nil {
+		return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
+	}
+	if p.DirectMap {
+		m.stride = directStride(spec)
+		size = int64(m.stride) * int64(spec.MaxEntries)
+	}
+	if size > maxTable {
+		return nil, &MapError{Map: spec.Name, Reason: "map-address", Msg: fmt.Sprintf("values take %d bytes, a table has %d at most", size, maxTable)}
+	}
+	m.region = mem.Alloc(spec.Name, int(size))
+	if p.DirectMap {
+		m.Map = &directArray{spec: spec, values: m.region.Data, stride: m.stride}
+	} else if m.Map, err = maps.New(spec, m.region.Data, nil); err != nil {
+		return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
+	}
+	if spec.Type == ebpf.Array && !p.ArrayZero {
+		m.absent = make([]bool, spec.MaxEntries)
+		for i := range m.absent {
+			m.absent[i] = true
+		}
+	}
+	return m, nil
+}
+
+// Name is the map's name in the object.
+func (m *Map) Name() string { return m.Spec().Name }
+
+// Base is the address of the first value, a multiple of 256.
+func (m *Map) Base() uint64 { return m.region.Base }
+
+// find is the firmware's lookup: the offset of the value in the table.
+func (m *Map) find(key []byte) (int, bool) {
+	if m.missing(key) {
+		return 0, false
+	}
+	return m.Map.Lookup(key)
+}
+
+// missing reports whether an array element was never written and so, to this
+// firmware, is not there.
+func (m *Map) missing(key []byte) bool {
+	if m.absent == nil || len(key) != 4 {
+		return false
+	}
+	i := binary.LittleEndian.Uint32(key)
+	return int64(i) < int64(len(m.absent)) && m.absent[i]
+}
+
+// wrote notes that an array element is there.
+func (m *Map) wrote(key []byte) {
+	if m.missing(key) {
+		m.absent[binary.LittleEndian.Uint32(key)] = false
+	}
+}
+
+// program update and delete: bytes are stored as given.
+func (m *Map) store(key, value []byte, flags uint64) error {
+	err := m.Map.Update(key, value, flags)
+	if err == nil {
+		m.wrote(key)
+	}
+	return err
+}
+
+// LookupAll is a copy of the value of key, as the host sees it.
+func (m *Map) LookupAll(key []byte) ([]byte, error) {
+	if m.missing(key) {
+		return nil, maps.ENOENT
+	}
+	v, err := m.Map.LookupAll(key)
+	m.swap(v)
+	return v, err
+}
+
+// UpdateAll stores a value as the host gives it.
+func (m *Map) UpdateAll(key, value []byte, flags uint64) error {
+	value = bytes.Clone(value)
+	m.swap(value)
+	err := m.Map.UpdateAll(key, value, flags)
+	if err == nil {
+		m.wrote(key)
+	}
+	return err
+}
+
+// Value is a copy of the value at an offset, as the host sees it.
+func (m *Map) Value(off int) []byte {
+	v := bytes.Clone(m.Map.Value(off))
+	m.swap(v)
+	return v
+}
+
+// Update is UpdateAll.
+func (m *Map) Update(key, value []byte, flags uint64) error { return m.UpdateAll(key, value, flags) }
+
+// swap reverses the bytes of counter words in a value, or in values that lie one
+// stride apart.
+func (m *Map) swap(v []byte) {
+	if !slices.Contains(m.Use, nfp.UseCounter) {
+		return
+	}
+	for at := 0; at < len(v); at += max(m.stride, 1) {
+		for i, use := range m.Use {
+			if w := at + 4*i; use == nfp.UseCounter && w+4 <= len(v) {
+				v[w], v[w+1], v[w+2], v[w+3] = v[w+3], v[w+2], v[w+1], v[w]
+			}
+		}
+	}
+}
+
+// LoadJSON fills the map as bpf/maps does. Array elements that the firmware
+// would not find before a first write are all written by it.
+func (m *Map) LoadJSON(r io.Reader) error {
+	m.swap(m.region.Data)
+	defer m.swap(m.region.Data)
+	if err := maps.LoadJSON(m.Map, r); err != nil {
+		return err
+	}
+	clear(m.absent)
+	return nil
+}
+
+// DumpJSON writes the map's contents as bpf/maps does.
+func (m *Map) DumpJSON() ([]byte, error) {
+	m.swap(m.region.Data)
+	defer m.swap(m.region.Data)
+	return maps.DumpJSON(m.Map)
+}
+
+// Init writes zero to every array element that was never written, as a careful
+// host does with firmware that does not find them otherwise.
+func (m *Map) Init() { clear(m.absent) }
+
+// setUse joins a program's use of the value's words with what is known. Words
+// that become counters are swapped in what the table holds already.
+func (m *Map) setUse(use []nfp.WordUse) error {
+	if err := m.checkUse(use); err != nil {
+		return err
+	}
+	fresh := make([]nfp.WordUse, len(m.Use))
+	for i, u := range use {
+		if m.Use[i] == nfp.UseNone {
+			m.Use[i] = u
+			fresh[i] = u
+		}
+	}
+	all := m.Use
+	m.Use = fresh
+	m.swap(m.region.Data)
+	m.Use = all
+	return nil
+}
+
+func (m *Map) checkUse(use []nfp.WordUse) error {
+	if len(use) > len(m.Use) {
+		return &MapError{Map: m.Name(), Reason: "map-use", Msg: fmt.Sprintf("a program uses %d words of a value of %d", len(use), len(m.Use))}
+	}
+	for i, u := range use {
+		if u != nfp.UseNone && m.Use[i] != nfp.UseNone && u != m.Use[i] {
+			return &MapError{Map: m.Name(), Reason: "map-use",
+				Msg: fmt.Sprintf("bytes %d to %d of the value are a counter to one program and plain data to another", 4*i, 4*i+3)}
+		}
+	}
+	return nil
+}
+
+// directStride is the distance of values where programs compute addresses
+// themselves: the value's size rounded up to a power of two.
+func directStride(spec *ebpf.MapSpec) int {
+	if spec.ValueSize <= 1 {
+		return 1
+	}
+	return 1 << bits.Len32(spec.ValueSize-1)
+}

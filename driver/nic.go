@@ -1,0 +1,344 @@
+// Package driver is the contract between a card and its host: what the firmware
+// says of itself, what a program finds when it is entered and owes when it
+// ends, where maps lie, how helpers are called. docs/firmware-contract.md is the
+// contract in words.
+//
+// NIC keeps the firmware's side of it: a simulated engine, a Go function at the
+// address of each helper and of the exit, maps in simulated memory. It is
+// severe. Whatever the contract does not promise is garbage, anew for each
+// packet and after each helper, and a program that touches what is not its own
+// stops with the address and text of the word.
+package driver
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/sim"
+)
+
+// Guard says how closely packet accesses are watched. A write outside the
+// packet and any access outside its buffer always fault.
+type Guard uint8
+
+const (
+	GuardBuffer Guard = iota // reads anywhere in the packet's buffer
+	GuardPacket              // reads of the packet, and up to 3 bytes behind it
+)
+
+// Options for New; the zero value is the default.
+type Options struct {
+	Spec     *sim.Spec // chip; nil is sim.NFP4000
+	MaxWords uint64    // words a packet may take; 0 is 1,000,000
+	Guard    Guard
+	// ZeroBuffer makes the bytes of a packet's buffer around it zero instead of
+	// garbage, as the reference interpreter has them.
+	ZeroBuffer bool
+	// Time is the clock of helper 5 in nanoseconds; nil is the engine's, a time
+	// that follows from the words executed.
+	Time func() uint64
+}
+
+// NIC is a card with one engine. It is not safe for concurrent use.
+type NIC struct {
+	Profile *firmware.Profile
+	Stats   [4]Stat // pass, app1, app2, app3
+
+	opt      Options
+	spec     *sim.Spec
+	store    *sim.Store
+	mem      *sim.Memory
+	engine   *sim.Engine
+	ctx      *sim.Context
+	buffer   []byte // the packet's buffer in CTM
+	stack    uint32 // local memory: stack, and packet vector
+	vector   uint32
+	maps     []*Map // by table id - 1
+	programs []*Program
+	next     int // address of the next program
+	run      run
+}
+
+// Stat counts packets, as firmware does by the result word.
+type Stat struct{ Packets, Bytes uint64 }
+
+// Program is a program in the code store.
+type Program struct {
+	Name  string
+	Type  ebpf.ProgramType
+	Start int
+	Words int
+	Image *nfp.Image // nil for raw words
+
+	id uint32
+}
+
+// LoadError is a program that the card cannot take. Reason is one of code-size,
+// stack-size, helper-missing, map-missing, firmware-register, bad-word, link.
+type LoadError struct {
+	Program, Reason, Msg string
+	Err                  error
+}
+
+func (e *LoadError) Error() string {
+	return fmt.Sprintf("%s: %s (%s)", e.Program, e.Msg, e.Reason)
+}
+func (e *LoadError) Unwrap() error { return e.Err }
+
+// Layout of the card's memories. Context 1 of the engine runs the programs, so
+// that no address of its local memory is zero.
+const (
+	workContext  = 1
+	packetNumber = 37
+	bufferBase   = 0x8000
+	bufferBytes  = 2048
+	packetOffset = 128 // adjust_head: guaranteed_sub + off_min
+	vectorBytes  = 64
+)
+
+// New makes a card with the given firmware.
+func New(p *firmware.Profile, opt *Options) (*NIC, error) {
+	n := &NIC{Profile: p}
+	if opt != nil {
+		n.opt = *opt
+	}
+	if n.spec = n.opt.Spec; n.spec == nil {
+		n.spec = sim.NFP4000()
+	}
+	if n.opt.MaxWords == 0 {
+		n.opt.MaxWords = 1_000_000
+	}
+	stack := (p.Stack + 63) &^ 63
+	n.stack, n.vector = uint32(stack), uint32(2*stack)
+	if n.vector+vectorBytes > 4*sim.LMWords {
+		return nil, fmt.Errorf("firmware %s: two stacks of %d bytes do not fit local memory", p.Name, p.Stack)
+	}
+	if p.CTMBytes() > bufferBytes-packetOffset {
+		return nil, fmt.Errorf("firmware %s: %d bytes of a packet in ctm, a buffer has %d", p.Name, p.CTMBytes(), bufferBytes-packetOffset)
+	}
+	n.store, n.mem = sim.NewStore(), sim.NewMemory()
+	n.engine = sim.New(n.spec, n.store, n.mem)
+	n.ctx = &n.engine.Ctx[workContext]
+	n.ctx.LMParts = [2][2]uint32{{n.stack, n.stack + uint32(p.Stack)}, {n.vector, n.vector + vectorBytes}}
+	n.ctx.Guard = n.guard
+	n.buffer = n.mem.CTM[bufferBase : bufferBase+bufferBytes]
+	if err := n.mem.SetPacket(packetNumber, bufferBase, bufferBytes); err != nil {
+		return nil, err
+	}
+	n.Unload()
+	return n, nil
+}
+
+// Unload forgets all programs; maps stay, and what programs made of their words.
+func (n *NIC) Unload() {
+	n.store.Clear()
+	n.programs, n.next = nil, n.Profile.Start
+	n.store.Trap(n.Profile.Done, n.done)
+	for id, at := range n.Profile.Helpers {
+		if fn := n.helper(id); fn != nil {
+			n.store.Trap(at, fn)
+		}
+	}
+}
+
+// CreateMap makes a map and fills it with the spec's contents. Errors are
+// *MapError. A perf_event_array stays with the host and counts against no limit;
+// names of programs in a prog_array are resolved as programs are loaded.
+func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
+	neutral := spec.Type == ebpf.PerfEventArray && n.Profile.Offers(25)
+	if !neutral {
+		used, entries := 0, 0
+		for _, m := range n.maps {
+			if !m.neutral {
+				used, entries = used+1, entries+int(m.Spec().MaxEntries)
+			}
+		}
+		if err := checkMap(n.Profile, spec, used, entries); err != nil {
+			return nil, err
+		}
+	}
+	m, err := newMap(n.Profile, spec, uint32(len(n.maps)+1), n.mem, neutral)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Type != ebpf.ProgramArray {
+		if err := maps.LoadContents(m.Map, nil); err != nil {
+			return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
+		}
+	}
+	if len(spec.Contents) > 0 {
+		m.Init()
+	}
+	n.maps = append(n.maps, m)
+	return m, nil
+}
+
+// Map finds a map by name; nil where there is none.
+func (n *NIC) Map(name string) *Map {
+	for _, m := range n.maps {
+		if m.Name() == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Maps are the card's maps in order of their table ids.
+func (n *NIC) Maps() []*Map { return append([]*Map(nil), n.maps...) }
+
+// Load places a program behind those loaded before. Its maps must exist. Errors
+// are *LoadError, and *MapError where programs disagree about a map.
+func (n *NIC) Load(im *nfp.Image, typ ebpf.ProgramType) (*Program, error) {
+	p := n.Profile
+	fail := func(reason string, err error, format string, args ...any) (*Program, error) {
+		return nil, &LoadError{im.Name, reason, fmt.Sprintf(format, args...), err}
+	}
+	if im.Stack > p.Stack {
+		return fail("stack-size", nil, "%d bytes of stack, firmware %s has %d", im.Stack, p.Name, p.Stack)
+	}
+	place := nfp.Placement{Start: n.next, Done: p.Done, Helpers: p.Helpers, MapID: map[string]uint32{}, MapBase: map[string]uint64{}}
+	for _, m := range n.maps {
+		place.MapID[m.Name()], place.MapBase[m.Name()] = m.ID, m.Base()
+	}
+	for _, r := range im.Relocs {
+		if _, ok := p.Helpers[r.Helper]; r.Kind == nfp.RelocHelper && !ok {
+			return fail("helper-missing", nil, "firmware %s has no helper %d", p.Name, r.Helper)
+		}
+		if _, ok := place.MapID[r.Map]; r.Map != "" && !ok {
+			return fail("map-missing", nil, "map %s was not created", r.Map)
+		}
+	}
+	for _, use := range im.Maps {
+		m := n.Map(use.Name)
+		if m == nil {
+			return fail("map-missing", nil, "map %s was not created", use.Name)
+		}
+		if err := m.checkUse(use.Words); err != nil {
+			return nil, err
+		}
+	}
+	words, err := im.Link(place)
+	if err != nil {
+		return fail("link", err, "%v", err)
+	}
+	prog, err := n.LoadWords(im.Name, words, typ)
+	if err != nil {
+		return nil, err
+	}
+	prog.Image = im
+	for _, use := range im.Maps {
+		if err := n.Map(use.Name).setUse(use.Words); err != nil {
+			return nil, err
+		}
+	}
+	return prog, nil
+}
+
+// LoadWords places words that are linked for the address they are loaded at, as
+// the Linux driver's are: NextStart says which. Check bits are ignored.
+func (n *NIC) LoadWords(name string, words []nfp.Word, typ ebpf.ProgramType) (*Program, error) {
+	p := n.Profile
+	switch end := p.Start + p.MaxLen; {
+	case len(words) > p.MaxLen:
+		return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("%d words, firmware %s has room for %d", len(words), p.Name, p.MaxLen)}
+	case n.next+len(words) > end:
+		return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("%d words, %d are left", len(words), end-n.next)}
+	}
+	insts := make([]nfp.Inst, len(words))
+	for i, w := range words {
+		in, err := nfp.Decode(w & (1<<45 - 1))
+		if err != nil {
+			return nil, &LoadError{name, "bad-word", fmt.Sprintf("word %d: %v", i, err), err}
+		}
+		if why := trespass(p, &in); why != "" {
+			return nil, &LoadError{Program: name, Reason: "firmware-register", Msg: fmt.Sprintf("word %d: %s: %s", i, in, why)}
+		}
+		insts[i] = in
+	}
+	if err := n.store.LoadInsts(n.next, insts, n.spec); err != nil {
+		return nil, &LoadError{name, "bad-word", err.Error(), err}
+	}
+	prog := &Program{Name: name, Type: typ, Start: n.next, Words: len(words), id: uint32(len(n.programs) + 1)}
+	n.programs = append(n.programs, prog)
+	n.next += len(words)
+	n.fillProgArrays(prog)
+	return prog, nil
+}
+
+// NextStart is the address at which the next program will be placed.
+func (n *NIC) NextStart() int { return n.next }
+
+// fillProgArrays puts a program where the initial contents of prog_arrays name it.
+func (n *NIC) fillProgArrays(prog *Program) {
+	for _, m := range n.maps {
+		if m.Spec().Type != ebpf.ProgramArray {
+			continue
+		}
+		for _, kv := range m.Spec().Contents {
+			name, _ := kv.Value.(string)
+			if index, ok := kv.Key.(uint32); ok && name == prog.Name {
+				// A key outside the map has no place to go; the object's reader reports it.
+				_ = n.SetProgArray(m, index, prog)
+			}
+		}
+	}
+}
+
+// SetProgArray puts a program at index of a prog_array.
+func (n *NIC) SetProgArray(m *Map, index uint32, prog *Program) error {
+	if m.Spec().Type != ebpf.ProgramArray {
+		return &MapError{Map: m.Name(), Reason: "map-type", Msg: "not a prog_array"}
+	}
+	le := binary.LittleEndian
+	if err := m.Map.UpdateAll(le.AppendUint32(nil, index), le.AppendUint32(nil, prog.id), maps.Any); err != nil {
+		return &MapError{Map: m.Name(), Reason: "map-entries", Msg: fmt.Sprintf("index %d: %v", index, err), Err: err}
+	}
+	return nil
+}
+
+// trespass says what an instruction touches that is the firmware's, or "".
+func trespass(p *firmware.Profile, in *nfp.Inst) string {
+	for _, d := range in.Dests(nil) {
+		switch d.Kind {
+		case nfp.GPRA, nfp.GPRB:
+			if d.N > 22 {
+				return "registers 23 to 31 are the firmware's"
+			}
+		case nfp.AbsA, nfp.AbsB, nfp.NN, nfp.NNIndex:
+			return "writes another context's or engine's register"
+		case nfp.Xfer:
+			if d.N > 31 {
+				return "transfer registers 32 to 63 are the firmware's"
+			}
+		}
+	}
+	if in.Op == nfp.OpCSRWrite && !ownCSR[in.Imm] {
+		return "the control register is the firmware's"
+	}
+	if in.Op == nfp.OpCmd {
+		if sends, gets, known := in.Transfer(); known && int(in.Cmd.Xfer)+max(sends, gets) > 32 {
+			return "transfer registers 32 to 63 are the firmware's"
+		}
+		if s := int(in.Cmd.Sig); s != 0 && !slices.Contains(p.Signals, s) {
+			return fmt.Sprintf("signal %d is the firmware's", s)
+		}
+	}
+	return ""
+}
+
+// ownCSR are the control registers a program may write: LM pointers 0, 2 and 3
+// with and without BYTE_INDEX, T_INDEX, the predicate, the indirect references.
+var ownCSR = map[uint32]bool{
+	0x064: true, 0x094: true, 0x09c: true, 0x0a4: true, 0x0ac: true, 0x0e4: true,
+	0x070: true, 0x074: true, 0x0f4: true, 0x0b0: true, 0x190: true, 0x194: true, 0x140: true,
+}
+
+// errOutstanding ends a run that leaves a command behind.
+var errOutstanding = errors.New("a command was not waited for")

@@ -1,0 +1,60 @@
+package driver
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+// Codes of XDP and of direct-action TC programs, include/uapi/linux.
+const (
+	XDPAborted  = 0
+	XDPDrop     = 1
+	XDPPass     = 2
+	XDPTX       = 3
+	XDPRedirect = 4
+
+	TCOK       = 0
+	TCShot     = 2
+	TCStolen   = 4
+	TCRedirect = 7
+)
+
+// isTC reports whether programs of the type give TC codes.
+func isTC(t ebpf.ProgramType) bool { return t == ebpf.SchedCLS || t == ebpf.SchedACT }
+
+// ResultWord is the word a program of type t leaves in A0 for return code r0.
+func ResultWord(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
+	if isTC(t) {
+		return p.TCWord(r0)
+	}
+	return p.XDPWord(r0)
+}
+
+// Action is the code that a result word stands for: the inverse of ResultWord,
+// which is not one to one; the smallest code that gives the word is returned
+// (TC_ACT_OK for all that passes). A word that no code gives is an error.
+func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error) {
+	codes := uint32(XDPRedirect)
+	if isTC(t) {
+		codes = TCRedirect
+	}
+	for code := uint32(0); code <= codes; code++ {
+		if ResultWord(p, t, code) == word {
+			return code, nil
+		}
+	}
+	return 0, fmt.Errorf("result word 0x%08x is none that a program gives", word)
+}
+
+// Canonical is what the card makes of return code r0: the code Action gives
+// back, so that verdicts of different engines can be compared.
+func Canonical(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
+	code, err := Action(p, t, ResultWord(p, t, r0))
+	if err != nil {
+		return r0
+	}
+	return code
+}

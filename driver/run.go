@@ -1,0 +1,256 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/sim"
+)
+
+// Input is one packet, or a raw program's memory.
+type Input struct {
+	Packet  []byte
+	RxQueue uint32 // 0..511
+	Ifindex uint32
+	Mem     []byte // raw programs: r1 points to it, r2 is its length
+}
+
+// Result is what a run left behind.
+type Result struct {
+	Word     uint32 // result word
+	Action   uint32 // XDP or TC code it stands for
+	R0       uint64 // raw programs
+	Packet   []byte // as the program left it, or the raw program's memory
+	Queue    *uint32
+	Redirect *Redirect // target remembered, counts only where Action is to redirect
+	Events   []Event
+	Issue    uint64 // cycles the program and its helpers held the engine
+	Elapsed  uint64 // cycles from entry to exit
+	Words    uint64
+	Tails    int // tail calls made
+	Warnings []string
+}
+
+// Redirect is the target that a redirect helper remembered.
+type Redirect struct {
+	Ifindex uint32 // of redirect
+	Map     string // of redirect_map, else ""
+	Key     uint32
+	Value   []byte // the map's entry, nil for a broadcast
+	Flags   uint64
+}
+
+// Event is a record of perf_event_output.
+type Event struct {
+	Map    string
+	CPU    uint32
+	Data   []byte
+	Packet []byte
+}
+
+// run is the state of the packet being processed.
+type run struct {
+	prog     *Program
+	in       int // bytes of the packet in CTM at entry
+	tail     []byte
+	redirect *Redirect
+	events   []Event
+	tails    int
+}
+
+// Packet vector words: docs/firmware-contract.md section 3.
+const (
+	vecLength = 0
+	vecSplit  = 1
+	vecStart  = 2
+	vecFlags  = 4
+	vecQueue  = 6
+	vecIface  = 7
+
+	lengthMask  = 0x3fff
+	offsetMask  = 0x1fff
+	queueChosen = 1 << 4
+)
+
+// Run processes one packet. A *sim.Fault is the program's doing; any other
+// error the caller's.
+func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
+	data := in.Packet
+	if raw(prog.Type) {
+		data = in.Mem
+	}
+	if err := n.place(data, raw(prog.Type)); err != nil {
+		return nil, err
+	}
+	n.run.prog, n.run.redirect, n.run.events, n.run.tails = prog, nil, nil, 0
+	c := n.ctx
+	c.Start(prog.Start)
+	n.enter(in, len(data))
+	n.engine.Warnings = n.engine.Warnings[:0]
+	words := n.engine.Words
+	if err := n.engine.Run(n.opt.MaxWords); err != nil {
+		return nil, err
+	}
+	r := &Result{Word: c.A(0), Issue: c.Issue(), Elapsed: c.Elapsed(), Words: n.engine.Words - words,
+		Redirect: n.run.redirect, Events: n.run.events, Tails: n.run.tails}
+	for _, w := range n.engine.Warnings {
+		r.Warnings = append(r.Warnings, w.Error())
+	}
+	return r, n.finish(r, prog, len(data))
+}
+
+func raw(t ebpf.ProgramType) bool { return t == ebpf.UnspecifiedProgram }
+
+// place puts a packet into its buffer.
+func (n *NIC) place(data []byte, raw bool) error {
+	if len(data) > lengthMask {
+		return fmt.Errorf("packet of %d bytes, the most is %d", len(data), lengthMask)
+	}
+	k := min(len(data), n.Profile.CTMBytes())
+	if raw && k < len(data) {
+		return fmt.Errorf("memory of %d bytes, the most is %d", len(data), k)
+	}
+	if n.opt.ZeroBuffer {
+		clear(n.buffer)
+	} else {
+		n.engine.Garbage(n.buffer[:packetOffset])
+		n.engine.Garbage(n.buffer[packetOffset+k:])
+	}
+	copy(n.buffer[packetOffset:], data[:k])
+	n.run.in, n.run.tail = k, data[k:]
+	return nil
+}
+
+// enter makes the state of section 1 of the contract: packet vector and raw
+// arguments, then what every program finds.
+func (n *NIC) enter(in *Input, length int) {
+	e, v := n.engine, int(n.vector/4)
+	e.GarbageLM(v, v+vectorBytes/4)
+	set := func(word int, mask, value uint32) {
+		w := &e.LM[v+word]
+		*w = *w&^mask | value&mask
+	}
+	set(vecLength, 0x3ff<<16|lengthMask, packetNumber<<16|uint32(length))
+	split := uint32(0)
+	if len(n.run.tail) > 0 {
+		split = 1 << 31
+	}
+	set(vecSplit, 1<<31, split)
+	set(vecStart, ^uint32(0), 1<<31|packetNumber<<16|packetOffset)
+	set(vecFlags, queueChosen, 0)
+	set(vecQueue, 0x1ff<<23|0xff, in.RxQueue<<23)
+	if slices.Contains(n.Profile.CtxFields, "ingress_ifindex") {
+		set(vecIface, ^uint32(0), in.Ifindex)
+	}
+	n.start()
+	if raw(n.run.prog.Type) && length > 0 {
+		n.setPair(2, uint64(e.LM[v+vecStart]))
+	} else if raw(n.run.prog.Type) {
+		n.setPair(2, 0)
+	}
+	if raw(n.run.prog.Type) {
+		n.setPair(4, uint64(length))
+	}
+}
+
+// start makes what a program finds at its first word, at entry and after a tail
+// call: garbage, A22, LM0, LM1.
+func (n *NIC) start() {
+	c := n.ctx
+	c.Scramble()
+	n.engine.GarbageLM(int(n.stack/4), int(n.stack/4)+n.Profile.Stack/4)
+	c.SetA(22, n.stack)
+	c.SetLMPointer(0, n.stack, 1)
+	c.SetLMPointer(1, n.vector, 8)
+	if n.Profile.DirectMap {
+		for _, m := range n.maps {
+			c.SetB(23, uint32(m.Base()>>8))
+		}
+	}
+}
+
+// setPair writes a 64-bit value to registers r and r+1 of both banks.
+func (n *NIC) setPair(r int, v uint64) {
+	for i, w := range []uint32{uint32(v), uint32(v >> 32)} {
+		n.ctx.SetA(r+i, w)
+		n.ctx.SetB(r+i, w)
+	}
+}
+
+// vec reads a packet vector word.
+func (n *NIC) vec(word int) uint32 { return n.engine.LM[int(n.vector/4)+word] }
+
+// bounds is where the packet lies now: offsets in the buffer of its first byte
+// and behind its last byte in CTM.
+func (n *NIC) bounds() (start, end int) {
+	start = int(n.vec(vecStart) & offsetMask)
+	end = start + int(n.vec(vecLength)&lengthMask)
+	return start, min(end, packetOffset+n.run.in)
+}
+
+// guard judges an access to packet memory.
+func (n *NIC) guard(write bool, addr uint32, size int) string {
+	if addr>>16&0x3ff != packetNumber {
+		return fmt.Sprintf("packet %d is not the one being processed", addr>>16&0x3ff)
+	}
+	start, end := n.bounds()
+	off := int(addr & offsetMask)
+	switch {
+	case write && (off < start || off+size > end):
+		return fmt.Sprintf("writes bytes %d to %d of a packet of %d", off-start, off-start+size-1, end-start)
+	case !write && n.opt.Guard == GuardPacket && (off < start || off >= end || off+size > end+3):
+		return fmt.Sprintf("reads bytes %d to %d of a packet of %d", off-start, off-start+size-1, end-start)
+	}
+	return ""
+}
+
+// done is the firmware behind the program's exit.
+func (n *NIC) done(c *sim.Context) (int, sim.Cost, error) {
+	if m := c.Outstanding(); m != 0 {
+		return sim.Halt, sim.Cost{}, fmt.Errorf("exit with signals 0x%x outstanding: %w", m, errOutstanding)
+	}
+	if p := c.LMPointer(1); p != n.vector {
+		return sim.Halt, sim.Cost{}, errors.New("exit with LM pointer 1 changed")
+	}
+	return sim.Halt, sim.Cost{}, nil
+}
+
+// finish reads what the program left.
+func (n *NIC) finish(r *Result, prog *Program, length int) error {
+	start, end := n.bounds()
+	now := int(n.vec(vecLength) & lengthMask)
+	rest := n.run.tail
+	switch have := packetOffset + n.run.in - start + len(rest); {
+	case start > bufferBytes || now > have:
+		return fmt.Errorf("%s: leaves a packet of %d bytes at offset %d, %d are there", prog.Name, now, start, have)
+	case n.vec(vecStart)>>16 != 1<<15|packetNumber:
+		return fmt.Errorf("%s: leaves packet pointer 0x%08x", prog.Name, n.vec(vecStart))
+	}
+	r.Packet = append(make([]byte, 0, now), n.buffer[start:max(start, end)]...)
+	r.Packet = append(r.Packet, rest[:max(0, now-len(r.Packet))]...)
+	if n.vec(vecFlags)&queueChosen != 0 {
+		q := n.vec(vecQueue) & 0xff
+		r.Queue = &q
+	}
+	if raw(prog.Type) {
+		r.R0 = uint64(n.ctx.A(1))<<32 | uint64(n.ctx.A(0))
+		return nil
+	}
+	action, err := Action(n.Profile, prog.Type, r.Word)
+	if err != nil {
+		return fmt.Errorf("%s: %w", prog.Name, err)
+	}
+	r.Action = action
+	for i := range n.Stats {
+		if r.Word&(firmware.ResultStat0<<i) != 0 {
+			n.Stats[i].Packets++
+			n.Stats[i].Bytes += uint64(now)
+			break
+		}
+	}
+	return nil
+}
