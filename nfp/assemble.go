@@ -2,6 +2,7 @@ package nfp
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -85,6 +86,7 @@ func Assemble(src string) (*Image, error) {
 		}
 	}
 	if len(a.errs) > 0 {
+		slices.SortStableFunc(a.errs, func(x, y *ParseError) int { return x.Line - y.Line })
 		return nil, a.errs
 	}
 	a.finish()

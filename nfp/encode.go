@@ -127,6 +127,8 @@ func (f *Form) check(in *Inst) error {
 
 func (f *Form) checkImmed(in *Inst) error {
 	switch {
+	case in.Dst.Kind == None && in.Imm == 0 && (in.Fn != ImmedAll || in.Flags != 0 || in.Amount != 0):
+		return f.fail(PropDst, "a constant 0 without a destination is nop")
 	case in.Imm > 0xffff, in.Fn == ImmedByte && in.Imm > 0xff:
 		return f.fail(PropImm, "%#x is out of range", in.Imm)
 	case in.Fn != ImmedAll && in.Flags&Invert != 0:

@@ -39,7 +39,7 @@ func oracle(t testing.TB) string {
 }
 
 // randomWords gives n words: one in four of uniform bits, the others uniform over the
-// forms, with operands and hidden fields at random or as Encode writes them.
+// forms: of random bits, with orderly fields, and as Encode writes them.
 func randomWords(seed uint64, n int) []Word {
 	r := rand.New(rand.NewPCG(seed, 0))
 	ws := make([]Word, n)
@@ -48,9 +48,28 @@ func randomWords(seed uint64, n int) []Word {
 			ws[i] = Word(r.Uint64() & (1<<45 - 1))
 			continue
 		}
-		ws[i] = randomWord(r, &forms[r.IntN(len(forms))], i%4 == 1)
+		ws[i] = randomWord(r, &forms[r.IntN(len(forms))], i%4 != 1)
+		if i%4 == 3 {
+			ws[i] = canonicalWord(ws[i])
+		}
 	}
 	return ws
+}
+
+// canonicalWord is the word that Encode writes for what w says; w where there is none.
+func canonicalWord(w Word) Word {
+	in, err := Decode(w)
+	in.Raw = 0
+	if in.Defer > 2 {
+		in.Defer = 2
+	}
+	if in.Op == OpImmed && in.Fn != ImmedAll {
+		in.Imm, in.Flags = in.Imm&0xff, in.Flags&^Invert
+	}
+	if x, e := Encode(in); err == nil && e == nil {
+		return x
+	}
+	return w
 }
 
 // randomWord gives a word of a form; tidy ones have few bits set by chance.

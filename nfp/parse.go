@@ -570,9 +570,12 @@ func (s *scanner) csr(in *Inst) bool {
 		return true
 	}
 	s.pos = at
+	if !strings.HasPrefix(s.s[at:], "0x") {
+		return s.fail("expected a control register")
+	}
 	n, ok := s.number()
 	in.Imm = n
-	return ok || s.fail("expected a control register")
+	return ok
 }
 
 func (s *scanner) crc(in *Inst) bool {

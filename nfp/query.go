@@ -58,7 +58,7 @@ func (in *Inst) Slots() int {
 // ReadsDst reports whether the destination is also a source: ld_field, immed_b and
 // immed_w keep its other bits, and so does every predicated instruction.
 func (in *Inst) ReadsDst() bool {
-	return in.Dst.Kind != None && (in.effects()&ReadsDst != 0 || in.Flags&Predicate != 0)
+	return in.Dst.Kind != None && in.Dst.Kind != Const && (in.effects()&ReadsDst != 0 || in.Flags&Predicate != 0)
 }
 
 // Sources appends the operands the instruction reads: A, B, and a destination of
