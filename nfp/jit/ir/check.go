@@ -119,7 +119,7 @@ func (c *checker) shape() bool {
 
 // define notes where each value is defined.
 func (c *checker) define() {
-	f := c.fn
+	f, before := c.fn, len(c.errs)
 	n := max(f.NextID, 0)
 	c.home, c.place, c.def = make([]*Block, n), make([]int32, n), make([]*Value, n)
 	note := func(b *Block, v *Value, place int32) {
@@ -147,6 +147,9 @@ func (c *checker) define() {
 		for j, v := range b.Values {
 			note(b, v, int32(j))
 		}
+	}
+	if len(c.errs) > before {
+		return
 	}
 	for _, b := range f.Blocks {
 		b.Operands(func(v **Value) {
