@@ -67,7 +67,7 @@ func (o *Object) readELF(data []byte) error {
 	o.dropEmptyTails()
 	o.order(f)
 	if len(o.Programs) == 0 {
-		return errors.New("no programs: a program is a function with SEC(\"xdp\") or another section name")
+		return fmt.Errorf("%w: a program is a function with SEC(\"xdp\") or another section name", errNoProgram)
 	}
 	return nil
 }

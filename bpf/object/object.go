@@ -57,7 +57,7 @@ func Load(arg string, opt *Options) (*Object, error) {
 		opt = &Options{}
 	}
 	if form, _, ok := strings.Cut(arg, ":"); ok && (form == "filter" || form == "iptables") {
-		return nil, fmt.Errorf("%s: programs of the form %s: are not supported by this version (feature-unsupported)", arg, form)
+		return nil, &Error{Path: arg, Reason: "feature-unsupported", Err: fmt.Errorf("programs of the form %s: are not read by this version", form)}
 	}
 	path, selected := arg, ""
 	in := opt.Stdin
@@ -137,7 +137,7 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 		err = errors.New("neither an ELF object nor eBPF text")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, oneLine(err))
+		return nil, &Error{Path: path, Reason: reason(err), Err: oneLine(err)}
 	}
 	o.setTypes(opt.Type)
 	return o, nil
@@ -146,7 +146,7 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 func (o *Object) readText(data []byte, opt *Options) (*Object, error) {
 	f, err := asmtext.Parse(o.Path, string(data))
 	if err != nil {
-		return nil, err
+		return nil, &Error{Reason: "bad-text", Err: err} // which names the path
 	}
 	o.Spec, o.Programs = f.Spec, f.Programs
 	o.setTypes(opt.Type)
@@ -170,14 +170,6 @@ func (o *Object) note(format string, args ...any) {
 	o.Notes = append(o.Notes, fmt.Sprintf(format, args...))
 }
 
-// oneLine joins an error's lines.
-func oneLine(err error) error {
-	if s := err.Error(); strings.ContainsAny(s, "\n\r") {
-		return errors.New(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
-	}
-	return err
-}
-
 // Program returns a program by name. The empty name stands for the one that
 // the argument selected, else the only program, else the only XDP program.
 func (o *Object) Program(name string) (*ebpf.ProgramSpec, error) {
@@ -188,7 +180,7 @@ func (o *Object) Program(name string) (*ebpf.ProgramSpec, error) {
 		if p := o.Spec.Programs[name]; p != nil {
 			return p, nil
 		}
-		return nil, fmt.Errorf("%s: no program %s; there are: %s", o.Path, name, strings.Join(o.Programs, ", "))
+		return nil, &Error{o.Path, "no-program", fmt.Errorf("no program %s; there are: %s", name, strings.Join(o.Programs, ", "))}
 	}
 	if len(o.Programs) == 1 {
 		return o.Spec.Programs[o.Programs[0]], nil
@@ -200,7 +192,7 @@ func (o *Object) Program(name string) (*ebpf.ProgramSpec, error) {
 		}
 	}
 	if len(xdp) != 1 {
-		return nil, fmt.Errorf("%s: which program? Say %s:NAME with one of: %s", o.Path, o.Path, strings.Join(o.Programs, ", "))
+		return nil, &Error{o.Path, "no-program", fmt.Errorf("which program? Say %s:NAME with one of: %s", o.Path, strings.Join(o.Programs, ", "))}
 	}
 	return xdp[0], nil
 }
@@ -222,47 +214,34 @@ func (o *Object) Code(name string) (*code.Code, error) {
 	return c, nil
 }
 
-// externs finds what only a running kernel could fill in: values of its
-// configuration and addresses of its symbols.
+// externs finds what the object leaves for others to fill in: values of a
+// running kernel's configuration, addresses of its symbols, and functions of
+// other objects. The reasons are words of bpf/verify's table.
 func externs(p *ebpf.ProgramSpec) []code.Fault {
+	symbols := map[string]bool{}
+	for i := range p.Instructions {
+		symbols[p.Instructions[i].Symbol()] = true
+	}
 	var faults []code.Fault
 	iter := p.Instructions.Iterate()
 	for iter.Next() {
 		ins := iter.Ins
-		fault := func(reason, msg string) {
-			faults = append(faults, code.Fault{PC: int(iter.Offset), Reason: reason, Msg: msg})
+		fault := func(reason, format string, args ...any) {
+			faults = append(faults, code.Fault{PC: int(iter.Offset), Reason: reason, Msg: fmt.Sprintf(format, args...)})
 		}
+		ref := ins.Reference()
 		switch {
+		case ins.IsFunctionCall():
+			if ref != "" && !symbols[ref] {
+				fault("bad-call-target", "calls %s, which the object declares and does not define", ref)
+			}
 		case !ins.OpCode.IsDWordLoad():
-		case ins.Src == 0 && ins.Reference() != "":
-			fault("ksym-extern", fmt.Sprintf("needs %s of the running kernel (extern)", ins.Reference()))
-		case ins.Src == asm.PseudoMapValue && ins.Reference() == "" && ins.Constant == 0:
+		case ins.Src == 0 && ref != "":
+			fault("feature-unsupported", "needs %s, which only the running kernel has (extern)", ref)
+		case ins.Src == asm.PseudoMapValue && ref == "" && ins.Constant == 0:
 			// cilium/ebpf gives it a map when it loads the program.
-			fault("kconfig-extern", "needs a value of the kernel's configuration (extern __kconfig)")
+			fault("feature-unsupported", "needs a value of the running kernel's configuration (extern __kconfig)")
 		}
 	}
 	return faults
-}
-
-// A FaultError holds everything that makes a program's bytes no program.
-type FaultError struct {
-	Path, Program string
-	Faults        []code.Fault // at least one
-}
-
-// Error returns the first fault, and the number of others.
-func (e *FaultError) Error() string {
-	s := fmt.Sprintf("%s: program %s: %v", e.Path, e.Program, e.Faults[0])
-	if n := len(e.Faults) - 1; n > 0 {
-		s += fmt.Sprintf(" (and %d more)", n)
-	}
-	return s
-}
-
-func (e *FaultError) Unwrap() []error {
-	errs := make([]error, len(e.Faults))
-	for i, f := range e.Faults {
-		errs[i] = f
-	}
-	return errs
 }

@@ -205,17 +205,17 @@ func TestArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = o.Program("")
-	wantError(t, err, two+": which program? Say "+two+":NAME with one of: a, b")
+	wantError(t, err, two+": which program? Say "+two+":NAME with one of: a, b (no-program)")
 
 	for _, tt := range []struct{ arg, want string }{
-		{two + ":c", two + ": no program c; there are: a, b"},
+		{two + ":c", two + ": no program c; there are: a, b (no-program)"},
 		{filepath.Join(dir, "none.o"), filepath.Join(dir, "none.o") + ": no such file or directory"},
 		{dir, dir + ": is a directory"},
-		{"filter:tcp port 80", "filter:tcp port 80: programs of the form filter: are not supported by this version (feature-unsupported)"},
-		{"iptables:rules", "iptables:rules: programs of the form iptables: are not supported by this version (feature-unsupported)"},
-		{write("empty.o", ""), filepath.Join(dir, "empty.o") + ": file is empty"},
-		{write("junk.o", "\x00\xff\x01"), filepath.Join(dir, "junk.o") + ": neither an ELF object nor eBPF text"},
-		{write("bad.bpf", "exit\nr1 == 2\n"), filepath.Join(dir, "bad.bpf") + `:2:4: want an assignment, have "=="`},
+		{"filter:tcp port 80", "filter:tcp port 80: programs of the form filter: are not read by this version (feature-unsupported)"},
+		{"iptables:rules", "iptables:rules: programs of the form iptables: are not read by this version (feature-unsupported)"},
+		{write("empty.o", ""), filepath.Join(dir, "empty.o") + ": file is empty (bad-object)"},
+		{write("junk.o", "\x00\xff\x01"), filepath.Join(dir, "junk.o") + ": neither an ELF object nor eBPF text (bad-object)"},
+		{write("bad.bpf", "exit\nr1 == 2\n"), filepath.Join(dir, "bad.bpf") + `:2:4: want an assignment, have "==" (bad-text)`},
 	} {
 		_, err := Load(tt.arg, nil)
 		wantError(t, err, tt.want)

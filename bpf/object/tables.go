@@ -56,7 +56,7 @@ func (s symbol) bind() elf.SymBind {
 // parse checks and reads the tables of an ELF file.
 func parse(data []byte) (*file, error) {
 	if len(data) < headerSize {
-		return nil, fmt.Errorf("file is cut short: %d bytes, an ELF header has %d", len(data), headerSize)
+		return nil, fmt.Errorf("file of %d bytes, an ELF header has %d: %w", len(data), headerSize, errTruncated)
 	}
 	if class := elf.Class(data[elf.EI_CLASS]); class != elf.ELFCLASS64 {
 		return nil, fmt.Errorf("ELF header: class %v, an eBPF object is ELFCLASS64", class)
@@ -87,7 +87,7 @@ func (f *file) readSections() error {
 		return fmt.Errorf("ELF header: section headers of %d bytes, want %d", size, sectionSize)
 	}
 	if !f.inside(at, uint64(n)*sectionSize) {
-		return fmt.Errorf("section headers: %d of them at offset %d reach beyond the end of the file, %d bytes: it is cut short", n, at, len(f.data))
+		return fmt.Errorf("section headers: %d of them at offset %d reach beyond the end of the file, %d bytes: %w", n, at, len(f.data), errTruncated)
 	}
 	for i := range n {
 		var s section
@@ -136,7 +136,7 @@ func (f *file) checkSection(s *section) error {
 		return nil
 	}
 	if !f.inside(s.Off, s.Size) {
-		return fmt.Errorf("contents at offset %d, %d bytes, reach beyond the end of the file, %d bytes: it is cut short", s.Off, s.Size, len(f.data))
+		return fmt.Errorf("contents at offset %d, %d bytes, reach beyond the end of the file, %d bytes: %w", s.Off, s.Size, len(f.data), errTruncated)
 	}
 	if int(s.Link) >= len(f.sections) {
 		return fmt.Errorf("links to section %d of %d", s.Link, len(f.sections))
