@@ -17,6 +17,9 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
 // An example is a program, what it is run on, and what must come of it.
@@ -25,15 +28,16 @@ type example struct {
 	maps       map[string]string // name -> file with its contents
 	verdicts   map[uint32]int    // return code -> packets of the capture, -1 for any number
 	dump       map[string]string // name -> a line of its contents afterwards
+	driver     bool              // the Linux driver's own compiler takes it, says the comment
 }
 
 var programs = []example{
 	{
-		file: "counters.o", pcap: "mixed.pcap", verdicts: map[uint32]int{pass: 38},
+		file: "counters.o", driver: true, pcap: "mixed.pcap", verdicts: map[uint32]int{pass: 38},
 		dump: map[string]string{"counters": `{"key":1,"value":"04 00 00 00 00 00 00 00 88 01 00 00 00 00 00 00"}`},
 	},
 	{
-		file: "firewall.o", pcap: "mixed.pcap",
+		file: "firewall.o", driver: true, pcap: "mixed.pcap",
 		maps:     map[string]string{"blocked": "blocked.json", "blocked6": "blocked6.json"},
 		verdicts: map[uint32]int{pass: 27, drop: 11},
 		dump: map[string]string{
@@ -42,7 +46,7 @@ var programs = []example{
 		},
 	},
 	{
-		file: "ddos.o", pcap: "attack.pcap",
+		file: "ddos.o", driver: true, pcap: "attack.pcap",
 		maps:     map[string]string{"settings": "ddos-settings.json", "reflectors": "reflectors.json"},
 		verdicts: map[uint32]int{pass: 46, drop: 54},
 		dump:     map[string]string{"drops": `{"key":1,"value":30}`},
@@ -52,7 +56,7 @@ var programs = []example{
 		verdicts: map[uint32]int{pass: -1, drop: -1}, // the clock decides
 	},
 	{
-		file: "l4lb.o", pcap: "web.pcap",
+		file: "l4lb.o", driver: true, pcap: "web.pcap",
 		maps:     map[string]string{"services": "services.json", "slots": "slots.json"},
 		verdicts: map[uint32]int{pass: 4, tx: 96},
 	},
@@ -160,6 +164,32 @@ func TestObjects(t *testing.T) {
 		l := c.Line(0)
 		if l == nil || filepath.IsAbs(l.FileName()) {
 			t.Errorf("%s: first instruction comes from line %v", p.file, l)
+		}
+	}
+}
+
+// TestDriver checks what the comments say of the Linux driver, by its rules.
+func TestDriver(t *testing.T) {
+	stock, err := firmware.Load("stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range programs {
+		o, err := object.Load("../"+p.file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := o.Code("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts, err := verify.Verify(c, nil)
+		if err != nil {
+			t.Errorf("%s: %+v", p.file, err)
+			continue
+		}
+		if reasons := driver.CheckLinux(facts, stock); p.driver != (len(reasons) == 0) {
+			t.Errorf("%s: the comment says %v, the rules say %v", p.file, p.driver, reasons)
 		}
 	}
 }
