@@ -22,8 +22,8 @@ const (
 	storeRelease asm.AtomicOp = 0x1_1000
 )
 
-// place is an address with what is known of it.
-type place struct {
+// memRef is an address with what is known of it.
+type memRef struct {
 	space        ir.Space
 	addr         *ir.Value // I32 in stack and packet, I64 in maps
 	align, phase uint8
@@ -53,13 +53,13 @@ func (b *funcBuilder) access(ins *code.Insn) error {
 	ptr := b.reg(base)
 	switch {
 	case load:
-		v := b.reach(acc, ptr, int64(ins.Offset), size, sized(size), func(p place) *ir.Value { return b.load(p, size) })
+		v := b.reach(acc, ptr, int64(ins.Offset), size, sized(size), func(p memRef) *ir.Value { return b.load(p, size) })
 		b.regs[ins.Dst] = b.loaded(ins, v, size)
 	case ins.OpCode.Mode() == asm.AtomicMode && ins.OpCode.AtomicOp() != storeRelease:
 		return b.atomic(ins, acc, ptr, size)
 	default:
 		v := b.stored(ins, size)
-		b.reach(acc, ptr, int64(ins.Offset), size, ir.Void, func(p place) *ir.Value { b.store(p, size, v); return nil })
+		b.reach(acc, ptr, int64(ins.Offset), size, ir.Void, func(p memRef) *ir.Value { b.store(p, size, v); return nil })
 	}
 	return nil
 }
@@ -100,17 +100,17 @@ func (b *funcBuilder) stored(ins *code.Insn, size int) *ir.Value {
 	return b.reg32(ins.Src)
 }
 
-func (b *funcBuilder) load(p place, size int) *ir.Value {
+func (b *funcBuilder) load(p memRef, size int) *ir.Value {
 	v := b.op(ir.OpLoad, sized(size), p.addr)
 	p.note(v, size)
 	return v
 }
 
-func (b *funcBuilder) store(p place, size int, x *ir.Value) {
+func (b *funcBuilder) store(p memRef, size int, x *ir.Value) {
 	p.note(b.op(ir.OpStore, ir.Void, p.addr, x), size)
 }
 
-func (p place) note(v *ir.Value, size int) {
+func (p memRef) note(v *ir.Value, size int) {
 	v.Space, v.Size, v.Big, v.Align, v.Phase = p.space, uint8(size), p.big, p.align, p.phase
 }
 
@@ -134,7 +134,7 @@ func space(k verify.Kind) ir.Space {
 // The shapes of addresses tell memories apart (docs/firmware-contract.md): a map
 // value has a base that is not 0 in its high half, which is 0 elsewhere; a
 // packet's address has bit 31 set, the stack's has not.
-func (b *funcBuilder) reach(acc *verify.Access, ptr *ir.Value, off int64, size int, t ir.Type, do func(place) *ir.Value) *ir.Value {
+func (b *funcBuilder) reach(acc *verify.Access, ptr *ir.Value, off int64, size int, t ir.Type, do func(memRef) *ir.Value) *ir.Value {
 	if s := space(acc.Kind); s != ir.NoSpace {
 		return do(b.place(s, acc, ptr, off, size))
 	}
@@ -148,11 +148,11 @@ func (b *funcBuilder) reach(acc *verify.Access, ptr *ir.Value, off int64, size i
 	b.cur.Branch(b.pc, top, ir.Edge{To: packet}, ir.Edge{To: stack})
 	for _, way := range []struct {
 		block *ir.Block
-		place place
+		place memRef
 	}{
-		{mapped, place{space: ir.MapMem, addr: addr, big: b.use.counters(acc, size)}},
-		{packet, place{space: ir.Packet, addr: low}},
-		{stack, place{space: ir.Stack, addr: low}},
+		{mapped, memRef{space: ir.MapMem, addr: addr, big: b.use.counters(acc, size)}},
+		{packet, memRef{space: ir.Packet, addr: low}},
+		{stack, memRef{space: ir.Stack, addr: low}},
 	} {
 		b.cur = way.block
 		v := do(way.place)
@@ -170,8 +170,8 @@ func (b *funcBuilder) reach(acc *verify.Access, ptr *ir.Value, off int64, size i
 }
 
 // place is ptr + off in memory s.
-func (b *funcBuilder) place(s ir.Space, acc *verify.Access, ptr *ir.Value, off int64, size int) place {
-	p := place{space: s}
+func (b *funcBuilder) place(s ir.Space, acc *verify.Access, ptr *ir.Value, off int64, size int) memRef {
+	p := memRef{space: s}
 	if s == ir.MapMem {
 		p.addr = b.add(ptr, off)
 		p.big = b.use.counters(acc, size)
@@ -254,7 +254,7 @@ func (b *funcBuilder) atomic(ins *code.Insn, acc *verify.Access, ptr *ir.Value, 
 	if op.Fetches() {
 		t = sized(size)
 	}
-	old := b.reach(acc, ptr, int64(ins.Offset), size, t, func(p place) *ir.Value {
+	old := b.reach(acc, ptr, int64(ins.Offset), size, t, func(p memRef) *ir.Value {
 		if p.space == ir.Packet {
 			return b.modify(p, op, size, x, expected)
 		}
@@ -306,7 +306,7 @@ func atomicOp(a asm.AtomicOp) (ir.AtomicOp, bool) {
 }
 
 // modify is an atomic operation done with a load and a store.
-func (b *funcBuilder) modify(p place, op ir.AtomicOp, size int, x, expected *ir.Value) *ir.Value {
+func (b *funcBuilder) modify(p memRef, op ir.AtomicOp, size int, x, expected *ir.Value) *ir.Value {
 	t := sized(size)
 	old := b.load(p, size)
 	next := x

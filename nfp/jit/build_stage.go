@@ -126,8 +126,8 @@ func (b *funcBuilder) copyBytes(mem *verify.Access, ptr *ir.Value, at int, turne
 			n /= 2
 		}
 		part := shifted(mem, off, n)
-		v := b.reach(&part, ptr, int64(off), n, ir.I32, func(p place) *ir.Value { return b.load(p, n) })
-		b.store(place{
+		v := b.reach(&part, ptr, int64(off), n, ir.I32, func(p memRef) *ir.Value { return b.load(p, n) })
+		b.store(memRef{
 			space: ir.Stack, addr: b.stackAddr(int64(at + off)),
 			align: 4, phase: uint8((at + off) % 4), big: turned(off / 4),
 		}, n, v)
@@ -158,9 +158,9 @@ func (b *funcBuilder) copyLoop(mem *verify.Access, ptr *ir.Value, at int, size *
 	part.Max += int64(mem.Size) - 1
 	part.Bits = verify.Tnum{Mask: ^uint64(0)}
 	from := b.op(ir.OpAdd, ir.I64, ptr, b.zext(i))
-	v := b.reach(&part, from, 0, 1, ir.I32, func(p place) *ir.Value { return b.load(p, 1) })
+	v := b.reach(&part, from, 0, 1, ir.I32, func(p memRef) *ir.Value { return b.load(p, 1) })
 	to := b.op(ir.OpAdd, ir.I32, b.stackAddr(int64(at)), i)
-	b.store(place{space: ir.Stack, addr: to}, 1, v)
+	b.store(memRef{space: ir.Stack, addr: to}, 1, v)
 	b.cur.Jump(b.pc, head, b.op(ir.OpAdd, ir.I32, i, b.constant(ir.I32, 1)))
 	b.cur = done
 }
