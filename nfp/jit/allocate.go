@@ -1,0 +1,288 @@
+package jit
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// Allocate puts virtual registers into general registers: 22 of bank A, 23 of
+// bank B. Banks come first (assignBanks); then each bank is a linear scan over
+// live ranges with holes, in order of their beginning (Wimmer and Franz, "Linear
+// Scan Register Allocation on SSA Form", without its splitting):
+//
+//   - a register is free for a range if nothing in it overlaps: other ranges,
+//     the registers of conventions, what calls clobber;
+//   - ends of copies ask for the same register, and copies that end up within one
+//     register vanish;
+//   - where none is free, the range with the least weight (mentions, by loop
+//     depth, per length) of those in the way is spilled to local memory, and all
+//     begins anew with the short ranges that its loads and stores leave.
+//
+// It takes code as select leaves it. Afterwards no operand is virtual; Spill and
+// Clobber are set; Orig of each instruction is what it was, nil for those that
+// allocate added, if keep is set.
+func allocate(f *machFunc, keep bool) {
+	if keep {
+		for _, b := range f.Blocks {
+			for i := range b.Insts {
+				in := b.Insts[i].Inst
+				b.Insts[i].Orig = &in
+			}
+		}
+	}
+	a := &allocator{f: f, bank: assignBanks(f), allowed: allRegs}
+	a.small = make([]bool, f.VRegs)
+	for _, r := range f.Pinned {
+		a.small[r] = true
+	}
+	for round := 0; ; round++ {
+		a.live = computeLiveness(f)
+		a.measure()
+		a.scan()
+		if len(a.spilled) == 0 {
+			break
+		}
+		if round > 50 {
+			panic("allocate: spilling does not end")
+		}
+		a.spill()
+	}
+	a.rewrite()
+	a.setSpillPointer()
+	a.summarise()
+}
+
+type allocator struct {
+	f       *machFunc
+	bank    []uint8   // by virtual register
+	small   []bool    // by virtual register: cannot be spilled
+	allowed regSet    //
+	live    *liveness //
+	weight  []float64 // by virtual register
+	hints   [][]nfp.Operand
+	home    []int8 // by virtual register: physical register, -1 none
+	busy    [64][]busySpan
+	spilled []uint32
+	slots   int // spill slots given out so far
+	far     bool
+}
+
+// busySpan is a piece of a physical register's time; owner -1 is a convention's.
+type busySpan struct {
+	span
+	owner int32
+}
+
+// measure computes weights and hints.
+func (a *allocator) measure() {
+	n := a.f.VRegs
+	a.weight, a.hints, a.home = make([]float64, n), make([][]nfp.Operand, n), make([]int8, n)
+	for i := range a.home {
+		a.home[i] = -1
+	}
+	for _, b := range a.f.Blocks {
+		cost := 1.0
+		for range min(b.Depth, 6) {
+			cost *= 8
+		}
+		for i := range b.Insts {
+			in := &b.Insts[i]
+			for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {
+				if o.Kind == nfp.Virtual {
+					a.weight[o.N] += cost
+				}
+			}
+			if in.isCopy() {
+				if in.Dst.Kind == nfp.Virtual {
+					a.hints[in.Dst.N] = append(a.hints[in.Dst.N], in.B)
+				}
+				if in.B.Kind == nfp.Virtual {
+					a.hints[in.B.N] = append(a.hints[in.B.N], in.Dst)
+				}
+			}
+		}
+	}
+	for r := range a.weight {
+		length := int32(1)
+		for _, s := range a.live.virtual[r] {
+			length += s.to - s.from
+		}
+		a.weight[r] /= float64(length)
+	}
+}
+
+// scan gives registers out; what finds none is in spilled.
+func (a *allocator) scan() {
+	a.spilled = a.spilled[:0]
+	for r := range a.busy {
+		a.busy[r] = a.busy[r][:0]
+		for _, s := range a.live.physical[r] {
+			a.busy[r] = append(a.busy[r], busySpan{s, -1})
+		}
+	}
+	var order []uint32
+	for r, s := range a.live.virtual {
+		if len(s) > 0 {
+			order = append(order, uint32(r))
+		}
+	}
+	sort.Slice(order, func(i, j int) bool {
+		x, y := a.live.virtual[order[i]][0].from, a.live.virtual[order[j]][0].from
+		return x < y || x == y && order[i] < order[j]
+	})
+	for _, r := range order {
+		a.place(r)
+	}
+}
+
+// preference is the order in which registers of a bank are tried: those that
+// helpers keep last, for what lives across calls.
+var preference = [23]int8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 12, 13, 14, 15, 16, 17, 18, 19}
+
+func (a *allocator) place(r uint32) {
+	base := int(a.bank[r]) * 32
+	for _, h := range a.hints[r] {
+		n, ok := physical(h)
+		if h.Kind == nfp.Virtual {
+			n, ok = int(a.home[h.N]), a.home[h.N] >= 0
+		}
+		if ok && n/32*32 == base && a.allowed>>n&1 != 0 && a.free(n, r) {
+			a.take(n, r)
+			return
+		}
+	}
+	for _, p := range preference {
+		if n := base + int(p); a.allowed>>n&1 != 0 && a.free(n, r) {
+			a.take(n, r)
+			return
+		}
+	}
+	a.evict(r, base)
+}
+
+// overlaps calls do with each busy span of register n that overlaps r's, until
+// do returns false.
+func (a *allocator) overlaps(n int, r uint32, do func(busySpan) bool) {
+	busy := a.busy[n]
+	lo := 0
+	for _, s := range a.live.virtual[r] {
+		lo += sort.Search(len(busy)-lo, func(i int) bool { return busy[lo+i].to > s.from })
+		for i := lo; i < len(busy) && busy[i].from < s.to; i++ {
+			if !do(busy[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (a *allocator) free(n int, r uint32) bool {
+	free := true
+	a.overlaps(n, r, func(busySpan) bool { free = false; return false })
+	return free
+}
+
+func (a *allocator) take(n int, r uint32) {
+	a.home[r] = int8(n)
+	busy := a.busy[n]
+	for _, s := range a.live.virtual[r] {
+		i := sort.Search(len(busy), func(i int) bool { return busy[i].from > s.from })
+		busy = append(busy, busySpan{})
+		copy(busy[i+1:], busy[i:])
+		busy[i] = busySpan{s, int32(r)}
+	}
+	a.busy[n] = busy
+}
+
+// evict spills r, or what is in its way where that weighs less.
+func (a *allocator) evict(r uint32, base int) {
+	best, bestCost := -1, a.weight[r]
+	for _, p := range preference {
+		n := base + int(p)
+		if a.allowed>>n&1 == 0 {
+			continue
+		}
+		cost, possible := 0.0, true
+		a.overlaps(n, r, func(s busySpan) bool {
+			if s.owner < 0 || a.small[s.owner] {
+				possible = false
+				return false
+			}
+			cost = max(cost, a.weight[s.owner])
+			return true
+		})
+		if possible && (cost < bestCost || a.small[r] && best < 0) {
+			best, bestCost = n, cost
+		}
+	}
+	if best < 0 {
+		if a.small[r] {
+			panic(fmt.Sprintf("allocate: no register for v%d", r))
+		}
+		a.spilled = append(a.spilled, r)
+		return
+	}
+	var out []int32
+	a.overlaps(best, r, func(s busySpan) bool {
+		out = append(out, s.owner)
+		return true
+	})
+	for _, o := range out {
+		if a.home[o] < 0 {
+			continue // met twice
+		}
+		a.home[o] = -1
+		a.spilled = append(a.spilled, uint32(o))
+		kept := a.busy[best][:0]
+		for _, s := range a.busy[best] {
+			if s.owner != o {
+				kept = append(kept, s)
+			}
+		}
+		a.busy[best] = kept
+	}
+	a.take(best, r)
+}
+
+// rewrite puts physical registers in place of virtual ones.
+func (a *allocator) rewrite() {
+	put := func(o *nfp.Operand) {
+		if o.Kind == nfp.Virtual {
+			*o = register(int(a.home[o.N]))
+		}
+	}
+	for _, b := range a.f.Blocks {
+		for i := range b.Insts {
+			in := &b.Insts[i]
+			put(&in.Dst)
+			put(&in.A)
+			put(&in.B)
+			if in.isCopy() && in.Dst == in.B {
+				in.Drop = true
+			}
+		}
+	}
+}
+
+// summarise notes what callers must know.
+func (a *allocator) summarise() {
+	f := a.f
+	f.Spill = 4 * a.slots
+	for _, b := range f.Blocks {
+		for i := range b.Insts {
+			in := &b.Insts[i]
+			if n, ok := physical(in.Dst); ok && !in.Drop {
+				f.Clobber |= 1 << n
+			}
+			if in.Call != nil {
+				f.Clobber |= in.Call.Clobbers
+				f.LM3 = f.LM3 || in.Call.LM3
+			}
+			if in.Op == nfp.OpCSRWrite && in.Imm == lmCSR[3] {
+				f.LM3 = true
+			}
+		}
+	}
+	f.Clobber |= bankA(0) | bankB(0)
+}

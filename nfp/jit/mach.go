@@ -1,0 +1,245 @@
+package jit
+
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// Machine code between select and layout: micro-engine instructions over
+// virtual registers (Operand.Kind Virtual) in basic blocks. A virtual register
+// is 32 bits wide, is not in SSA form, and lives in one bank once allocate has
+// put it there. Physical registers appear where a convention names them; such a
+// register is live only within a block, from the instruction that sets it to the
+// call, return or copy that takes it.
+//
+// Instructions stand in the order in which they take effect. What ends up in the
+// defer slots of a branch therefore stands before it (machInst.Slots), and
+// layout alone turns the two around.
+
+// machInst is one instruction and what the back end knows of it.
+type machInst struct {
+	nfp.Inst
+	PC     int32 // eBPF pc, -1 none
+	To     int32 // block a branch goes to, -1 none
+	Slots  uint8 // branch: this many instructions before it go to its defer slots
+	Glue   bool  // must directly follow the instruction before it
+	PortA  bool  // left operand must come through port A: it is a shift amount
+	Drop   bool  // takes no word: a copy of a register to itself
+	Frame  bool  // immed: the offset of the function's frame is added to the constant
+	Return bool  // immed: address of the word behind the branch of this group
+	Call   *callSite
+	Reloc  nfp.RelocKind
+	Helper int32
+	Sym    string    // map of a relocation, or function that a branch goes to
+	Orig   *nfp.Inst // before allocation; nil where allocate added the instruction. Kept for verifyAllocation
+}
+
+// callSite is what a branch that comes back does to registers.
+type callSite struct {
+	Uses     regSet
+	Defs     regSet
+	Clobbers regSet // Defs included
+	Callee   string // function of the module, "" for firmware helpers
+	LM3      bool   // local-memory pointer 3 is lost
+}
+
+// machBlock is a basic block: control enters at its first instruction. It ends
+// with at most one branch with a target, and goes on to Next unless that is -1.
+type machBlock struct {
+	Insts []machInst
+	Next  int32
+	Depth int32 // loops around it
+}
+
+// machFunc is one function.
+type machFunc struct {
+	Name    string
+	Blocks  []*machBlock // in layout order; Blocks[0] is the entry
+	VRegs   int          // virtual registers are numbered below
+	Params  regSet       // physical registers that hold arguments at entry
+	Frame   int          // bytes of eBPF stack
+	Spill   int          // bytes of spill slots behind it
+	Offset  int          // of the frame from A22; layout's
+	Entry   bool         // the program's entry: its frame is at A22
+	LM0     bool         // LM0 points to its frame while it runs
+	Moves0  bool         // it, or what it calls, moves LM0
+	Clobber regSet       // what a call of it destroys
+	LM3     bool         // it, or what it calls, destroys LM3
+	Callees []string
+	Pinned  []uint32 // virtual registers that must not be spilled
+}
+
+// size is the frame with spill slots, rounded up to what frames begin at.
+func (f *machFunc) size() int { return (f.Frame + f.Spill + 63) &^ 63 }
+
+// succs calls do with each block that control may go to after b.
+func (b *machBlock) succs(do func(int32)) {
+	if n := len(b.Insts); n > 0 && b.Insts[n-1].To >= 0 {
+		do(b.Insts[n-1].To)
+	}
+	if b.Next >= 0 {
+		do(b.Next)
+	}
+}
+
+// regSet is a set of general registers: bit n is An, bit 32+n is Bn.
+type regSet uint64
+
+func bankA(n int) regSet { return 1 << n }
+func bankB(n int) regSet { return 1 << (32 + n) }
+
+// allRegs are the registers a program may use: A22 is the stack base.
+const allRegs = regSet(1<<22-1) | regSet(1<<23-1)<<32
+
+// keptByHelpers are the registers that firmware helpers preserve
+// (docs/firmware-contract.md section 4).
+const keptByHelpers = regSet(0xff<<12) | regSet(0xff<<12|1<<22)<<32
+
+// physical returns the register number 0..63 of a GPR operand.
+func physical(o nfp.Operand) (int, bool) {
+	switch o.Kind {
+	case nfp.GPRA:
+		return int(o.N), true
+	case nfp.GPRB:
+		return 32 + int(o.N), true
+	}
+	return 0, false
+}
+
+// register is the inverse of physical.
+func register(n int) nfp.Operand {
+	if n >= 32 {
+		return nfp.Operand{Kind: nfp.GPRB, N: uint32(n - 32)}
+	}
+	return nfp.Operand{Kind: nfp.GPRA, N: uint32(n)}
+}
+
+func gprA(n uint32) nfp.Operand     { return nfp.Operand{Kind: nfp.GPRA, N: n} }
+func gprB(n uint32) nfp.Operand     { return nfp.Operand{Kind: nfp.GPRB, N: n} }
+func xfer(n int) nfp.Operand        { return nfp.Operand{Kind: nfp.Xfer, N: uint32(n)} }
+func constant(n uint32) nfp.Operand { return nfp.Operand{Kind: nfp.Const, N: n} }
+func lm(ptr uint8, word int) nfp.Operand {
+	return nfp.Operand{Kind: nfp.LM, Ptr: ptr, N: uint32(word)}
+}
+func lmNext(ptr uint8) nfp.Operand { return nfp.Operand{Kind: nfp.LM, Ptr: ptr, Mod: 1} }
+
+// readsDst reports whether the destination's old value matters.
+func readsDst(in *nfp.Inst) bool {
+	switch in.Op {
+	case nfp.OpLdField:
+		return in.Flags&nfp.ClearOther == 0
+	case nfp.OpImmed:
+		return in.Fn != nfp.ImmedAll
+	}
+	return false
+}
+
+// sources calls do with each operand that is read; the destination comes last
+// where its old value matters.
+func (in *machInst) sources(do func(*nfp.Operand)) {
+	if in.A.Kind != nfp.None {
+		do(&in.A)
+	}
+	if in.B.Kind != nfp.None {
+		do(&in.B)
+	}
+	if in.Dst.Kind != nfp.None && readsDst(&in.Inst) {
+		do(&in.Dst)
+	}
+}
+
+// isCopy reports whether the instruction only moves one register to another.
+func (in *machInst) isCopy() bool {
+	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && !in.Glue &&
+		in.Reloc == nfp.RelocNone && isReg(in.Dst) && isReg(in.B)
+}
+
+func isReg(o nfp.Operand) bool {
+	return o.Kind == nfp.Virtual || o.Kind == nfp.GPRA || o.Kind == nfp.GPRB
+}
+
+// copyInst is dst := src, leaving condition codes alone.
+func copyInst(dst, src nfp.Operand, pc int32) machInst {
+	return machInst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), Dst: dst, B: src, Flags: nfp.NoCC}, PC: pc, To: -1}
+}
+
+// branches reports whether the instruction may send control elsewhere.
+func (in *machInst) branches() bool {
+	switch in.Op {
+	case nfp.OpBr, nfp.OpBrBit, nfp.OpBrByte, nfp.OpRtn:
+		return true
+	}
+	return false
+}
+
+// swaps reports whether the instruction gives the engine to other contexts.
+func swaps(in *nfp.Inst) bool {
+	return in.Op == nfp.OpCtxArb || in.Op == nfp.OpCmd && in.Cmd.Ctx != 3
+}
+
+// text is the instruction as the dumps show it.
+func (in *machInst) text() string {
+	s := in.Inst.Text()
+	switch {
+	case in.Sym != "" && in.Reloc == nfp.RelocNone:
+		s += " ; to " + in.Sym
+	case in.To >= 0:
+		s += fmt.Sprintf(" ; to b%d", in.To)
+	case in.Reloc == nfp.RelocHelper:
+		s += fmt.Sprintf(" ; helper %d", in.Helper)
+	case in.Reloc == nfp.RelocDone:
+		s += " ; done"
+	case in.Sym != "":
+		s += " ; map " + in.Sym
+	case in.Return:
+		s += " ; return address"
+	case in.Frame:
+		s += " ; in frame"
+	}
+	if in.Slots > 0 {
+		s += fmt.Sprintf(" ; slots %d", in.Slots)
+	}
+	return s
+}
+
+// String is the function's text: one line an instruction, glued ones marked
+// with a bar.
+func (f *machFunc) String() string {
+	var w strings.Builder
+	fmt.Fprintf(&w, "func %s frame=%d spill=%d\n", f.Name, f.Frame, f.Spill)
+	for i, b := range f.Blocks {
+		fmt.Fprintf(&w, "b%d:\n", i)
+		for j := range b.Insts {
+			in := &b.Insts[j]
+			mark := "  "
+			if in.Glue {
+				mark = "| "
+			}
+			if in.Drop {
+				mark = "# "
+			}
+			fmt.Fprintf(&w, "  %s%s\n", mark, in.text())
+		}
+		if b.Next >= 0 {
+			fmt.Fprintf(&w, "    next b%d\n", b.Next)
+		}
+	}
+	return w.String()
+}
+
+// bundles calls do with each group [i, j) of glued instructions of the block.
+func (b *machBlock) bundles(do func(i, j int)) {
+	for i := 0; i < len(b.Insts); {
+		j := i + 1
+		for j < len(b.Insts) && b.Insts[j].Glue {
+			j++
+		}
+		do(i, j)
+		i = j
+	}
+}
+
+func (s regSet) count() int { return bits.OnesCount64(uint64(s)) }

@@ -1,0 +1,591 @@
+package jit
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// Select turns legal ir into micro-engine instructions over virtual registers.
+//
+// Each value has one virtual register (each part of a Tuple its own); block
+// parameters are assigned on the edges, edges that leave a block with two
+// successors for one with several predecessors having a block of their own.
+// Constants, stack addresses and map handles have no register: each use makes
+// them anew, or finds room for them in the instruction.
+//
+// What one instruction cannot do alone is glued to its neighbour (machInst.Glue):
+// a shift to the instruction before it, whose port A is the amount; the steps of a
+// multiplication; a branch to what goes in its slots.
+//
+// Conventions of its own making:
+//
+//   - Frames lie at fixed offsets from A22, as functions do not recurse. LM0
+//     points to the frame of the running function, except between the choice of
+//     a key and the return of the helper that takes it.
+//   - LM2 is for stack accesses out of LM0's reach, LM3 belongs to allocate.
+//   - A call passes parameter i of the callee's I32 parameters in A(i/2) where i
+//     is even and in B(i/2) where it is odd, the return address in A5, and
+//     returns r0 in A0 (low) and B0 (high).
+//   - Each memory command waits for its own completion on the first free signal.
+type selector struct {
+	env       *backend
+	f         *ir.Func
+	out       *machFunc
+	blocks    []*machBlock // by machine block number
+	order     []int32      // numbers in layout order
+	cur       int32
+	pc        int32
+	reg       []nfp.Operand   // by value number; Kind None where not assigned yet
+	parts     [][]nfp.Operand // by value number, of Tuples
+	uses      []int32
+	used      []uint8 // by value number: mask of a Tuple's parts that are used
+	fused     []bool  // by value number: emitted with the branch or access that uses it
+	lm2       int     // byte of the frame that LM2 points to, -1 unknown
+	exits     map[uint32]int32
+	exitOrder []uint32
+	tail      int32 // block that turns a verdict into a result word, -1 none yet
+	tailIn    nfp.Operand
+	back      nfp.Operand // return address
+}
+
+// selectFunc compiles f; the functions it calls are in env.done already.
+func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
+	order := f.ReversePostorder()
+	s := &selector{
+		env: env, f: f, out: &machFunc{Name: f.Name, Frame: f.Frame, Entry: entry},
+		reg: make([]nfp.Operand, f.NextID), parts: make([][]nfp.Operand, f.NextID),
+		used: make([]uint8, f.NextID), fused: make([]bool, f.NextID),
+		exits: map[uint32]int32{}, tail: -1, lm2: -1,
+	}
+	s.out.LM0 = entry || f.Frame > 0
+	s.prepare(order)
+	for range f.NextBlock {
+		s.blocks = append(s.blocks, &machBlock{Next: -1})
+	}
+	depth := loopDepths(f, order)
+	for i, b := range order {
+		s.begin(int32(b.ID))
+		s.blocks[b.ID].Depth = depth[b.ID]
+		s.pc = b.PC
+		if i == 0 {
+			s.prologue()
+		}
+		for j := range b.Values {
+			s.pc = b.Values[j].PC
+			s.value(b, j)
+		}
+		s.pc = b.PC
+		s.terminator(b)
+	}
+	s.finish()
+	return s.out
+}
+
+// begin continues in block n, which is laid out here.
+func (s *selector) begin(n int32) {
+	s.order = append(s.order, n)
+	s.cur = n
+	s.lm2 = -1
+}
+
+// block makes a new block without laying it out.
+func (s *selector) block() int32 {
+	s.blocks = append(s.blocks, &machBlock{Next: -1, Depth: s.blocks[s.cur].Depth})
+	return int32(len(s.blocks) - 1)
+}
+
+// finish lays out shared exits, drops blocks that nothing reaches and numbers
+// the rest in layout order.
+func (s *selector) finish() {
+	s.layExits()
+	reached := make([]bool, len(s.blocks))
+	stack := []int32{s.order[0]}
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if !reached[n] {
+			reached[n] = true
+			s.blocks[n].succs(func(t int32) { stack = append(stack, t) })
+		}
+	}
+	place := make([]int32, len(s.blocks))
+	kept := int32(0)
+	for _, n := range s.order {
+		if reached[n] {
+			place[n] = kept
+			kept++
+		}
+	}
+	for _, n := range s.order {
+		if !reached[n] {
+			continue
+		}
+		b := s.blocks[n]
+		if b.Next >= 0 {
+			b.Next = place[b.Next]
+		}
+		for j := range b.Insts {
+			if b.Insts[j].To >= 0 {
+				b.Insts[j].To = place[b.Insts[j].To]
+			}
+		}
+		s.out.Blocks = append(s.out.Blocks, b)
+	}
+}
+
+// prepare counts uses, folds addresses and comparisons into their users and
+// drops what nobody uses.
+func (s *selector) prepare(order []*ir.Block) {
+	s.uses = s.f.Uses()
+	for i := len(order) - 1; i >= 0; i-- {
+		b := order[i]
+		if b.Kind == ir.TermBranch {
+			s.fuse(b.Cond)
+		}
+		for j := len(b.Values) - 1; j >= 0; j-- {
+			v := b.Values[j]
+			if s.uses[v.ID] == 0 && !v.Op.Is(ir.Effect) {
+				for _, a := range v.Args {
+					s.uses[a.ID]--
+				}
+				continue
+			}
+			if v.Op == ir.OpPart {
+				s.used[v.Args[0].ID] |= 1 << v.Int
+			}
+			s.foldAddress(v)
+		}
+	}
+}
+
+// fuse marks a comparison that only its branch wants, and what it negates.
+func (s *selector) fuse(v *ir.Value) {
+	for isCompare(v.Op) && s.uses[v.ID] == 1 {
+		s.fused[v.ID] = true
+		if n, ok := constOf(v.Args[len(v.Args)-1]); !ok || n != 0 || v.Op != ir.OpEQ && v.Op != ir.OpNE {
+			return
+		}
+		v = v.Args[0]
+	}
+}
+
+// foldAddress takes a small constant offset into the access, and drops the carry
+// from a map address: the high word of a map pointer is bits 39:8 of the table's
+// base, and offsets within a table stay below 2^32.
+func (s *selector) foldAddress(v *ir.Value) {
+	if !v.Op.Row().Mem {
+		return
+	}
+	replace := func(i int, by *ir.Value) {
+		s.uses[v.Args[i].ID]--
+		s.uses[by.ID]++
+		v.Args[i] = by
+	}
+	if v.Space == ir.MapMem {
+		for hi := v.Args[1]; hi.Op == ir.OpAddHi; hi = v.Args[1] {
+			n, ok := constOf(hi.Args[3])
+			c, okc := constOf(hi.Args[1])
+			if !ok || !okc || n != 0 && (n != ^uint32(0) || c == 0) {
+				break
+			}
+			replace(1, hi.Args[2])
+		}
+		return
+	}
+	addr := v.Args[0]
+	if v.Space == ir.Packet {
+		if _, ok := smallOffset(addr); ok { // the access looks through the sum, see packetAddress
+			s.uses[addr.ID]--
+			s.uses[addr.Args[0].ID]++
+		}
+	}
+}
+
+// maxCommandConst is the largest constant operand of a command.
+const maxCommandConst = 127
+
+// smallOffset reports whether v is a register plus a constant that fits the
+// second operand of a command.
+func smallOffset(v *ir.Value) (uint32, bool) {
+	if v.Op != ir.OpAdd || isCheap(v.Args[0]) {
+		return 0, false
+	}
+	n, ok := constOf(v.Args[1])
+	return n, ok && n <= maxCommandConst
+}
+
+// isCheap values are made anew at each use.
+func isCheap(v *ir.Value) bool {
+	return v.Op == ir.OpConst || v.Op == ir.OpStackAddr || v.Op == ir.OpMapHandle
+}
+
+func isCompare(op ir.Op) bool {
+	switch op {
+	case ir.OpEQ, ir.OpNE, ir.OpULT, ir.OpULE, ir.OpSLT, ir.OpSLE, ir.OpTest, ir.OpULT64, ir.OpSLT64:
+		return true
+	}
+	return false
+}
+
+// unsupported notes that the card cannot do what the instruction at pc asks.
+func (s *selector) unsupported(reason, message, hint string) {
+	s.env.refuse(verify.Reason{Reason: reason, PC: int(s.pc), Message: message, Hint: hint})
+}
+
+// emit appends an instruction and returns it until the next one is appended.
+func (s *selector) emit(in nfp.Inst) *machInst {
+	b := s.blocks[s.cur]
+	b.Insts = append(b.Insts, machInst{Inst: in, PC: s.pc, To: -1})
+	return &b.Insts[len(b.Insts)-1]
+}
+
+func (s *selector) newReg() nfp.Operand {
+	s.out.VRegs++
+	return nfp.Operand{Kind: nfp.Virtual, N: uint32(s.out.VRegs - 1)}
+}
+
+// dst is the register of v, which is defined here.
+func (s *selector) dst(v *ir.Value) nfp.Operand {
+	if s.reg[v.ID].Kind == nfp.None {
+		s.reg[v.ID] = s.newReg()
+	}
+	return s.reg[v.ID]
+}
+
+// word is v in a register.
+func (s *selector) word(v *ir.Value) nfp.Operand {
+	switch v.Op {
+	case ir.OpConst:
+		return s.number(uint32(v.Int))
+	case ir.OpStackAddr:
+		return s.frameAddr(int(v.Int))
+	case ir.OpMapHandle:
+		t := s.newReg()
+		s.handle(t, v.Sym)
+		return t
+	}
+	return s.dst(v)
+}
+
+// handle loads a map's table id.
+func (s *selector) handle(dst nfp.Operand, sym string) *machInst {
+	in := s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: dst})
+	in.Reloc, in.Sym = nfp.RelocMap, sym
+	return in
+}
+
+// operand is v as a source of an ALU operation: a register or a constant up to 255.
+func (s *selector) operand(v *ir.Value) nfp.Operand {
+	if n, ok := constOf(v); ok && n <= 255 {
+		return constant(n)
+	}
+	return s.word(v)
+}
+
+// number loads a constant into a new register.
+func (s *selector) number(n uint32) nfp.Operand {
+	t := s.newReg()
+	s.load(t, n)
+	return t
+}
+
+// load puts a constant in dst, one word or two. Condition codes stay.
+func (s *selector) load(dst nfp.Operand, n uint32) {
+	in := nfp.Inst{Op: nfp.OpImmed, Dst: dst}
+	if !encodeImmed(&in, n) {
+		in.Imm = n & 0xffff
+		s.emit(in)
+		in = nfp.Inst{Op: nfp.OpImmed, Fn: nfp.ImmedWord, Dst: dst, Imm: n >> 16, Amount: 16}
+	}
+	s.emit(in)
+}
+
+// encodeImmed sets the fields of an immed that loads n, if one does.
+func encodeImmed(in *nfp.Inst, n uint32) bool {
+	for _, shift := range [...]uint8{0, 8, 16} {
+		if n>>shift<<shift == n && n>>shift <= 0xffff {
+			in.Imm, in.Amount = n>>shift, shift
+			return true
+		}
+	}
+	if n >= 0xffff0000 {
+		in.Imm, in.Flags = ^n, in.Flags|nfp.Invert
+		return true
+	}
+	return false
+}
+
+// move is dst := src, leaving condition codes alone.
+func (s *selector) move(dst, src nfp.Operand) *machInst {
+	return s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), Dst: dst, B: src, Flags: nfp.NoCC})
+}
+
+// moveValue is dst := v.
+func (s *selector) moveValue(dst nfp.Operand, v *ir.Value) {
+	switch {
+	case v.Op == ir.OpConst:
+		s.load(dst, uint32(v.Int))
+	case v.Op == ir.OpMapHandle:
+		s.handle(dst, v.Sym)
+	default:
+		s.move(dst, s.word(v))
+	}
+}
+
+// alu is dst := a op b. At most one of a and b may be a constant.
+func (s *selector) alu(op nfp.ALUOp, dst, a, b nfp.Operand) *machInst {
+	if a.Kind == nfp.Const && b.Kind == nfp.Const {
+		a = s.number(a.N)
+	}
+	return s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(op), Dst: dst, A: a, B: b})
+}
+
+// shift is dst := a op (b shifted).
+func (s *selector) shift(op nfp.ShfOp, dst, a, b nfp.Operand, kind nfp.ShiftKind, n uint8) *machInst {
+	return s.emit(nfp.Inst{Op: nfp.OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: n})
+}
+
+// field merges bytes of src into dst; clear makes the others zero.
+func (s *selector) field(dst, src nfp.Operand, mask uint8, kind nfp.ShiftKind, n uint8, clear bool) {
+	in := nfp.Inst{Op: nfp.OpLdField, Dst: dst, B: src, Mask: mask, Shift: kind, Amount: n}
+	if n == 0 {
+		in.Shift = nfp.ShiftNone
+	}
+	if clear {
+		in.Flags = nfp.ClearOther
+	}
+	s.emit(in)
+}
+
+// jump ends the block with Next.
+func (s *selector) jump(to int32) { s.blocks[s.cur].Next = to }
+
+// branch ends the block: to where cond holds, else on in a new block.
+func (s *selector) branch(cond nfp.Cond, to int32) {
+	in := s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(cond)})
+	in.To = to
+	next := s.block()
+	s.jump(next)
+	lm2 := s.lm2
+	s.begin(next)
+	s.lm2 = lm2
+}
+
+var none nfp.Operand
+
+// prologue takes the arguments.
+func (s *selector) prologue() {
+	if s.out.Entry {
+		// Raw programs: r1 and r2 in pairs 2/3 and 4/5, of which bank A is read.
+		for i, p := range s.f.Params {
+			s.out.Params |= bankA(2 + i)
+			s.move(s.dst(p), gprA(uint32(2+i)))
+		}
+		return
+	}
+	s.out.Params = bankA(returnReg)
+	for i := range s.f.Params {
+		s.out.Params |= argReg(i)
+	}
+	if s.out.LM0 {
+		s.restoreLM0()
+	}
+	s.back = s.newReg()
+	s.move(s.back, gprA(returnReg))
+	for i, p := range s.f.Params {
+		s.move(s.dst(p), argOperand(i))
+	}
+}
+
+// Calls between functions: see selector.
+const returnReg = 5
+
+func argOperand(i int) nfp.Operand {
+	if i%2 == 0 {
+		return gprA(uint32(i / 2))
+	}
+	return gprB(uint32(i / 2))
+}
+
+func argReg(i int) regSet {
+	n, _ := physical(argOperand(i))
+	return 1 << n
+}
+
+// edge goes to e.To, passing its arguments.
+func (s *selector) edge(e ir.Edge) {
+	s.assign(e)
+	s.jump(int32(e.To.ID))
+}
+
+// assign makes the copies of an edge, which happen all at once: each is made
+// when no other still needs its destination; where only cycles are left, one
+// register is saved first.
+func (s *selector) assign(e ir.Edge) {
+	type copy struct {
+		dst, src nfp.Operand
+		value    *ir.Value
+	}
+	var todo []copy
+	for i, a := range e.Args {
+		p := e.To.Params[i]
+		if s.uses[p.ID] == 0 {
+			continue
+		}
+		c := copy{dst: s.dst(p), value: a}
+		if !isCheap(a) {
+			c.src = s.dst(a)
+			if c.src == c.dst {
+				continue
+			}
+		}
+		todo = append(todo, c)
+	}
+	needed := map[nfp.Operand]int{} // as a source
+	for _, c := range todo {
+		if c.src != none {
+			needed[c.src]++
+		}
+	}
+	for len(todo) > 0 {
+		rest := todo[:0:0]
+		for _, c := range todo {
+			switch {
+			case needed[c.dst] > 0:
+				rest = append(rest, c)
+			case c.src != none:
+				s.move(c.dst, c.src)
+				needed[c.src]--
+			default:
+				s.moveValue(c.dst, c.value)
+			}
+		}
+		if len(rest) == len(todo) {
+			t, old := s.newReg(), rest[0].dst
+			s.move(t, old)
+			needed[t], needed[old] = needed[old], 0
+			for i := range rest {
+				if rest[i].src == old {
+					rest[i].src = t
+				}
+			}
+		}
+		todo = rest
+	}
+}
+
+func (s *selector) terminator(b *ir.Block) {
+	switch b.Kind {
+	case ir.TermJump:
+		s.leave(b.Succs[0])
+	case ir.TermBranch:
+		yes, no := s.target(b.Succs[0]), s.target(b.Succs[1])
+		s.cond(b.Cond, yes.block, no.block)
+		for _, t := range [...]pendingEdge{no, yes} {
+			if t.edge != nil {
+				s.begin(t.block)
+				s.leave(*t.edge)
+			}
+		}
+	case ir.TermReturn:
+		s.ret(b.Result, b.ResultHi)
+	case ir.TermAbort:
+		s.exit(s.env.abortWord())
+	default:
+		panic(fmt.Sprintf("select: %v has no terminator", b))
+	}
+}
+
+// pendingEdge is a machine block to branch to; it still needs the copies of edge
+// where that is not nil.
+type pendingEdge struct {
+	block int32
+	edge  *ir.Edge
+}
+
+// target is where a branch along e goes: the block itself where nothing needs to
+// be passed.
+func (s *selector) target(e ir.Edge) pendingEdge {
+	if w, ok := s.constantExit(e); ok {
+		return pendingEdge{block: s.exitBlock(w)}
+	}
+	for _, p := range e.To.Params {
+		if s.uses[p.ID] > 0 {
+			return pendingEdge{s.block(), &e}
+		}
+	}
+	return pendingEdge{block: int32(e.To.ID)}
+}
+
+// leave ends the block along e.
+func (s *selector) leave(e ir.Edge) {
+	if w, ok := s.constantExit(e); ok {
+		s.exit(w)
+		return
+	}
+	s.edge(e)
+}
+
+// constantExit reports whether e leads to nothing but the return of a constant
+// that it passes, and the result word of that.
+func (s *selector) constantExit(e ir.Edge) (uint32, bool) {
+	to := e.To
+	if !s.out.Entry || s.f.Result != ir.I32 || to.Kind != ir.TermReturn || len(to.Values) > 0 || to.Result.Op != ir.OpParam {
+		return 0, false
+	}
+	for i, p := range to.Params {
+		if n, ok := constOf(e.Args[i]); p == to.Result && ok {
+			return s.env.word(n), true
+		}
+	}
+	return 0, false
+}
+
+// loopDepths counts for each block the loops around it, by block number: the
+// bodies of back edges, found by walking predecessors.
+func loopDepths(f *ir.Func, order []*ir.Block) []int32 {
+	depth := make([]int32, f.NextBlock)
+	place := make([]int, f.NextBlock)
+	for i, b := range order {
+		place[b.ID] = i
+	}
+	preds := f.Preds()
+	dom := f.Dominators()
+	heads := map[ir.ID][]*ir.Block{}
+	for _, b := range order {
+		for _, e := range b.Succs {
+			if dom.Dominates(e.To, b) {
+				heads[e.To.ID] = append(heads[e.To.ID], b)
+			}
+		}
+	}
+	ids := make([]ir.ID, 0, len(heads))
+	for id := range heads {
+		ids = append(ids, id)
+	}
+	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	mark := make([]ir.ID, f.NextBlock)
+	for _, id := range ids {
+		stamp := id + 1
+		mark[id] = stamp
+		depth[id]++
+		stack := append([]*ir.Block(nil), heads[id]...)
+		for len(stack) > 0 {
+			b := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if mark[b.ID] == stamp {
+				continue
+			}
+			mark[b.ID] = stamp
+			depth[b.ID]++
+			for _, p := range preds[b.ID] {
+				stack = append(stack, p.Block)
+			}
+		}
+	}
+	return depth
+}

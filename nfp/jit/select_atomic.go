@@ -1,0 +1,171 @@
+package jit
+
+import (
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// Atomics on map words are the memory engine's, which works on big-endian words.
+// Counter words (Value.Big) lie in memory like that, and any operation does. Of
+// other words the engine sees the bytes reversed: and, or, xor, exchange and
+// compare-exchange work on reversed operands just as well; addition becomes a
+// loop round a compare-exchange.
+//
+// In 64 bits the engine only adds. And, or and xor whose old value nobody wants
+// are two operations on words, and an addition to words that are not counters is
+// two loops, the second adding the carry of the first: other contexts may see the
+// halves change one after the other. What is left is refused (atomic64).
+//
+// Layouts where published sources are silent (assumed, shared with nfp/sim):
+// test_ forms bring the old value to the transfer registers the operand came
+// from; test_compare_write of length 2 takes what memory must hold, then what to
+// write.
+func (s *selector) atomic(v *ir.Value) {
+	op := ir.AtomicOp(v.Int).Base()
+	fetch := v.Type == ir.I32 && s.uses[v.ID] > 0 || v.Type == ir.Tuple && s.used[v.ID] != 0
+	a := &atomicSite{s: s, v: v, op: op, p: s.place(v), args: data(v)}
+	switch {
+	case v.Size == 4:
+		old := none
+		if fetch {
+			old = s.dst(v)
+		}
+		a.word(a.p, a.args[0], a.arg(1), old)
+	case op == ir.AtomicAdd && v.Big:
+		s.give(0, a.args[0])
+		s.give(1, a.args[1])
+		c := cmdAdd
+		if fetch {
+			c.Token = 1
+		}
+		s.command(c, a.p, 5)
+		if fetch {
+			s.take(s.tuplePart(v, 0), 0)
+			s.take(s.tuplePart(v, 1), 1)
+		}
+	case fetch || op >= ir.AtomicXchg:
+		s.unsupported("atomic64", "64-bit atomic "+ir.AtomicOp(v.Int).String()+" on a map value",
+			"the memory engine's only 64-bit operation is addition; use 32-bit words, or drop the old value")
+		for i := range 2 {
+			if d := s.tuplePart(v, i); d != none {
+				s.load(d, 0)
+			}
+		}
+	case op == ir.AtomicAdd:
+		a.addPlain64()
+	default:
+		a.word(a.p, a.args[0], nil, none)
+		a.word(s.further(a.p, 4), a.args[1], nil, none)
+	}
+}
+
+type atomicSite struct {
+	s    *selector
+	v    *ir.Value
+	op   ir.AtomicOp
+	p    place
+	args []*ir.Value // operand, expected
+}
+
+func (a *atomicSite) arg(i int) *ir.Value {
+	if i < len(a.args) {
+		return a.args[i]
+	}
+	return nil
+}
+
+// word is a 32-bit operation; old may be none.
+func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
+	s := a.s
+	if a.op == ir.AtomicAdd && !a.v.Big {
+		a.addLoop(p, s.operand(x), s.orNew(old))
+		return
+	}
+	var c nfp.Command
+	units := 1
+	switch a.op {
+	case ir.AtomicAdd:
+		c = cmdAdd
+	case ir.AtomicOr:
+		c = cmdSet
+	case ir.AtomicXor:
+		c = cmdXor
+	case ir.AtomicAnd:
+		c = cmdClr
+	case ir.AtomicXchg:
+		c = cmdSwap
+	default:
+		c, units = cmdCompareSwap, 2
+	}
+	value := a.turn(s.word(x))
+	switch a.op {
+	case ir.AtomicAnd:
+		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUNotB), Dst: xfer(0), B: value})
+	case ir.AtomicCmpXchg:
+		s.move(xfer(0), a.turn(s.word(expected)))
+		s.move(xfer(1), value)
+	default:
+		s.move(xfer(0), value)
+	}
+	if old != none {
+		c.Token |= 1
+	}
+	s.command(c, p, units)
+	switch {
+	case old == none:
+	case a.v.Big:
+		s.take(old, 0)
+	default:
+		t := s.newReg()
+		s.take(t, 0)
+		s.byteSwap(old, t, 32)
+	}
+}
+
+// turn is x as the memory engine must see it.
+func (a *atomicSite) turn(x nfp.Operand) nfp.Operand {
+	if a.v.Big {
+		return x
+	}
+	t := a.s.newReg()
+	a.s.byteSwap(t, x, 32)
+	return t
+}
+
+// addLoop adds x to a little-endian word: read, add, and write if the word is
+// still what was read. old receives what it was; condition codes are lost.
+func (a *atomicSite) addLoop(p place, x, old nfp.Operand) {
+	s := a.s
+	again, done := s.block(), s.block()
+	s.jump(again)
+	s.begin(again)
+	s.command(cmdRead32Swap, p, 1)
+	s.take(old, 0)
+	seen, sum, turned := s.newReg(), s.newReg(), s.newReg()
+	s.byteSwap(seen, old, 32)
+	s.alu(nfp.ALUAdd, sum, old, x)
+	s.byteSwap(turned, sum, 32)
+	s.move(xfer(0), seen)
+	s.move(xfer(1), turned)
+	s.command(cmdCompareSwap, p, 2)
+	s.alu(nfp.ALUSub, none, seen, xfer(0))
+	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondNE)}).To = again
+	s.jump(done)
+	s.begin(done)
+}
+
+// addPlain64 adds to the low word, then the high operand and the carry to the
+// high word.
+func (a *atomicSite) addPlain64() {
+	s := a.s
+	low, high := s.operand(a.args[0]), s.operand(a.args[1])
+	old := s.newReg()
+	a.addLoop(a.p, low, old)
+	more := s.newReg()
+	if high.Kind == nfp.Const {
+		high = s.number(high.N)
+	}
+	s.alu(nfp.ALUAdd, none, old, low)
+	s.alu(nfp.ALUAddC, more, high, constant(0))
+	a.addLoop(s.further(a.p, 4), more, s.newReg())
+}

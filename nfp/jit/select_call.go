@@ -1,0 +1,341 @@
+package jit
+
+import (
+	"fmt"
+
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// Helper ids.
+const (
+	helperLookup     = 1
+	helperUpdate     = 2
+	helperDelete     = 3
+	helperRandom     = 7
+	helperTailCall   = 12
+	helperPerfOutput = 25
+	helperCsumDiff   = 28
+	helperAdjustHead = 44
+	helperAdjustTail = 65
+)
+
+// minPacket is the shortest packet adjust_head and adjust_tail leave.
+const minPacket = 14
+
+const errInvalid = 22 // EINVAL
+
+// helper selects a call of a helper: in place, or by branch as
+// docs/firmware-contract.md section 4 says.
+func (s *selector) helper(v *ir.Value) {
+	p := s.env.profile
+	id := int32(v.Int)
+	switch {
+	case id == helperLookup && p.DirectMap:
+		s.directLookup(v)
+		return
+	case !p.Offers(id):
+		s.missing(id)
+		for i := range 2 {
+			if d := s.tuplePart(v, i); d != none {
+				s.load(d, 0)
+			}
+		}
+		return
+	case p.Inlines(id):
+		switch id {
+		case helperRandom:
+			s.random(v)
+			return
+		case helperAdjustHead:
+			s.adjustHead(v)
+			return
+		case helperAdjustTail:
+			s.adjustTail(v)
+			return
+		}
+	}
+	s.lm2 = -1
+	moved := false
+	var slots []func() // what goes to the branch's slots
+	uses := bankB(0)
+	pass := func(reg uint32, arg *ir.Value) func() {
+		uses |= bankA(int(reg))
+		return func() { s.moveValue(gprA(reg), arg) }
+	}
+	switch id {
+	case helperLookup, helperUpdate, helperDelete:
+		if id == helperUpdate {
+			pass(8, v.Args[6])()
+			pass(9, v.Args[7])()
+			s.setPointer(2, s.word(v.Args[4]))
+		}
+		moved = s.keyPointer(v.Args[2])
+		slots = append(slots, pass(0, v.Args[0]))
+	case helperPerfOutput:
+		for i, arg := range v.Args[2:9] {
+			pass(uint32(4+i), arg)()
+		}
+		uses |= bankA(1)
+		kind := v.Kinds >> 12 & 15
+		slots = append(slots, func() { s.load(gprA(1), kind) })
+	default:
+		for i, arg := range v.Args {
+			pass(uint32(2+i), arg)()
+		}
+		if id == helperCsumDiff {
+			uses |= bankA(0)
+			slots = append(slots, func() { s.load(gprA(0), v.Kinds) })
+		}
+	}
+	s.branchAndReturn(moved, slots, gprB(0), nfp.RelocHelper, id, "", &callSite{
+		Uses: uses, Defs: bankA(0) | bankB(0) | bankA(1) | bankB(1), Clobbers: allRegs &^ keptByHelpers, LM3: true,
+	})
+	if moved {
+		s.restoreLM0()
+	}
+	// Both banks hold the result: a map pointer's low word is wanted in bank A and
+	// its high word in bank B.
+	if d := s.tuplePart(v, 0); d != none {
+		s.move(d, gprA(0))
+	}
+	if d := s.tuplePart(v, 1); d != none {
+		s.move(d, gprB(1))
+	}
+}
+
+func (s *selector) missing(id int32) {
+	s.unsupported("helper-missing", fmt.Sprintf("helper %d is not offered by firmware %s", id, s.env.profile.Name),
+		"choose a firmware profile that offers it")
+}
+
+// restoreLM0 points LM0 to the frame, at the head of the function and behind what
+// moved it. Spill slots are reached through LM0, so that nothing must be spilled
+// before: the registers of the address are pinned.
+func (s *selector) restoreLM0() {
+	s.out.Moves0 = true
+	if !s.out.LM0 {
+		return
+	}
+	from := s.out.VRegs
+	s.setPointer(0, s.frameAddr(0))
+	b := s.blocks[s.cur]
+	b.Insts[len(b.Insts)-1].Base = true
+	for r := from; r < s.out.VRegs; r++ {
+		s.out.Pinned = append(s.out.Pinned, uint32(r))
+	}
+}
+
+// keyPointer points LM0 to a key and reports whether it had to move.
+func (s *selector) keyPointer(key *ir.Value) bool {
+	if off, ok := frameOffset(key); ok && off == 0 && s.out.LM0 {
+		return false
+	}
+	s.setPointer(0, s.word(key))
+	return true
+}
+
+// branchAndReturn branches to code that comes back to the word behind. ret gets
+// the return address; it and what slots emit (one instruction each) go to the
+// branch's defer slots.
+// Where glued is set they must directly follow what was emitted last.
+func (s *selector) branchAndReturn(glued bool, slots []func(), ret nfp.Operand, kind nfp.RelocKind, helper int32, callee string, c *callSite) {
+	b := s.blocks[s.cur]
+	n, first := 0, len(b.Insts)
+	for _, f := range slots {
+		before := len(b.Insts)
+		f()
+		if len(b.Insts) == before+1 { // a longer one stays in front
+			n++
+		} else {
+			n = 0
+		}
+	}
+	in := s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: ret})
+	in.Return, in.Reloc = true, nfp.RelocImmed
+	n = min(n+1, 2)
+	for i := 1; i < n; i++ {
+		b.Insts[len(b.Insts)-i].Glue = true
+	}
+	for i := first; glued && i < len(b.Insts); i++ {
+		b.Insts[i].Glue = true
+	}
+	br := s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondAlways), Defer: uint8(n)})
+	br.Glue, br.Slots, br.Call, br.Reloc, br.Helper, br.Sym = true, uint8(n), c, kind, helper, callee
+	c.Callee = callee
+	s.lm2 = -1
+}
+
+// call is a call of a function of the module.
+func (s *selector) call(v *ir.Value) {
+	callee := s.env.done[v.Sym]
+	uses := bankA(returnReg)
+	for i, a := range v.Args {
+		if i >= 10 {
+			panic("select: more than five arguments")
+		}
+		uses |= argReg(i)
+		s.moveValue(argOperand(i), a)
+	}
+	s.branchAndReturn(false, nil, gprA(returnReg), nfp.RelocBranch, 0, v.Sym, &callSite{
+		Uses: uses, Defs: bankA(0) | bankB(0), Clobbers: callee.Clobber, LM3: callee.LM3,
+	})
+	s.out.Callees = append(s.out.Callees, v.Sym)
+	if callee.Moves0 {
+		s.restoreLM0()
+	}
+	if d := s.tuplePart(v, 0); d != none {
+		s.move(d, gprA(0))
+	}
+	if d := s.tuplePart(v, 1); d != none {
+		s.move(d, gprB(0))
+	}
+}
+
+// tailCall comes back only where it fails.
+func (s *selector) tailCall(v *ir.Value) {
+	if !s.env.profile.Offers(helperTailCall) {
+		s.missing(helperTailCall)
+		return
+	}
+	uses := bankB(0) | bankA(4) | bankA(5) | bankA(6) | bankA(7)
+	if len(v.Args) > 2 {
+		s.moveValue(gprA(4), v.Args[2])
+	} else {
+		s.handle(gprA(4), v.Sym)
+	}
+	s.load(gprA(5), 0)
+	s.moveValue(gprA(6), v.Args[0])
+	s.load(gprA(7), 0) // the index is 32 bits
+	s.branchAndReturn(false, nil, gprB(0), nfp.RelocHelper, helperTailCall, "", &callSite{
+		Uses: uses, Clobbers: allRegs &^ keptByHelpers, LM3: true,
+	})
+}
+
+// directLookup is the lookup of firmware that keeps one array at B23: no call,
+// and no answer but an address.
+func (s *selector) directLookup(v *ir.Value) {
+	handle := v.Args[0]
+	m := s.env.mapSpec(handle.Sym)
+	if handle.Op != ir.OpMapHandle || m == nil || !s.env.directMap(m) {
+		s.unsupported("map-type", "lookup in a map that is not the one array of this firmware",
+			"the map must be an array of a power of two entries")
+		return
+	}
+	stride, shift := uint32(1), uint8(0)
+	for stride < m.ValueSize {
+		stride, shift = stride*2, shift+1
+	}
+	key := s.newReg()
+	if off, ok := frameOffset(v.Args[2]); ok {
+		s.loadFrame([]nfp.Operand{key}, off, 4)
+	} else {
+		s.lm2 = -1
+		s.setPointer(2, s.word(v.Args[2]))
+		s.move(key, lm(2, 0))
+	}
+	if d := s.tuplePart(v, 0); d != none {
+		t := key
+		if shift > 0 {
+			t = s.newReg()
+			s.shift(nfp.ShfB, t, none, key, nfp.ShiftLeft, shift)
+		}
+		mask := m.MaxEntries*stride - 1
+		if mask <= 255 {
+			s.alu(nfp.ALUAnd, d, t, constant(mask))
+		} else {
+			s.alu(nfp.ALUAnd, d, t, s.number(mask))
+		}
+	}
+	if d := s.tuplePart(v, 1); d != none {
+		s.move(d, gprB(23))
+	}
+}
+
+// random reads the engine's generator; the value comes with the immed behind.
+func (s *selector) random(v *ir.Value) {
+	const pseudoRandom = 0x148
+	d := s.orNew(s.tuplePart(v, 0))
+	s.emit(nfp.Inst{Op: nfp.OpCSRRead, Imm: pseudoRandom})
+	s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: d}).Glue = true
+	if h := s.tuplePart(v, 1); h != none {
+		s.load(h, 0)
+	}
+}
+
+// result makes an inline helper's r0 0 or -22 by where control comes from: fail
+// is branched to from before, ok is the end of the good path.
+func (s *selector) result(v *ir.Value, fail int32) {
+	done := s.block()
+	put := func(low, high uint32) {
+		if d := s.tuplePart(v, 0); d != none {
+			s.load(d, low)
+		}
+		if d := s.tuplePart(v, 1); d != none {
+			s.load(d, high)
+		}
+	}
+	put(0, 0)
+	s.jump(done)
+	if fail >= 0 {
+		s.begin(fail)
+		e := int32(-errInvalid)
+		put(uint32(e), ^uint32(0))
+		s.jump(done)
+	}
+	s.begin(done)
+}
+
+// adjustHead moves the packet's start by r2. A constant step to the left within
+// what the firmware guarantees needs no check where it can happen only once; a
+// step to the right would leave too little of a short frame, so it is checked.
+func (s *selector) adjustHead(v *ir.Value) {
+	delta := v.Args[2]
+	limits := s.env.profile.AdjustHead
+	if n, ok := constOf(delta); ok && int32(n) <= 0 && int(-int32(n)) <= limits.GuaranteedSub && s.env.singleAdjust {
+		if n != 0 {
+			grow := s.operandOrWordConst(-n)
+			s.alu(nfp.ALUSub, lm(1, pvStart), lm(1, pvStart), grow)
+			s.alu(nfp.ALUAdd, lm(1, pvLength), lm(1, pvLength), grow)
+		}
+		s.result(v, -1)
+		return
+	}
+	d := s.word(delta)
+	fail := s.block()
+	start, rel, length, after := s.newReg(), s.newReg(), s.newReg(), s.newReg()
+	s.alu(nfp.ALUAdd16, start, d, lm(1, pvStart))
+	s.alu(nfp.ALUSub, rel, start, constant(uint32(limits.OffMin)))
+	s.alu(nfp.ALUSub, none, constant(uint32(limits.OffMax-limits.OffMin)), rel)
+	s.branch(nfp.CondCC, fail)
+	s.packetLen(length)
+	s.alu(nfp.ALUSub, after, length, d)
+	s.alu(nfp.ALUSub, none, after, constant(minPacket))
+	s.branch(nfp.CondLT, fail)
+	s.field(lm(1, pvStart), start, 0b0011, nfp.ShiftNone, 0, false)
+	s.alu(nfp.ALUSub, lm(1, pvLength), lm(1, pvLength), d)
+	s.result(v, fail)
+}
+
+// operandOrWordConst is a constant as an operand.
+func (s *selector) operandOrWordConst(n uint32) nfp.Operand {
+	if n <= 255 {
+		return constant(n)
+	}
+	return s.number(n)
+}
+
+// adjustTail moves the packet's end by r2, never outward.
+func (s *selector) adjustTail(v *ir.Value) {
+	d := s.word(v.Args[2])
+	fail := s.block()
+	length, after := s.newReg(), s.newReg()
+	s.alu(nfp.ALUSub, none, constant(0), d)
+	s.branch(nfp.CondLT, fail)
+	s.packetLen(length)
+	s.alu(nfp.ALUAdd, after, length, d)
+	s.alu(nfp.ALUSub, none, after, constant(minPacket))
+	s.branch(nfp.CondLT, fail)
+	s.alu(nfp.ALUAdd, lm(1, pvLength), lm(1, pvLength), d)
+	s.result(v, fail)
+}

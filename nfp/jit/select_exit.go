@@ -1,0 +1,83 @@
+package jit
+
+import (
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// ret returns from the function: to its caller, or to the firmware with the
+// result word of the verdict.
+func (s *selector) ret(low, high *ir.Value) {
+	switch {
+	case !s.out.Entry:
+		s.moveValue(gprA(0), low)
+		s.moveValue(gprB(0), high)
+		in := s.emit(nfp.Inst{Op: nfp.OpRtn, A: s.back})
+		in.Call = &callSite{Uses: bankA(0) | bankB(0)}
+	case s.f.Result == ir.I64: // raw: r0 as it is
+		s.moveValue(gprA(0), low)
+		s.moveValue(gprA(1), high)
+		s.done(0, bankA(0)|bankA(1))
+	default:
+		if n, ok := constOf(low); ok {
+			s.exit(s.env.word(n))
+			return
+		}
+		if s.tail < 0 {
+			s.tail, s.tailIn = s.block(), s.newReg()
+		}
+		s.move(s.tailIn, s.word(low))
+		s.jump(s.tail)
+	}
+}
+
+// done branches to the firmware; the last slots instructions go to its slots.
+func (s *selector) done(slots uint8, uses regSet) {
+	in := s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondAlways), Defer: slots})
+	in.Reloc, in.Slots, in.Glue = nfp.RelocDone, slots, slots > 0
+	in.Call = &callSite{Uses: uses}
+}
+
+// exit ends the program with a result word.
+func (s *selector) exit(word uint32) {
+	in := nfp.Inst{Op: nfp.OpImmed, Dst: gprA(0)}
+	if encodeImmed(&in, word) {
+		s.emit(in)
+		s.done(1, bankA(0))
+		return
+	}
+	s.load(gprA(0), word)
+	s.done(0, bankA(0))
+}
+
+// exitBlock is a block that ends the program with a result word, shared by all
+// branches that want it.
+func (s *selector) exitBlock(word uint32) int32 {
+	if n, ok := s.exits[word]; ok {
+		return n
+	}
+	n := s.block()
+	s.exits[word] = n
+	s.exitOrder = append(s.exitOrder, word)
+	return n
+}
+
+// layExits puts the shared exits, and what turns a verdict into a result word,
+// at the function's end.
+func (s *selector) layExits() {
+	s.pc = -1
+	if s.tail >= 0 {
+		s.begin(s.tail)
+		cases, rest := s.env.verdicts()
+		for _, c := range cases {
+			s.alu(nfp.ALUSub, none, s.tailIn, constant(c.code))
+			s.branch(nfp.CondEQ, s.exitBlock(c.word))
+		}
+		s.exit(rest)
+	}
+	for i := 0; i < len(s.exitOrder); i++ {
+		word := s.exitOrder[i]
+		s.begin(s.exits[word])
+		s.exit(word)
+	}
+}
