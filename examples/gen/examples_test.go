@@ -15,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/interp"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
@@ -257,8 +258,24 @@ func kernel(t *testing.T, file string) (*object.Object, *ebpf.Collection, *ebpf.
 	return o, coll, coll.Programs[p.Name]
 }
 
+// check compares what became of a capture with the table. dump gives a map's
+// contents.
+func (e *example) check(t *testing.T, verdicts map[uint32]int, dump func(name string) string) {
+	t.Helper()
+	for v, n := range verdicts {
+		if want, ok := e.verdicts[v]; !ok || want >= 0 && want != n {
+			t.Errorf("verdict %d: %d packets, want %d", v, n, want)
+		}
+	}
+	for name, line := range e.dump {
+		if got := dump(name); !strings.Contains(got, line) {
+			t.Errorf("map %s has no %s:\n%s", name, line, got)
+		}
+	}
+}
+
 // TestKernel runs each example in the kernel: its verifier must accept it, and
-// the verdicts must be the ones of the table.
+// the results must be the ones of the table.
 func TestKernel(t *testing.T) {
 	for _, p := range programs {
 		t.Run(p.file, func(t *testing.T) {
@@ -277,18 +294,90 @@ func TestKernel(t *testing.T) {
 					checkWrapped(t, data, out)
 				}
 			}
-			for v, n := range got {
-				if want, ok := p.verdicts[v]; !ok || want >= 0 && want != n {
-					t.Errorf("verdict %d: %d packets, want %d", v, n, want)
-				}
-			}
-			for name, line := range p.dump {
-				if got := contents(t, coll.Maps[name], o.Spec.Maps[name]); !strings.Contains(got, line) {
-					t.Errorf("map %s has no %s:\n%s", name, line, got)
-				}
-			}
+			p.check(t, got, func(name string) string { return contents(t, coll.Maps[name], o.Spec.Maps[name]) })
 		})
 	}
+}
+
+// TestInterp runs each example on the reference interpreter, which needs no
+// kernel. Its clock is the capture's: a packet every 100 µs.
+func TestInterp(t *testing.T) {
+	for _, p := range programs {
+		t.Run(p.file, func(t *testing.T) {
+			o, err := object.Load("../"+p.file, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := o.Code("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tables, list := map[string]maps.Map{}, []maps.Map{}
+			for _, spec := range c.Maps {
+				m := twin(t, spec)
+				tables[spec.Name] = m
+				list = append(list, m)
+			}
+			for name, file := range p.maps {
+				load(t, tables[name], file)
+			}
+			var now uint64
+			m, err := interp.New(c, list, &interp.Options{Time: func() uint64 { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, model := map[uint32]int{}, bucketModel{}
+			for i, data := range readPcap(t, p.pcap) {
+				now = uint64(i+1) * 100_000
+				r, err := m.Run(&interp.Input{Packet: data})
+				if err != nil {
+					t.Fatalf("packet %d: %v", i+1, err)
+				}
+				ret := uint32(r.R0)
+				got[ret]++
+				switch {
+				case p.file == "l4lb.o" && ret == tx:
+					checkWrapped(t, data, r.Packet)
+				case p.file == "ratelimit.o" && (ret == drop) == model.takes(data, now):
+					t.Errorf("packet %d: verdict %d", i+1, ret)
+				}
+			}
+			if p.file == "ratelimit.o" && (got[drop] == 0 || got[pass] == 0) {
+				t.Errorf("a limit that does nothing, or everything: %v", got)
+			}
+			p.check(t, got, func(name string) string {
+				data, err := maps.DumpJSON(tables[name])
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(data)
+			})
+		})
+	}
+}
+
+// A bucketModel is a token bucket for each source, in tokens as textbooks have
+// it: one a millisecond, five at most (limit.json).
+type bucketModel map[[4]byte]struct{ tokens, last float64 }
+
+// takes reports whether a packet is let through.
+func (m bucketModel) takes(packet []byte, now uint64) bool {
+	if len(packet) < 34 || packet[12] != 8 || packet[13] != 0 {
+		return true
+	}
+	source, ms := [4]byte(packet[26:30]), float64(now)/1e6
+	b, known := m[source]
+	if !known {
+		b.tokens, b.last = 5, ms
+	}
+	b.tokens = min(5, b.tokens+ms-b.last)
+	b.last = ms
+	ok := b.tokens >= 1-1e-9
+	if ok {
+		b.tokens--
+	}
+	m[source] = b
+	return ok
 }
 
 // twin returns an empty map of ours with the shape of one of the kernel's.
@@ -305,19 +394,26 @@ func twin(t *testing.T, spec *ebpf.MapSpec) maps.Map {
 	return m
 }
 
-// fill puts a JSON file's entries into a kernel map.
-func fill(t *testing.T, to *ebpf.Map, spec *ebpf.MapSpec, file string) {
+// load puts a JSON file's entries into a map of ours.
+func load(t *testing.T, m maps.Map, file string) {
 	t.Helper()
 	f, err := os.Open("../" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	m := twin(t, spec)
 	if err := maps.LoadJSON(m, f); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
+}
+
+// fill puts a JSON file's entries into a kernel map.
+func fill(t *testing.T, to *ebpf.Map, spec *ebpf.MapSpec, file string) {
+	t.Helper()
+	m := twin(t, spec)
+	load(t, m, file)
 	var key []byte
+	var err error
 	for {
 		if key, err = m.NextKey(key); err != nil {
 			return
