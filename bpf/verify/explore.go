@@ -54,6 +54,8 @@ type explorer struct {
 	shared   []sharing
 	budget   int
 	width    int
+	narrow   int // below this budget, width is narrowWidth
+	tell     int // register in which states last differed
 	merged   bool // some states were merged: another width may do better
 	stop     bool // budget spent
 	endless  bool // an infinite loop was found
@@ -65,8 +67,12 @@ type explorer struct {
 	ids      idPairs
 }
 
-// widths are tried in turn while merging costs proofs.
-var widths = [...]int{16, 128}
+// The widths tried in turn while merging costs proofs, and what each may spend at
+// full width: instructions explored per instruction of the program, and more. Then
+// narrowWidth serves.
+var widths = [...]struct{ width, each, plus int }{{16, 12, 20_000}, {128, 100, 200_000}}
+
+const narrowWidth = 4
 
 // run explores function f from the states in and returns those at its exits.
 func (x *explorer) run(f int, in []*state) []*state {
@@ -183,6 +189,9 @@ func (x *explorer) deliver(a *activation, b int32, s *state) {
 // gather adds s to the states that wait at one place.
 func (x *explorer) gather(list []*state, s *state) []*state {
 	for i, t := range list {
+		if apart(&t.regs[x.tell], &s.regs[x.tell]) {
+			continue
+		}
 		if x.covers(t, s) {
 			t.node = x.join2(t.node, s.node)
 			x.drop(s)
@@ -196,8 +205,8 @@ func (x *explorer) gather(list []*state, s *state) []*state {
 		}
 	}
 	width := x.width
-	if x.widening {
-		width = 4
+	if x.budget < x.narrow {
+		width = narrowWidth
 	}
 	if len(list) < width {
 		return append(list, s)

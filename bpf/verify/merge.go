@@ -26,9 +26,13 @@ func (p *idPairs) match(a, b uint32) bool {
 
 // covers reports that every concrete state in s is in t as well.
 func (x *explorer) covers(t, s *state) bool {
+	if apart(&t.regs[x.tell], &s.regs[x.tell]) {
+		return false
+	}
 	x.ids.pairs = x.ids.pairs[:0]
 	for r := range t.regs[:10] {
-		if !x.coversVal(t, &t.regs[r], &s.regs[r]) {
+		if t.regs[r].kind != NotInit && !x.coversVal(t, &t.regs[r], &s.regs[r]) {
+			x.tell = r
 			return false
 		}
 	}
@@ -52,6 +56,12 @@ func (x *explorer) covers(t, s *state) bool {
 		}
 	}
 	return true
+}
+
+// apart reports two different constants: the quickest way to tell states apart,
+// and mostly by the register that told the last two.
+func apart(t, s *val) bool {
+	return t.kind == Scalar && s.kind == Scalar && t.n.bits.Mask|s.n.bits.Mask == 0 && t.n.bits.Value != s.n.bits.Value
 }
 
 // sameIDs relates every id in a frame that both states share to itself.

@@ -61,8 +61,9 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	}
 	live := liveness(c, gs)
 	var x *explorer
-	for _, width := range widths {
-		x = newExplorer(c, opt, gs, at, live, width)
+	for _, w := range widths {
+		x = newExplorer(c, opt, gs, at, live)
+		x.width, x.narrow = w.width, x.budget-w.each*len(c.Insns)-w.plus
 		x.explore()
 		if len(x.log.reasons) == 0 || !x.merged || x.stop {
 			break
@@ -71,8 +72,8 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	var ended []Reason
 	if opt.Unproven && (x.stop || x.endless) {
 		ended = onlyTermination(x.log.reasons)
-		x = newExplorer(c, opt, gs, at, live, 4)
-		x.widening = true
+		x = newExplorer(c, opt, gs, at, live)
+		x.widening, x.width = true, narrowWidth
 		x.explore()
 	}
 	x.finish()
@@ -86,10 +87,10 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	}
 }
 
-func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uint16, width int) *explorer {
+func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uint16) *explorer {
 	n := len(c.Insns)
 	x := &explorer{
-		c: c, opt: opt, gs: gs, at: at, live: live, width: width, log: newJournal(c),
+		c: c, opt: opt, gs: gs, at: at, live: live, log: newJournal(c),
 		facts: &Facts{
 			Code: c, Reachable: make([]bool, n), Regs: make([][11]Reg, n), Mem: make([]*Access, n), Calls: make([]*Call, n),
 			Taken: make([]bool, n), Falls: make([]bool, n), Depth: make([]int, len(c.Funcs)),
