@@ -87,6 +87,7 @@ func runText(t *testing.T, in, code string) string {
 	b := newBench(t, strings.Contains(in, "lax\n"), code)
 	b.set(t, in)
 	c := &b.e.Ctx[0]
+	c.nz = 1
 	b.before, b.lm = *c, b.e.LM
 	b.ctmBefore, b.ememBefore = bytes.Clone(b.ctm), bytes.Clone(b.emem)
 	c.Start(0)
