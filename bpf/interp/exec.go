@@ -1,8 +1,6 @@
 package interp
 
 import (
-	"errors"
-
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -136,9 +134,6 @@ func (m *Machine) call(top *frame, ins *code.Insn) error {
 	}
 	depth := len(m.frames)
 	r0, err := m.Helper(id, [5]uint64(m.regs[1:6]))
-	if err == errEnded {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -146,9 +141,6 @@ func (m *Machine) call(top *frame, ins *code.Insn) error {
 	m.frames[depth-1].pc++
 	return nil
 }
-
-// errEnded tells a helper that its callback ended the program.
-var errEnded = errors.New("program ended")
 
 // callback calls the function that a function pointer names and returns its R0.
 func (m *Machine) callback(fn uint64, args ...uint64) (uint64, error) {
@@ -165,9 +157,6 @@ func (m *Machine) callback(fn uint64, args ...uint64) (uint64, error) {
 	copy(m.regs[1:], args)
 	if err := m.exec(depth); err != nil {
 		return 0, err
-	}
-	if len(m.frames) < depth {
-		return 0, errEnded
 	}
 	return m.regs[0], nil
 }
@@ -265,7 +254,8 @@ const (
 )
 
 // loadPacket is LD_ABS and LD_IND: bytes of the packet in network order into
-// R0. A load outside the packet ends the program with R0 = 0. R1 to R5 are lost.
+// R0. A load outside the packet is an exit with R0 = 0 from the function it
+// stands in, as the kernel's code for it is.
 func (m *Machine) loadPacket(top *frame, ins *code.Insn) error {
 	off := int32(ins.Constant)
 	if ins.OpCode.Mode() == asm.IndMode {
@@ -285,9 +275,8 @@ func (m *Machine) loadPacket(top *frame, ins *code.Insn) error {
 	}
 	if at < 0 || at+size > m.PacketLen() {
 		m.regs[0] = 0
-		for len(m.frames) > 0 {
-			m.pop()
-		}
+		m.pop()
+		m.out.Aborted = len(m.frames) == 0
 		return nil
 	}
 	var v uint64

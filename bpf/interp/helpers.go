@@ -155,9 +155,8 @@ func (m *Machine) tailCall(top *frame) error {
 		return m.fault("map-operation", "tail_call takes a prog_array, not a %s", x.Spec().Type)
 	}
 	var next *Program
-	index := uint32(m.regs[3])
-	if _, there := t.Target(index); there && m.tails < MaxTailCalls && m.opt.Tail != nil {
-		next = m.opt.Tail(t, index)
+	if v, there := t.Target(uint32(m.regs[3])); there && m.tails < MaxTailCalls && m.opt.Tail != nil {
+		next = m.opt.Tail(t, uint32(get(v)))
 	}
 	if next == nil {
 		top.pc++

@@ -26,7 +26,7 @@ func TestAgainstKernel(t *testing.T) {
 	for seed := range int64(programs) {
 		insns := randomProgram(rand.New(rand.NewSource(seed)))
 		spec := &ebpf.ProgramSpec{Name: "random", Type: ebpf.XDP, Instructions: insns, License: "GPL"}
-		verdict, out := kernelRun(t, insns, make([]byte, kernelPacket))
+		verdict, out := kernelRun(t, ebpf.XDP, insns, make([]byte, kernelPacket))
 		m := machine(t, spec, nil, nil)
 		r, err := m.Run(&Input{Packet: make([]byte, kernelPacket)})
 		if err != nil {

@@ -51,8 +51,9 @@ type Options struct {
 	CPU    func() int    // number of the CPU; nil is 0
 	Time   func() uint64 // nanoseconds; nil counts up a microsecond a call
 	Random func() uint32 // nil is a fixed sequence
-	// Tail returns the program a prog_array's value stands for, nil if none.
-	Tail func(m *maps.Targets, index uint32) *Program
+	// Tail returns the program that a number held by a prog_array's entry stands
+	// for, nil if none.
+	Tail func(m *maps.Targets, number uint32) *Program
 	// Trace is called before each instruction, index into the running program's Insns.
 	Trace func(c *code.Code, index int, regs *[11]uint64)
 	// MaxSteps bounds the instructions of a run; 0 means 10,000,000.
@@ -103,6 +104,8 @@ type Result struct {
 	Printk    []string
 	Steps     int
 	TailCalls int
+	// Aborted says that a legacy packet load outside the packet ended the program.
+	Aborted bool
 }
 
 // Redirect is the target that the last redirect helper recorded. It counts only

@@ -72,7 +72,7 @@ func TestCsumDiffAgainstKernel(t *testing.T) {
 		asm.Mov.Imm(asm.R1, 0), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -4),
 		asm.Mov.Imm(asm.R4, 4), asm.Mov.Imm(asm.R5, 0), asm.FnCsumDiff.Call(), asm.Return(),
 	}
-	if verdict, _ := kernelRun(t, probe, make([]byte, 64)); verdict <= 0xffff {
+	if verdict, _ := kernelRun(t, ebpf.XDP, probe, make([]byte, 64)); verdict <= 0xffff {
 		opt.FoldCsum = true
 	}
 	for range 100 {
@@ -95,10 +95,30 @@ func TestCsumDiffAgainstKernel(t *testing.T) {
 	}
 }
 
+// TestLegacyLoadsAgainstKernel compares LD_ABS and LD_IND in tc programs, at
+// offsets inside, at the edges, and below zero. (In
+// functions the kernel takes them only with BTF.)
+func TestLegacyLoadsAgainstKernel(t *testing.T) {
+	rng := rand.New(rand.NewSource(4))
+	packet := make([]byte, 64)
+	rng.Read(packet)
+	for range 150 {
+		off := []int32{int32(rng.Intn(70)), 60, 61, 62, 63, 64, -1, netOffset + int32(rng.Intn(60)), linkOffset + int32(rng.Intn(70)), -1 << 31}[rng.Intn(10)]
+		size := []asm.Size{asm.Byte, asm.Half, asm.Word}[rng.Intn(3)]
+		load := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1), asm.LoadAbs(off, size)}
+		if rng.Intn(2) == 0 {
+			part := int32(rng.Intn(100))
+			load = asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1), asm.Mov.Imm(asm.R7, part), asm.LoadInd(asm.R0, asm.R7, off-part, size)}
+		}
+		insns := append(load, asm.Add.Imm(asm.R0, 1), asm.Return())
+		compareTyped(t, ebpf.SchedCLS, insns, packet, nil)
+	}
+}
+
 // kernelRun gives the kernel's verdict and packet; it skips where bpf(2) may not.
-func kernelRun(t *testing.T, insns asm.Instructions, packet []byte) (uint32, []byte) {
+func kernelRun(t *testing.T, typ ebpf.ProgramType, insns asm.Instructions, packet []byte) (uint32, []byte) {
 	t.Helper()
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "packet", Type: ebpf.XDP, Instructions: insns, License: "GPL"})
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "packet", Type: typ, Instructions: insns, License: "GPL"})
 	if errors.Is(err, os.ErrPermission) {
 		t.Skipf("bpf(2) does not take programs here: %v", err)
 	}
@@ -116,8 +136,13 @@ func kernelRun(t *testing.T, insns asm.Instructions, packet []byte) (uint32, []b
 
 func compareRun(t *testing.T, insns asm.Instructions, packet []byte, opt *Options) {
 	t.Helper()
-	verdict, out := kernelRun(t, insns, packet)
-	spec := &ebpf.ProgramSpec{Name: "packet", Type: ebpf.XDP, Instructions: insns}
+	compareTyped(t, ebpf.XDP, insns, packet, opt)
+}
+
+func compareTyped(t *testing.T, typ ebpf.ProgramType, insns asm.Instructions, packet []byte, opt *Options) {
+	t.Helper()
+	verdict, out := kernelRun(t, typ, insns, packet)
+	spec := &ebpf.ProgramSpec{Name: "packet", Type: typ, Instructions: insns}
 	r, err := machine(t, spec, nil, opt).Run(&Input{Packet: packet})
 	if err != nil {
 		t.Fatalf("%v\n%v", err, insns)

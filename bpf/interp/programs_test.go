@@ -66,8 +66,8 @@ func runText(t *testing.T, src string, tail bool) outcome {
 	opt := &Options{MaxSteps: 100000}
 	m := machine(t, spec, f.Spec.Maps, opt)
 	again := m.prog
-	m.opt.Tail = func(_ *maps.Targets, index uint32) *Program {
-		if index == 1 {
+	m.opt.Tail = func(_ *maps.Targets, number uint32) *Program {
+		if number == 101 {
 			return again
 		}
 		return answer(t)
@@ -81,8 +81,8 @@ func runText(t *testing.T, src string, tail bool) outcome {
 				if i == 0 || x.Spec().Type == ebpf.DevMap && i == 1 {
 					continue // no entry
 				}
-				key := binary.LittleEndian.AppendUint32(nil, i)
-				if err := targets.UpdateAll(key, key, 0); err != nil {
+				key, value := binary.LittleEndian.AppendUint32(nil, i), binary.LittleEndian.AppendUint32(nil, i+100)
+				if err := targets.UpdateAll(key, value, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
