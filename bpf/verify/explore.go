@@ -54,8 +54,8 @@ type explorer struct {
 	shared   []sharing
 	budget   int
 	width    int
-	narrow   int // below this budget, width is narrowWidth
-	tell     int // register in which states last differed
+	narrow   int  // below this budget, width is narrowWidth
+	tell     int  // register in which states last differed
 	merged   bool // some states were merged: another width may do better
 	stop     bool // budget spent
 	endless  bool // an infinite loop was found

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
@@ -83,6 +84,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 
 func (x *explorer) inStack(s *state, i int, v *val, lo, hi int64, size int) bool {
 	if lo >= -maxStack && hi+int64(size) <= 0 {
+		x.alignedStack(s, i, v, lo-v.min(), size)
 		return true
 	}
 	if v.fixed() {
@@ -91,6 +93,17 @@ func (x *explorer) inStack(s *state, i int, v *val, lo, hi int64, size int) bool
 		x.fail(s, i, "stack-bounds", "access to %d bytes at r10%+d to r10%+d; the stack is r10-%d to r10-1", size, lo, hi, maxStack)
 	}
 	return false
+}
+
+// alignedStack refuses loads and stores that are not aligned to their size: the
+// kernel wants that of the stack on every machine. Raw programs have no kernel.
+func (x *explorer) alignedStack(s *state, i int, v *val, off int64, size int) {
+	if x.c.Type == ebpf.UnspecifiedProgram || x.c.Insns[i].OpCode.Class().IsJump() || x.c.Insns[i].OpCode.Mode() == asm.AtomicMode {
+		return
+	}
+	if at := v.bitsOfOffset(off); (at.Value|at.Mask)&uint64(size-1) != 0 {
+		x.fail(s, i, "misaligned-stack", "access to %d bytes of stack at r10 plus %v", size, at)
+	}
 }
 
 func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bool {

@@ -99,6 +99,8 @@ var reasons = []ReasonDoc{
 		"use plain loads and stores on packets: nobody else has the packet"},
 	{"misaligned-atomic", FamilyProgram, "An atomic operation at an address that is not a multiple of its size.",
 		"align the field in the struct"},
+	{"misaligned-stack", FamilyProgram, "A load or store of the stack at an offset that is not a multiple of its size. The kernel asks for that on every machine.",
+		"align the variable; no packed structs on the stack"},
 	{"div-by-zero", FamilyProgram, "Division or modulo by the constant 0.",
 		"divide by something else"},
 	{"bad-shift", FamilyProgram, "Shift by a constant that is negative or not below the operand's width.",

@@ -162,6 +162,7 @@ type random struct {
 	labels int
 	depth  int
 	calls  bool // the callee is called
+	wrong  int  // one of so many accesses is made wrong; 0 means 40
 }
 
 func newRandom(seed uint64) *random { return &random{Rand: rand.New(rand.NewPCG(seed, 0x5eed))} }
@@ -315,7 +316,10 @@ var sizes = [...]asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}
 
 func (g *random) piece() {
 	size := sizes[g.IntN(4)]
-	at := int16(-64 + g.IntN(65-size.Sizeof()))
+	at := int16(-64 + g.IntN(64/size.Sizeof())*size.Sizeof())
+	if g.IntN(20*g.errors()) == 0 {
+		at++
+	}
 	switch g.IntN(14) {
 	case 0:
 		g.emit(asm.StoreMem(asm.R10, at, g.number(), size))
@@ -334,7 +338,7 @@ func (g *random) piece() {
 		g.seedNumbers()
 	case 6:
 		g.emit(asm.LoadMem(asm.R1, asm.R6, 12, asm.Word), asm.And.Imm(asm.R1, 56), asm.Mov.Reg(asm.R2, asm.R10),
-			asm.Sub.Reg(asm.R2, asm.R1))
+			asm.Neg.Imm(asm.R1, 0), asm.Add.Reg(asm.R2, asm.R1))
 		if g.IntN(2) == 0 {
 			g.emit(asm.StoreMem(asm.R2, -8, g.number2(asm.R2), size))
 		} else {
@@ -382,7 +386,7 @@ func (g *random) packet() {
 	if n >= 8 {
 		size := sizes[g.IntN(4)]
 		at := int16(g.IntN(int(n) - size.Sizeof() + 1))
-		if g.IntN(40) == 0 {
+		if g.IntN(g.errors()) == 0 {
 			at++
 		}
 		if g.IntN(3) == 0 {
@@ -392,6 +396,13 @@ func (g *random) packet() {
 		}
 	}
 	g.emit(asm.Mov.Imm(asm.R1, g.imm()).WithSymbol(l), asm.Mov.Imm(asm.R3, g.imm()))
+}
+
+func (g *random) errors() int {
+	if g.wrong == 0 {
+		return 40
+	}
+	return g.wrong
 }
 
 func (g *random) lookup() {

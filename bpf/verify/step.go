@@ -3,6 +3,7 @@ package verify
 import (
 	"math"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -369,6 +370,10 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 		return *p
 	case PtrUnsure:
 		return *p
+	case PtrStack:
+		if op == asm.Sub && x.c.Type != ebpf.UnspecifiedProgram {
+			x.fail(s, i, "pointer-arithmetic", "subtraction from a stack pointer; add a negative number instead")
+		}
 	}
 	return x.displace(s, i, p, &n.n, op == asm.Sub)
 }
