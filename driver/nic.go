@@ -148,6 +148,16 @@ func (n *NIC) Unload() {
 	}
 }
 
+// Reset forgets programs, maps and statistics: the card as New made it, but for
+// the garbage in it.
+func (n *NIC) Reset() {
+	for _, m := range n.maps {
+		n.mem.Free(m.Base())
+	}
+	n.maps, n.Stats = nil, [4]Stat{}
+	n.Unload()
+}
+
 // CreateMap makes a map and fills it with the spec's contents. Errors are
 // *MapError. A perf_event_array stays with the host and counts against no limit;
 // names of programs in a prog_array are resolved as programs are loaded.

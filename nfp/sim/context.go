@@ -158,18 +158,14 @@ func (c *Context) Scramble() {
 
 // ScrambleRegs fills registers [low, high) of both banks with garbage.
 func (c *Context) ScrambleRegs(low, high int) {
-	for i := low; i < high; i++ {
-		v := c.e.rand()
-		c.r[regA+i&31], c.r[regB+i&31] = uint32(v), uint32(v>>32)
-	}
+	copy(c.r[regA+low:regA+high], c.e.garbage())
+	copy(c.r[regB+low:regB+high], c.e.garbage())
 }
 
 // ScrambleXfers fills transfer registers [low, high) of both sides.
 func (c *Context) ScrambleXfers(low, high int) {
-	for i := low; i < high; i++ {
-		v := c.e.rand()
-		c.r[regIn+i&63], c.r[regOut+i&63] = uint32(v), uint32(v>>32)
-	}
+	copy(c.r[regIn+low:regIn+high], c.e.garbage())
+	copy(c.r[regOut+low:regOut+high], c.e.garbage())
 }
 
 // ScrambleState fills what is neither register nor pointer: condition codes,
@@ -184,10 +180,23 @@ func (c *Context) ScrambleState() {
 	c.e.csr.tIndex = uint32(v>>8) & 0x3fc
 }
 
+// poolWords of garbage are made once; what is filled with garbage gets some
+// stretch of them.
+const poolWords = 2048
+
+// garbage is at least half a pool of words that nobody should rely on.
+func (e *Engine) garbage() []uint32 { return e.pool[e.rand()>>40%(poolWords/2):] }
+
 // Garbage fills b with garbage.
 func (e *Engine) Garbage(b []byte) {
-	for ; len(b) >= 8; b = b[8:] {
-		binary.LittleEndian.PutUint64(b, e.rand())
+	for len(b) >= 4 {
+		for _, v := range e.garbage() {
+			if len(b) < 4 {
+				break
+			}
+			binary.LittleEndian.PutUint32(b, v)
+			b = b[4:]
+		}
 	}
 	for i := range b {
 		b[i] = byte(e.rand() >> 32)
@@ -195,11 +204,7 @@ func (e *Engine) Garbage(b []byte) {
 }
 
 // GarbageLM fills words [low, high) of local memory with garbage.
-func (e *Engine) GarbageLM(low, high int) {
-	for i := low; i < high; i++ {
-		e.LM[i] = uint32(e.rand() >> 32)
-	}
-}
+func (e *Engine) GarbageLM(low, high int) { copy(e.LM[low:high], e.garbage()) }
 
 // LMByte reads byte addr of local memory.
 func (e *Engine) LMByte(addr uint32) byte { return byte(e.LM[addr>>2%LMWords] >> (8 * (addr & 3))) }

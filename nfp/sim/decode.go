@@ -146,13 +146,16 @@ func (d *decoder) decode() {
 	if in.Flags&nfp.Predicate != 0 {
 		d.o.flags |= flagPred
 	}
-	if d.x != (extra{}) {
+	if d.x.xin|d.x.xout != 0 {
+		d.o.flags |= flagXfer
+	}
+	if d.x.a.kind|d.x.b.kind|d.x.old.kind|d.x.dst.kind != inFile {
 		d.o.flags |= flagPre
 	}
 	if d.x.dst.kind != inFile {
 		d.o.flags |= flagPost
 	}
-	if d.o.flags&(flagPre|flagPost) != 0 {
+	if d.o.flags&(flagPre|flagPost|flagXfer) != 0 {
 		d.o.x = uint16(len(d.s.extra))
 		d.s.extra = append(d.s.extra, d.x)
 	}

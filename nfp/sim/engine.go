@@ -44,6 +44,7 @@ type Engine struct {
 	csr    csrs
 	nn     [128]uint32
 	next   int // context to look at first
+	pool   [poolWords]uint32
 }
 
 // TrapFunc runs in place of words. It returns where the context goes on, or
@@ -66,9 +67,10 @@ const epoch = 1024
 func New(spec *Spec, store *Store, mem *Memory) *Engine {
 	e := &Engine{spec: spec, store: store, Mem: mem, clock: epoch, random: spec.Seed*0x9e3779b97f4a7c15 | 1}
 	e.csr.prn = uint32(e.rand() >> 32)
-	for i := range e.LM {
-		e.LM[i] = uint32(e.rand() >> 32)
+	for i := range e.pool {
+		e.pool[i] = uint32(e.rand() >> 32)
 	}
+	e.GarbageLM(0, LMWords)
 	for i := range e.Ctx {
 		c := &e.Ctx[i]
 		c.e, c.n = e, i

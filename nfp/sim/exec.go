@@ -30,7 +30,7 @@ run:
 			o := &ops[pc&storeMask]
 			pc++
 			left--
-			if o.flags&flagSlow != 0 {
+			if o.flags&flagSlow != 0 || o.flags&flagXfer != 0 && c.flightIn|c.flightOut|c.sent != 0 {
 				if !e.pre(c, o, pc-1, base+idle+uint64(budget-saved-left)) {
 					if e.fault != nil {
 						break run

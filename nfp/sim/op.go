@@ -251,6 +251,7 @@ const (
 	flagNoCC                       // codes stay
 	flagLoadCC                     // ld_field sets codes
 	flagPred                       // executes only where the predicate holds
+	flagXfer                       // transfer registers read or written, see extra; nothing to do unless one is in flight
 	flagSlow   = flagPre | flagKeepA | flagPred | flagNoCC
 	flagLate   = flagPost | flagNoCC | flagLoadCC
 )

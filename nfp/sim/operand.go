@@ -10,7 +10,7 @@ func (e *Engine) pre(c *Context, o *op, pc uint32, now uint64) bool {
 	if o.flags&flagPred != 0 && !c.predicate(e.csr.predicate) {
 		return false
 	}
-	if o.flags&flagPre != 0 {
+	if o.flags&(flagPre|flagXfer) != 0 {
 		x := &e.store.extra[o.x]
 		if c.flightIn&x.xin != 0 && !e.spec.Lax {
 			e.stop(pc, "xfer-early", "$xfer_%d is read before the signal of the command that fills it", bits.TrailingZeros64(c.flightIn&x.xin))
