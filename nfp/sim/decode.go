@@ -63,7 +63,7 @@ func (s *Store) Clear() {
 func (s *Store) Load(addr int, words []nfp.Word, spec *Spec) error {
 	insts := make([]nfp.Inst, len(words))
 	for i, w := range words {
-		in, err := nfp.Decode(w)
+		in, err := nfp.Decode(w & (1<<45 - 1))
 		if err != nil {
 			return fmt.Errorf("word %d: %w", addr+i, err)
 		}
