@@ -2,6 +2,7 @@ package jit
 
 import (
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/nfpkit/nfpkit/nfp"
@@ -198,6 +199,9 @@ func (a *allocator) take(n int, r uint32) {
 // evict spills r, or what is in its way where that weighs less.
 func (a *allocator) evict(r uint32, base int) {
 	best, bestCost := -1, a.weight[r]
+	if a.small[r] {
+		bestCost = math.MaxFloat64
+	}
 	for _, p := range preference {
 		n := base + int(p)
 		if a.allowed>>n&1 == 0 {
@@ -212,7 +216,7 @@ func (a *allocator) evict(r uint32, base int) {
 			cost = max(cost, a.weight[s.owner])
 			return true
 		})
-		if possible && (cost < bestCost || a.small[r] && best < 0) {
+		if possible && cost < bestCost {
 			best, bestCost = n, cost
 		}
 	}

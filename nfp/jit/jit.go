@@ -2,11 +2,17 @@
 package jit
 
 import (
+	"errors"
 	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // Options for Compile; the zero value is the default.
@@ -47,7 +53,94 @@ func (b *Bug) Error() string { return fmt.Sprintf("compiler bug in pass %s: %s",
 
 // Compile translates a verified program for a firmware profile. It is pure,
 // deterministic and safe to call from several goroutines. Errors are
-// *Unsupported and *Bug.
-func Compile(f *verify.Facts, p *firmware.Profile, opt *Options) (*nfp.Image, error) {
-	return nil, &Bug{Pass: "build", Msg: "no compiler yet"}
+// *Unsupported and *Bug. What it returns:
+//
+//   - starts at word 0, ends with eight nops and fits the profile's code store;
+//   - uses only the registers, signals and local memory that are a program's
+//     (docs/firmware-contract.md section 1);
+//   - has a symbol for each function and routine, a line for each word, and the
+//     use of each map word, opt.Use taken into account.
+func Compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image, err error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	stage := &stage{name: "build"}
+	defer func() {
+		if r := recover(); r != nil {
+			im, err = nil, stage.bug(fmt.Sprint(r)+traceOf(debug.Stack()))
+		}
+	}()
+	if err := programType(f); err != nil {
+		return nil, err
+	}
+	m, err := build(f, p, opt)
+	if err != nil {
+		return nil, stage.wrap(err)
+	}
+	stage.name = "passes"
+	stage.mod = m
+	if m, err = runPasses(m, opt); err != nil {
+		return nil, stage.wrap(err)
+	}
+	stage.mod = m
+	env := newBackend(f, m, p, opt)
+	if im, err = env.compile(m, stage); err != nil {
+		return nil, stage.wrap(err)
+	}
+	im.Lines = lines(f.Code, env.pcs)
+	im.Maps = usesWith(f, opt.Use)
+	return im, nil
+}
+
+// programType refuses programs that the firmware has no way to run.
+func programType(f *verify.Facts) error {
+	switch f.Code.Type {
+	case ebpf.XDP, ebpf.SchedCLS, ebpf.SchedACT, ebpf.UnspecifiedProgram:
+		return nil
+	}
+	return &Unsupported{Program: f.Code.Name, Reasons: []verify.Reason{{
+		Reason: "program-type", Message: fmt.Sprintf("the card runs no programs of type %v", f.Code.Type), Hint: "make it an XDP or tc program",
+	}}}
+}
+
+// stage is where Compile is, for the report of a bug.
+type stage struct {
+	name string
+	mod  *ir.Module
+	fn   *machFunc
+}
+
+func (s *stage) bug(msg string) *Bug {
+	b := &Bug{Pass: s.name, Msg: msg}
+	switch {
+	case s.fn != nil:
+		b.Code = s.fn.String()
+	case s.mod != nil:
+		b.Code = s.mod.String()
+	}
+	return b
+}
+
+// wrap makes a *Bug of any error that is none of the two that Compile returns.
+func (s *stage) wrap(err error) error {
+	var u *Unsupported
+	var b *Bug
+	if errors.As(err, &u) || errors.As(err, &b) {
+		return err
+	}
+	return s.bug(err.Error())
+}
+
+// traceOf keeps of a stack trace the lines of this package below the panic.
+func traceOf(stack []byte) string {
+	var out []string
+	for _, line := range strings.Split(string(stack), "\n") {
+		if i := strings.Index(line, "nfp/jit/"); i >= 0 && strings.Contains(line, ".go:") {
+			out = append(out, strings.Fields(line[i:])[0])
+		}
+	}
+	if len(out) > 1 {
+		out = out[1:] // Compile's own deferred function
+	}
+	return " at " + strings.Join(out[:min(len(out), 6)], ", ")
 }

@@ -29,6 +29,7 @@ type machInst struct {
 	PortA  bool  // left operand must come through port A: it is a shift amount
 	Drop   bool  // takes no word: a copy of a register to itself
 	Frame  bool  // immed: the offset of the function's frame is added to the constant
+	Base   bool  // pointer write: LM0 := the function's frame
 	Return bool  // immed: address of the word behind the branch of this group
 	Call   *callSite
 	Reloc  nfp.RelocKind
@@ -44,6 +45,7 @@ type callSite struct {
 	Clobbers regSet // Defs included
 	Callee   string // function of the module, "" for firmware helpers
 	LM3      bool   // local-memory pointer 3 is lost
+	Moves0   bool   // so is LM0
 }
 
 // machBlock is a basic block: control enters at its first instruction. It ends

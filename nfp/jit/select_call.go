@@ -178,7 +178,7 @@ func (s *selector) call(v *ir.Value) {
 		s.moveValue(argOperand(i), a)
 	}
 	s.branchAndReturn(false, nil, gprA(returnReg), nfp.RelocBranch, 0, v.Sym, &callSite{
-		Uses: uses, Defs: bankA(0) | bankB(0), Clobbers: callee.Clobber, LM3: callee.LM3,
+		Uses: uses, Defs: bankA(0) | bankB(0), Clobbers: callee.Clobber, LM3: callee.LM3, Moves0: callee.Moves0,
 	})
 	s.out.Callees = append(s.out.Callees, v.Sym)
 	if callee.Moves0 {

@@ -1,0 +1,263 @@
+package jit
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// backend is what the steps from legal ir to an image share.
+type backend struct {
+	name         string
+	kind         ebpf.ProgramType
+	profile      *firmware.Profile
+	code         *code.Code // nil in tests that begin with ir
+	opt          *Options
+	signal       uint8                // that memory commands answer with
+	singleAdjust bool                 // adjust_head runs once at most, on a packet as it came
+	done         map[string]*machFunc // functions compiled so far
+	reasons      []verify.Reason
+	pcs          []int32 // by word of the image: eBPF pc, -1 none
+}
+
+func newBackend(f *verify.Facts, m *ir.Module, p *firmware.Profile, opt *Options) *backend {
+	return &backend{
+		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt,
+		signal: uint8(p.Signals[0]), singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{},
+	}
+}
+
+// machPass is one step over a function's machine code.
+type machPass struct {
+	name string
+	run  func(*backend, *machFunc) error
+}
+
+// machPasses follow select, in this order.
+var machPasses = []machPass{
+	{"allocate", func(env *backend, f *machFunc) error {
+		allocate(f, env.opt.Check)
+		if env.opt.Check {
+			return verifyAllocation(f)
+		}
+		return nil
+	}},
+	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
+}
+
+// compile makes an image of a legal module.
+func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
+	order, err := calleesFirst(m)
+	if err != nil {
+		return nil, err
+	}
+	var funcs []*machFunc
+	for _, f := range order {
+		at.name, at.fn = "select", nil
+		mf := selectFunc(env, f, f == m.Funcs[0])
+		at.fn = mf
+		env.dump("select "+f.Name, mf)
+		for _, p := range machPasses {
+			at.name = p.name
+			if err := p.run(env, mf); err != nil {
+				return nil, err
+			}
+			env.dump(p.name+" "+f.Name, mf)
+		}
+		env.done[f.Name] = mf
+		funcs = append(funcs, mf)
+	}
+	stack := placeFrames(funcs)
+	if stack > env.profile.Stack {
+		env.refuse(verify.Reason{Reason: "stack-size", PC: 0,
+			Message: fmt.Sprintf("the program needs %d bytes of stack, firmware %s has %d", stack, env.profile.Name, env.profile.Stack),
+			Hint:    "keep fewer or smaller variables alive at once, or move them to a map"})
+	}
+	if len(env.reasons) > 0 {
+		return nil, env.unsupported()
+	}
+	at.name, at.fn = "layout", nil
+	slices.Reverse(funcs)
+	im, pcs, err := layout(env.name, funcs)
+	if err != nil {
+		return nil, err
+	}
+	im.Stack, env.pcs = stack, pcs
+	if n := len(im.Words); n > env.profile.MaxLen {
+		env.refuse(verify.Reason{Reason: "code-size", PC: 0,
+			Message: fmt.Sprintf("the program takes %d words, firmware %s has %d", n, env.profile.Name, env.profile.MaxLen),
+			Hint:    "make the program smaller: fewer unrolled loops, functions instead of inlining"})
+		return nil, env.unsupported()
+	}
+	if env.opt.Check {
+		at.name = "hazards"
+		if err := checkHazards(im); err != nil {
+			return nil, err
+		}
+	}
+	if env.opt.Dump != nil {
+		env.opt.Dump("emit", nfp.Disassemble(im))
+	}
+	return im, nil
+}
+
+func (env *backend) dump(pass string, f *machFunc) {
+	if env.opt.Dump != nil {
+		env.opt.Dump(pass, f.String())
+	}
+}
+
+// calleesFirst orders functions so that each comes behind those it calls; the
+// entry is last.
+func calleesFirst(m *ir.Module) ([]*ir.Func, error) {
+	var order []*ir.Func
+	state := map[string]int{} // 1 being visited, 2 done
+	var visit func(f *ir.Func) error
+	visit = func(f *ir.Func) error {
+		state[f.Name] = 1
+		for _, b := range f.Blocks {
+			for _, v := range b.Values {
+				if v.Op != ir.OpCallFunc || state[v.Sym] == 2 {
+					continue
+				}
+				if state[v.Sym] == 1 {
+					return fmt.Errorf("function %s calls itself", v.Sym)
+				}
+				callee := m.Func(v.Sym)
+				if callee == nil {
+					return fmt.Errorf("no function %s", v.Sym)
+				}
+				if err := visit(callee); err != nil {
+					return err
+				}
+			}
+		}
+		state[f.Name] = 2
+		order = append(order, f)
+		return nil
+	}
+	return order, visit(m.Funcs[0])
+}
+
+// refuse notes a reason, with the instruction's text and place.
+func (env *backend) refuse(r verify.Reason) {
+	if c := env.code; c != nil {
+		if i := c.Index(r.PC); i != code.None {
+			r.Insn = asmtext.Format(c.Insns[i].Instruction)
+			if l := c.Line(i); l != nil {
+				r.File, r.Line = l.FileName(), int(l.LineNumber())
+			}
+		}
+	}
+	env.reasons = append(env.reasons, r)
+}
+
+func (env *backend) unsupported() error {
+	slices.SortStableFunc(env.reasons, func(x, y verify.Reason) int { return x.PC - y.PC })
+	return &Unsupported{Program: env.name, Reasons: env.reasons}
+}
+
+func (env *backend) tc() bool { return env.kind == ebpf.SchedCLS || env.kind == ebpf.SchedACT }
+
+// word is the result word of a verdict.
+func (env *backend) word(r0 uint32) uint32 {
+	if env.tc() {
+		return env.profile.TCWord(r0)
+	}
+	return env.profile.XDPWord(r0)
+}
+
+// abortWord is the result word of a failed classic packet load.
+func (env *backend) abortWord() uint32 { return env.word(0) }
+
+// verdict is a return code that has a result word of its own.
+type verdict struct{ code, word uint32 }
+
+// verdicts are the return codes whose result word differs from that of all the
+// rest, which comes second.
+func (env *backend) verdicts() ([]verdict, uint32) {
+	rest := env.word(^uint32(0))
+	var out []verdict
+	order := []uint32{2, 1, 3, 0, 4, 5, 6, 7} // XDP_PASS and TC_ACT_SHOT before the rarer ones
+	for _, c := range order {
+		if w := env.word(c); w != rest {
+			out = append(out, verdict{c, w})
+		}
+	}
+	return out, rest
+}
+
+// mapSpec is the map called name, or nil.
+func (env *backend) mapSpec(name string) *ebpf.MapSpec {
+	if env.code == nil {
+		return nil
+	}
+	names := mapNames(env.code)
+	for i, m := range env.code.Maps {
+		if names[i] == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// directMap reports whether firmware with a direct array can hold the map: its
+// lookup masks the index.
+func (env *backend) directMap(m *ebpf.MapSpec) bool {
+	return m.Type == ebpf.Array && m.MaxEntries > 0 && m.MaxEntries&(m.MaxEntries-1) == 0
+}
+
+// adjustsOnce reports whether the program's one adjust_head is outside of loops
+// and sees the packet as the firmware delivered it: no tail call leads here, and
+// nothing else moves the packet's ends.
+func adjustsOnce(m *ir.Module, p *firmware.Profile) bool {
+	if p.Offers(helperTailCall) {
+		return false
+	}
+	sites := 0
+	for i, f := range m.Funcs {
+		depth := loopDepths(f, f.ReversePostorder())
+		for _, b := range f.Blocks {
+			for _, v := range b.Values {
+				if v.Op != ir.OpCallHelper || v.Int != helperAdjustHead && v.Int != helperAdjustTail {
+					continue
+				}
+				if sites++; i > 0 || depth[b.ID] > 0 || v.Int == helperAdjustTail {
+					return false
+				}
+			}
+		}
+	}
+	return sites == 1
+}
+
+// lines ties words to the instructions and source lines they came from.
+func lines(c *code.Code, pcs []int32) []nfp.Line {
+	var out []nfp.Line
+	last := int32(-2)
+	for at, pc := range pcs {
+		if pc == last {
+			continue
+		}
+		last = pc
+		l := nfp.Line{Addr: at, PC: int(pc)}
+		if i := c.Index(int(pc)); pc >= 0 && i != code.None {
+			l.Insn = asmtext.Format(c.Insns[i].Instruction)
+			if src := c.Line(i); src != nil {
+				l.File, l.Line, l.Text = src.FileName(), int(src.LineNumber()), src.Line()
+			}
+		} else {
+			l.PC = -1
+		}
+		out = append(out, l)
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+package jit_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// evalEnv is the world of ir.Eval for programs without maps: a packet and a stack.
+type evalEnv struct {
+	packet []byte
+	stack  [2048]byte
+}
+
+const (
+	evalPacket = 0x80250080
+	evalStack  = 0x400
+)
+
+func (e *evalEnv) PacketStart() uint32              { return evalPacket }
+func (e *evalEnv) PacketLen() uint32                { return uint32(len(e.packet)) }
+func (e *evalEnv) CtxLoad(f string) (uint32, error) { return 0, fmt.Errorf("field %s", f) }
+func (e *evalEnv) CtxStore(f string, v uint32) error {
+	return fmt.Errorf("field %s", f)
+}
+func (e *evalEnv) StackBase() uint32 { return evalStack }
+
+func (e *evalEnv) at(s ir.Space, addr uint64, size int) ([]byte, error) {
+	mem, base := e.packet, uint64(evalPacket)
+	if s == ir.Stack {
+		mem, base = e.stack[:], evalStack
+	}
+	if addr < base || addr+uint64(size) > base+uint64(len(mem)) {
+		return nil, fmt.Errorf("%v access at %#x", s, addr)
+	}
+	return mem[addr-base : addr-base+uint64(size)], nil
+}
+
+func (e *evalEnv) Load(s ir.Space, addr uint64, size int) (uint64, error) {
+	b, err := e.at(s, addr, size)
+	n := uint64(0)
+	for i, x := range b {
+		n |= uint64(x) << (8 * i)
+	}
+	return n, err
+}
+
+func (e *evalEnv) Store(s ir.Space, addr uint64, size int, v uint64) error {
+	b, err := e.at(s, addr, size)
+	for i := range b {
+		b[i] = byte(v >> (8 * i))
+	}
+	return err
+}
+
+func (e *evalEnv) Atomic(op ir.AtomicOp, s ir.Space, addr uint64, size int, v, expected uint64) (uint64, error) {
+	old, err := e.Load(s, addr, size)
+	if err != nil {
+		return 0, err
+	}
+	now := v
+	switch op.Base() {
+	case ir.AtomicAdd:
+		now = old + v
+	case ir.AtomicAnd:
+		now = old & v
+	case ir.AtomicOr:
+		now = old | v
+	case ir.AtomicXor:
+		now = old ^ v
+	case ir.AtomicCmpXchg:
+		if size == 4 {
+			expected = uint64(uint32(expected))
+		}
+		if old != expected {
+			now = old
+		}
+	}
+	return old, e.Store(s, addr, size, now)
+}
+
+func (e *evalEnv) Helper(id int32, args [5]uint64) (uint64, error) {
+	return 0, fmt.Errorf("helper %d", id)
+}
+func (e *evalEnv) TailCall(handle, index uint32) (uint64, bool, error) { return 0, false, nil }
+func (e *evalEnv) MapHandle(name string) (uint32, error)               { return 1, nil }
+func (e *evalEnv) MapValueAddr(name string, off int64) (uint64, error) { return 0, nil }
+
+func unlimited(t testing.TB) *firmware.Profile {
+	p, err := firmware.Load("unlimited")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// runBoth evaluates a raw module, compiles it and runs the words, and compares
+// r0 and memory. A nil error means that all agree.
+func runBoth(p *firmware.Profile, m *ir.Module, mem []byte) error {
+	text := m.String()
+	env := &evalEnv{packet: bytes.Clone(mem)}
+	args := []uint64{evalPacket, uint64(len(mem))}
+	want, err := ir.Eval(m, env, args, 1<<20)
+	if err != nil {
+		return fmt.Errorf("eval: %w", err)
+	}
+	legal, err := jit.Legalize(m)
+	if err != nil {
+		return err
+	}
+	if err := ir.CheckLegal(legal); err != nil {
+		return fmt.Errorf("legalize: %w", err)
+	}
+	lenv := &evalEnv{packet: bytes.Clone(mem)}
+	low, err := ir.Eval(legal, lenv, args, 1<<22)
+	if err != nil || low.R0 != want.R0 || !bytes.Equal(lenv.packet, env.packet) {
+		return fmt.Errorf("legalize: r0 %#x %v, want %#x", low.R0, err, want.R0)
+	}
+	im, err := jit.CompileIR(m, ebpf.UnspecifiedProgram, p, &jit.Options{Check: true})
+	if err != nil {
+		return err
+	}
+	if m.String() != text {
+		m, _ = ir.Parse(text) // passes edit
+	}
+	nic, err := driver.New(p, nil)
+	if err != nil {
+		return err
+	}
+	prog, err := nic.Load(im, ebpf.UnspecifiedProgram)
+	if err != nil {
+		return err
+	}
+	got, err := nic.Run(prog, &driver.Input{Mem: bytes.Clone(mem)})
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	if got.R0 != want.R0 {
+		return fmt.Errorf("r0 %#x, want %#x", got.R0, want.R0)
+	}
+	if !bytes.Equal(got.Packet, env.packet) {
+		return fmt.Errorf("memory\n%x, want\n%x", got.Packet, env.packet)
+	}
+	return nil
+}
+
+// TestRandomIR compares ir.Eval before and after legalize with the compiled
+// words on the simulated card.
+func TestRandomIR(t *testing.T) {
+	n := 1500
+	if testing.Short() {
+		n = 200
+	}
+	p := unlimited(t)
+	p.Stack = 960 // leaves room for spills beside the programs' own frames
+	for seed := range n {
+		r := rand.New(rand.NewPCG(uint64(seed), 1))
+		m := randomModule(r, 5+r.IntN(60), 1+r.IntN(24))
+		mem := make([]byte, genMem)
+		for i := range mem {
+			mem[i] = byte(r.Uint32())
+		}
+		text := m.String()
+		if err := ir.Check(m); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, text)
+		}
+		if err := runBoth(p, m, mem); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, text)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package jit
+
+import (
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// CompileIR is Compile from ir on, for tests that write ir.
+func CompileIR(m *ir.Module, kind ebpf.ProgramType, p *firmware.Profile, opt *Options) (*nfp.Image, error) {
+	m, err := runPasses(m, opt)
+	if err != nil {
+		return nil, err
+	}
+	env := &backend{name: m.Name, kind: kind, profile: p, opt: opt, signal: uint8(p.Signals[0]),
+		singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{}}
+	return env.compile(m, &stage{})
+}
+
+// Legalize is the pass alone.
+func Legalize(m *ir.Module) (*ir.Module, error) { return legalize(m) }
+
+// CheckHazards is the checker over final words.
+func CheckHazards(im *nfp.Image) error { return checkHazards(im) }

@@ -1,0 +1,237 @@
+package jit
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// padding is the nops behind a program: the engine prefetches a window of words.
+const padding = 8
+
+// placeFrames gives each function's frame its offset from A22 and returns the
+// stack the program needs, in bytes. Functions do not recurse, so a frame can lie
+// at one place: above those of all its callers. funcs has callees first.
+func placeFrames(funcs []*machFunc) int {
+	byName := map[string]*machFunc{}
+	for _, f := range funcs {
+		byName[f.Name] = f
+	}
+	total := 0
+	for i := len(funcs) - 1; i >= 0; i-- {
+		f := funcs[i]
+		for _, c := range f.Callees {
+			callee := byName[c]
+			callee.Offset = max(callee.Offset, f.Offset+f.size())
+		}
+		if used := f.Frame + f.Spill; used > 0 {
+			total = max(total, f.Offset+used)
+		}
+	}
+	return total
+}
+
+// layout puts blocks and functions one behind the other and makes an image: the
+// entry first, functions in the order given, padding last. It fills the slots of
+// branches with what select chose, drops copies that became nothing, leaves out
+// jumps to the next word and resolves branches. Targets count from the image's
+// start; every word that depends on where the image goes has a relocation. pcs is
+// the eBPF pc of each word, -1 where it has none.
+func layout(name string, funcs []*machFunc) (im *nfp.Image, pcs []int32, err error) {
+	l := &linker{im: &nfp.Image{Name: name}, at: map[string]int{}}
+	for _, f := range funcs {
+		l.fn(f)
+	}
+	for range padding {
+		l.word(machInst{Inst: nfp.Inst{Op: nfp.OpNop}, PC: -1, To: -1})
+	}
+	for _, c := range l.calls {
+		l.insts[c.at].Target = uint16(l.at[c.to])
+	}
+	for i := range l.insts {
+		w, err := nfp.Encode(l.insts[i])
+		if err != nil {
+			return nil, nil, fmt.Errorf("word %d: %v: %w", i, l.insts[i], err)
+		}
+		l.im.Words = append(l.im.Words, w)
+	}
+	return l.im, l.pcs, nil
+}
+
+// linker is a program being laid out.
+type linker struct {
+	im    *nfp.Image
+	insts []nfp.Inst
+	pcs   []int32
+	at    map[string]int // of functions
+	calls []pendingCall
+	start []int // of the function's blocks
+	local []pendingBranch
+}
+
+type pendingCall struct {
+	at int
+	to string
+}
+
+type pendingBranch struct {
+	at int
+	to int32
+}
+
+// word appends an instruction with its relocation.
+func (l *linker) word(in machInst) {
+	at := len(l.insts)
+	switch {
+	case in.To >= 0:
+		l.local = append(l.local, pendingBranch{at, in.To})
+		in.Reloc = nfp.RelocBranch
+	case in.Call != nil && in.Call.Callee != "":
+		l.calls = append(l.calls, pendingCall{at, in.Call.Callee})
+	case in.Reloc == nfp.RelocHelper:
+		in.Target = nfp.ExternalTarget + uint16(in.Helper)
+	case in.Reloc == nfp.RelocDone:
+		in.Target = nfp.ExternalTarget
+	}
+	if in.Reloc != nfp.RelocNone {
+		r := nfp.Reloc{Addr: at, Kind: in.Reloc, Helper: in.Helper}
+		if in.Reloc >= nfp.RelocMap {
+			r.Map = in.Sym
+		}
+		l.im.Relocs = append(l.im.Relocs, r)
+	}
+	l.insts = append(l.insts, in.Inst)
+	l.pcs = append(l.pcs, in.PC)
+}
+
+func (l *linker) fn(f *machFunc) {
+	l.at[f.Name] = len(l.insts)
+	l.im.Symbols = append(l.im.Symbols, nfp.Symbol{Name: f.Name, Addr: len(l.insts)})
+	l.local = l.local[:0]
+	l.start = l.start[:0]
+	through := passThrough(f)
+	for i, b := range f.Blocks {
+		l.start = append(l.start, len(l.insts))
+		l.block(f, b, through, int32(i))
+	}
+	for _, p := range l.local {
+		l.insts[p.at].Target = uint16(l.start[through[p.to]])
+	}
+}
+
+// passThrough is, by block, where control that enters it arrives: behind blocks
+// that have become empty.
+func passThrough(f *machFunc) []int32 {
+	to := make([]int32, len(f.Blocks))
+	for i := range to {
+		n := int32(i)
+		for range f.Blocks {
+			b := f.Blocks[n]
+			if b.Next < 0 || slices.ContainsFunc(b.Insts, func(in machInst) bool { return !in.Drop }) {
+				break
+			}
+			n = b.Next
+		}
+		to[i] = n
+	}
+	return to
+}
+
+// block lays out one block.
+func (l *linker) block(f *machFunc, b *machBlock, through []int32, i int32) {
+	behind := int32(-1) // the block that the next word belongs to
+	if int(i)+1 < len(f.Blocks) {
+		behind = through[i+1]
+	}
+	if through[i] != i {
+		// Empty: whoever falls in here must fall on.
+		if b.Next >= 0 && through[b.Next] != behind {
+			l.jump(b.Next)
+		}
+		return
+	}
+	next := b.Next
+	for j := range b.Insts {
+		in := b.Insts[j]
+		if in.Drop {
+			continue
+		}
+		if in.Frame {
+			in.Imm += uint32(f.Offset)
+		}
+		if in.To >= 0 && next >= 0 && through[in.To] == through[next] {
+			continue // both ways lead to one place
+		}
+		if in.To >= 0 && next >= 0 && through[in.To] == behind && j == len(b.Insts)-1 {
+			in.Fn ^= 1 // conditions come in pairs of opposites
+			in.To, next = next, in.To
+		}
+		if in.Slots > 0 {
+			l.withSlots(b, j, in)
+			continue
+		}
+		l.word(in)
+	}
+	if next >= 0 && through[next] != behind {
+		l.jump(next)
+	}
+}
+
+func (l *linker) jump(to int32) {
+	l.word(machInst{Inst: nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondAlways)}, PC: l.lastPC(), To: to})
+}
+
+func (l *linker) lastPC() int32 {
+	if n := len(l.pcs); n > 0 {
+		return l.pcs[n-1]
+	}
+	return -1
+}
+
+// withSlots lays out a branch whose slots are the words just emitted for the
+// instructions before it.
+func (l *linker) withSlots(b *machBlock, j int, br machInst) {
+	n := 0
+	for k := j - int(br.Slots); k < j; k++ {
+		if !b.Insts[k].Drop {
+			n++
+		}
+	}
+	first := len(l.insts) - n
+	slots := slices.Clone(l.insts[first:])
+	pcs := slices.Clone(l.pcs[first:])
+	l.insts, l.pcs = l.insts[:first], l.pcs[:first]
+	var moved []nfp.Reloc
+	for len(l.im.Relocs) > 0 && l.im.Relocs[len(l.im.Relocs)-1].Addr >= first {
+		moved = append(moved, l.im.Relocs[len(l.im.Relocs)-1])
+		l.im.Relocs = l.im.Relocs[:len(l.im.Relocs)-1]
+	}
+	br.Defer = uint8(n)
+	l.word(br)
+	for k, in := range slots {
+		for m := len(moved) - 1; m >= 0; m-- {
+			if moved[m].Addr == first+k {
+				r := moved[m]
+				r.Addr++
+				l.im.Relocs = append(l.im.Relocs, r)
+			}
+		}
+		if r := b.returnSlot(j); r >= 0 && in.Op == nfp.OpImmed && in.Dst == b.Insts[r].Dst {
+			in.Imm = uint32(first + 1 + n)
+		}
+		l.insts = append(l.insts, in)
+		l.pcs = append(l.pcs, pcs[k])
+	}
+}
+
+// returnSlot is the instruction before branch j that loads its return address,
+// -1 where there is none.
+func (b *machBlock) returnSlot(j int) int {
+	for k := j - 1; k >= 0 && k >= j-int(b.Insts[j].Slots); k-- {
+		if b.Insts[k].Return {
+			return k
+		}
+	}
+	return -1
+}
