@@ -2,6 +2,7 @@ package jit
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -32,10 +33,7 @@ type memRef struct {
 
 // access builds a load, a store or an atomic operation.
 func (b *funcBuilder) access(ins *code.Insn) error {
-	acc := b.f.Mem[b.i]
-	if acc == nil {
-		return fmt.Errorf("no facts about the access")
-	}
+	acc := accessOf(b.f, b.i)
 	size := ins.OpCode.Size().Sizeof()
 	base, load := ins.Dst, false
 	if ins.OpCode.Class() == asm.LdXClass || ins.OpCode.Mode() == asm.AtomicMode && ins.OpCode.AtomicOp() == loadAcquire {
@@ -62,6 +60,24 @@ func (b *funcBuilder) access(ins *code.Insn) error {
 		b.reach(acc, ptr, int64(ins.Offset), size, ir.Void, func(p memRef) *ir.Value { b.store(p, size, v); return nil })
 	}
 	return nil
+}
+
+// accessOf is what instruction i's memory operand reaches. A program whose proof
+// was cut short may have instructions about which nothing is known.
+func accessOf(f *verify.Facts, i int) *verify.Access {
+	if acc := f.Mem[i]; acc != nil {
+		return acc
+	}
+	return &verify.Access{Kind: verify.PtrUnsure, Min: math.MinInt64, Max: math.MaxInt64, Bits: verify.Tnum{Mask: ^uint64(0)}}
+}
+
+// isAccess reports whether the instruction has a memory operand.
+func isAccess(ins *code.Insn) bool {
+	switch ins.OpCode.Class() {
+	case asm.LdXClass, asm.StClass, asm.StXClass:
+		return true
+	}
+	return false
 }
 
 // sized is the type of a value of so many bytes.

@@ -97,15 +97,9 @@ func (b *funcBuilder) written(v *ir.Value) *ir.Value {
 // Form" (2013), section 3.1.
 func dropTrivialParams(f *ir.Func) {
 	preds := f.Preds()
-	by := map[ir.ID]*ir.Value{}
-	final := func(v *ir.Value) *ir.Value {
-		for n := by[v.ID]; n != nil; n = by[v.ID] {
-			v = n
-		}
-		return v
-	}
+	by := make([]*ir.Value, f.NextID)
 	home := make([]*ir.Block, f.NextID)
-	fills := map[ir.ID][]*ir.Value{} // parameters that a parameter is passed to
+	fills := make([][]*ir.Value, f.NextID) // parameters that a value is passed to, if it is one
 	var work []*ir.Value
 	for _, b := range f.Blocks {
 		for _, p := range b.Params {
@@ -120,31 +114,43 @@ func dropTrivialParams(f *ir.Func) {
 			}
 		}
 	}
-	for len(work) > 0 {
-		p := work[len(work)-1]
-		work = work[:len(work)-1]
+	found := false
+	seen := make([]bool, f.NextID)
+	for n := 0; n < len(work); n++ { // in order of blocks, those to look at again behind them
+		p := work[n]
+		seen[p.ID] = true
 		if by[p.ID] != nil {
 			continue
 		}
 		var same *ir.Value
 		trivial := true
 		for _, e := range preds[home[p.ID].ID] {
-			a := final(e.Edge().Args[p.Int])
+			a := ir.Final(by, e.Edge().Args[p.Int])
 			if a == p || a == same {
 				continue
 			}
-			trivial = trivial && same == nil
+			if same != nil {
+				trivial = false
+				break
+			}
 			same = a
 		}
 		if !trivial || same == nil {
 			continue
 		}
-		by[p.ID] = same
-		work = append(work, fills[p.ID]...)
-		if same.Op == ir.OpParam {
-			fills[same.ID] = append(fills[same.ID], fills[p.ID]...)
+		by[p.ID], found = same, true
+		later := home[same.ID] != nil // same may be replaced yet
+		for _, q := range fills[p.ID] {
+			if seen[q.ID] && by[q.ID] == nil {
+				work = append(work, q)
+			}
+			if later && by[q.ID] == nil {
+				fills[same.ID] = append(fills[same.ID], q)
+			}
 		}
 	}
-	f.Replace(by)
-	f.DropParams(func(p *ir.Value) bool { return by[p.ID] != nil })
+	if found {
+		f.Replace(by)
+		f.DropParams(func(p *ir.Value) bool { return by[p.ID] != nil })
+	}
 }

@@ -116,12 +116,12 @@ func (u *wordUse) words(m int) int { return int(u.first[m+1] - u.first[m]) }
 // insn takes in what instruction i does.
 func (u *wordUse) insn(f *verify.Facts, i int) {
 	ins := &f.Code.Insns[i]
-	if i < len(f.Mem) && f.Mem[i] != nil {
+	if isAccess(ins) {
 		flag := uint8(touched)
 		if isAtomic(ins) {
 			flag = atomic
 		}
-		u.access(i, f.Mem[i], ins.OpCode.Size().Sizeof(), flag)
+		u.access(i, accessOf(f, i), ins.OpCode.Size().Sizeof(), flag)
 	}
 	if i >= len(f.Calls) || f.Calls[i] == nil {
 		return

@@ -155,7 +155,9 @@ b2(v6:i64):
 	if uses := f.Uses(); uses[1] != 2 || uses[2] != 2 || uses[7] != 2 || uses[8] != 1 || uses[6] != 0 {
 		t.Errorf("uses %v", uses)
 	}
-	f.Replace(map[ID]*Value{value["v7"].ID: value["v6"], value["v5"].ID: value["v2"]})
+	by := make([]*Value, f.NextID)
+	by[7], by[5] = value["v6"], value["v2"]
+	f.Replace(by)
 	f.DropParams(func(v *Value) bool { return v == value["v5"] || v == value["v7"] })
 	if got := m.String(); got != replaced {
 		t.Errorf("replaced: got\n%s", got)

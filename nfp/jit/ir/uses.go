@@ -10,23 +10,27 @@ func (f *Func) Uses() []int32 {
 	return uses
 }
 
-// Replace puts, for each value number with an entry, that value in its place
-// everywhere; chains of replacements are followed. The replaced values stay
-// where they are, without uses. A value must not be replaced by itself, round a
-// circle or otherwise.
-func (f *Func) Replace(by map[ID]*Value) {
-	if len(by) == 0 {
-		return
+// Replace puts by[n] in the place of value number n everywhere, where that is not
+// nil; by is as long as NextID. Chains of replacements are followed, and
+// shortened in by. The replaced values stay where they are, without uses. A
+// value must not be replaced by itself, round a circle or otherwise.
+func (f *Func) Replace(by []*Value) {
+	for _, b := range f.Blocks {
+		b.Operands(func(v **Value) { *v = Final(by, *v) })
 	}
-	final := func(v *Value) *Value {
-		for n := by[v.ID]; n != nil; n = by[v.ID] {
-			v = n
-		}
+}
+
+// Final is what replaces v in the end: v itself where nothing does.
+func Final(by []*Value, v *Value) *Value {
+	next := by[v.ID]
+	if next == nil {
 		return v
 	}
-	for _, b := range f.Blocks {
-		b.Operands(func(v **Value) { *v = final(*v) })
+	for after := by[next.ID]; after != nil; after = by[next.ID] {
+		by[v.ID] = after
+		v, next = next, after
 	}
+	return next
 }
 
 // DropParams removes the parameters of blocks that drop reports true for, and

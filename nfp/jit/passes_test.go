@@ -1,0 +1,80 @@
+package jit
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// Each archive is named for the pass it runs.
+func TestPasses(t *testing.T) {
+	golden.Run(t, "testdata/passes/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
+		name := t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]
+		m, err := ir.Parse(files["input.ir"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(passes, func(p pass) bool { return p.name == name })
+		if i < 0 {
+			t.Fatalf("no pass %s", name)
+		}
+		if m, err = passes[i].run(m); err != nil {
+			t.Fatal(err)
+		}
+		check := ir.Check
+		if passes[i].legal {
+			check = ir.CheckLegal
+		}
+		if err := check(m); err != nil {
+			t.Error(err)
+		}
+		return map[string]string{"output.ir": m.String()}
+	})
+}
+
+func TestPassOrder(t *testing.T) {
+	if err := checkPassOrder(passes); err != nil {
+		t.Error(err)
+	}
+	swapped := slices.Clone(passes)
+	swapped[0], swapped[1] = swapped[1], swapped[0]
+	for _, c := range []struct {
+		list []pass
+		want string
+	}{
+		{swapped, "pass unreachable must come before deadcode"},
+		{append(slices.Clone(passes), passes[0]), "two passes are called unreachable"},
+		{passes[1:], "is no pass"},
+	} {
+		if err := checkPassOrder(c.list); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// Off leaves passes out, but not those the rest cannot do without; Dump sees the
+// others in order.
+func TestPassOptions(t *testing.T) {
+	m, err := ir.Parse("func main() i32 frame=0 {\nb0:\n  v1:i32 = const 1\n  v2:i32 = const 2\n  return v1\n}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	opt := &Options{Off: []string{"deadcode", "late deadcode", "legalize"}, Check: true,
+		Dump: func(pass, text string) { seen = append(seen, pass) }}
+	if _, err := runPasses(m, opt); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"build", "unreachable", "legalize"}; !slices.Equal(seen, want) {
+		t.Errorf("passes %v, want %v", seen, want)
+	}
+	m.Funcs[0].Frame = 3
+	var bug *Bug
+	if _, err := runPasses(m, opt); !errors.As(err, &bug) || bug.Pass != "build" || !strings.Contains(bug.Code, "func main") {
+		t.Errorf("got %v, want a bug in build", err)
+	}
+}
