@@ -2,17 +2,18 @@ package difftest
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
-
-type engines struct{}
-
-func newEngines() (*engines, error) { return &engines{}, nil }
-
-func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) {
-}
 
 // verify asks our verifier; nil means no.
 func (w *worker) verify(p *Program, c *code.Code) *verify.Facts {
@@ -28,3 +29,105 @@ func (w *worker) verify(p *Program, c *code.Code) *verify.Facts {
 	}
 	return f
 }
+
+// stage is the ir after one pass, as text.
+type stage struct{ pass, text string }
+
+// compiled compiles the program and compares ir after each pass, then the card.
+// The first pass that differs is named; what follows it is not looked at.
+func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) {
+	var stages []stage
+	machine := false // the rest of the dumps are of machine code
+	img, err := jit.Compile(f, w.profile, &jit.Options{Check: true, Dump: func(pass, text string) {
+		if machine = machine || strings.HasPrefix(pass, "select "); !machine {
+			stages = append(stages, stage{pass, text})
+		}
+	}})
+	var no *jit.Unsupported
+	if errors.As(err, &no) {
+		w.sum.refuse("compiler", no.Reasons[0].Reason)
+		return
+	}
+	for i, s := range stages {
+		if i > 0 && s.text == stages[i-1].text {
+			continue // a pass that found nothing to do
+		}
+		m, err := w.stage(p, f.Code, want, s)
+		if m != nil || err != nil || i == len(stages)-1 {
+			note("ir after "+s.pass, m, err)
+		}
+		if m != nil || err != nil {
+			return
+		}
+	}
+	if err != nil {
+		note("compiler", nil, err)
+		return
+	}
+	got, err := w.runSim(p, img)
+	if err != nil {
+		note("sim", nil, err)
+		return
+	}
+	note("sim", compare(want, got, func(v uint32) uint32 { return driver.Canonical(w.profile, p.Spec.Type, v) }), nil)
+}
+
+// stage evaluates the ir after one pass.
+func (w *worker) stage(p *Program, c *code.Code, want *Result, s stage) (*Mismatch, error) {
+	mod, err := ir.Parse(s.text)
+	if err != nil {
+		return nil, fmt.Errorf("its text: %w", err)
+	}
+	got, err := runIR(p, c, mod)
+	if err != nil {
+		return nil, err
+	}
+	return compare(want, got, raw), nil
+}
+
+// runSim runs the image on a card with the profile's firmware.
+func (w *worker) runSim(p *Program, img *nfp.Image) (*Result, error) {
+	card, err := driver.New(w.profile, &driver.Options{Guard: driver.GuardPacket})
+	if err != nil {
+		return nil, err
+	}
+	return onCard(card, p, img)
+}
+
+// onCard makes the program's maps on a card, loads it and runs its packets.
+func onCard(card *driver.NIC, p *Program, img *nfp.Image) (*Result, error) {
+	var all []maps.Map
+	for _, name := range sortedNames(p.Maps) {
+		m, err := card.CreateMap(p.Maps[name])
+		if err != nil {
+			return nil, err
+		}
+		n := maps.HostValueSize(m.Map)
+		for _, e := range p.Initial[name] {
+			value := make([]byte, n)
+			copy(value, e.Value)
+			if err := m.UpdateAll(e.Key, value, maps.Any); err != nil {
+				return nil, fmt.Errorf("map %s: %w", name, err)
+			}
+		}
+		all = append(all, m)
+	}
+	prog, err := card.Load(img, p.Spec.Type)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{}
+	for i, pkt := range p.Packets {
+		out, err := card.Run(prog, &driver.Input{Packet: pkt, Ifindex: 1})
+		if err != nil {
+			return nil, fmt.Errorf("packet %d: %w", i, err)
+		}
+		res.Packets = append(res.Packets, PacketResult{Verdict: out.Action, Data: out.Packet})
+	}
+	res.Maps, err = readMaps(all)
+	return res, err
+}
+
+// profile is the firmware that programs are compiled for here: their size is
+// not the question.
+func profile() (*firmware.Profile, error) { return firmware.Load("unlimited") }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/interp"
 	"github.com/nfpkit/nfpkit/bpf/maps"
@@ -196,24 +194,4 @@ func entriesText(entries []Entry) string {
 		s = append(s, fmt.Sprintf("%x:%x", e.Key, e.Value))
 	}
 	return strings.Join(s, " ")
-}
-
-// action is what a card makes of a verdict: it keeps the packet's fate, not the
-// number. XDP: everything above TX is ABORTED. TC: nfp-bpf-abi section 3.3.
-func action(t ebpf.ProgramType) func(uint32) uint32 {
-	if t == ebpf.XDP {
-		return func(v uint32) uint32 {
-			if v > 3 {
-				return 0
-			}
-			return v
-		}
-	}
-	return func(v uint32) uint32 {
-		switch v {
-		case 2, 4, 5, 7:
-			return v
-		}
-		return 0
-	}
 }

@@ -36,11 +36,6 @@ func Generate(seed uint64, feat Features) *Program {
 		p.Spec.Type = ebpf.SchedCLS
 	}
 	g.tc = p.Spec.Type == ebpf.SchedCLS
-	// Beyond what the kernel takes: one program in eight, the rest are compared with it.
-	p.Beyond = feat.has(UnalignedStack) && g.chance(8)
-	if !p.Beyond {
-		g.feat &^= UnalignedStack
-	}
 	g.maps = map[string]*ebpf.MapSpec{}
 	for _, c := range catalogMaps() {
 		if g.feat.has(c.need) {

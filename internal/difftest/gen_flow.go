@@ -49,7 +49,7 @@ func (b *body) statement() {
 		{1, call && b.feat.has(Redirect) && !b.tc, b.redirect},
 		{2, call && b.feat.has(AdjustHead) && b.movable(), b.adjustHead},
 		{1, call && b.feat.has(AdjustTail) && b.movable(), b.adjustTail},
-		{1, call && b.feat.has(TailCalls) && b.hasCtx() && b.sub == nil && b.frame <= 192, b.tailCall},
+		{1, call && b.feat.has(TailCalls) && b.hasCtx() && b.sub == nil && b.frame <= 192 && b.unpinned(pktPtr), b.tailCall},
 		{8, call && b.tc && b.feat.has(ClassicLoads) && b.sub == nil && b.ctx == 6, b.classicLoad},
 	}
 	total := 0

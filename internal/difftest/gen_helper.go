@@ -337,6 +337,7 @@ func (b *body) tailCall() {
 	b.emit(asm.FnTailCall.Call())
 	b.clobber(0)
 	b.st.r[0] = reg{} // the helper returns nothing
+	b.forgetPacket()  // kernels differ in whether pointers outlive a call that failed
 }
 
 // classicLoad reads the packet as classic BPF did, big-endian; beyond its end

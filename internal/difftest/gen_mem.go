@@ -43,17 +43,9 @@ func stImm(at int, v int32, size asm.Size) asm.Instruction {
 	return asm.Instruction{OpCode: asm.StoreImmOp(size), Dst: asm.R10, Offset: int16(at - frameBytes), Constant: int64(v)}
 }
 
-// stackAlign is the boundary that stack accesses of a size keep.
-func (b *body) stackAlign(size asm.Size) int {
-	if b.feat.has(UnalignedStack) && b.chance(3) {
-		return 1
-	}
-	return size.Sizeof()
-}
-
 func (b *body) stackStore() {
 	size := pick(b.gen, sizes)
-	at := b.slot(size.Sizeof(), b.stackAlign(size))
+	at := b.slot(size.Sizeof(), size.Sizeof())
 	if at < 0 {
 		return
 	}
@@ -67,7 +59,7 @@ func (b *body) stackStore() {
 
 func (b *body) stackLoad() {
 	size := pick(b.gen, sizes)
-	at := b.written(size.Sizeof(), b.stackAlign(size))
+	at := b.written(size.Sizeof(), size.Sizeof())
 	if at < 0 {
 		b.stackStore()
 		return
@@ -169,7 +161,7 @@ func (b *body) access() {
 		size = pick(b.gen, sizes)
 	}
 	off := b.between(-x.low, x.size-size.Sizeof())
-	if x.kind == memPtr && !b.feat.has(UnalignedStack) {
+	if x.kind == memPtr {
 		if off &= -size.Sizeof(); off < -x.low || x.align < size.Sizeof() {
 			return
 		}
@@ -288,11 +280,19 @@ func (b *body) atomicOn(base asm.Register, off int16, size asm.Size) {
 			b.constant(0)
 		}
 	}
+	fetch := op&(1<<8) != 0
+	if fetch && (base == asm.R10 || b.st.r[base].kind == memPtr) {
+		// Linux 6.18 follows a number stored to the stack through the fetch when it
+		// decides branches, but not when it asks whether two states may be held for
+		// one, and so cuts off branches that are taken. A byte stored into the word
+		// ends its knowledge.
+		b.emit(asm.Instruction{OpCode: asm.StoreImmOp(asm.Byte), Dst: base, Offset: off + 1, Constant: 1})
+	}
 	b.emit(op.Mem(base, asm.Register(src), size, off))
 	switch {
 	case op == asm.CmpXchg:
 		b.setScalar(0, unknown)
-	case op&(1<<8) != 0: // fetch
+	case fetch:
 		b.setScalar(src, unknown)
 	}
 }

@@ -37,7 +37,7 @@ func TestKernelAcceptsGenerated(t *testing.T) {
 	refused := map[string]int{}
 	total := 0
 	for seed := range uint64(n) {
-		p := Generate(seed, KernelFeatures)
+		p := Generate(seed, AllFeatures)
 		_, err := k.Run(p)
 		var no *Refused
 		switch {

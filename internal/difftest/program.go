@@ -21,9 +21,6 @@ type Program struct {
 	Maps    map[string]*ebpf.MapSpec // what the program names, by name
 	Initial Contents                 // map contents before the first packet
 	Packets [][]byte                 // run in this order, on the same maps
-	// Beyond says that the program does what the kernel's verifier refuses
-	// (unaligned stack access), so that the kernel is not asked.
-	Beyond bool
 }
 
 // Entry is one element of a map. Array keys are the index, little-endian; the

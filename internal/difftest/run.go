@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
 // Config says what to compare. The zero value of a field is its default.
@@ -179,10 +181,10 @@ func (s *Summary) String() string {
 
 // worker compares programs, one after the other.
 type worker struct {
-	cfg    *Config
-	kernel *Kernel // nil: not asked
-	sum    *Summary
-	set    *engines
+	cfg     *Config
+	kernel  *Kernel // nil: not asked
+	profile *firmware.Profile
+	sum     *Summary
 }
 
 func newWorker(cfg *Config, n int) (*worker, error) {
@@ -193,7 +195,7 @@ func newWorker(cfg *Config, n int) (*worker, error) {
 			return nil, err
 		}
 	}
-	w.set, err = newEngines()
+	w.profile, err = profile()
 	return w, err
 }
 
@@ -234,7 +236,7 @@ func (w *worker) compare(p *Program) []*Difference {
 			found = append(found, &Difference{Engine: engine, Mismatch: m, Err: err, Program: p})
 		}
 	}
-	asked := w.kernel != nil && !p.Beyond
+	asked := w.kernel != nil
 	ours, kernels := w.verify(p, c), false
 	if asked {
 		kernels = w.askKernel(p, want, note)
@@ -277,6 +279,9 @@ func family(engine string) string {
 func general(msg string) string {
 	return strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r >= '0' && r <= '9' }), "#")
 }
+
+// sortedNames are a map's names, sorted.
+func sortedNames[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
 // union lists the names of both, sorted.
 func union(a, b Contents) []string {

@@ -1,0 +1,160 @@
+package difftest
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// runIR evaluates a module with the interpreter's machine as its world.
+func runIR(p *Program, c *code.Code, mod *ir.Module) (*Result, error) {
+	w, err := newWorld(p, c, cardWorld())
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{}
+	for i, pkt := range p.Packets {
+		in := input(pkt)
+		in.Mem = make([]byte, irStack)
+		w.mach.Reset(in)
+		out, err := ir.Eval(mod, &irEnv{w}, nil, 1<<24)
+		if err != nil {
+			return nil, fmt.Errorf("packet %d: %w", i, err)
+		}
+		res.Packets = append(res.Packets, PacketResult{Verdict: uint32(out.R0), Data: w.mach.Result().Packet})
+	}
+	res.Maps, err = w.contents()
+	return res, err
+}
+
+// irStack is the memory for stack frames: eight of 512 bytes, with room for
+// their alignment and for scratch. It stands where raw programs have theirs.
+const irStack = 16 << 10
+
+// irEnv is an ir.Env over the interpreter's memory and helpers. Map handles are
+// the map's index plus one, as table ids are.
+type irEnv struct{ *world }
+
+func (e *irEnv) PacketStart() uint32 { return e.mach.PacketStart() }
+func (e *irEnv) PacketLen() uint32   { return uint32(e.mach.PacketLen()) }
+func (e *irEnv) StackBase() uint32   { return uint32(e.mach.MemAddr()) }
+
+// field finds a context field's address and size.
+func (e *irEnv) field(name string) (addr uint64, size int, err error) {
+	ctx, ok := helper.Context(e.code.Type)
+	if ok {
+		for _, f := range ctx.Fields {
+			if f.Name == name {
+				return e.mach.CtxAddr() + uint64(f.Off), f.Size, nil
+			}
+		}
+	}
+	return 0, 0, fmt.Errorf("context has no field %s", name)
+}
+
+func (e *irEnv) CtxLoad(name string) (uint32, error) {
+	addr, size, err := e.field(name)
+	if err != nil {
+		return 0, err
+	}
+	v, err := e.mach.Load(addr, size)
+	return uint32(v), err
+}
+
+func (e *irEnv) CtxStore(name string, v uint32) error {
+	addr, size, err := e.field(name)
+	if err != nil {
+		return err
+	}
+	return e.mach.Store(addr, size, uint64(v))
+}
+
+// Load reads memory. A read of whole words may go up to 3 bytes past what is
+// there, as it may on the card; what it finds must not matter.
+func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
+	v, err := e.mach.Load(addr, size)
+	if err == nil || size != 4 {
+		return v, err
+	}
+	buf := [4]byte{0, 0xa5, 0x5a, 0xa5}
+	for i := range buf {
+		b, err2 := e.mach.Load(addr+uint64(i), 1)
+		if err2 != nil {
+			if i == 0 {
+				return 0, err
+			}
+			break
+		}
+		buf[i] = byte(b)
+	}
+	return uint64(binary.LittleEndian.Uint32(buf[:])), nil
+}
+
+func (e *irEnv) Store(space ir.Space, addr uint64, size int, v uint64) error {
+	return e.mach.Store(addr, size, v)
+}
+
+func (e *irEnv) Atomic(op ir.AtomicOp, space ir.Space, addr uint64, size int, v, expected uint64) (uint64, error) {
+	ops := map[ir.AtomicOp]asm.AtomicOp{
+		ir.AtomicAdd: asm.FetchAdd, ir.AtomicAnd: asm.FetchAnd, ir.AtomicOr: asm.FetchOr,
+		ir.AtomicXor: asm.FetchXor, ir.AtomicXchg: asm.Xchg, ir.AtomicCmpXchg: asm.CmpXchg,
+	}
+	return e.mach.Atomic(ops[op.Base()], addr, size, v, expected)
+}
+
+// Helper calls a helper with what the interpreter takes for handles and context.
+func (e *irEnv) Helper(id int32, args [5]uint64) (uint64, error) {
+	proto, ok := helper.ByID(asm.BuiltinFunc(id))
+	if !ok {
+		return 0, fmt.Errorf("no helper %d", id)
+	}
+	for i, a := range proto.Args {
+		switch a {
+		case helper.ArgConstMap:
+			n := int(args[i]) - 1
+			if n < 0 || n >= len(e.maps) {
+				return 0, fmt.Errorf("helper %s: no map %d", proto.Name, args[i])
+			}
+			args[i] = e.mach.MapHandle(n)
+		case helper.ArgCtx:
+			args[i] = e.mach.CtxAddr()
+		}
+	}
+	return e.mach.Helper(asm.BuiltinFunc(id), args)
+}
+
+// TailCall finds no program: prog arrays are empty here.
+func (e *irEnv) TailCall(handle, index uint32) (uint64, bool, error) {
+	if n := int(handle) - 1; n < 0 || n >= len(e.maps) || e.maps[n].Spec().Type != ebpf.ProgramArray {
+		return 0, false, fmt.Errorf("tail call through map %d", handle)
+	}
+	return 0, false, nil
+}
+
+func (e *irEnv) index(name string) (int, error) {
+	for i, m := range e.maps {
+		if m.Spec().Name == name {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("no map %s", name)
+}
+
+func (e *irEnv) MapHandle(name string) (uint32, error) {
+	i, err := e.index(name)
+	return uint32(i + 1), err
+}
+
+func (e *irEnv) MapValueAddr(name string, off int64) (uint64, error) {
+	i, err := e.index(name)
+	if err != nil {
+		return 0, err
+	}
+	return e.mach.MapValueAddr(i, int(off)), nil
+}
