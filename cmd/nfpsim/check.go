@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// checkResult is one element of check's JSON.
+type checkResult struct {
+	Program string          `json:"program"`
+	Kernel  judgement       `json:"kernel_driver"`
+	Ours    judgement       `json:"nfpkit"`
+	Budget  map[string]use  `json:"budget"`
+	Warns   []verify.Reason `json:"warnings"`
+	Error   string          `json:"error,omitempty"`
+}
+
+// judgement is one compiler's answer.
+type judgement struct {
+	Verdict string          `json:"verdict"` // accept or reject
+	Reasons []verify.Reason `json:"reasons"`
+}
+
+// use is how much of a limit a program takes.
+type use struct {
+	Used int `json:"used"`
+	Max  int `json:"max"` // 0: no limit
+}
+
+func judge(reasons []verify.Reason) judgement {
+	if len(reasons) == 0 {
+		return judgement{"accept", []verify.Reason{}}
+	}
+	return judgement{"reject", reasons}
+}
+
+func newCheck() *cobra.Command {
+	var t target
+	var asJSON bool
+	var who string
+	cmd := &cobra.Command{
+		Use:   "check PROG",
+		Short: "say whether a program will run on a card and, if not, why",
+		Long: `Checks each program of PROG against the verifier, against what the Linux nfp
+driver accepts, and against nfpkit's compiler for a firmware, and names every
+reason with its place and cure. Exit status 1 if the compiler asked for with
+--for refuses any.`,
+		Args: exactly("PROG"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if who != "kernel" && who != "nfpkit" {
+				return usagef("--for is kernel or nfpkit, not %q", who)
+			}
+			p, err := t.profile()
+			if err != nil {
+				return err
+			}
+			results := checkAll(cmd, args[0], p)
+			if asJSON {
+				if err := writeJSON(cmd.OutOrStdout(), results); err != nil {
+					return err
+				}
+			} else if err := printChecks(cmd.OutOrStdout(), results); err != nil {
+				return err
+			}
+			for _, r := range results {
+				if r.Error != "" || who == "kernel" && r.Kernel.Verdict != "accept" || who == "nfpkit" && r.Ours.Verdict != "accept" {
+					return errNo
+				}
+			}
+			return nil
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&who, "for", "kernel", "whose answer is the exit status: kernel (the Linux driver) or nfpkit")
+	return cmd
+}
+
+// checkAll checks every program meant; an object that cannot be read is one
+// result with an error.
+func checkAll(cmd *cobra.Command, arg string, p *firmware.Profile) []checkResult {
+	obj, names, err := open(cmd, arg)
+	if err != nil {
+		r := newResult(arg)
+		r.Error = err.Error()
+		return []checkResult{r}
+	}
+	var results []checkResult
+	for _, name := range names {
+		results = append(results, checkOne(obj, name, p))
+	}
+	return results
+}
+
+// newResult is a refusal without reasons, until something better is known.
+func newResult(program string) checkResult {
+	no := judgement{Verdict: "reject", Reasons: []verify.Reason{}}
+	return checkResult{Program: program, Kernel: no, Ours: no, Budget: map[string]use{}, Warns: []verify.Reason{}}
+}
+
+func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult {
+	r := newResult(name)
+	facts, err := verified(obj, name, nil)
+	if err != nil {
+		reasons := reasonsOf(err)
+		if reasons == nil {
+			r.Error = err.Error()
+			return r
+		}
+		r.Kernel, r.Ours = judge(reasons), judge(reasons)
+		return r
+	}
+	r.Warns = append(r.Warns, facts.Warnings...)
+	r.Kernel = judge(driver.CheckLinux(facts, p))
+	im, err := jit.Compile(facts, p, nil)
+	if err != nil {
+		reasons := reasonsOf(err)
+		if reasons == nil {
+			r.Error = err.Error()
+			return r
+		}
+		r.Ours = judge(reasons)
+		return r
+	}
+	r.Ours = judge(nil)
+	r.Budget = budget(facts, im, p)
+	return r
+}
+
+func budget(f *verify.Facts, im *nfp.Image, p *firmware.Profile) map[string]use {
+	entries := 0
+	for _, m := range f.Code.Maps {
+		entries += int(m.MaxEntries)
+	}
+	return map[string]use{
+		"words":       {len(im.Words), p.MaxLen},
+		"stack":       {im.Stack, p.Stack},
+		"maps":        {len(f.Code.Maps), p.Maps.Count},
+		"map_entries": {entries, p.Maps.Entries},
+	}
+}
+
+func printChecks(w io.Writer, results []checkResult) error {
+	for _, r := range results {
+		if r.Error != "" {
+			fmt.Fprintf(w, "%s: cannot be checked: %s\n", r.Program, r.Error)
+			continue
+		}
+		fmt.Fprintf(w, "%s: Linux driver: %s, nfpkit: %s\n", r.Program, r.Kernel.Verdict, r.Ours.Verdict)
+		printReasons(w, "Linux driver", r.Kernel.Reasons)
+		printReasons(w, "nfpkit", r.Ours.Reasons)
+		printReasons(w, "warning", r.Warns)
+		for _, what := range []string{"words", "stack", "maps", "map_entries"} {
+			if u, ok := r.Budget[what]; ok {
+				fmt.Fprintf(w, "  %-12s %s\n", what, u)
+			}
+		}
+	}
+	return nil
+}
+
+func (u use) String() string {
+	if u.Max == 0 {
+		return fmt.Sprintf("%d, no limit", u.Used)
+	}
+	return fmt.Sprintf("%d of %d, %d left", u.Used, u.Max, u.Max-u.Used)
+}
+
+func printReasons(w io.Writer, who string, reasons []verify.Reason) {
+	for _, r := range reasons {
+		fmt.Fprintf(w, "  %s: ", who)
+		if r.File != "" {
+			fmt.Fprintf(w, "%s:%d: ", r.File, r.Line)
+		}
+		fmt.Fprintf(w, "pc %d: ", r.PC)
+		if r.Insn != "" {
+			fmt.Fprintf(w, "%s: ", r.Insn)
+		}
+		fmt.Fprintf(w, "%s (%s)\n", r.Message, r.Reason)
+		if r.Hint != "" {
+			fmt.Fprintf(w, "    cure: %s\n", r.Hint)
+		}
+	}
+}

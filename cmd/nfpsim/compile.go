@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// compileResult is compile's JSON.
+type compileResult struct {
+	Program string       `json:"program"`
+	Words   int          `json:"words"`
+	Stack   int          `json:"stack"`
+	Maps    []string     `json:"maps"`
+	Symbols []nfp.Symbol `json:"symbols"`
+}
+
+func newCompile() *cobra.Command {
+	var t target
+	var out, dump string
+	var off []string
+	var listing, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "compile PROG",
+		Short: "compile a program to NFP microcode",
+		Args:  exactly("PROG"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := t.profile()
+			if err != nil {
+				return err
+			}
+			obj, _, err := open(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			stdout := cmd.OutOrStdout()
+			opt := &jit.Options{Off: off}
+			if dump != "" {
+				opt.Dump = dumper(stdout, dump)
+			}
+			im, err := compiled(obj, "", p, opt)
+			if err != nil {
+				return explainRefusal(cmd.ErrOrStderr(), args[0], err)
+			}
+			if out != "" {
+				if err := writeFile(out, stdout, im.Write); err != nil {
+					return err
+				}
+			}
+			switch {
+			case asJSON:
+				return writeJSON(stdout, summarize(im))
+			case listing:
+				_, err = io.WriteString(stdout, nfp.Listing(im))
+			case out == "" && dump == "":
+				_, err = fmt.Fprintf(stdout, "%s: %d words of %d, %d bytes of stack of %d, %d map(s)\n",
+					im.Name, len(im.Words), p.MaxLen, im.Stack, p.Stack, len(im.Maps))
+			}
+			return err
+		},
+	}
+	t.flags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&out, "output", "o", "", "write the image to a file")
+	f.BoolVar(&listing, "listing", false, "print C line, eBPF and microcode interleaved")
+	f.StringVar(&dump, "dump", "", "print the program after this pass, or after each with \"all\"")
+	f.StringSliceVar(&off, "off", nil, "leave a pass out (for bisection)")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func dumper(w io.Writer, want string) func(pass, text string) {
+	return func(pass, text string) {
+		if want == "all" || want == pass {
+			fmt.Fprintf(w, "after %s:\n%s\n", pass, strings.TrimRight(text, "\n"))
+		}
+	}
+}
+
+func summarize(im *nfp.Image) compileResult {
+	r := compileResult{Program: im.Name, Words: len(im.Words), Stack: im.Stack, Maps: []string{}, Symbols: im.Symbols}
+	for _, m := range im.Maps {
+		r.Maps = append(r.Maps, m.Name)
+	}
+	return r
+}
+
+// explainRefusal prints every reason of a refusal; other errors pass through.
+func explainRefusal(w io.Writer, place string, err error) error {
+	reasons := reasonsOf(err)
+	if len(reasons) < 2 {
+		var bug *jit.Bug
+		if errors.As(err, &bug) {
+			return fmt.Errorf("%s: %w; please report it with the program", place, err)
+		}
+		return prefix(place, err)
+	}
+	printReasons(w, place, reasons)
+	return errNo
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/interp"
+	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+// interpEngine is the reference interpreter behind run, with the firmware's
+// limits for moving a packet's start, so that both engines agree.
+type interpEngine struct {
+	machine *interp.Machine
+	profile *firmware.Profile
+	typ     ebpf.ProgramType
+	byName  mapSet
+}
+
+// mapSet is the maps of an object by name.
+type mapSet map[string]maps.Map
+
+func (s mapSet) table(name string) (table, error) {
+	if m, ok := s[name]; ok {
+		return hostMap{m}, nil
+	}
+	return nil, fmt.Errorf("no map %q; there are: %s", name, strings.Join(s.tables(), ", "))
+}
+
+// hostMap gives a map the host's files.
+type hostMap struct{ maps.Map }
+
+func (m hostMap) LoadJSON(r io.Reader) error { return maps.LoadJSON(m.Map, r) }
+func (m hostMap) DumpJSON() ([]byte, error)  { return maps.DumpJSON(m.Map) }
+
+func (s mapSet) tables() []string {
+	names := make([]string, 0, len(s))
+	for n := range s {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*interpEngine, error) {
+	if _, err := verified(obj, name, nil); err != nil {
+		return nil, err
+	}
+	e := &interpEngine{profile: p, byName: mapSet{}}
+	var programs []*interp.Program // by the number a prog_array holds
+	index := map[string]uint32{}
+	load := func(name string) (*interp.Program, error) {
+		c, err := obj.Code(name)
+		if err != nil {
+			return nil, err
+		}
+		prog := &interp.Program{Code: c}
+		for _, spec := range c.Maps {
+			if e.byName[spec.Name] == nil {
+				m, err := maps.New(spec, nil, nil)
+				if err != nil {
+					return nil, err
+				}
+				e.byName[spec.Name] = m
+			}
+			prog.Maps = append(prog.Maps, e.byName[spec.Name])
+		}
+		return prog, nil
+	}
+	main, err := load(name)
+	if err != nil {
+		return nil, err
+	}
+	e.typ = main.Code.Type
+	for _, callee := range tailCallees(obj, main.Code) {
+		prog, err := load(callee)
+		if err != nil {
+			return nil, err
+		}
+		index[callee] = uint32(len(programs))
+		programs = append(programs, prog)
+	}
+	for _, n := range e.byName.tables() {
+		err := maps.LoadContents(e.byName[n], func(name string) (uint32, bool) { i, ok := index[name]; return i, ok })
+		if err != nil {
+			return nil, err
+		}
+	}
+	e.machine, err = interp.New(main.Code, main.Maps, &interp.Options{
+		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true,
+		Tail: func(_ *maps.Targets, i uint32) *interp.Program {
+			if int(i) < len(programs) {
+				return programs[i]
+			}
+			return nil
+		},
+	})
+	return e, err
+}
+
+// packetOffset is where a packet starts in its buffer: docs/firmware-contract.md, section 3.
+const packetOffset = 128
+
+// tailCallees are the programs that the prog arrays of c start with, in order of
+// their names, and those of the programs reached that way.
+func tailCallees(obj *object.Object, c *code.Code) []string {
+	seen := map[string]bool{}
+	var visit func(c *code.Code)
+	visit = func(c *code.Code) {
+		for _, spec := range c.Maps {
+			if spec.Type != ebpf.ProgramArray {
+				continue
+			}
+			for _, kv := range spec.Contents {
+				name, ok := kv.Value.(string)
+				if !ok || seen[name] {
+					continue
+				}
+				seen[name] = true
+				if callee, err := obj.Code(name); err == nil {
+					visit(callee)
+				}
+			}
+		}
+	}
+	visit(c)
+	names := make([]string, 0, len(seen))
+	for n := range seen {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func (e *interpEngine) packet(data []byte) (outcome, error) {
+	r, err := e.machine.Run(&interp.Input{Packet: data})
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{code: driver.Canonical(e.profile, e.typ, r.Action), data: r.Packet}, nil
+}
+
+func (e *interpEngine) raw(mem []byte) (uint64, error) {
+	r, err := e.machine.Run(&interp.Input{Mem: mem})
+	if err != nil {
+		return 0, err
+	}
+	return r.R0, nil
+}
+
+func (e *interpEngine) table(name string) (table, error) { return e.byName.table(name) }
+func (e *interpEngine) tables() []string                 { return e.byName.tables() }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// simEngine is the simulated card with a program loaded.
+type simEngine struct {
+	nic  *driver.NIC
+	prog *driver.Program
+}
+
+// newSimEngine compiles a program, and those it may tail-call, and loads them.
+func newSimEngine(obj *object.Object, name string, p *firmware.Profile) (*simEngine, error) {
+	main, err := verified(obj, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	programs := []*verify.Facts{main}
+	for _, callee := range tailCallees(obj, main.Code) {
+		f, err := verified(obj, callee, nil)
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, f)
+	}
+	return loadAll(programs, p)
+}
+
+// loadAll puts programs that share maps onto a card; the first is the one to run.
+func loadAll(programs []*verify.Facts, p *firmware.Profile) (*simEngine, error) {
+	nic, err := driver.New(p, nil)
+	if err != nil {
+		return nil, err
+	}
+	e := &simEngine{nic: nic}
+	var use []nfp.MapUse
+	for _, f := range programs {
+		use = append(use, jit.Uses(f)...)
+	}
+	var images []*nfp.Image
+	for _, f := range programs {
+		im, err := jit.Compile(f, p, &jit.Options{Use: use})
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, im)
+		for _, spec := range f.Code.Maps {
+			if nic.Map(spec.Name) != nil {
+				continue
+			}
+			if _, err := nic.CreateMap(spec); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i, im := range images {
+		prog, err := nic.Load(im, programs[i].Code.Type)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			e.prog = prog
+		}
+	}
+	return e, nil
+}
+
+// newWordsEngine loads micro-engine code as it is.
+func newWordsEngine(arg string, stdin io.Reader, p *firmware.Profile) (*simEngine, error) {
+	im, err := microcode(arg, stdin)
+	if err != nil {
+		return nil, err
+	}
+	nic, err := driver.New(p, nil)
+	if err != nil {
+		return nil, err
+	}
+	prog, err := nic.Load(im, ebpf.XDP)
+	if err != nil {
+		return nil, prefix(arg, err)
+	}
+	return &simEngine{nic, prog}, nil
+}
+
+func (e *simEngine) packet(data []byte) (outcome, error) {
+	r, err := e.nic.Run(e.prog, &driver.Input{Packet: data})
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{r.Action, r.Packet, r.Issue, r.Elapsed, r.Warnings}, nil
+}
+
+func (e *simEngine) raw(mem []byte) (uint64, error) {
+	r, err := e.nic.Run(e.prog, &driver.Input{Mem: mem})
+	if err != nil {
+		return 0, err
+	}
+	return r.R0, nil
+}
+
+func (e *simEngine) table(name string) (table, error) {
+	if m := e.nic.Map(name); m != nil {
+		return m, nil
+	}
+	return nil, fmt.Errorf("no map %q; there are: %v", name, e.tables())
+}
+
+func (e *simEngine) tables() []string {
+	var names []string
+	for _, m := range e.nic.Maps() {
+		names = append(names, m.Name())
+	}
+	return names
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+)
+
+// explanation is one row of the table of reasons.
+type explanation struct {
+	Reason      string `json:"reason"`
+	Family      string `json:"family"`
+	Explanation string `json:"explanation"`
+	Hint        string `json:"hint"`
+}
+
+// explanations joins the verifier's and compiler's reasons with the Linux
+// driver's rules, sorted.
+func explanations() []explanation {
+	var all []explanation
+	for _, r := range verify.Reasons() {
+		all = append(all, explanation{r.Word, r.Family, r.Explanation, r.Hint})
+	}
+	for _, r := range driver.Rules() {
+		all = append(all, explanation{r.Reason, "Linux driver", r.Why, r.Hint})
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Reason < all[j].Reason })
+	return all
+}
+
+func newExplain() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain [REASON]",
+		Short: "say what a reason means and what usually cures it",
+		Args:  cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			var words []string
+			for _, e := range explanations() {
+				words = append(words, e.Reason)
+			}
+			return words, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			chosen := explanations()
+			if len(args) == 1 {
+				var err error
+				if chosen, err = pickReason(chosen, args[0]); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), chosen)
+			}
+			for _, e := range chosen {
+				if len(args) == 0 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-24s %s\n", e.Reason, e.Explanation)
+				} else {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s (%s)\n  %s\n  cure: %s\n", e.Reason, e.Family, e.Explanation, e.Hint)
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func pickReason(all []explanation, word string) ([]explanation, error) {
+	var near []string
+	for _, e := range all {
+		if e.Reason == word {
+			return []explanation{e}, nil
+		}
+		if strings.Contains(e.Reason, word) {
+			near = append(near, e.Reason)
+		}
+	}
+	if len(near) > 0 {
+		return nil, fmt.Errorf("explain: no reason %q; did you mean %s?", word, strings.Join(near, ", "))
+	}
+	return nil, fmt.Errorf("explain: no reason %q; nfpsim explain lists them", word)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

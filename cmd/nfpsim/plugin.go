@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/interp"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+func newPlugin() *cobra.Command {
+	var t target
+	var engine string
+	cmd := &cobra.Command{
+		Use:   "plugin [MEMORY]",
+		Short: "speak the bpf_conformance runner's protocol",
+		Long: `Reads a program as base16 text from standard input and runs it on MEMORY, bytes
+in hex: r1 is its address and r2 its length. Prints r0's 64 bits in hex. A
+program that the verifier cannot prove still runs, under bounds checks and a
+watchdog.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var mem []byte
+			if len(args) == 1 {
+				var err error
+				if mem, err = parseHex(args[0]); err != nil {
+					return err
+				}
+			}
+			p, err := t.profile()
+			if err != nil {
+				return err
+			}
+			spec, err := readRaw(cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			e, err := newRawEngine(engine, spec, p, len(mem))
+			if err != nil {
+				return err
+			}
+			r0, err := e.raw(mem)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%x\n", r0)
+			return err
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().Lookup("firmware").DefValue = "unlimited"
+	t.firmware = "unlimited"
+	cmd.Flags().StringVar(&engine, "engine", "sim", "what runs the program: sim or interp")
+	return cmd
+}
+
+// readRaw reads a program of 8-byte instructions in base16.
+func readRaw(r io.Reader) (*ebpf.ProgramSpec, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+	if err != nil {
+		return nil, fmt.Errorf("program: not base16: %w", err)
+	}
+	if len(data) == 0 || len(data)%8 != 0 {
+		return nil, fmt.Errorf("program: %d bytes, want a multiple of 8", len(data))
+	}
+	insns, err := asm.AppendInstructions(nil, strings.NewReader(string(data)), binary.LittleEndian, "linux")
+	if err != nil {
+		return nil, fmt.Errorf("program: %w", err)
+	}
+	return &ebpf.ProgramSpec{Name: "raw", Type: ebpf.UnspecifiedProgram, Instructions: insns, License: "GPL"}, nil
+}
+
+// newRawEngine readies a raw program for memory of size bytes. One that cannot be
+// proved runs all the same: the engine checks every access and watches the time.
+func newRawEngine(name string, spec *ebpf.ProgramSpec, p *firmware.Profile, size int) (engine, error) {
+	c, faults := code.New(spec, nil)
+	if len(faults) > 0 {
+		return nil, faults[0]
+	}
+	switch name {
+	case "interp":
+		m, err := interp.New(c, nil, nil)
+		return &interpEngine{machine: m, profile: p, byName: mapSet{}}, err
+	case "sim":
+		facts, err := verify.Verify(c, &verify.Options{MemSize: size, Unproven: true})
+		if facts == nil {
+			return nil, err
+		}
+		return loadAll([]*verify.Facts{facts}, p)
+	}
+	return nil, usagef("--engine is sim or interp, not %q", name)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// isMicrocode reports whether a PROG argument holds micro-engine code, as text
+// or as an image, and so needs no compiler.
+func isMicrocode(arg string) bool {
+	switch filepath.Ext(arg) {
+	case ".s", ".nfp":
+		return true
+	}
+	return false
+}
+
+// microcode reads micro-engine text, a listing or an image.
+func microcode(arg string, stdin io.Reader) (*nfp.Image, error) {
+	if filepath.Ext(arg) == ".nfp" {
+		return readImage(arg, stdin)
+	}
+	src, err := readText(arg, stdin)
+	if err != nil {
+		return nil, err
+	}
+	im, err := nfp.Assemble(src)
+	if err != nil {
+		return nil, prefix(arg, err)
+	}
+	im.Name = strings.TrimSuffix(filepath.Base(arg), ".s")
+	return im, nil
+}
+
+// open reads a PROG argument that holds eBPF, and the programs of it that are
+// meant: the one named, or all.
+func open(cmd *cobra.Command, arg string) (*object.Object, []string, error) {
+	obj, err := object.Load(arg, &object.Options{Stdin: cmd.InOrStdin()})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range obj.Notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "nfpsim: note:", n)
+	}
+	switch {
+	case obj.Selected != "":
+		return obj, []string{obj.Selected}, nil
+	case len(obj.Programs) == 0:
+		return nil, nil, fmt.Errorf("%s: no programs in it", obj.Path)
+	}
+	return obj, obj.Programs, nil
+}
+
+// verified resolves and verifies one program.
+func verified(obj *object.Object, name string, opt *verify.Options) (*verify.Facts, error) {
+	c, err := obj.Code(name)
+	if err != nil {
+		return nil, err
+	}
+	return verify.Verify(c, opt)
+}
+
+// compiled takes one program through the verifier and the compiler.
+func compiled(obj *object.Object, name string, p *firmware.Profile, opt *jit.Options) (*nfp.Image, error) {
+	facts, err := verified(obj, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	return jit.Compile(facts, p, opt)
+}
+
+// reasonsOf gives the reasons behind a refusal, or nil where err is no refusal.
+func reasonsOf(err error) []verify.Reason {
+	var rejection *verify.Rejection
+	var unsupported *jit.Unsupported
+	var faults *object.FaultError
+	var broken *object.Error
+	switch {
+	case errors.As(err, &rejection):
+		return rejection.Reasons
+	case errors.As(err, &unsupported):
+		return unsupported.Reasons
+	case errors.As(err, &broken):
+		return []verify.Reason{{Reason: broken.Reason, Message: broken.Error()}}
+	case errors.As(err, &faults):
+		var reasons []verify.Reason
+		for _, f := range faults.Faults {
+			reasons = append(reasons, verify.Reason{Reason: f.Reason, PC: f.PC, Message: f.Msg})
+		}
+		return reasons
+	}
+	return nil
+}
+
+// target is the firmware a command compiles for.
+type target struct{ firmware string }
+
+func (t *target) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&t.firmware, "firmware", "stock",
+		"firmware profile: "+strings.Join(firmware.Names(), ", ")+", or a .json file")
+	_ = cmd.RegisterFlagCompletionFunc("firmware", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return firmware.Names(), cobra.ShellCompDirectiveDefault
+	})
+}
+
+func (t *target) profile() (*firmware.Profile, error) { return firmware.Load(t.firmware) }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes: done; no (rejected, differs, failed); usage.
+const (
+	exitDone = iota
+	exitNo
+	exitUsage
+)
+
+// errNo ends a command with exit code 1 where all was said already.
+var errNo = errors.New("no")
+
+// usageError is a fault of the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run is the whole command. Data goes to stdout, talk to stderr.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errNo):
+		return exitNo
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "nfpsim: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "nfpsim: %v\n", err)
+	return exitNo
+}
+
+const long = `nfpsim compiles verified eBPF for Netronome flow processors and runs it on a
+simulated card.
+
+A PROG argument is an ELF object (file.o), eBPF text (file.bpf), micro-engine
+text or a whole listing (file.s), or an image (file.nfp); file.o:name picks one
+program of several. "-" is standard input.`
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "nfpsim",
+		Short:         "compile eBPF for Netronome NICs and run it on a simulated card",
+		Long:          long,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q; nfpsim help lists them", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newDiff(),
+		newExplain(), newISA(), newPlugin(),
+	)
+	return root
+}
+
+// exactly wants n arguments, named for the message.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return usagef("%s takes %d argument(s) (%v), got %d", cmd.Name(), len(names), names, len(args))
+	}
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+// engine runs a program packet by packet. The simulated card and the reference
+// interpreter are the two.
+type engine interface {
+	packet(data []byte) (outcome, error)
+	raw(mem []byte) (r0 uint64, err error)
+	table(name string) (table, error)
+	tables() []string
+}
+
+// table is a map as the host sees it.
+type table interface {
+	LoadJSON(io.Reader) error
+	DumpJSON() ([]byte, error)
+}
+
+// outcome is what became of one packet.
+type outcome struct {
+	code    uint32 // the program type's return code
+	data    []byte
+	issue   uint64 // the program's own cycles; 0 on the interpreter
+	elapsed uint64
+	notes   []string
+}
+
+// packetResult is one packet in run's JSON.
+type packetResult struct {
+	Verdict string `json:"verdict"`
+	Data    string `json:"data"`
+	Issue   uint64 `json:"issue_cycles"`
+	Elapsed uint64 `json:"elapsed_cycles"`
+}
+
+type runResult struct {
+	Packets []packetResult             `json:"packets"`
+	Maps    map[string]json.RawMessage `json:"maps"`
+}
+
+type runOptions struct {
+	target
+	engine, packet, pcap, out string
+	preload, dump             []string
+	json                      bool
+}
+
+func newRun() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run PROG (--packet HEX | --pcap IN [--out OUT])",
+		Short: "run a program on packets and show what it does",
+		Long: `Compiles a program, loads it onto a simulated card and runs it on each packet.
+With --out, the packets that go on (passed, sent back, redirected) are written
+to a capture. --map NAME=FILE.json fills a map before, --dump NAME=FILE.json
+writes one after ("-" is standard output).`,
+		Args: exactly("PROG"),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	o.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.engine, "engine", "sim", "what runs the program: sim, the simulated card, or interp, the reference interpreter")
+	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
+	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay")
+	f.StringVar(&o.out, "out", "", "write the packets that go on to this capture")
+	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
+	f.StringArrayVar(&o.dump, "dump", nil, "NAME=FILE.json: write a map's contents after the last packet (repeatable)")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (o *runOptions) run(cmd *cobra.Command, arg string) error {
+	packets, err := o.packets(cmd)
+	if err != nil {
+		return err
+	}
+	p, err := o.profile()
+	if err != nil {
+		return err
+	}
+	e, progType, err := newEngine(cmd, o.engine, arg, p)
+	if err != nil {
+		return explainRefusal(cmd.ErrOrStderr(), arg, err)
+	}
+	if err := eachMap(e, o.preload, preload); err != nil {
+		return err
+	}
+	results, out, err := replay(cmd, e, progType, packets)
+	if err != nil {
+		return prefix(arg, err)
+	}
+	if o.out != "" {
+		if err := writePcap(o.out, cmd.OutOrStdout(), out); err != nil {
+			return err
+		}
+	}
+	err = eachMap(e, o.dump, func(m table, file string) error {
+		data, err := m.DumpJSON()
+		if err != nil {
+			return err
+		}
+		return writeFile(file, cmd.OutOrStdout(), func(w io.Writer) error { _, err := w.Write(data); return err })
+	})
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return o.printJSON(cmd.OutOrStdout(), e, results)
+	}
+	return printRun(cmd.OutOrStdout(), results, o.packet != "")
+}
+
+func (o *runOptions) packets(cmd *cobra.Command) ([]packet, error) {
+	switch {
+	case (o.packet == "") == (o.pcap == ""):
+		return nil, usagef("run wants one of --packet HEX and --pcap FILE")
+	case o.packet != "":
+		data, err := parseHex(o.packet)
+		return []packet{{data: data, time: time.Unix(0, 0)}}, err
+	}
+	return readPcap(o.pcap, cmd.InOrStdin())
+}
+
+// replay runs the packets in order; the ones that go on come back as they left.
+func replay(cmd *cobra.Command, e engine, t ebpf.ProgramType, packets []packet) ([]packetResult, []packet, error) {
+	results := make([]packetResult, 0, len(packets))
+	var out []packet
+	seen := map[string]bool{}
+	bar := newProgress(cmd.ErrOrStderr(), "packets", len(packets))
+	defer bar.done()
+	for i, p := range packets {
+		r, err := e.packet(p.data)
+		if err != nil {
+			return nil, nil, fmt.Errorf("packet %d: %w", i+1, err)
+		}
+		for _, n := range r.notes {
+			if !seen[n] {
+				seen[n] = true
+				fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: packet %d: %s\n", i+1, n)
+			}
+		}
+		results = append(results, packetResult{verdictName(t, r.code), hex.EncodeToString(r.data), r.issue, r.elapsed})
+		if goesOn(t, r.code) {
+			out = append(out, packet{r.data, p.time})
+		}
+		bar.at(i + 1)
+	}
+	return results, out, nil
+}
+
+func (o *runOptions) printJSON(w io.Writer, e engine, results []packetResult) error {
+	all := map[string]json.RawMessage{}
+	for _, name := range e.tables() {
+		m, err := e.table(name)
+		if err != nil {
+			return err
+		}
+		if data, err := m.DumpJSON(); err == nil {
+			all[name] = data // maps without contents to show have none here
+		}
+	}
+	return writeJSON(w, runResult{results, all})
+}
+
+func printRun(w io.Writer, results []packetResult, whole bool) error {
+	count := map[string]int{}
+	var issue, elapsed uint64
+	for i, r := range results {
+		if len(results) <= 100 {
+			fmt.Fprintf(w, "%4d  %-12s %4d bytes%s\n", i+1, r.Verdict, len(r.Data)/2, cycles(r.Issue, r.Elapsed))
+		}
+		count[r.Verdict]++
+		issue, elapsed = issue+r.Issue, elapsed+r.Elapsed
+	}
+	if whole {
+		_, err := fmt.Fprintln(w, results[0].Data)
+		return err
+	}
+	var parts []string
+	for _, v := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%d %s", count[v], v))
+	}
+	n := uint64(max(len(results), 1))
+	_, err := fmt.Fprintf(w, "%d packets: %s%s\n", len(results), strings.Join(parts, ", "), cycles(issue/n, elapsed/n))
+	return err
+}
+
+// cycles is what a packet cost, or nothing on an engine that counts none.
+func cycles(issue, elapsed uint64) string {
+	if elapsed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("  %5d cycles issued  %6d elapsed", issue, elapsed)
+}
+
+// eachMap calls fn for each NAME=FILE.
+func eachMap(e engine, args []string, fn func(m table, file string) error) error {
+	for _, arg := range args {
+		name, file, ok := strings.Cut(arg, "=")
+		if !ok {
+			return usagef("%q is not NAME=FILE.json", arg)
+		}
+		m, err := e.table(name)
+		if err != nil {
+			return err
+		}
+		if err := fn(m, file); err != nil {
+			return prefix(file, err)
+		}
+	}
+	return nil
+}
+
+func preload(m table, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return m.LoadJSON(f)
+}
+
+var xdpNames = []string{"XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"}
+
+var tcNames = []string{"TC_ACT_OK", "TC_ACT_RECLASSIFY", "TC_ACT_SHOT", "TC_ACT_PIPE", "TC_ACT_STOLEN",
+	"TC_ACT_QUEUED", "TC_ACT_REPEAT", "TC_ACT_REDIRECT", "TC_ACT_TRAP"}
+
+func verdictName(t ebpf.ProgramType, code uint32) string {
+	names := xdpNames
+	if t == ebpf.SchedCLS {
+		names = tcNames
+		if int32(code) == -1 {
+			return "TC_ACT_UNSPEC"
+		}
+	}
+	if int(code) < len(names) {
+		return names[code]
+	}
+	return fmt.Sprint(int32(code))
+}
+
+// goesOn reports whether a packet with this verdict leaves the card.
+func goesOn(t ebpf.ProgramType, code uint32) bool {
+	if t == ebpf.SchedCLS {
+		return code != 2 && code != 4 && code != 5
+	}
+	return code >= 2 && code <= 4
+}
+
+// newEngine loads the program that arg means into the engine of that name.
+func newEngine(cmd *cobra.Command, name, arg string, p *firmware.Profile) (engine, ebpf.ProgramType, error) {
+	if isMicrocode(arg) {
+		if name != "sim" {
+			return nil, 0, usagef("%s is microcode; only --engine sim runs it", arg)
+		}
+		e, err := newWordsEngine(arg, cmd.InOrStdin(), p)
+		return e, ebpf.XDP, err
+	}
+	obj, _, err := open(cmd, arg)
+	if err != nil {
+		return nil, 0, err
+	}
+	spec, err := obj.Program("")
+	if err != nil {
+		return nil, 0, err
+	}
+	var e engine
+	switch name {
+	case "sim":
+		e, err = newSimEngine(obj, spec.Name, p)
+	case "interp":
+		e, err = newInterpEngine(obj, spec.Name, p)
+	default:
+		return nil, 0, usagef("--engine is sim or interp, not %q", name)
+	}
+	return e, spec.Type, err
+}
