@@ -333,7 +333,7 @@ func (n *NIC) redirectMap(c *sim.Context) (uint64, firmware.Cost, error) {
 const csumMax = 512
 
 // csumDiff is the one's complement sum of the words of to, less those of from,
-// plus a seed, in 32 bits.
+// plus a seed, folded to 16 bits as kernels do since 6.13.
 func (n *NIC) csumDiff(c *sim.Context) (uint64, firmware.Cost, error) {
 	kinds, cost := c.A(0), n.cost("other")
 	fromSize, toSize := int(c.A(4)), int(c.A(8))
@@ -355,8 +355,8 @@ func (n *NIC) csumDiff(c *sim.Context) (uint64, firmware.Cost, error) {
 			sum += uint64(binary.LittleEndian.Uint32(b) ^ part.flip)
 		}
 	}
-	for sum>>32 != 0 {
-		sum = sum&0xffffffff + sum>>32
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
 	}
 	return sum, cost, nil
 }
