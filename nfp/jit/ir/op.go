@@ -15,8 +15,8 @@ const (
 	Tuple // several I32 parts, taken out with Part: what one command or call delivers
 )
 
-// Op is an operation. The list below names them;
-// the rows in table.go are their whole meaning.
+// Op is an operation. The list names them; the rows in table.go say what they
+// take, give and do.
 type Op uint8
 
 const (
