@@ -88,7 +88,7 @@ func (n *NIC) cost(what string) firmware.Cost { return n.Profile.Costs[what] }
 
 // table finds a map by its table id.
 func (n *NIC) table(id uint32) (*Map, error) {
-	if id == 0 || id > uint32(len(n.maps)) {
+	if id == 0 || id > uint32(len(n.maps)) || n.maps[id-1].freed {
 		return nil, fmt.Errorf("no map with table id %d", id)
 	}
 	return n.maps[id-1], nil
@@ -212,8 +212,8 @@ const (
 
 // perfEvent collects a record; the packet part ends where CTM does.
 func (n *NIC) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
-	m, err := n.table(c.A(4))
 	cost := n.cost("other")
+	m, err := n.eventMap(c.A(4))
 	if err != nil {
 		return 0, cost, err
 	}
@@ -239,13 +239,22 @@ func (n *NIC) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 	case limit != 0 && cpu >= limit:
 		return status(maps.E2BIG), cost, nil
 	}
-	e := Event{Map: m.Name(), CPU: cpu, Data: data}
+	e := Event{Map: m.Name(), ID: c.A(4), CPU: cpu, Data: data}
 	e.Packet = append(e.Packet, n.buffer[start:start+min(captured, end-start)]...)
 	if more := captured - len(e.Packet); more > 0 {
 		e.Packet = append(e.Packet, n.run.tail[:min(more, len(n.run.tail))]...)
 	}
 	n.run.events = append(n.run.events, e)
 	return 0, cost, nil
+}
+
+// eventMap finds the perf_event_array of a record. Of one that the host numbered
+// the card knows only the number.
+func (n *NIC) eventMap(id uint32) (*Map, error) {
+	if n.opt.HostEvents {
+		return &Map{Map: hostEvents{}}, nil
+	}
+	return n.table(id)
 }
 
 // tailCall enters another program; it returns only where there is none.

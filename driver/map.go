@@ -28,6 +28,7 @@ type Map struct {
 	stride  int
 	absent  []bool // array elements not written yet, where the firmware has no such elements
 	neutral bool   // kept by the host: perf_event_array
+	freed   bool   // given back; only the table id is left
 }
 
 // MapError is a map the firmware cannot hold. Reason is one of map-type,
@@ -98,7 +99,10 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	if size > maxTable {
 		return nil, &MapError{Map: spec.Name, Reason: "map-address", Msg: fmt.Sprintf("values take %d bytes, a table has %d at most", size, maxTable)}
 	}
-	m.region = mem.Alloc(spec.Name, int(size))
+	if m.region = mem.Alloc(spec.Name, int(size)); m.region.Base+uint64(size) > 1<<40 {
+		mem.Free(m.region.Base)
+		return nil, &MapError{Map: spec.Name, Reason: "map-address", Msg: "no address is left"}
+	}
 	if p.DirectMap {
 		m.Map = &directArray{spec: spec, values: m.region.Data, stride: m.stride}
 	} else if m.Map, err = maps.New(spec, m.region.Data, nil); err != nil {

@@ -44,6 +44,9 @@ type Options struct {
 	// Time is the clock of helper 5 in nanoseconds; nil is the engine's, a time
 	// that follows from the words executed.
 	Time func() uint64
+	// HostEvents says that helper 25 names its map by the host's number, which the
+	// card passes on, as with the Linux driver: Event.ID.
+	HostEvents bool
 }
 
 // NIC is a card with one engine. It is not safe for concurrent use.
@@ -63,6 +66,7 @@ type NIC struct {
 	maps     []*Map // by table id - 1
 	programs []*Program
 	next     int // address of the next program
+	slots    []placed
 	run      run
 }
 
@@ -77,7 +81,8 @@ type Program struct {
 	Words int
 	Image *nfp.Image // nil for raw words
 
-	id uint32
+	id     uint32
+	placed bool // by Place: of either type
 }
 
 // LoadError is a program that the card cannot take. Reason is one of code-size,
@@ -139,7 +144,12 @@ func New(p *firmware.Profile, opt *Options) (*NIC, error) {
 // Unload forgets all programs; maps stay, and what programs made of their words.
 func (n *NIC) Unload() {
 	n.store.Clear()
-	n.programs, n.next = nil, n.Profile.Start
+	n.programs, n.slots, n.next = nil, nil, n.Profile.Start
+	n.trap()
+}
+
+// trap puts the firmware's functions into the code store.
+func (n *NIC) trap() {
 	n.store.Trap(n.Profile.Done, n.done)
 	for id, at := range n.Profile.Helpers {
 		if fn := n.helper(id); fn != nil {
@@ -174,7 +184,7 @@ func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
 			return nil, err
 		}
 	}
-	m, err := newMap(n.Profile, spec, uint32(len(n.maps)+1), n.mem, neutral)
+	m, err := newMap(n.Profile, spec, n.freeID(), n.mem, neutral)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +195,10 @@ func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
 	}
 	if len(spec.Contents) > 0 {
 		m.Init()
+	}
+	if int(m.ID) <= len(n.maps) {
+		n.maps[m.ID-1] = m
+		return m, nil
 	}
 	n.maps = append(n.maps, m)
 	return m, nil
@@ -261,16 +275,9 @@ func (n *NIC) LoadWords(name string, words []nfp.Word, typ ebpf.ProgramType) (*P
 	case n.next+len(words) > end:
 		return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("%d words, %d are left", len(words), end-n.next)}
 	}
-	insts := make([]nfp.Inst, len(words))
-	for i, w := range words {
-		in, err := nfp.Decode(w & (1<<45 - 1))
-		if err != nil {
-			return nil, &LoadError{name, "bad-word", fmt.Sprintf("word %d: %v", i, err), err}
-		}
-		if why := trespass(p, &in); why != "" {
-			return nil, &LoadError{Program: name, Reason: "firmware-register", Msg: fmt.Sprintf("word %d: %s: %s", i, in, why)}
-		}
-		insts[i] = in
+	insts, err := n.decode(name, words)
+	if err != nil {
+		return nil, err
 	}
 	if err := n.store.LoadInsts(n.next, insts, n.spec); err != nil {
 		return nil, &LoadError{name, "bad-word", err.Error(), err}
@@ -280,6 +287,22 @@ func (n *NIC) LoadWords(name string, words []nfp.Word, typ ebpf.ProgramType) (*P
 	n.next += len(words)
 	n.fillProgArrays(prog)
 	return prog, nil
+}
+
+// decode reads words, and refuses those that touch what is the firmware's.
+func (n *NIC) decode(name string, words []nfp.Word) ([]nfp.Inst, error) {
+	insts := make([]nfp.Inst, len(words))
+	for i, w := range words {
+		in, err := nfp.Decode(w & (1<<45 - 1))
+		if err != nil {
+			return nil, &LoadError{name, "bad-word", fmt.Sprintf("word %d: %v", i, err), err}
+		}
+		if why := trespass(n.Profile, &in); why != "" {
+			return nil, &LoadError{Program: name, Reason: "firmware-register", Msg: fmt.Sprintf("word %d: %s: %s", i, in, why)}
+		}
+		insts[i] = in
+	}
+	return insts, nil
 }
 
 // NextStart is the address at which the next program will be placed.

@@ -47,6 +47,7 @@ type Redirect struct {
 // Event is a record of perf_event_output.
 type Event struct {
 	Map    string
+	ID     uint32 // the map's number: table id, or the host's
 	CPU    uint32
 	Data   []byte
 	Packet []byte
@@ -241,6 +242,9 @@ func (n *NIC) finish(r *Result, prog *Program, length int) error {
 		return nil
 	}
 	action, err := Action(n.Profile, prog.Type, r.Word)
+	if err != nil && prog.placed {
+		action, err = Action(n.Profile, ebpf.SchedCLS, r.Word)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", prog.Name, err)
 	}

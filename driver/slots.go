@@ -1,0 +1,127 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// A card whose host is an operating system's driver is filled by slot: each
+// vNIC has its own program, replaced in place while packets flow, and maps come
+// and go by table id. A card is loaded by slot or in a row (Load, LoadWords),
+// not both.
+
+// placed is a program in a slot, with what is needed to write the code store anew.
+type placed struct {
+	prog  *Program
+	insts []nfp.Inst
+}
+
+// Place writes words, linked for start, into the code store there, in place of
+// the program that started there before. The result word of such a program may
+// be an XDP program's or a TC program's, for nothing tells the card which it is.
+// On an error, a *LoadError, the earlier program stays.
+func (n *NIC) Place(name string, start int, words []nfp.Word) (*Program, error) {
+	switch {
+	case len(n.programs) > 0:
+		return nil, &LoadError{Program: name, Reason: "code-size", Msg: "the code store is loaded in a row, not by slot"}
+	case len(words) == 0:
+		return nil, &LoadError{Program: name, Reason: "code-size", Msg: "no words"}
+	case start < n.Profile.Start || start+len(words) > nfp.StoreWords:
+		return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("words %d to %d are not a program's", start, start+len(words)-1)}
+	}
+	for _, p := range n.slots {
+		if q := p.prog; q.Start != start && start < q.Start+q.Words && q.Start < start+len(words) {
+			return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("words %d to %d overlap program %s at %d", start, start+len(words)-1, q.Name, q.Start)}
+		}
+	}
+	insts, err := n.decode(name, words)
+	if err != nil {
+		return nil, err
+	}
+	prog := &Program{Name: name, Type: ebpf.XDP, Start: start, Words: len(words), placed: true}
+	n.slots = append(n.without(start), placed{prog, insts})
+	if err := n.rewrite(); err != nil {
+		return nil, &LoadError{name, "bad-word", err.Error(), err}
+	}
+	return prog, nil
+}
+
+// Displace empties the slot at start.
+func (n *NIC) Displace(start int) error {
+	n.slots = n.without(start)
+	return n.rewrite()
+}
+
+func (n *NIC) without(start int) []placed {
+	return slices.DeleteFunc(n.slots, func(p placed) bool { return p.prog.Start == start })
+}
+
+// rewrite makes the code store from the slots: all of it, so that nothing of a
+// program stays behind.
+func (n *NIC) rewrite() error {
+	n.store.Clear()
+	n.trap()
+	for _, p := range n.slots {
+		if err := n.store.LoadInsts(p.prog.Start, p.insts, n.spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Table finds a map by its table id; nil where there is none.
+func (n *NIC) Table(id uint32) *Map {
+	m, err := n.table(id)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// FreeMap gives a map's table id and memory back. A program that still uses the
+// id faults.
+func (n *NIC) FreeMap(id uint32) error {
+	m, err := n.table(id)
+	if err != nil {
+		return err
+	}
+	n.mem.Free(m.Base())
+	n.maps[id-1] = &Map{ID: id, Map: freed{}, neutral: true, freed: true}
+	return nil
+}
+
+// freeID is the lowest table id that no map has.
+func (n *NIC) freeID() uint32 {
+	for i, m := range n.maps {
+		if m.freed {
+			return uint32(i + 1)
+		}
+	}
+	return uint32(len(n.maps) + 1)
+}
+
+// errFreed is the error of a map that was given back.
+var errFreed = errors.New("the map was freed")
+
+// freed stands in the place of a map that was given back.
+type freed struct{}
+
+// hostEvents is a perf_event_array that the host keeps.
+type hostEvents struct{ freed }
+
+func (hostEvents) Spec() *ebpf.MapSpec { return &ebpf.MapSpec{Type: ebpf.PerfEventArray} }
+
+func (freed) Spec() *ebpf.MapSpec                   { return &ebpf.MapSpec{} }
+func (freed) Lookup([]byte) (int, bool)             { return 0, false }
+func (freed) Update(_, _ []byte, _ uint64) error    { return errFreed }
+func (freed) Delete([]byte) error                   { return errFreed }
+func (freed) NextKey([]byte) ([]byte, error)        { return nil, maps.ENOENT }
+func (freed) Value(int) []byte                      { return nil }
+func (freed) LookupAll([]byte) ([]byte, error)      { return nil, maps.ENOENT }
+func (freed) UpdateAll(_, _ []byte, _ uint64) error { return errFreed }
