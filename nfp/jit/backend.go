@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -50,6 +51,7 @@ var machPasses = []machPass{
 		}
 		return nil
 	}},
+	{"branches", func(_ *backend, f *machFunc) error { dropBranches(f); return nil }},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
 }
 
@@ -86,12 +88,12 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	}
 	at.name, at.fn = "layout", nil
 	slices.Reverse(funcs)
-	im, pcs, err := layout(env.name, funcs)
+	im, pcs, err := layout(env.name, funcs, env.profile.MaxLen)
 	if err != nil {
 		return nil, err
 	}
 	im.Stack, env.pcs = stack, pcs
-	if n := len(im.Words); n > env.profile.MaxLen {
+	if n := len(pcs); n > env.profile.MaxLen {
 		env.refuse(verify.Reason{Reason: "code-size", PC: 0,
 			Message: fmt.Sprintf("the program takes %d words, firmware %s has %d", n, env.profile.Name, env.profile.MaxLen),
 			Hint:    "make the program smaller: fewer unrolled loops, functions instead of inlining"})
@@ -241,23 +243,47 @@ func adjustsOnce(m *ir.Module, p *firmware.Profile) bool {
 
 // lines ties words to the instructions and source lines they came from.
 func lines(c *code.Code, pcs []int32) []nfp.Line {
-	var out []nfp.Line
+	known := make([]nfp.Line, len(c.Insns)) // by instruction, made when first met
+	source := sourceLines(c)
+	out := make([]nfp.Line, 0, len(pcs)/4)
 	last := int32(-2)
 	for at, pc := range pcs {
 		if pc == last {
 			continue
 		}
 		last = pc
-		l := nfp.Line{Addr: at, PC: int(pc)}
-		if i := c.Index(int(pc)); pc >= 0 && i != code.None {
-			l.Insn = asmtext.Format(c.Insns[i].Instruction)
-			if src := c.Line(i); src != nil {
+		i := code.None
+		if pc >= 0 {
+			i = c.Index(int(pc))
+		}
+		if i == code.None {
+			out = append(out, nfp.Line{Addr: at, PC: -1})
+			continue
+		}
+		l := &known[i]
+		if l.Insn == "" {
+			l.PC, l.Insn = int(pc), asmtext.Format(c.Insns[i].Instruction)
+			if src := source[i]; src != nil {
 				l.File, l.Line, l.Text = src.FileName(), int(src.LineNumber()), src.Line()
 			}
-		} else {
-			l.PC = -1
 		}
-		out = append(out, l)
+		out = append(out, *l)
+		out[len(out)-1].Addr = at
+	}
+	return out
+}
+
+// sourceLines is Code.Line of every instruction.
+func sourceLines(c *code.Code) []*btf.Line {
+	out := make([]*btf.Line, len(c.Insns))
+	for _, f := range c.Funcs {
+		var last *btf.Line
+		for i := f.Start; i < f.End; i++ {
+			if l, ok := c.Insns[i].Source().(*btf.Line); ok {
+				last = l
+			}
+			out[i] = last
+		}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package jit_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -155,15 +156,16 @@ func runBoth(p *firmware.Profile, m *ir.Module, mem []byte) error {
 // TestRandomIR compares ir.Eval before and after legalize with the compiled
 // words on the simulated card.
 func TestRandomIR(t *testing.T) {
-	n := 1500
+	n := 500
 	if testing.Short() {
 		n = 200
 	}
 	p := unlimited(t)
 	p.Stack = 960 // leaves room for spills beside the programs' own frames
+	refused := 0
 	for seed := range n {
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
-		m := randomModule(r, 5+r.IntN(60), 1+r.IntN(24))
+		m := randomModule(r, 5+r.IntN(60), 1+r.IntN(24)+seed%5/4*r.IntN(60))
 		mem := make([]byte, genMem)
 		for i := range mem {
 			mem[i] = byte(r.Uint32())
@@ -172,8 +174,17 @@ func TestRandomIR(t *testing.T) {
 		if err := ir.Check(m); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
-		if err := runBoth(p, m, mem); err != nil {
+		err := runBoth(p, m, mem)
+		var large *jit.Unsupported
+		if errors.As(err, &large) { // too many words or too much stack
+			refused++
+			continue
+		}
+		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
+	}
+	if refused > n/20 {
+		t.Errorf("%d of %d programs were too large", refused, n)
 	}
 }

@@ -38,17 +38,31 @@ func placeFrames(funcs []*machFunc) int {
 // jumps to the next word and resolves branches. Targets count from the image's
 // start; every word that depends on where the image goes has a relocation. pcs is
 // the eBPF pc of each word, -1 where it has none.
-func layout(name string, funcs []*machFunc) (im *nfp.Image, pcs []int32, err error) {
+//
+// Where the words are more than room the image comes without words; len(pcs) is
+// how many they are.
+func layout(name string, funcs []*machFunc, room int) (im *nfp.Image, pcs []int32, err error) {
 	l := &linker{im: &nfp.Image{Name: name}, at: map[string]int{}}
+	n := 0
+	for _, f := range funcs {
+		for _, b := range f.Blocks {
+			n += len(b.Insts) + 1
+		}
+	}
+	l.insts, l.pcs = make([]nfp.Inst, 0, n+padding), make([]int32, 0, n+padding)
 	for _, f := range funcs {
 		l.fn(f)
 	}
 	for range padding {
 		l.word(machInst{Inst: nfp.Inst{Op: nfp.OpNop}, PC: -1, To: -1})
 	}
+	if len(l.insts) > room {
+		return l.im, l.pcs, nil
+	}
 	for _, c := range l.calls {
 		l.insts[c.at].Target = uint16(l.at[c.to])
 	}
+	l.im.Words = make([]nfp.Word, 0, len(l.insts))
 	for i := range l.insts {
 		w, err := nfp.Encode(l.insts[i])
 		if err != nil {
@@ -120,6 +134,23 @@ func (l *linker) fn(f *machFunc) {
 	}
 }
 
+// dropBranches drops branches whose two ways lead to one place, as blocks between
+// have become empty. It must come before delay, which counts words.
+func dropBranches(f *machFunc) {
+	for changed := true; changed; {
+		changed = false
+		through := passThrough(f)
+		for _, b := range f.Blocks {
+			if n := len(b.Insts); n > 0 && b.Next >= 0 {
+				in := &b.Insts[n-1]
+				if in.To >= 0 && !in.Drop && through[in.To] == through[b.Next] {
+					in.Drop, in.To, changed = true, -1, true
+				}
+			}
+		}
+	}
+}
+
 // passThrough is, by block, where control that enters it arrives: behind blocks
 // that have become empty.
 func passThrough(f *machFunc) []int32 {
@@ -159,9 +190,6 @@ func (l *linker) block(f *machFunc, b *machBlock, through []int32, i int32) {
 		}
 		if in.Frame {
 			in.Imm += uint32(f.Offset)
-		}
-		if in.To >= 0 && next >= 0 && through[in.To] == through[next] {
-			continue // both ways lead to one place
 		}
 		if in.To >= 0 && next >= 0 && through[in.To] == behind && j == len(b.Insts)-1 {
 			in.Fn ^= 1 // conditions come in pairs of opposites

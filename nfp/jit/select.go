@@ -5,6 +5,8 @@ import (
 	"sort"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/cilium/ebpf"
+
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
@@ -239,6 +241,9 @@ func (s *selector) unsupported(reason, message, hint string) {
 // emit appends an instruction and returns it until the next one is appended.
 func (s *selector) emit(in nfp.Inst) *machInst {
 	b := s.blocks[s.cur]
+	if b.Insts == nil {
+		b.Insts = make([]machInst, 0, 6)
+	}
 	b.Insts = append(b.Insts, machInst{Inst: in, PC: s.pc, To: -1})
 	return &b.Insts[len(b.Insts)-1]
 }
@@ -494,6 +499,9 @@ func (s *selector) terminator(b *ir.Block) {
 	case ir.TermReturn:
 		s.ret(b.Result, b.ResultHi)
 	case ir.TermAbort:
+		if s.env.kind == ebpf.UnspecifiedProgram { // a guard that failed: stop the engine
+			s.emit(nfp.Inst{Op: nfp.OpCtxArb, Flags: nfp.Breakpoint})
+		}
 		s.exit(s.env.abortWord())
 	default:
 		panic(fmt.Sprintf("select: %v has no terminator", b))
