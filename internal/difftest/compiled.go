@@ -34,8 +34,9 @@ func (w *worker) verify(p *Program, c *code.Code) *verify.Facts {
 type stage struct{ pass, text string }
 
 // compiled compiles the program and compares ir after each pass, then the card.
-// The first pass that differs is named; what follows it is not looked at.
-func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) {
+// The first pass that differs is named; what follows it is not looked at. It
+// returns the words of the image, 0 where there is none.
+func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) int {
 	var stages []stage
 	machine := false // the rest of the dumps are of machine code
 	img, err := jit.Compile(f, w.profile, &jit.Options{Check: true, Dump: func(pass, text string) {
@@ -46,7 +47,7 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	var no *jit.Unsupported
 	if errors.As(err, &no) {
 		w.sum.refuse("compiler", no.Reasons[0].Reason)
-		return
+		return 0
 	}
 	for i, s := range stages {
 		if i > 0 && s.text == stages[i-1].text {
@@ -57,19 +58,20 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 			note("ir after "+s.pass, m, err)
 		}
 		if m != nil || err != nil {
-			return
+			return 0
 		}
 	}
 	if err != nil {
 		note("compiler", nil, err)
-		return
+		return 0
 	}
 	got, err := w.runSim(p, img)
 	if err != nil {
 		note("sim", nil, err)
-		return
+		return len(img.Words)
 	}
 	note("sim", compare(want, got, func(v uint32) uint32 { return driver.Canonical(w.profile, p.Spec.Type, v) }), nil)
+	return len(img.Words)
 }
 
 // stage evaluates the ir after one pass.
@@ -87,11 +89,20 @@ func (w *worker) stage(p *Program, c *code.Code, want *Result, s stage) (*Mismat
 
 // runSim runs the image on a card with the profile's firmware.
 func (w *worker) runSim(p *Program, img *nfp.Image) (*Result, error) {
-	card, err := driver.New(w.profile, &driver.Options{Guard: driver.GuardPacket})
+	card, err := driver.New(w.profile, &driver.Options{Guard: driver.GuardPacket, Time: microseconds()})
 	if err != nil {
 		return nil, err
 	}
 	return onCard(card, p, img)
+}
+
+// microseconds is the interpreter's clock: a microsecond a call.
+func microseconds() func() uint64 {
+	now := uint64(0)
+	return func() uint64 {
+		now += 1000
+		return now
+	}
 }
 
 // onCard makes the program's maps on a card, loads it and runs its packets.

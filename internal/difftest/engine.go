@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/interp"
 	"github.com/nfpkit/nfpkit/bpf/maps"
@@ -41,6 +43,11 @@ func newWorld(p *Program, c *code.Code, opt *interp.Options) (*world, error) {
 		m, err := maps.New(spec, nil, nil)
 		if err != nil {
 			return nil, err
+		}
+		if spec.Type != ebpf.ProgramArray { // programs are run one at a time
+			if err := maps.LoadContents(m, nil); err != nil {
+				return nil, err
+			}
 		}
 		if err := fill(m, p.Initial[spec.Name]); err != nil {
 			return nil, fmt.Errorf("map %s: %w", spec.Name, err)

@@ -268,6 +268,11 @@ func (b *body) atomicOn(base asm.Register, off int16, size asm.Size) {
 		ops = allAtomics
 	}
 	op := pick(b.gen, ops)
+	if size == asm.DWord && b.st.r[base].kind == valPtr && !b.chance(8) {
+		// The card's memory can do little else on 64 bits of a map value, so that
+		// most programs with another operation end at the compiler.
+		op = asm.AddAtomic
+	}
 	src := b.modifiable()
 	if base == asm.Register(src) {
 		return

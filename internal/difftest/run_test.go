@@ -8,7 +8,7 @@ import (
 
 // Random programs: all engines agree. NFPKIT_DIFF_N and NFPKIT_DIFF_SEED choose
 // others, and more, than the ordinary run's.
-func TestEnginesAgree(t *testing.T) {
+func TestRandomPrograms(t *testing.T) {
 	cfg := Config{N: 1000, Seed: 1, Kernel: true}
 	if err := Permitted(); err != nil {
 		t.Logf("suite: kernel not compared: %v", err)

@@ -1,0 +1,240 @@
+package difftest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The corpus: every XDP program of the kernel's samples and selftests, compiled
+// here and now. Neither sources nor objects are ever committed: they are the
+// kernel's, under its license.
+const (
+	corpusTarball = "/usr/src/linux-source-6.12.tar.xz"
+	corpusRoot    = "linux-source-6.12"
+	corpusBTF     = "/sys/kernel/btf/vmlinux"
+	corpusScript  = 1 // raise when what this file does changes
+)
+
+// Parts of the tarball that are needed, and where programs are looked for.
+var (
+	corpusParts   = []string{"samples/bpf", "tools/testing/selftests/bpf", "tools/lib/bpf", "tools/include", "include/uapi", "scripts/bpf_doc.py"}
+	corpusSources = []string{"samples/bpf", "tools/testing/selftests/bpf/progs"}
+	corpusSection = regexp.MustCompile(`SEC\("\??xdp`)
+)
+
+// errNoCorpus wraps what is missing on this machine to build the corpus.
+var errNoCorpus = errors.New("no corpus")
+
+// buildCorpus returns the directory with the compiled objects, from the cache
+// where an earlier run left them, and the sources that clang refused.
+func buildCorpus(ctx context.Context) (dir string, failed []string, err error) {
+	version, err := corpusVersion(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	root := os.Getenv("NFPKIT_CACHE")
+	if root == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", nil, fmt.Errorf("%w: %v", errNoCorpus, err)
+		}
+		root = filepath.Join(cache, "nfpkit")
+	}
+	dir = filepath.Join(root, fmt.Sprintf("corpus-%s-%d", version, corpusScript))
+	if list, err := os.ReadFile(filepath.Join(dir, "failed")); err == nil {
+		return dir, strings.Fields(string(list)), nil
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", nil, err
+	}
+	work, err := os.MkdirTemp(root, "build-")
+	if err != nil {
+		return "", nil, err
+	}
+	defer os.RemoveAll(work)
+	failed, err = compileCorpus(ctx, work)
+	if err != nil {
+		return "", nil, err
+	}
+	out := filepath.Join(work, "out")
+	if err := os.WriteFile(filepath.Join(out, "failed"), []byte(strings.Join(failed, "\n")), 0o644); err != nil {
+		return "", nil, err
+	}
+	if err := os.Rename(out, dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", nil, err
+	}
+	return dir, failed, nil
+}
+
+// corpusVersion identifies the sources, the types and the compiler.
+func corpusVersion(ctx context.Context) (string, error) {
+	if runtime.GOOS != "linux" {
+		return "", fmt.Errorf("%w: not Linux", errNoCorpus)
+	}
+	for _, file := range []string{corpusTarball, corpusBTF} {
+		if _, err := os.Stat(file); err != nil {
+			return "", fmt.Errorf("%w: %v", errNoCorpus, err)
+		}
+	}
+	for _, tool := range []string{"clang", "bpftool", "python3", "xz", "dpkg-query"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return "", fmt.Errorf("%w: %v", errNoCorpus, err)
+		}
+	}
+	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${Version}", corpusRoot).Output()
+	if err != nil {
+		return "", fmt.Errorf("%w: package %s: %v", errNoCorpus, corpusRoot, err)
+	}
+	clang, err := exec.CommandContext(ctx, "clang", "-dumpversion").Output()
+	if err != nil {
+		return "", fmt.Errorf("%w: clang: %v", errNoCorpus, err)
+	}
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "", fmt.Errorf("%w: %v", errNoCorpus, err)
+	}
+	name := strings.Join([]string{string(out), strings.TrimSpace(string(clang)), strings.TrimSpace(string(kernel))}, "-")
+	return strings.ReplaceAll(name, "/", "_"), nil
+}
+
+// compileCorpus unpacks the sources below work and compiles them to work/out.
+func compileCorpus(ctx context.Context, work string) (failed []string, err error) {
+	args := []string{"-C", work, "-xf", corpusTarball}
+	for _, part := range corpusParts {
+		args = append(args, corpusRoot+"/"+part)
+	}
+	if err := command(ctx, "", nil, "tar", args...); err != nil {
+		return nil, err
+	}
+	src, out := filepath.Join(work, corpusRoot), filepath.Join(work, "out")
+	headers := filepath.Join(work, "headers")
+	if err := writeHeaders(ctx, src, headers); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, err
+	}
+	files, err := corpusFiles(src)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, file := range files {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if err := compileOne(ctx, src, headers, file, filepath.Join(out, objectName(file))); err != nil {
+				mu.Lock()
+				failed = append(failed, file)
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	slices.Sort(failed)
+	return failed, ctx.Err()
+}
+
+// objectName is a source's object, unique across directories.
+func objectName(file string) string {
+	dir := "selftests"
+	if strings.HasPrefix(file, "samples/") {
+		dir = "samples"
+	}
+	return dir + "_" + strings.TrimSuffix(filepath.Base(file), ".c") + ".o"
+}
+
+// writeHeaders makes what libbpf's build makes: types of the running kernel,
+// declarations of its helpers, libbpf's own headers under bpf/.
+func writeHeaders(ctx context.Context, src, dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "bpf"), 0o755); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := command(ctx, "", &out, "bpftool", "btf", "dump", "file", corpusBTF, "format", "c"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), out.Bytes(), 0o644); err != nil {
+		return err
+	}
+	out.Reset()
+	if err := command(ctx, src, &out, "python3", "scripts/bpf_doc.py", "--header", "--file", "include/uapi/linux/bpf.h"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bpf", "bpf_helper_defs.h"), out.Bytes(), 0o644); err != nil {
+		return err
+	}
+	names, err := filepath.Glob(filepath.Join(src, "tools/lib/bpf/*.h"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "bpf", filepath.Base(name)), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// corpusFiles lists the sources with an XDP section, relative to src.
+func corpusFiles(src string) ([]string, error) {
+	var files []string
+	for _, dir := range corpusSources {
+		names, err := filepath.Glob(filepath.Join(src, dir, "*.c"))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			if corpusSection.Match(text) {
+				files = append(files, dir+"/"+filepath.Base(name))
+			}
+		}
+	}
+	return files, nil
+}
+
+// compileOne runs clang as the selftests' Makefile does, for ISA v3, which is the
+// highest that clang 14 knows.
+func compileOne(ctx context.Context, src, headers, file, object string) error {
+	in := func(dir string) string { return "-I" + filepath.Join(src, dir) }
+	return command(ctx, src, nil, "clang", "-g", "-O2", "-target", "bpf", "-mcpu=v3", "-D__TARGET_ARCH_x86", "-D__BPF_TRACING__", "-w",
+		"-I"+headers, in("tools/testing/selftests/bpf"), in("tools/testing/selftests/bpf/progs"), in("tools/include"), in("tools/include/uapi"),
+		in("tools/testing/selftests"), in("samples/bpf"), "-idirafter", "/usr/include/x86_64-linux-gnu", "-c", file, "-o", object)
+}
+
+// command runs a program; its error carries what it said last.
+func command(ctx context.Context, dir string, stdout *bytes.Buffer, name string, args ...string) error {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Stderr = dir, &stderr
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(stderr.String()))
+	}
+	return nil
+}
