@@ -186,8 +186,8 @@ func swaps(in *nfp.Inst) bool {
 func (in *machInst) text() string {
 	s := in.Inst.Text()
 	switch {
-	case in.Sym != "" && in.Reloc == nfp.RelocNone:
-		s += " ; to " + in.Sym
+	case in.Call != nil && in.Call.Callee != "":
+		s += " ; to " + in.Call.Callee
 	case in.To >= 0:
 		s += fmt.Sprintf(" ; to b%d", in.To)
 	case in.Reloc == nfp.RelocHelper:

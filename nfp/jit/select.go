@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/cilium/ebpf"
+	"github.com/nfpkit/nfpkit/bpf/verify"
 
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"

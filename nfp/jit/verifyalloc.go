@@ -26,10 +26,11 @@ import (
 // must stand at the frame and LM3 at a known offset.
 func verifyAllocation(f *machFunc) error {
 	v := &allocChecker{f: f, in: make([]*placeState, len(f.Blocks))}
-	v.in[0] = &placeState{frame: f.Frame, lm0: f.Entry, lm3: -1, scratch: -1, slots: map[int][]name{}}
-	for r := range 64 {
+	v.in[0] = &placeState{frame: f.Frame, lm0: f.Entry, lm3: -1, number: -1, address: -1,
+		places: make([][]name, slotPlaces+(f.Frame+f.Spill)/4)}
+	for r := range slotPlaces {
 		if f.Params>>r&1 != 0 {
-			v.in[0].regs[r] = []name{physName(r)}
+			v.in[0].places[r] = []name{physName(r)}
 		}
 	}
 	work := []int32{0}
@@ -86,105 +87,97 @@ type allocChecker struct {
 	in []*placeState // by block
 }
 
+// slotPlaces is the first place that is a word of the frame; those before are the
+// physical registers.
+const slotPlaces = 64
+
 // placeState is what places hold. Name lists are shared between states and never
 // changed in place.
 type placeState struct {
-	regs    [64][]name
-	slots   map[int][]name // by frame offset
-	frame   int            // bytes of the frame that are not spill slots
-	lm0     bool           // LM0 is at the frame
-	lm3     int            // frame offset of LM3, -1 unknown
-	scratch int            // frame offset whose number or address B21 holds, -1 unknown
+	places  [][]name
+	frame   int  // bytes of the frame that are not spill slots
+	lm0     bool // LM0 is at the frame
+	lm3     int  // frame offset of LM3, -1 unknown
+	number  int  // frame offset that B21 holds as a number, -1 none
+	address int  // frame offset that B21 holds as an address, -1 none
 }
 
 func (s *placeState) clone() *placeState {
 	c := *s
-	c.slots = make(map[int][]name, len(s.slots))
-	for k, v := range s.slots {
-		c.slots[k] = v
-	}
+	c.places = slices.Clone(s.places)
 	return &c
 }
 
 // meet keeps what both states have and reports a change.
 func (s *placeState) meet(o *placeState) bool {
 	changed := false
-	both := func(x, y []name) []name {
-		if slices.Equal(x, y) {
-			return x
+	for i, x := range s.places {
+		y := o.places[i]
+		if len(x) == 0 || slices.Equal(x, y) {
+			continue
 		}
 		kept := slices.DeleteFunc(slices.Clone(x), func(n name) bool { return !slices.Contains(y, n) })
 		changed = changed || len(kept) < len(x)
-		return kept
-	}
-	for r := range s.regs {
-		s.regs[r] = both(s.regs[r], o.regs[r])
-	}
-	for k := range s.slots {
-		s.slots[k] = both(s.slots[k], o.slots[k])
+		s.places[i] = kept
 	}
 	if s.lm0 && !o.lm0 {
 		s.lm0, changed = false, true
 	}
-	if s.lm3 >= 0 && s.lm3 != o.lm3 {
-		s.lm3, changed = -1, true
-	}
-	if s.scratch >= 0 && s.scratch != o.scratch {
-		s.scratch, changed = -1, true
+	for _, p := range [...][2]*int{{&s.lm3, &o.lm3}, {&s.number, &o.number}, {&s.address, &o.address}} {
+		if *p[0] >= 0 && *p[0] != *p[1] {
+			*p[0], changed = -1, true
+		}
 	}
 	return changed
 }
 
 // holds is what an operand's place holds.
 func (s *placeState) holds(o nfp.Operand) ([]name, error) {
-	if n, ok := physical(o); ok {
-		return s.regs[n], nil
+	i, err := s.place(o)
+	if err != nil {
+		return nil, err
 	}
-	k, err := s.slot(o)
-	return s.slots[k], err
+	return s.places[i], nil
 }
 
-// slot is the frame offset that a local-memory operand reaches.
-func (s *placeState) slot(o nfp.Operand) (int, error) {
+// place is the index of an operand's place.
+func (s *placeState) place(o nfp.Operand) (int, error) {
+	if n, ok := physical(o); ok {
+		return n, nil
+	}
+	off := 0
 	switch {
 	case o.Kind == nfp.LM && o.Mod == 0 && o.Ptr == 0 && s.lm0:
-		return 4 * int(o.N), nil
+		off = 4 * int(o.N)
 	case o.Kind == nfp.LM && o.Mod == 0 && o.Ptr == 3 && s.lm3 >= 0:
-		return s.lm3 + 4*int(o.N), nil
+		off = s.lm3 + 4*int(o.N)
+	default:
+		return 0, fmt.Errorf("%v is no register and no spill slot", o)
 	}
-	return 0, fmt.Errorf("%v is no register and no spill slot", o)
+	if off < s.frame || slotPlaces+off/4 >= len(s.places) {
+		return 0, fmt.Errorf("%v is byte %d of the frame, where no spill slots are", o, off)
+	}
+	return slotPlaces + off/4, nil
 }
 
 // set makes a place hold names, and forget all else.
 func (s *placeState) set(o nfp.Operand, names []name) error {
-	if n, ok := physical(o); ok {
-		s.regs[n] = names
-		return nil
+	i, err := s.place(o)
+	if err == nil {
+		s.places[i] = names
 	}
-	k, err := s.slot(o)
-	if err != nil {
-		return err
+	if o == gprB(spillScratch) {
+		s.number, s.address = -1, -1
 	}
-	if k < s.frame {
-		return fmt.Errorf("%v lies in the program's own stack", o)
-	}
-	s.slots[k] = names
-	return nil
+	return err
 }
 
 // forget removes a name everywhere.
 func (s *placeState) forget(n name) {
-	without := func(x []name) []name {
-		if !slices.Contains(x, n) {
-			return x
+	for i, x := range s.places {
+		if slices.Contains(x, n) {
+			s.places[i] = slices.DeleteFunc(slices.Clone(x), func(m name) bool { return m == n })
 		}
-		return slices.DeleteFunc(slices.Clone(x), func(m name) bool { return m == n })
-	}
-	for r := range s.regs {
-		s.regs[r] = without(s.regs[r])
-	}
-	for k := range s.slots {
-		s.slots[k] = without(s.slots[k])
 	}
 }
 
@@ -202,15 +195,15 @@ func (s *placeState) step(f *machFunc, in *machInst) error {
 	}
 	if c := in.Call; c != nil {
 		for r := range 64 {
-			if c.Uses>>r&1 != 0 && !slices.Contains(s.regs[r], physName(r)) && err == nil {
+			if c.Uses>>r&1 != 0 && !slices.Contains(s.places[r], physName(r)) && err == nil {
 				err = fmt.Errorf("call takes %v, which was overwritten", register(r))
 			}
 			if c.Clobbers>>r&1 != 0 {
-				s.regs[r] = nil
+				s.places[r] = nil
 			}
 			if c.Defs>>r&1 != 0 {
 				s.forget(physName(r))
-				s.regs[r] = []name{physName(r)}
+				s.places[r] = []name{physName(r)}
 			}
 		}
 		if c.LM3 {
@@ -219,7 +212,7 @@ func (s *placeState) step(f *machFunc, in *machInst) error {
 		if c.Callee != "" && c.Moves0 {
 			s.lm0 = false
 		}
-		s.scratch = -1
+		s.number, s.address = -1, -1
 	}
 	return err
 }
@@ -232,7 +225,7 @@ func (s *placeState) pointer(in *machInst) {
 	case lmCSR[3]:
 		s.lm3 = -1
 		if n, ok := physical(in.A); ok && in.Orig == nil && n == 32+spillScratch {
-			s.lm3 = s.scratch
+			s.lm3 = s.address
 		}
 	}
 }
@@ -245,19 +238,20 @@ func (s *placeState) added(in *machInst) error {
 	case in.Op == nfp.OpNop || in.Op == nfp.OpCSRWrite:
 		return nil
 	case in.Op == nfp.OpImmed && in.Dst == scratch && in.Frame:
-		s.scratch = int(in.Imm)
-		return s.set(scratch, nil)
+		err := s.set(scratch, nil)
+		s.number = int(in.Imm)
+		return err
 	case in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUAdd) && in.Dst == scratch && in.B == scratch && in.A == gprA(22):
-		return nil
+		off := s.number
+		err := s.set(scratch, nil)
+		s.address = off
+		return err
 	case in.Op != nfp.OpALU || in.Fn != uint8(nfp.ALUB) || in.Flags != nfp.NoCC:
 		return fmt.Errorf("no copy, yet not from select")
 	}
 	names, err := s.holds(in.B)
 	if err != nil {
 		return err
-	}
-	if in.Dst == scratch {
-		s.scratch = -1
 	}
 	return s.set(in.Dst, names)
 }
@@ -273,7 +267,7 @@ func (s *placeState) original(f *machFunc, in *machInst) error {
 		case !isName || before.Kind != nfp.Virtual:
 			if before != after {
 				bad = fmt.Errorf("operand %v became %v", before, after)
-			} else if isName && !environmental(n) && !slices.Contains(s.regs[-1-n], n) {
+			} else if isName && !environmental(n) && !slices.Contains(s.places[-1-n], n) {
 				bad = fmt.Errorf("%v was overwritten", after)
 			}
 		default:
@@ -310,9 +304,6 @@ func (s *placeState) original(f *machFunc, in *machInst) error {
 		bad = fmt.Errorf("destination %v became %v", was.Dst, in.Dst)
 	}
 	s.forget(n)
-	if in.Dst == gprB(spillScratch) {
-		s.scratch = -1
-	}
 	if err := s.set(in.Dst, append(slices.Clip(names), n)); err != nil && bad == nil {
 		bad = err
 	}

@@ -1,0 +1,61 @@
+package jit_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// TestBackend: in.ir, compiled for the program type and firmware that the file
+// options names, gives legal.ir after legalize, select.s with virtual registers,
+// alloc.s with physical ones, and the words of final.s; those of the files that
+// the archive has are compared. A refusal is in error.
+func TestBackend(t *testing.T) {
+	golden.Run(t, "testdata/backend/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
+		m, err := ir.Parse(files["in.ir"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ir.Check(m); err != nil {
+			t.Fatal(err)
+		}
+		options := append(strings.Fields(files["options"]), "xdp", "stock")
+		kind := map[string]ebpf.ProgramType{"xdp": ebpf.XDP, "tc": ebpf.SchedCLS, "raw": ebpf.UnspecifiedProgram}[options[0]]
+		name := "stock"
+		if len(options) > 3 {
+			name = options[1]
+		}
+		p, err := firmware.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		dump := func(pass, text string) {
+			switch name, _, _ := strings.Cut(pass, " "); name {
+			case "legalize":
+				got["legal.ir"] = text
+			case "select", "allocate":
+				got[map[string]string{"select": "select.s", "allocate": "alloc.s"}[name]] += text
+			}
+		}
+		im, err := jit.CompileIR(m, kind, p, &jit.Options{Check: true, Dump: dump})
+		if err != nil {
+			got["error"] = err.Error()
+		} else {
+			got["final.s"] = nfp.Disassemble(im)
+		}
+		for name := range got {
+			if _, wanted := files[name]; !wanted {
+				delete(got, name)
+			}
+		}
+		return got
+	})
+}
