@@ -36,11 +36,12 @@ type Func struct {
 
 // Code is a whole program: the entry function first, its callees behind it.
 type Code struct {
-	Name  string
-	Type  ebpf.ProgramType
-	Insns []Insn
-	Funcs []Func
-	Maps  []*ebpf.MapSpec // in order of first reference
+	Name   string
+	Type   ebpf.ProgramType
+	Attach ebpf.AttachType // where it means to be attached; decides what a context has
+	Insns  []Insn
+	Funcs  []Func
+	Maps   []*ebpf.MapSpec // in order of first reference
 }
 
 // A Fault is a structural error: the bytes are no program, whatever the

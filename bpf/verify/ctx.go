@@ -1,6 +1,10 @@
 package verify
 
-import "github.com/nfpkit/nfpkit/bpf/helper"
+import (
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/helper"
+)
 
 // loadField is a load from the context.
 func (x *explorer) loadField(s *state, i int, base *val, off, size int) val {
@@ -36,6 +40,9 @@ func (x *explorer) field(s *state, i int, base *val, off, size int, write bool) 
 		return f, false
 	}
 	f, ok = x.ctx.Access(int(at), size, write)
+	if ok && x.c.Type == ebpf.XDP && f.Name == "egress_ifindex" && x.c.Attach != ebpf.AttachXDPDevMap {
+		x.fail(s, i, "ctx-access", "egress_ifindex is for programs that are attached to a devmap's entries")
+	}
 	if ok && base.off != 0 {
 		x.fail(s, i, "ctx-access", "ctx accessed through a moved pointer (ctx%+d)", base.off)
 		return f, true

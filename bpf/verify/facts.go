@@ -59,6 +59,9 @@ type Access struct {
 	Size   int   // bytes
 	Spill  bool  // stack: moves a pointer
 	Shared bool  // stack: reached through a pointer other than r10 too
+	// Unproven says that the place may lie outside its memory (Options.Unproven):
+	// Min, Max and Bits tell nothing then, and who runs the program must check.
+	Unproven bool
 }
 
 // Call is what a call's arguments are, over all paths.

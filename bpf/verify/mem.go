@@ -307,6 +307,9 @@ func (x *explorer) writeStack(s *state, i int, v *val, off, size int, w *val) {
 	}
 	if w.pointer() {
 		x.facts.Mem[i].Spill = true
+		if size < 8 {
+			x.fail(s, i, "spill-partial", "%d bytes of a pointer (%v) are stored", size, w.kind)
+		}
 	}
 	x.overwrite(s, v, int64(off), size, w)
 }

@@ -26,7 +26,7 @@ func TestSoundness(t *testing.T) {
 		spec := g.program()
 		c, faults := code.New(spec, randomMaps())
 		if len(faults) > 0 {
-			t.Fatalf("seed %d: %v", seed, faults[0])
+			continue // r10 written, say
 		}
 		facts, err := verify.Verify(c, nil)
 		if err != nil {
@@ -96,6 +96,9 @@ func (w *watcher) see(c *code.Code, i int, regs *[11]uint64) {
 			return
 		}
 	}
+	if p := w.last; p >= 0 && c.Insns[p].IsBuiltinCall() && asm.BuiltinFunc(c.Insns[p].Constant) == asm.FnXdpAdjustHead {
+		w.data, w.packet = 0, 1<<20 // elsewhere, and not as long as the input
+	}
 	w.last = i
 	for r := range regs {
 		if msg := w.outside(&w.f.Regs[i][r], regs[r], regs[10]); msg != "" {
@@ -162,6 +165,7 @@ type random struct {
 	labels int
 	depth  int
 	calls  bool // the callee is called
+	short  bool // no loops that may run long
 	wrong  int  // one of so many accesses is made wrong; 0 means 40
 }
 
@@ -315,6 +319,10 @@ func (g *random) alu(dst, src asm.Register) {
 var sizes = [...]asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}
 
 func (g *random) piece() {
+	if g.IntN(4*g.errors()) == 0 {
+		g.wild()
+		return
+	}
 	size := sizes[g.IntN(4)]
 	at := int16(-64 + g.IntN(64/size.Sizeof())*size.Sizeof())
 	if g.IntN(20*g.errors()) == 0 {
@@ -351,7 +359,9 @@ func (g *random) piece() {
 	case 8:
 		g.emit(asm.Mov.Imm(asm.R1, g.imm()), asm.StoreMem(asm.R10, -8, asm.R1, asm.DWord))
 		op := [...]asm.AtomicOp{asm.AddAtomic, asm.FetchAdd, asm.Xchg, asm.CmpXchg, asm.FetchXor, asm.OrAtomic}[g.IntN(6)]
-		g.emit(op.Mem(asm.R10, g.number(), [...]asm.Size{asm.Word, asm.DWord}[g.IntN(2)], -8))
+		ins := op.Mem(asm.R10, g.number(), [...]asm.Size{asm.Word, asm.DWord}[g.IntN(2)], -8)
+		ins.Constant = int64(op >> 8) // cilium/ebpf v0.22 encodes this instead of the opcode's
+		g.emit(ins)
 	default:
 		g.alu(g.number(), g.number())
 	}
@@ -363,6 +373,101 @@ func (g *random) number2(not asm.Register) asm.Register {
 			return r
 		}
 	}
+}
+
+// wild does what is often wrong: reads after calls, pointers where numbers belong,
+// lookups without a test, sizes without bounds.
+func (g *random) wild() {
+	any := func() asm.Register { return asm.Register(g.IntN(11)) }
+	size := sizes[g.IntN(4)]
+	slot := int16(-8 - 8*g.IntN(8))
+	switch g.IntN(16) {
+	case 0:
+		g.emit(asm.FnGetPrandomU32.Call())
+	case 1:
+		g.emit(asm.StoreMem(asm.R10, slot, any(), asm.DWord))
+	case 2:
+		g.emit(asm.LoadMem(g.number(), asm.R10, slot, size))
+	case 3:
+		g.emit(asm.Mov.Reg(g.number(), any()))
+	case 4:
+		g.emit(asm.Mov.Reg32(g.number(), any()))
+	case 5:
+		g.alu(g.number(), any())
+	case 6:
+		g.emit(asm.LoadMem(asm.R1, asm.R6, 12, asm.Word), asm.StoreMem(asm.R10, -4, asm.R1, asm.Word), asm.Mov.Reg(asm.R2, asm.R10),
+			asm.Add.Imm(asm.R2, -4), asm.LoadMapPtr(asm.R1, 0).WithReference("arr"), asm.FnMapLookupElem.Call(), asm.StoreMem(asm.R10, -16, asm.R0, asm.DWord))
+		l := g.label()
+		g.seedNumbers()
+		g.emit(asm.LoadMem(asm.R1, asm.R10, -16, asm.DWord))
+		if g.IntN(3) > 0 {
+			g.emit(asm.JEq.Imm(asm.R1, 0, l))
+		}
+		g.emit(asm.LoadMem(asm.R3, asm.R10, -16, asm.DWord), asm.LoadMem(asm.R2, asm.R3, int16(g.IntN(18)), size))
+		g.emit(asm.Mov.Imm(asm.R1, g.imm()).WithSymbol(l), asm.Mov.Imm(asm.R3, g.imm()))
+	case 7:
+		g.csum()
+	case 8:
+		g.emit(asm.LoadMem(asm.R1, asm.R6, int16(4*g.IntN(6)), asm.Word), asm.Mov.Imm(asm.R1, 0))
+	case 9:
+		l := g.label()
+		g.emit(asm.Mov.Reg(asm.R0, asm.R0).WithSymbol(l))
+		g.alu(asm.R1, asm.R2)
+		if !g.short && g.IntN(8) == 0 {
+			g.branch(l)
+		} else {
+			g.emit(asm.Add.Imm(asm.R1, 1), asm.JLT.Imm(asm.R1, int32(g.IntN(64)), l))
+		}
+	case 10: // a packet pointer with two offsets
+		l, m := g.label(), g.label()
+		g.emit(asm.Mov.Reg(asm.R1, asm.R7))
+		g.branch(l)
+		g.emit(asm.Add.Imm(asm.R1, int32(g.IntN(20))))
+		g.emit(asm.Mov.Reg(asm.R2, asm.R1).WithSymbol(l), asm.Add.Imm(asm.R2, 8), asm.JGT.Reg(asm.R2, asm.R8, m),
+			asm.LoadMem(asm.R0, asm.R1, int16(g.IntN(9)), asm.Byte))
+		g.emit(asm.Mov.Imm(asm.R1, g.imm()).WithSymbol(m), asm.Mov.Imm(asm.R2, g.imm()))
+	case 11: // a loop over the packet
+		l, m := g.label(), g.label()
+		g.emit(asm.Mov.Reg(asm.R1, asm.R7), asm.Mov.Imm(asm.R2, 0))
+		g.emit(asm.Mov.Reg(asm.R3, asm.R1).WithSymbol(l), asm.Add.Imm(asm.R3, 4), asm.JGT.Reg(asm.R3, asm.R8, m),
+			asm.LoadMem(asm.R4, asm.R1, int16(g.IntN(5)), asm.Byte), asm.Add.Imm(asm.R1, 4), asm.Add.Imm(asm.R2, 1))
+		if g.IntN(2) == 0 {
+			g.emit(asm.JEq.Imm(asm.R4, g.imm(), m))
+		}
+		g.emit(asm.JLT.Imm(asm.R2, int32(2+g.IntN(8)), l), asm.Mov.Imm(asm.R1, g.imm()).WithSymbol(m), asm.Mov.Imm(asm.R3, g.imm()), asm.Mov.Imm(asm.R4, 1))
+	case 12:
+		g.emit(asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, int32(g.IntN(9)-4)), asm.FnXdpAdjustHead.Call())
+		g.emit(asm.LoadMem(asm.R7, asm.R6, 0, asm.Word))
+		if g.IntN(4) > 0 {
+			g.emit(asm.LoadMem(asm.R8, asm.R6, 4, asm.Word))
+		}
+		g.keepR0()
+	case 13: // lookup at a checked index
+		l := g.label()
+		g.emit(asm.LoadMapPtr(asm.R1, 0).WithReference("arr"), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(slot)),
+			asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, l), asm.LoadMem(asm.R1, asm.R6, 12, asm.Word),
+			asm.JGT.Imm(asm.R1, int32(7+g.IntN(3)), l), asm.Add.Reg(asm.R0, asm.R1), asm.LoadMem(asm.R2, asm.R0, 0, asm.DWord))
+		g.emit(asm.Mov.Imm(asm.R0, 1).WithSymbol(l))
+		g.seedNumbers()
+	default:
+		g.emit(asm.LoadMem(asm.Register(g.IntN(10)), any(), slot, size))
+	}
+}
+
+// csum calls a helper with memory and a size that may be variable.
+func (g *random) csum() {
+	l := g.label()
+	g.emit(asm.Mov.Imm(asm.R1, 0), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, int32(-8-8*g.IntN(8))))
+	g.emit(asm.LoadMem(asm.R4, asm.R6, 12, asm.Word))
+	switch g.IntN(3) {
+	case 0:
+		g.emit(asm.And.Imm(asm.R4, int32(g.IntN(64))))
+	case 1:
+		g.emit(asm.JGT.Imm(asm.R4, int32(g.IntN(64)), l))
+	}
+	g.emit(asm.And.Imm(asm.R4, -4), asm.Mov.Imm(asm.R5, 0), asm.FnCsumDiff.Call())
+	g.emit(asm.Mov.Imm(asm.R0, 1).WithSymbol(l))
+	g.seedNumbers()
 }
 
 // keepR0 gives all numbers but r0 values again after a call.

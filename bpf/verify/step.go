@@ -190,8 +190,11 @@ func (x *explorer) atomic(s *state, i int, ins *code.Insn) {
 		if base.kind == PtrStack {
 			if v := x.readStack(s, i, &base, int(ins.Offset), size); v.pointer() {
 				x.fail(s, i, "spill-partial", "atomic operation on a spilled pointer")
+			} else {
+				old.n = v.n
 			}
-			x.overwrite(s, &base, int64(ins.Offset), size, &old)
+			any := scalar(anyNum())
+			x.overwrite(s, &base, int64(ins.Offset), size, &any)
 		}
 	}
 	if src.pointer() && op != asm.Xchg && op != asm.CmpXchg {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -81,9 +82,26 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	if len(reasons) == 0 {
 		return x.facts, nil
 	}
-	return x.facts, &Rejection{
+	r := &Rejection{
 		Program: c.Name, Reasons: log.sorted(reasons),
 		Unproven: opt.Unproven && !x.stop && onlyBounds(reasons),
+	}
+	if r.Unproven {
+		x.facts.unprove(r.Reasons)
+	}
+	return x.facts, r
+}
+
+// unprove takes back what the facts say of the place of accesses that were
+// refused.
+func (f *Facts) unprove(reasons []Reason) {
+	for _, r := range reasons {
+		i := f.Code.Index(r.PC)
+		if i == code.None || f.Mem[i] == nil || r.Reason == "infinite-loop" || r.Reason == "too-complex" {
+			continue
+		}
+		m := f.Mem[i]
+		m.Unproven, m.Min, m.Max, m.Bits = true, math.MinInt64, math.MaxInt64, UnknownBits()
 	}
 }
 

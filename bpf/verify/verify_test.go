@@ -188,6 +188,9 @@ func (x *expectation) fact(f *Facts, i, line int, w string) {
 
 func accessText(a *Access) string {
 	s := fmt.Sprintf("%v[%d,%d]:%d", a.Kind, a.Min, a.Max, a.Size)
+	if a.Unproven {
+		s = fmt.Sprintf("%v[?]:%d", a.Kind, a.Size)
+	}
 	if a.Up != 0 {
 		s += fmt.Sprintf(",up=%d", a.Up)
 	}
