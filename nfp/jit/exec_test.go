@@ -153,6 +153,8 @@ func runBoth(p *firmware.Profile, m *ir.Module, mem []byte) error {
 	return nil
 }
 
+func newRand(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 1)) }
+
 // TestRandomIR compares ir.Eval before and after legalize with the compiled
 // words on the simulated card.
 func TestRandomIR(t *testing.T) {
@@ -164,7 +166,7 @@ func TestRandomIR(t *testing.T) {
 	p.Stack = 960 // leaves room for spills beside the programs' own frames
 	refused := 0
 	for seed := range n {
-		r := rand.New(rand.NewPCG(uint64(seed), 1))
+		r := newRand(seed)
 		m := randomModule(r, 5+r.IntN(60), 1+r.IntN(24)+seed%5/4*r.IntN(60))
 		mem := make([]byte, genMem)
 		for i := range mem {
