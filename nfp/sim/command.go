@@ -504,7 +504,7 @@ func (e *Engine) swap(c *Context, pc *uint32, now uint64) {
 	}
 	in := e.store.inst(p.pc)
 	if in.Flags&nfp.Breakpoint != 0 {
-		e.stop(p.pc, "unsupported", "breakpoint")
+		e.stop(p.pc, "breakpoint", "breakpoint")
 		return
 	}
 	if in.Flags&nfp.Resume != 0 {

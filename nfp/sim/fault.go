@@ -7,6 +7,7 @@ import "fmt"
 //
 //	unset           control store never written there
 //	unsupported     a form the simulator does not execute
+//	breakpoint      ctx_arb[bpt]
 //	watchdog        more words executed than allowed
 //	ctm-bounds      packet memory outside the packet's buffer, or outside the packet under guard
 //	emem-bounds     external memory that nobody allocated
