@@ -49,6 +49,9 @@ func (b *funcBuilder) access(ins *code.Insn) error {
 		}
 	}
 	ptr := b.reg(base)
+	if acc.Unproven {
+		b.guard(acc, ptr, int64(ins.Offset), size)
+	}
 	switch {
 	case load:
 		v := b.reach(acc, ptr, int64(ins.Offset), size, sized(size), func(p memRef) *ir.Value { return b.load(p, size) })
