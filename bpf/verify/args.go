@@ -22,7 +22,7 @@ func (a *arguments) fail(word, format string, args ...any) { a.x.fail(a.s, a.i, 
 // check is argument n, counted from 0, in register n+1.
 func (a *arguments) check(n int, kind helper.Arg) {
 	v := *a.x.read(a.s, a.i, asm.R1+asm.Register(n))
-	if v.kind == NotInit {
+	if v.silent() {
 		return
 	}
 	switch kind {

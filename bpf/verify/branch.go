@@ -51,6 +51,9 @@ func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 		return x.edgeNull(s, a, op, taken)
 	case a.kind == Scalar && a.n.known() && a.n.bits.Value == 0:
 		return x.edgeNull(s, b, op, taken)
+	case a.pointer() && b.pointer() && (op == asm.JEq) == taken && (op == asm.JEq || op == asm.JNE):
+		x.edgeSame(s, a, b)
+		return true
 	case a.kind != Scalar && b.kind != Scalar:
 		return x.edgePacket(s, a, b, op, taken)
 	}
@@ -107,6 +110,16 @@ func (x *explorer) edgeNull(s *state, p *val, op asm.JumpOp, taken bool) bool {
 		return true
 	}
 	return !null // other pointers are never NULL
+}
+
+// edgeSame is where two pointers are equal: if one is not NULL, the other is not.
+func (x *explorer) edgeSame(s *state, a, b *val) {
+	if b.kind == PtrMapValueOrNull {
+		a, b = b, a
+	}
+	if a.kind == PtrMapValueOrNull && b.kind != PtrMapValueOrNull && b.kind != PtrUnsure {
+		x.learnNull(s, a.id, true)
+	}
 }
 
 // learnNull decides whether the results of lookup id are values or NULL.

@@ -122,10 +122,17 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 		if kind == helper.ArgNone {
 			break
 		}
+		if id == asm.FnTracePrintk && n >= 2 && s.regs[n+1].kind == NotInit {
+			continue // what the format does not ask for need not be there
+		}
 		args.check(n, kind)
 	}
 	if id == asm.FnTailCall {
 		x.tailCall(s, i)
+	}
+	switch p.Ret {
+	case helper.RetMemOrNull, helper.RetSockOrNull, helper.RetKernelOrNull:
+		x.fail(s, i, "feature-unsupported", "%s gives a pointer that is not modelled: socket, ring buffer record or kernel object", p.Name)
 	}
 	x.returns(s, p, args.set)
 	return true
@@ -165,6 +172,8 @@ func (x *explorer) returns(s *state, p helper.Proto, set int16) {
 		}
 		*r0 = pointer(PtrMapValueOrNull)
 		r0.set, r0.id = set, s.freshID()
+	case helper.RetMemOrNull, helper.RetSockOrNull, helper.RetKernelOrNull:
+		*r0 = unmodelled()
 	default:
 		*r0 = scalar(anyNum())
 	}

@@ -9,6 +9,9 @@ import (
 // loadField is a load from the context.
 func (x *explorer) loadField(s *state, i int, base *val, off, size int) val {
 	f, ok := x.field(s, i, base, off, size, false)
+	if !ok && f.Name == "sk" {
+		return unmodelled()
+	}
 	if !ok {
 		return scalar(sized(size))
 	}
@@ -46,6 +49,10 @@ func (x *explorer) field(s *state, i int, base *val, off, size int, write bool) 
 	if ok && base.off != 0 {
 		x.fail(s, i, "ctx-access", "ctx accessed through a moved pointer (ctx%+d)", base.off)
 		return f, true
+	}
+	if !ok && f.Name == "sk" && !write {
+		x.fail(s, i, "feature-unsupported", "sockets (__sk_buff.sk) are not modelled")
+		return f, false
 	}
 	if !ok {
 		verb := "load from"

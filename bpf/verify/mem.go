@@ -40,6 +40,9 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 		w.kind = PtrMapValue
 		return x.access(s, i, &w, off, size, how)
 	case PtrUnsure:
+		if v.silent() {
+			return false
+		}
 		x.fail(s, i, "mixed-pointer", "pointer is of another kind on another path")
 		return false
 	case Scalar:

@@ -24,10 +24,16 @@ type val struct {
 //   - PtrPacket, PtrPacketMeta: equal variable parts; 0 where there is none
 //   - PtrMapValueOrNull: results of one lookup
 
-func scalar(n num) val       { return val{kind: Scalar, n: n} }
-func constant(v uint64) val  { return scalar(constNum(v)) }
-func pointer(k Kind) val     { return val{kind: k, n: constNum(0)} }
+func scalar(n num) val      { return val{kind: Scalar, n: n} }
+func constant(v uint64) val { return scalar(constNum(v)) }
+func pointer(k Kind) val    { return val{kind: k, n: constNum(0)} }
+
+// unmodelled is a pointer of a feature that was reported as unsupported. Nothing
+// more is said of what is done with it.
+func unmodelled() val { return val{kind: PtrUnsure, set: -1, n: anyNum()} }
+
 func (v *val) pointer() bool { return v.kind > Scalar }
+func (v *val) silent() bool  { return v.kind == NotInit || v.kind == PtrUnsure && v.set < 0 }
 
 // min and max are the least and greatest offset from the region's start.
 func (v *val) min() int64 { return int64(v.off) + v.n.w.slo }
