@@ -24,6 +24,7 @@ type backend struct {
 	opt          *Options
 	signal       uint8                // that memory commands answer with
 	singleAdjust bool                 // adjust_head runs once at most, on a packet as it came
+	direct       string               // the one map of firmware with a direct array
 	done         map[string]*machFunc // functions compiled so far
 	reasons      []verify.Reason
 	pcs          []int32 // by word of the image: eBPF pc, -1 none
@@ -211,10 +212,13 @@ func (env *backend) mapSpec(name string) *ebpf.MapSpec {
 	return nil
 }
 
-// directMap reports whether firmware with a direct array can hold the map: its
-// lookup masks the index.
-func (env *backend) directMap(m *ebpf.MapSpec) bool {
-	return m.Type == ebpf.Array && m.MaxEntries > 0 && m.MaxEntries&(m.MaxEntries-1) == 0
+// directMap reports whether firmware with a direct array can hold the map: there
+// is only one, and its lookup masks the index.
+func (env *backend) directMap(name string, m *ebpf.MapSpec) bool {
+	if env.direct == "" {
+		env.direct = name
+	}
+	return env.direct == name && m.Type == ebpf.Array && m.MaxEntries > 0 && m.MaxEntries&(m.MaxEntries-1) == 0
 }
 
 // adjustsOnce reports whether the program's one adjust_head is outside of loops

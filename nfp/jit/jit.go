@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
-
-	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp"
@@ -70,12 +69,10 @@ func Compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image,
 			im, err = nil, stage.bug(fmt.Sprint(r)+traceOf(debug.Stack()))
 		}
 	}()
-	if err := programType(f); err != nil {
-		return nil, err
-	}
+	early := limits(f, p)
 	m, err := build(f, p, opt)
-	if err != nil {
-		return nil, stage.wrap(err)
+	if err != nil || early != nil {
+		return nil, both(early, stage.wrap(err))
 	}
 	stage.name = "passes"
 	stage.mod = m
@@ -92,15 +89,20 @@ func Compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image,
 	return im, nil
 }
 
-// programType refuses programs that the firmware has no way to run.
-func programType(f *verify.Facts) error {
-	switch f.Code.Type {
-	case ebpf.XDP, ebpf.SchedCLS, ebpf.SchedACT, ebpf.UnspecifiedProgram:
-		return nil
+// both is the refusals of early and late in one, or the error that is there.
+func both(early, late error) error {
+	var e, l *Unsupported
+	switch {
+	case !errors.As(early, &e):
+		return late
+	case late == nil:
+		return early
+	case !errors.As(late, &l):
+		return late
 	}
-	return &Unsupported{Program: f.Code.Name, Reasons: []verify.Reason{{
-		Reason: "program-type", Message: fmt.Sprintf("the card runs no programs of type %v", f.Code.Type), Hint: "make it an XDP or tc program",
-	}}}
+	reasons := append(slices.Clone(e.Reasons), l.Reasons...)
+	slices.SortStableFunc(reasons, func(x, y verify.Reason) int { return x.PC - y.PC })
+	return &Unsupported{Program: e.Program, Reasons: reasons}
 }
 
 // stage is where Compile is, for the report of a bug.
@@ -123,6 +125,9 @@ func (s *stage) bug(msg string) *Bug {
 
 // wrap makes a *Bug of any error that is none of the two that Compile returns.
 func (s *stage) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
 	var u *Unsupported
 	var b *Bug
 	if errors.As(err, &u) || errors.As(err, &b) {

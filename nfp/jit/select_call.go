@@ -25,15 +25,13 @@ const minPacket = 14
 
 const errInvalid = 22 // EINVAL
 
-// helper selects a call of a helper: in place, or by branch as
-// docs/firmware-contract.md section 4 says.
+// helper selects a call of a helper: in place, or by branch.
 func (s *selector) helper(v *ir.Value) {
 	p := s.env.profile
 	id := int32(v.Int)
 	switch {
 	case id == helperLookup && p.DirectMap:
 		s.directLookup(v)
-		return
 	case !p.Offers(id):
 		s.missing(id)
 		for i := range 2 {
@@ -41,20 +39,22 @@ func (s *selector) helper(v *ir.Value) {
 				s.load(d, 0)
 			}
 		}
-		return
-	case p.Inlines(id):
-		switch id {
-		case helperRandom:
-			s.random(v)
-			return
-		case helperAdjustHead:
-			s.adjustHead(v)
-			return
-		case helperAdjustTail:
-			s.adjustTail(v)
-			return
-		}
+	case !p.Inlines(id):
+		s.callHelper(v, id)
+	case id == helperRandom:
+		s.random(v)
+	case id == helperAdjustHead:
+		s.adjustHead(v)
+	case id == helperAdjustTail:
+		s.adjustTail(v)
+	default:
+		panic(fmt.Sprintf("select: helper %d cannot be compiled in place", id))
 	}
+}
+
+// callHelper branches to the firmware's code, with arguments where
+// docs/firmware-contract.md section 4 wants them.
+func (s *selector) callHelper(v *ir.Value, id int32) {
 	s.lm2 = -1
 	moved := false
 	var slots []func() // what goes to the branch's slots
@@ -217,9 +217,9 @@ func (s *selector) tailCall(v *ir.Value) {
 func (s *selector) directLookup(v *ir.Value) {
 	handle := v.Args[0]
 	m := s.env.mapSpec(handle.Sym)
-	if handle.Op != ir.OpMapHandle || m == nil || !s.env.directMap(m) {
-		s.unsupported("map-type", "lookup in a map that is not the one array of this firmware",
-			"the map must be an array of a power of two entries")
+	if handle.Op != ir.OpMapHandle || m == nil || !s.env.directMap(handle.Sym, m) {
+		s.unsupported("map-type", "the firmware has one array, of a power of two entries, and this lookup is not in such a one",
+			"use one array map and round max_entries up to a power of two")
 		return
 	}
 	stride, shift := uint32(1), uint8(0)
