@@ -158,7 +158,7 @@ func (n *NIC) update(c *sim.Context) (uint64, firmware.Cost, error) {
 	if err != nil {
 		return 0, firmware.Cost{}, err
 	}
-	value, err := n.local(c.LMPointer(2), int(m.Spec().ValueSize), "value")
+	value, err := n.local(c.LMPointer(2), int(m.Map.Spec().ValueSize), "value")
 	if err != nil {
 		return 0, firmware.Cost{}, err
 	}

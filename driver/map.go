@@ -23,12 +23,13 @@ type Map struct {
 	ID  uint32 // table id
 	Use []nfp.WordUse
 
-	maps.Map
-	region  sim.Region
-	stride  int
-	absent  []bool // array elements not written yet, where the firmware has no such elements
-	neutral bool   // kept by the host: perf_event_array
-	freed   bool   // given back; only the table id is left
+	maps.Map // as the table holds it: values of whole words
+	spec     *ebpf.MapSpec
+	region   sim.Region
+	stride   int
+	absent   []bool // array elements not written yet, where the firmware has no such elements
+	neutral  bool   // kept by the host: perf_event_array
+	freed    bool   // given back; only the table id is left
 }
 
 // MapError is a map the firmware cannot hold. Reason is one of map-type,
@@ -87,7 +88,7 @@ func checkMap(p *firmware.Profile, spec *ebpf.MapSpec, used, entries int) error 
 
 // newMap makes a map and places it. A nil memory keeps it off the card.
 func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory, neutral bool) (*Map, error) {
-	m := &Map{ID: id, stride: (int(spec.ValueSize) + 7) &^ 7, neutral: neutral, Use: make([]nfp.WordUse, (spec.ValueSize+3)/4)}
+	m := &Map{ID: id, spec: spec, stride: (int(spec.ValueSize) + 7) &^ 7, neutral: neutral, Use: make([]nfp.WordUse, (spec.ValueSize+3)/4)}
 	size, err := maps.StorageSize(spec, nil)
 	if err != nil {
 		return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
@@ -105,7 +106,7 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	}
 	if p.DirectMap {
 		m.Map = &directArray{spec: spec, values: m.region.Data, stride: m.stride}
-	} else if m.Map, err = maps.New(spec, m.region.Data, nil); err != nil {
+	} else if m.Map, err = maps.New(wholeWords(spec), m.region.Data, nil); err != nil {
 		return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
 	}
 	if spec.Type == ebpf.Array && !p.ArrayZero {
@@ -117,8 +118,36 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	return m, nil
 }
 
+// wholeWords is spec with values rounded up to words, as the card keeps them: a
+// counter in the last, partial word needs its other bytes. Per-CPU values are
+// whole words already.
+func wholeWords(spec *ebpf.MapSpec) *ebpf.MapSpec {
+	switch spec.Type {
+	case ebpf.Array, ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
+		if spec.ValueSize%4 != 0 {
+			padded := *spec
+			padded.ValueSize = (spec.ValueSize + 3) &^ 3
+			return &padded
+		}
+	}
+	return spec
+}
+
+// Spec is the map's, as it was created.
+func (m *Map) Spec() *ebpf.MapSpec { return m.spec }
+
 // Name is the map's name in the object.
-func (m *Map) Name() string { return m.Spec().Name }
+func (m *Map) Name() string { return m.spec.Name }
+
+// host is a table's value as the host sees it: its counters swapped, its padding
+// cut off.
+func (m *Map) host(v []byte) []byte {
+	m.swap(v)
+	if pad := int(m.Map.Spec().ValueSize - m.spec.ValueSize); pad > 0 && len(v) > pad {
+		v = v[:len(v)-pad]
+	}
+	return v
+}
 
 // Base is the address of the first value, a multiple of 256.
 func (m *Map) Base() uint64 { return m.region.Base }
@@ -163,13 +192,16 @@ func (m *Map) LookupAll(key []byte) ([]byte, error) {
 		return nil, maps.ENOENT
 	}
 	v, err := m.Map.LookupAll(key)
-	m.swap(v)
-	return v, err
+	return m.host(v), err
 }
 
 // UpdateAll stores a value as the host gives it.
 func (m *Map) UpdateAll(key, value []byte, flags uint64) error {
-	value = bytes.Clone(value)
+	if len(value) == int(m.spec.ValueSize) {
+		value = append(bytes.Clone(value), make([]byte, m.Map.Spec().ValueSize-m.spec.ValueSize)...)
+	} else {
+		value = bytes.Clone(value)
+	}
 	m.swap(value)
 	err := m.Map.UpdateAll(key, value, flags)
 	if err == nil {
@@ -180,9 +212,7 @@ func (m *Map) UpdateAll(key, value []byte, flags uint64) error {
 
 // Value is a copy of the value at an offset, as the host sees it.
 func (m *Map) Value(off int) []byte {
-	v := bytes.Clone(m.Map.Value(off))
-	m.swap(v)
-	return v
+	return m.host(bytes.Clone(m.Map.Value(off)))
 }
 
 // Update is UpdateAll.
@@ -206,6 +236,11 @@ func (m *Map) swap(v []byte) {
 // LoadJSON fills the map as bpf/maps does. Array elements that the firmware
 // would not find before a first write are all written by it.
 func (m *Map) LoadJSON(r io.Reader) error {
+	if m.Map.Spec() != m.spec {
+		err := maps.LoadJSON(m, r)
+		clear(m.absent)
+		return err
+	}
 	m.swap(m.region.Data)
 	defer m.swap(m.region.Data)
 	if err := maps.LoadJSON(m.Map, r); err != nil {
@@ -217,9 +252,34 @@ func (m *Map) LoadJSON(r io.Reader) error {
 
 // DumpJSON writes the map's contents as bpf/maps does.
 func (m *Map) DumpJSON() ([]byte, error) {
+	if m.Map.Spec() != m.spec {
+		plain, err := m.plain()
+		if err != nil {
+			return nil, err
+		}
+		return maps.DumpJSON(plain)
+	}
 	m.swap(m.region.Data)
 	defer m.swap(m.region.Data)
 	return maps.DumpJSON(m.Map)
+}
+
+// plain is a copy of the map without padding, off the card.
+func (m *Map) plain() (maps.Map, error) {
+	c, err := maps.New(m.spec, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	for key, err := m.NextKey(nil); err == nil; key, err = m.NextKey(key) {
+		value, err := m.LookupAll(key)
+		if err != nil {
+			continue // an array element that was never written
+		}
+		if err := c.UpdateAll(key, value, maps.Any); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // Init writes zero to every array element that was never written, as a careful

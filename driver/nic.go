@@ -189,7 +189,7 @@ func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
 		return nil, err
 	}
 	if spec.Type != ebpf.ProgramArray {
-		if err := maps.LoadContents(m.Map, nil); err != nil {
+		if err := maps.LoadContents(m, nil); err != nil {
 			return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
 		}
 	}
