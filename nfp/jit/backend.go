@@ -106,14 +106,14 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 			return nil, err
 		}
 	}
-	if env.opt.Dump != nil {
+	if env.opt.Dump != nil && !env.opt.DumpIR {
 		env.opt.Dump("emit", nfp.Disassemble(im))
 	}
 	return im, nil
 }
 
 func (env *backend) dump(pass string, f *machFunc) {
-	if env.opt.Dump != nil {
+	if env.opt.Dump != nil && !env.opt.DumpIR {
 		env.opt.Dump(pass, f.String())
 	}
 }

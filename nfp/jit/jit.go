@@ -23,6 +23,8 @@ type Options struct {
 	Off []string
 	// Dump is called with each pass's name and the text after it.
 	Dump func(pass, text string)
+	// DumpIR leaves machine code out of what is dumped.
+	DumpIR bool
 	// Check runs the checkers between passes (tests).
 	Check bool
 }
