@@ -21,14 +21,14 @@ const (
 	FamilyWarning   = "warning"   // accepted, worth knowing
 )
 
-// Reasons returns every reason, family by family, in the order of docs/reasons.md.
-func Reasons() []ReasonDoc { return slices.Clone(reasons) }
+// Reasons returns every reason, family by family.
+func Reasons() []ReasonDoc { return slices.Concat(reasons, runReasons) }
 
 // Explain returns the row of a reason word.
 func Explain(word string) (ReasonDoc, bool) {
-	for i := range reasons {
-		if reasons[i].Word == word {
-			return reasons[i], true
+	for _, table := range [][]ReasonDoc{reasons, runReasons} {
+		if i := slices.IndexFunc(table, func(d ReasonDoc) bool { return d.Word == word }); i >= 0 {
+			return table[i], true
 		}
 	}
 	return ReasonDoc{}, false
@@ -148,20 +148,22 @@ var reasons = []ReasonDoc{
 		"write an XDP program, or a tc classifier with direct action"},
 	{"packet-split", FamilyCard, "The program reads packet bytes beyond those the card keeps near the micro-engine.",
 		"read headers only, or lower the MTU"},
-	{"map-limit", FamilyCard, "The map's keys, values or entries exceed the firmware's limits.",
-		"make keys, values or max_entries smaller"},
-	{"map-word-use", FamilyCard, "A word of a map's value is a counter for one program and a plain number for another; the card keeps the two in different byte order.",
-		"give counters words of their own, or change them atomically in every program"},
-	{"helper-memory", FamilyCard, "A helper writes to memory that the firmware does not reach from there.",
-		"let it write to an aligned buffer on the stack"},
+	{"map-entries", FamilyCard, "The map has more entries than the firmware has left, or a number that it does not take.",
+		"make max_entries smaller, or a power of two"},
+	{"map-key", FamilyCard, "The map's keys are larger than the firmware takes.",
+		"hash long keys down"},
+	{"map-value", FamilyCard, "The map's values are larger than the firmware takes.",
+		"split the value over two maps"},
+	{"map-entry", FamilyCard, "Key and value of the map are together larger than the firmware takes.",
+		"make key or value smaller"},
+	{"map-address", FamilyCard, "The map's table does not fit the card's memory, or what its addresses can reach.",
+		"make max_entries smaller"},
+	{"map-use", FamilyCard, "Two programs use the words of a shared map in ways that exclude each other: counters are kept in the card's byte order, plain words in the host's.",
+		"load the programs together, so that they agree, or give each its map"},
+	{"map-missing", FamilyCard, "The program is loaded before a map that it uses was created.",
+		"create the map first"},
 	{"map-count", FamilyCard, "The program uses more maps than the firmware has room for.",
 		"merge maps"},
-	{"map-flags", FamilyCard, "The map is created with flags that the firmware does not know.",
-		"create the map without flags"},
-	{"opcode", FamilyCard, "The Linux driver's compiler does not know the instruction.",
-		"compile with -mcpu=v2, or use nfpkit's own compiler"},
-	{"exit-code", FamilyCard, "A tc program returns a verdict that the card cannot carry out.",
-		"return TC_ACT_SHOT, TC_ACT_STOLEN or TC_ACT_UNSPEC"},
 
 	{"bad-object", FamilyObject, "The file is no eBPF object, or its tables contradict each other.",
 		"compile with clang -target bpf -O2 -g -c"},
@@ -171,15 +173,6 @@ var reasons = []ReasonDoc{
 		"nfpsim check FILE lists the programs"},
 	{"bad-text", FamilyObject, "A text file (assembly, listing, JSON) has an error at the place given.",
 		"see the line and column"},
-	{"bad-packet", FamilyObject, "A packet or capture file cannot be read.",
-		"give hex bytes, or a pcap or pcapng file that is whole"},
-
-	{"watchdog", FamilyRun, "The program ran longer than the watchdog allows.",
-		"look for a loop that does not end"},
-	{"out-of-bounds", FamilyRun, "A program that was run unproven touched memory outside of its regions.",
-		"nfpsim check shows which access could not be proved"},
-	{"bad-word", FamilyRun, "The simulated engine met a word that it cannot execute.",
-		"report it: this is a fault of the simulator or of the compiler"},
 
 	{"uninit-stack", FamilyWarning, "Stack bytes are read that may not have been written. Kernels accept that from privileged users only, and the bytes can be anything.",
 		"initialise the variable, padding included: struct key k = {};"},
