@@ -77,8 +77,8 @@ const (
 	queueChosen = 1 << 4
 )
 
-// Run processes one packet. A *sim.Fault is the program's doing; any other
-// error the caller's.
+// Run processes one packet. A *RunError is the program's doing; any other error
+// the caller's.
 func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
 	data := in.Packet
 	if raw(prog.Type) {
@@ -94,7 +94,7 @@ func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
 	n.engine.Warnings = n.engine.Warnings[:0]
 	words := n.engine.Words
 	if err := n.engine.Run(n.opt.MaxWords); err != nil {
-		return nil, err
+		return nil, n.blame(err)
 	}
 	r := &Result{Word: c.A(0), Issue: c.Issue(), Elapsed: c.Elapsed(), Words: n.engine.Words - words,
 		Redirect: n.run.redirect, Events: n.run.events, Tails: n.run.tails}
