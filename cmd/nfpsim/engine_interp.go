@@ -95,7 +95,7 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 		}
 	}
 	e.machine, err = interp.New(main.Code, main.Maps, &interp.Options{
-		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true,
+		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true, FoldCsum: true,
 		Tail: func(_ *maps.Targets, i uint32) *interp.Program {
 			if int(i) < len(programs) {
 				return programs[i]
