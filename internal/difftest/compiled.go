@@ -3,7 +3,6 @@ package difftest
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/maps"
@@ -38,11 +37,8 @@ type stage struct{ pass, text string }
 // returns the words of the image, 0 where there is none.
 func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) int {
 	var stages []stage
-	machine := false // the rest of the dumps are of machine code
-	img, err := jit.Compile(f, w.profile, &jit.Options{Check: true, Dump: func(pass, text string) {
-		if machine = machine || strings.HasPrefix(pass, "select "); !machine {
-			stages = append(stages, stage{pass, text})
-		}
+	img, err := jit.Compile(f, w.profile, &jit.Options{Check: true, DumpIR: true, Dump: func(pass, text string) {
+		stages = append(stages, stage{pass, text})
 	}})
 	var no *jit.Unsupported
 	if errors.As(err, &no) {
@@ -54,13 +50,12 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 			continue // a pass that found nothing to do
 		}
 		m, err := w.stage(p, f.Code, want, s)
-		if m != nil || err != nil || i == len(stages)-1 {
-			note("ir after "+s.pass, m, err)
-		}
 		if m != nil || err != nil {
+			note("ir after "+s.pass, m, err)
 			return 0
 		}
 	}
+	note("ir", nil, nil)
 	if err != nil {
 		note("compiler", nil, err)
 		return 0

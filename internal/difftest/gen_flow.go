@@ -290,12 +290,13 @@ func (b *body) spillAround() {
 	b.block(5)
 	b.pinned[pin]--
 	b.reserved.remove(slot, 8)
-	if r = b.spare(); r < 0 {
-		return
+	if r = b.spare(); r >= 0 {
+		b.emit(asm.LoadMem(asm.Register(r), asm.R10, int16(slot-frameBytes), asm.DWord))
+		b.st.r[r] = x
 	}
-	b.emit(asm.LoadMem(asm.Register(r), asm.R10, int16(slot-frameBytes), asm.DWord))
-	x.group = 0
-	b.st.r[r] = x
+	// A loop around may read the slot in its next round: no pointer stays there.
+	b.emit(stImm(slot, b.immediate(), asm.DWord))
+	b.st.written.add(slot, 8)
 }
 
 // ending folds what is live into one number, leaves it where it is seen, and

@@ -25,7 +25,6 @@ type reg struct {
 	low   int
 	size  int
 	align int    // of a pointer to memory that must be aligned for atomics: 1, 2, 4 or 8
-	group int    // packet pointers that a bounds check of one of them also covers
 	m     string // valPtr: map
 }
 
@@ -84,9 +83,6 @@ func (s *state) meet(o *state) {
 		}
 		a.max = max(a.max, b.max)
 		a.low, a.size, a.align = min(a.low, b.low), min(a.size, b.size), min(a.align, b.align)
-		if a.group != b.group {
-			a.group = 0
-		}
 	}
 	for i := range s.written {
 		s.written[i] &= o.written[i]
@@ -107,7 +103,6 @@ type body struct {
 	pinned   map[string]int
 	depth    int  // of nesting
 	loops    int  // product of the bounds of the loops around
-	groups   int  // packet pointer groups so far
 	ctx      int  // register that holds the context throughout, -1 none
 	sub      *sub // nil in the entry function
 	level    int  // call depth of this function: callees have less

@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 )
 
 // Program is a program with all that its run depends on.
@@ -90,13 +89,4 @@ func (p *Program) usedMaps() {
 	}
 	maps.DeleteFunc(p.Maps, func(name string, _ *ebpf.MapSpec) bool { return !used[name] })
 	maps.DeleteFunc(p.Initial, func(name string, _ []Entry) bool { return !used[name] })
-}
-
-// slots is the program's length as bpftool counts it.
-func slots(insns asm.Instructions) int {
-	n := 0
-	for _, ins := range insns {
-		n += int(ins.Width())
-	}
-	return n
 }

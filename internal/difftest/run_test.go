@@ -1,7 +1,9 @@
 package difftest
 
 import (
+	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"testing"
 )
@@ -9,10 +11,14 @@ import (
 // Random programs: all engines agree. NFPKIT_DIFF_N and NFPKIT_DIFF_SEED choose
 // others, and more, than the ordinary run's.
 func TestRandomPrograms(t *testing.T) {
-	cfg := Config{N: 1000, Seed: 1, Kernel: true}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // short-lived garbage is most of what there is
+	cfg := Config{N: 20_000, Seed: 1, Kernel: true}
 	if err := Permitted(); err != nil {
 		t.Logf("suite: kernel not compared: %v", err)
 		cfg.Kernel = false
+	}
+	if testing.Short() {
+		cfg.N = 500
 	}
 	if n, err := strconv.Atoi(os.Getenv("NFPKIT_DIFF_N")); err == nil {
 		cfg.N = n
@@ -25,7 +31,22 @@ func TestRandomPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%v", sum)
-	if len(sum.Differences) > 0 {
-		t.Errorf("%d differences", len(sum.Differences))
+	t.Logf("suite: %d random programs, %d packets, %d differences, compared: %v", sum.Programs, sum.Packets, len(sum.Differences), sum.Compared)
+	for i, d := range sum.Differences {
+		t.Error(d)
+		if i >= 3 {
+			continue
+		}
+		data, err := Reduce(d, cfg.Kernel)
+		if err != nil {
+			t.Log(err)
+			continue
+		}
+		// As go test's fuzzing does, the failing input becomes a test.
+		name := fmt.Sprintf("testdata/fixed/seed-%d.txtar", d.Seed)
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Error(err)
+		}
+		t.Logf("reduced to %s:\n%s", name, data)
 	}
 }
