@@ -36,7 +36,7 @@ func usesWith(f *verify.Facts, given []nfp.MapUse) []nfp.MapUse {
 			switch flags := u.flags[u.find(u.first[m]+int32(w))]; {
 			case counterClass(flags):
 				words[w] = nfp.UseCounter
-			case flags&^cut != 0:
+			case flags != 0:
 				words[w] = nfp.UsePlain
 			}
 		}
@@ -51,11 +51,10 @@ const (
 	atomic                   // by this program's atomic operations
 	givenPlain               // by others
 	givenCounter             // by others
-	cut                      // holds a word that is not whole
 )
 
 func counterClass(flags uint8) bool {
-	return flags&givenCounter != 0 || flags&atomic != 0 && flags&(givenPlain|cut) == 0
+	return flags&givenCounter != 0 || flags&atomic != 0 && flags&givenPlain == 0
 }
 
 // conflict is a word that other programs use in another way than this one must.
@@ -79,11 +78,6 @@ func wordUses(f *verify.Facts, names []string, given []nfp.MapUse) *wordUse {
 	u.parent, u.skip, u.flags = make([]int32, n), make([]int32, n), make([]uint8, n)
 	for w := range n {
 		u.parent[w], u.skip[w] = w, w
-	}
-	for m, spec := range f.Code.Maps {
-		if spec.ValueSize%4 != 0 { // cut short by the value's end: the host cannot turn it around
-			u.flags[u.first[m+1]-1] |= cut
-		}
 	}
 	u.others(names, given)
 	for i := range f.Code.Insns {
