@@ -252,7 +252,7 @@ func (n *NIC) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 // the card knows only the number.
 func (n *NIC) eventMap(id uint32) (*Map, error) {
 	if n.opt.HostEvents {
-		return &Map{Map: hostEvents{}}, nil
+		return &Map{Map: hostEvents{}, spec: hostEvents{}.Spec()}, nil
 	}
 	return n.table(id)
 }

@@ -92,7 +92,7 @@ func (n *NIC) FreeMap(id uint32) error {
 		return err
 	}
 	n.mem.Free(m.Base())
-	n.maps[id-1] = &Map{ID: id, Map: freed{}, neutral: true, freed: true}
+	n.maps[id-1] = &Map{ID: id, Map: freed{}, spec: freed{}.Spec(), neutral: true, freed: true}
 	return nil
 }
 
