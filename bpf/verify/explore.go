@@ -62,8 +62,9 @@ type explorer struct {
 	widening bool // find a fixpoint instead of walking the loops out
 	free     []*state
 	nodes    []node
-	search   int32   // number of searches through nodes
-	stack    []int32 // of the search
+	dropped  map[int32][]int32 // node -> nodes of states dropped in its favour
+	search   int32             // number of searches through nodes
+	stack    []int32           // of the search
 	ids      idPairs
 }
 

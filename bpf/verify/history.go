@@ -20,10 +20,10 @@ func newHistory(base int) *history {
 }
 
 // A node is a state at a loop head, or a merge; from are the nodes it came from.
+// More of them are in explorer.dropped.
 type node struct {
 	from [2]int32
-	more []int32 // added when a state was dropped in favour of this one
-	mark int32   // last search that came by
+	mark int32 // last search that came by
 }
 
 func (x *explorer) newNode(a, b int32) int32 {
@@ -61,7 +61,7 @@ func (x *explorer) ancestor(a, n, base int32) bool {
 		}
 		d.mark = x.search
 		limit--
-		stack = append(append(stack, d.from[:]...), d.more...)
+		stack = append(append(stack, d.from[:]...), x.dropped[n]...)
 	}
 	x.stack = stack
 	return false
@@ -78,7 +78,7 @@ func (x *explorer) seen(h *history, s *state) bool {
 	for k := range h.recent {
 		t := h.recent[(h.at-1-k+2*len(h.recent))%len(h.recent)]
 		if x.covers(t, s) && !x.ancestor(t.node, s.node, h.base) {
-			x.nodes[t.node].more = append(x.nodes[t.node].more, s.node)
+			x.dropped[t.node] = append(x.dropped[t.node], s.node)
 			return true
 		}
 	}

@@ -89,10 +89,21 @@ func (x *explorer) join(r *Reg, v *val, cur int) {
 		}
 		return
 	}
-	o := x.reg(v, cur)
-	if r.Kind == o.Kind && r.Off == o.Off && r.Range == o.Range && r.Up == o.Up && r.num() == o.num() && sameSet(r.Maps, o.Maps) {
-		return
+	if r.Kind == v.kind && r.Off == v.off && r.Bits == v.n.bits && r.num() == v.n && (r.ID == v.id || r.ID == 0) {
+		switch v.kind {
+		case PtrCtx, PtrPacketEnd, PtrMem:
+			return
+		case PtrStack:
+			if r.Up == int8(cur)-v.frame {
+				return
+			}
+		case PtrPacket, PtrPacketMeta:
+			if r.Range == v.rng {
+				return
+			}
+		}
 	}
+	o := x.reg(v, cur)
 	joinReg(r, &o)
 }
 

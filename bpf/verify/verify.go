@@ -113,7 +113,7 @@ func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uin
 			Code: c, Reachable: make([]bool, n), Regs: make([][11]Reg, n), Mem: make([]*Access, n), Calls: make([]*Call, n),
 			Taken: make([]bool, n), Falls: make([]bool, n), Depth: make([]int, len(c.Funcs)),
 		},
-		nodes: make([]node, 1),
+		nodes: make([]node, 1), dropped: map[int32][]int32{},
 	}
 	for m := range c.Maps {
 		x.sets = append(x.sets, []int{m})
