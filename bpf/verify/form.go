@@ -127,7 +127,7 @@ func checkCalls(c *code.Code, j *journal) {
 }
 
 // roundFrame is what a frame of depth bytes takes of the stack's budget.
-func roundFrame(depth int) int { return (max(depth, 1) + 31) &^ 31 } // kernel: round_up(max(depth, 1), 32)
+func roundFrame(depth int) int { return (depth + 15) &^ 15 } // kernel 6.12, check_max_stack_depth where a JIT runs: 16
 
 // checkDepth refuses chains of calls that need more than 512 bytes of stack.
 func (x *explorer) checkDepth() {
