@@ -32,12 +32,15 @@ func catalog() []*ebpf.MapSpec {
 		m("events", ebpf.PerfEventArray, 4, 4, 0),
 		m("dev", ebpf.DevMap, 4, 4, 4),
 		m("cpu", ebpf.CPUMap, 4, 4, 4),
-		m("jump", ebpf.ProgramArray, 4, 4, 4),
+		m(jumpMap, ebpf.ProgramArray, 4, 4, 4),
 	}
 }
 
 // outMap takes what a program folded its registers into.
 const outMap = "out"
+
+// jumpMap is the prog array.
+const jumpMap = "jump"
 
 // catalogMap is a catalogue entry with the feature that allows its use.
 type catalogMap struct {

@@ -3,6 +3,8 @@ package difftest
 import (
 	"errors"
 	"fmt"
+	stdmaps "maps"
+	"slices"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/maps"
@@ -36,8 +38,12 @@ type stage struct{ pass, text string }
 // The first pass that differs is named; what follows it is not looked at. It
 // returns the words of the image, 0 where there is none.
 func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) int {
+	tails, uses, ok := w.compileTargets(p)
+	if !ok {
+		return 0
+	}
 	var stages []stage
-	img, err := jit.Compile(f, w.profile, &jit.Options{Check: true, DumpIR: true, Dump: func(pass, text string) {
+	img, err := jit.Compile(f, w.profile, &jit.Options{Use: uses, Check: true, DumpIR: true, Dump: func(pass, text string) {
 		stages = append(stages, stage{pass, text})
 	}})
 	var no *jit.Unsupported
@@ -60,13 +66,62 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 		note("compiler", nil, err)
 		return 0
 	}
-	got, err := w.runSim(p, img)
+	got, err := w.runSim(p, img, tails)
 	if err != nil {
 		note("sim", nil, err)
 		return len(img.Words)
 	}
 	note("sim", compare(want, got, func(v uint32) uint32 { return driver.Canonical(w.profile, p.Spec.Type, v) }), nil)
 	return len(img.Words)
+}
+
+// compileTargets compiles the programs of the prog array, each keeping to what
+// those before it made of the words of maps, and returns that for the next.
+func (w *worker) compileTargets(p *Program) (images map[uint32]*nfp.Image, uses []nfp.MapUse, ok bool) {
+	images = map[uint32]*nfp.Image{}
+	for _, i := range slices.Sorted(stdmaps.Keys(p.Targets)) {
+		c, faults := code.New(p.Targets[i], p.Maps)
+		if len(faults) > 0 {
+			w.sum.refuse("verify", faults[0].Reason)
+			return nil, nil, false
+		}
+		f := w.verify(p, c)
+		if f == nil {
+			return nil, nil, false
+		}
+		img, err := jit.Compile(f, w.profile, &jit.Options{Use: uses})
+		var no *jit.Unsupported
+		if errors.As(err, &no) {
+			w.sum.refuse("compiler", no.Reasons[0].Reason)
+			return nil, nil, false
+		}
+		if err != nil {
+			w.sum.refuse("compiler", err.Error()) // the target as a program of its own says more
+			return nil, nil, false
+		}
+		images[i], uses = img, mergeUses(uses, img.Maps)
+	}
+	return images, uses, true
+}
+
+// mergeUses joins what programs make of maps' words; they agree where both use one.
+func mergeUses(a, b []nfp.MapUse) []nfp.MapUse {
+	out := slices.Clone(a)
+	for _, u := range b {
+		at := slices.IndexFunc(out, func(o nfp.MapUse) bool { return o.Name == u.Name })
+		if at < 0 {
+			out = append(out, u)
+			continue
+		}
+		words := slices.Clone(out[at].Words)
+		for i, use := range u.Words {
+			if words[i] == nfp.UseNone {
+				words[i] = use
+			}
+		}
+		out[at].Words = words
+	}
+	return out
 }
 
 // stage evaluates the ir after one pass.
@@ -83,12 +138,12 @@ func (w *worker) stage(p *Program, c *code.Code, want *Result, s stage) (*Mismat
 }
 
 // runSim runs the image on a card with the profile's firmware.
-func (w *worker) runSim(p *Program, img *nfp.Image) (*Result, error) {
+func (w *worker) runSim(p *Program, img *nfp.Image, tails map[uint32]*nfp.Image) (*Result, error) {
 	card, err := driver.New(w.profile, &driver.Options{Guard: driver.GuardPacket, Time: microseconds()})
 	if err != nil {
 		return nil, err
 	}
-	return onCard(card, p, img)
+	return onCard(card, p, img, tails)
 }
 
 // microseconds is the interpreter's clock: a microsecond a call.
@@ -101,7 +156,7 @@ func microseconds() func() uint64 {
 }
 
 // onCard makes the program's maps on a card, loads it and runs its packets.
-func onCard(card *driver.NIC, p *Program, img *nfp.Image) (*Result, error) {
+func onCard(card *driver.NIC, p *Program, img *nfp.Image, tails map[uint32]*nfp.Image) (*Result, error) {
 	var all []maps.Map
 	for _, name := range sortedNames(p.Maps) {
 		m, err := card.CreateMap(p.Maps[name])
@@ -118,6 +173,17 @@ func onCard(card *driver.NIC, p *Program, img *nfp.Image) (*Result, error) {
 		}
 		all = append(all, m)
 	}
+	for i, image := range tails {
+		prog, err := card.Load(image, p.Spec.Type)
+		if err != nil {
+			return nil, err
+		}
+		if m := card.Map(jumpMap); m != nil {
+			if err := card.SetProgArray(m, i, prog); err != nil {
+				return nil, err
+			}
+		}
+	}
 	prog, err := card.Load(img, p.Spec.Type)
 	if err != nil {
 		return nil, err
@@ -128,7 +194,14 @@ func onCard(card *driver.NIC, p *Program, img *nfp.Image) (*Result, error) {
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i, err)
 		}
-		res.Packets = append(res.Packets, PacketResult{Verdict: out.Action, Data: out.Packet})
+		r := PacketResult{Verdict: out.Action, Data: out.Packet, Aside: []string{}}
+		for _, e := range out.Events {
+			r.Aside = append(r.Aside, fmt.Sprintf("event to %s: %x %x", e.Map, e.Data, e.Packet))
+		}
+		if to := out.Redirect; to != nil {
+			r.Aside = append(r.Aside, redirectText(to.Ifindex, to.Map, to.Key, to.Value, to.Flags))
+		}
+		res.Packets = append(res.Packets, r)
 	}
 	res.Maps, err = readMaps(all)
 	return res, err

@@ -1,7 +1,10 @@
 package difftest
 
 import (
+	"encoding/binary"
 	"fmt"
+	stdmaps "maps"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -31,32 +34,73 @@ func resolve(p *Program) (*code.Code, error) {
 
 // world is the interpreter's side of one program: its maps, filled.
 type world struct {
-	code *code.Code
-	maps []maps.Map // by code.Maps
-	mach *interp.Machine
+	code  *code.Code
+	maps  []maps.Map // by code.Maps
+	named map[string]maps.Map
+	tails map[uint32]*interp.Program // by their number in the prog array, from 1
+	mach  *interp.Machine
 }
 
 // newWorld makes the program's maps and a machine on them.
 func newWorld(p *Program, c *code.Code, opt *interp.Options) (*world, error) {
-	w := &world{code: c}
-	for _, spec := range c.Maps {
-		m, err := maps.New(spec, nil, nil)
-		if err != nil {
+	w := &world{code: c, named: map[string]maps.Map{}, tails: map[uint32]*interp.Program{}}
+	var err error
+	if w.maps, err = w.mapsOf(p, c); err != nil {
+		return nil, err
+	}
+	for _, i := range slices.Sorted(stdmaps.Keys(p.Targets)) {
+		if err := w.target(p, i); err != nil {
 			return nil, err
 		}
-		if spec.Type != ebpf.ProgramArray { // programs are run one at a time
-			if err := maps.LoadContents(m, nil); err != nil {
-				return nil, err
-			}
-		}
-		if err := fill(m, p.Initial[spec.Name]); err != nil {
-			return nil, fmt.Errorf("map %s: %w", spec.Name, err)
-		}
-		w.maps = append(w.maps, m)
 	}
-	var err error
+	opt.Tail = func(_ *maps.Targets, number uint32) *interp.Program { return w.tails[number] }
 	w.mach, err = interp.New(c, w.maps, opt)
 	return w, err
+}
+
+// mapsOf lists the maps of a program, making those that are new.
+func (w *world) mapsOf(p *Program, c *code.Code) ([]maps.Map, error) {
+	var list []maps.Map
+	for _, spec := range c.Maps {
+		m := w.named[spec.Name]
+		if m == nil {
+			var err error
+			if m, err = maps.New(spec, nil, nil); err != nil {
+				return nil, err
+			}
+			if spec.Type != ebpf.ProgramArray { // whose contents are Targets
+				if err := maps.LoadContents(m, nil); err != nil {
+					return nil, err
+				}
+			}
+			if err := fill(m, p.Initial[spec.Name]); err != nil {
+				return nil, fmt.Errorf("map %s: %w", spec.Name, err)
+			}
+			w.named[spec.Name] = m
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// target puts the program for index i into the prog array.
+func (w *world) target(p *Program, i uint32) error {
+	c, faults := code.New(p.Targets[i], p.Maps)
+	if len(faults) > 0 {
+		return faults[0]
+	}
+	list, err := w.mapsOf(p, c)
+	if err != nil {
+		return err
+	}
+	number := uint32(len(w.tails) + 1)
+	w.tails[number] = &interp.Program{Code: c, Maps: list}
+	jump := w.named[jumpMap]
+	if jump == nil {
+		return nil // nobody jumps any more
+	}
+	le := binary.LittleEndian
+	return jump.UpdateAll(le.AppendUint32(nil, i), le.AppendUint32(nil, number), maps.Any)
 }
 
 // cardWorld is the interpreter with the card's limits on what a packet may grow.
@@ -98,8 +142,30 @@ func dump(m maps.Map) ([]Entry, error) {
 	return sorted(m.Spec(), entries), nil
 }
 
+// packetResult is the part of the interpreter's result that is compared.
+func packetResult(out *interp.Result) PacketResult {
+	r := PacketResult{Verdict: out.Action, Data: out.Packet, Aside: []string{}}
+	for _, e := range out.Events {
+		r.Aside = append(r.Aside, fmt.Sprintf("event to %s: %x %x", e.Map.Name, e.Data, e.Packet))
+	}
+	if to := out.Redirect; to != nil {
+		name := ""
+		if to.Map != nil {
+			name = to.Map.Name
+		}
+		r.Aside = append(r.Aside, redirectText(to.Ifindex, name, to.Key, to.Value, to.Flags))
+	}
+	return r
+}
+
+func redirectText(ifindex uint32, name string, key uint32, value []byte, flags uint64) string {
+	return fmt.Sprintf("redirect to %d %s[%d] %x %d", ifindex, name, key, value, flags)
+}
+
 // contents reads all maps with values.
-func (w *world) contents() (Contents, error) { return readMaps(w.maps) }
+func (w *world) contents() (Contents, error) {
+	return readMaps(slices.Collect(stdmaps.Values(w.named)))
+}
 
 func readMaps(all []maps.Map) (Contents, error) {
 	c := Contents{}
@@ -139,7 +205,7 @@ func (w *world) run(p *Program) (*Result, error) {
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i, err)
 		}
-		res.Packets = append(res.Packets, PacketResult{Verdict: out.Action, Data: out.Packet})
+		res.Packets = append(res.Packets, packetResult(out))
 	}
 	var err error
 	res.Maps, err = w.contents()
@@ -177,6 +243,11 @@ func compare(want, got *Result, same func(uint32) uint32) *Mismatch {
 				end := min(at+8, len(w.Data))
 				return &Mismatch{i, fmt.Sprintf("byte %d", at), fmt.Sprintf("%x", w.Data[at:end]), fmt.Sprintf("%x", g.Data[at:end])}
 			}
+		}
+	}
+	for i, w := range want.Packets {
+		if g := got.Packets[i]; g.Aside != nil && !slices.Equal(w.Aside, g.Aside) {
+			return &Mismatch{i, "events", strings.Join(w.Aside, "; "), strings.Join(g.Aside, "; ")}
 		}
 	}
 	for _, name := range union(want.Maps, got.Maps) {

@@ -14,7 +14,8 @@ import (
 // A program that once made engines differ is kept as a txtar archive, replayed
 // by an ordinary test. Its comment says what was wrong. Its files:
 //
-//	program    the program and its maps, eBPF assembly text
+//	program    the program and its maps, eBPF assembly text; tail_N is the target
+//	           at index N of prog array jump
 //	packets    one packet a line, in hex
 //	maps       contents before the first packet: NAME KEY VALUE a line, in hex
 //	want       the interpreter's results: verdict and packet, a line for each,
@@ -22,7 +23,10 @@ import (
 
 // Archive writes a program and the interpreter's results.
 func Archive(comment string, p *Program, want *Result) ([]byte, error) {
-	spec := &ebpf.CollectionSpec{Maps: p.Maps, Programs: map[string]*ebpf.ProgramSpec{p.Spec.Name: p.Spec}}
+	spec := &ebpf.CollectionSpec{Maps: p.Maps, Programs: map[string]*ebpf.ProgramSpec{}}
+	for _, prog := range p.specs() {
+		spec.Programs[prog.Name] = prog
+	}
 	var packets strings.Builder
 	for _, pkt := range p.Packets {
 		fmt.Fprintf(&packets, "%x\n", pkt)
@@ -68,10 +72,15 @@ func Unarchive(name string, data []byte) (p *Program, want string, err error) {
 			if err != nil {
 				return nil, "", err
 			}
-			if len(file.Programs) != 1 {
-				return nil, "", fmt.Errorf("%s: %d programs, want one", name, len(file.Programs))
+			p.Maps, p.Targets = file.Spec.Maps, map[uint32]*ebpf.ProgramSpec{}
+			for _, prog := range file.Programs {
+				var i uint32
+				if _, err := fmt.Sscanf(prog, "tail_%d", &i); err == nil {
+					p.Targets[i] = file.Spec.Programs[prog]
+				} else {
+					p.Spec = file.Spec.Programs[prog]
+				}
 			}
-			p.Spec, p.Maps = file.Spec.Programs[file.Programs[0]], file.Spec.Maps
 		case "packets":
 			for _, line := range lines {
 				pkt, err := hex.DecodeString(line)

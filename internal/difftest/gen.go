@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -43,9 +44,10 @@ func Generate(seed uint64, feat Features) *Program {
 			g.names = append(g.names, c.spec.Name)
 		}
 	}
-	g.program()
+	g.program("rnd")
 	p.Spec.Instructions = g.insns
 	p.Maps = g.maps
+	p.Targets = g.targets(p.Spec.Type)
 	p.Initial = g.contents()
 	p.usedMaps()
 	p.Packets = g.packets()
@@ -74,7 +76,7 @@ func pick[T any](g *gen, from []T) T { return from[g.n(len(from))] }
 
 // program writes the callees first, for a caller must know what it calls, and
 // lays the entry function out before them.
-func (g *gen) program() {
+func (g *gen) program(name string) {
 	if g.feat.has(Subprograms) {
 		for range g.n(4) {
 			g.subs = append(g.subs, g.sub(len(g.subs)))
@@ -84,10 +86,29 @@ func (g *gen) program() {
 	b.entry()
 	b.statements(g.budget())
 	b.ending()
-	g.insns = b.assemble("rnd")
+	g.insns = b.assemble(name)
 	for _, s := range g.needed(g.insns) {
 		g.insns = append(g.insns, s.insns...)
 	}
+}
+
+// targets writes programs for the prog array, if it is used: small ones, that
+// make no tail calls and leave the packet's start alone.
+func (g *gen) targets(typ ebpf.ProgramType) map[uint32]*ebpf.ProgramSpec {
+	calls := slices.ContainsFunc(g.insns, func(ins asm.Instruction) bool {
+		return ins.IsBuiltinCall() && ins.Constant == int64(asm.FnTailCall)
+	})
+	if !calls {
+		return nil
+	}
+	targets := map[uint32]*ebpf.ProgramSpec{}
+	for range g.n(3) {
+		t := &gen{rng: g.rng, feat: g.feat &^ (TailCalls | Subprograms | AdjustHead | AdjustTail), tc: g.tc, maps: g.maps, names: g.names}
+		i := uint32(g.n(4))
+		t.program(targetName(i))
+		targets[i] = &ebpf.ProgramSpec{Name: targetName(i), Type: typ, License: "GPL", Instructions: t.insns}
+	}
+	return targets
 }
 
 // budget is how many statements a function gets: mostly few, sometimes many.

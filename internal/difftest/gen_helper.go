@@ -309,8 +309,8 @@ func (b *body) perfOutput() {
 	b.clobber(0)
 }
 
-// redirect asks for another way out, by number or through an empty map, which
-// answers with the action in the flags.
+// redirect asks for another way out, by number or through a map, which answers
+// with the action in the flags where it has no entry.
 func (b *body) redirect() {
 	if b.chance(2) {
 		b.emit(asm.Mov.Imm(asm.R1, int32(b.n(4))))
@@ -325,7 +325,8 @@ func (b *body) redirect() {
 	b.clobber(unknown)
 }
 
-// tailCall jumps through a program array without programs: it falls through.
+// tailCall jumps through the program array; where it has no program, it falls
+// through.
 func (b *body) tailCall() {
 	if b.chance(2) {
 		b.emit(asm.Mov.Imm(asm.R3, int32(b.n(6))))
@@ -333,7 +334,7 @@ func (b *body) tailCall() {
 		b.emit(asm.Mov.Reg(asm.R3, asm.Register(b.source())))
 	}
 	b.emit(asm.Mov.Reg(asm.R1, asm.Register(b.ctx)))
-	b.emit(mapHandle(asm.R2, "jump"))
+	b.emit(mapHandle(asm.R2, jumpMap))
 	b.emit(asm.FnTailCall.Call())
 	b.clobber(0)
 	b.st.r[0] = reg{} // the helper returns nothing

@@ -12,6 +12,9 @@ func (g *gen) contents() Contents {
 	all := Contents{}
 	for _, name := range g.names {
 		spec := g.maps[name]
+		if spec.Type == ebpf.DevMap && g.chance(2) {
+			all[name] = []Entry{{[]byte{byte(g.n(4)), 0, 0, 0}, []byte{1, 0, 0, 0}}} // the loopback device
+		}
 		if !hasValues(spec.Type) || name == outMap {
 			continue
 		}

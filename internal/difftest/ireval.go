@@ -4,11 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
+	"github.com/nfpkit/nfpkit/bpf/interp"
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
@@ -23,11 +24,18 @@ func runIR(p *Program, c *code.Code, mod *ir.Module) (*Result, error) {
 		in := input(pkt)
 		in.Mem = make([]byte, irStack)
 		w.mach.Reset(in)
-		out, err := ir.Eval(mod, &irEnv{w}, nil, 1<<24)
+		env := &irEnv{world: w}
+		out, err := ir.Eval(mod, env, nil, 1<<24)
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i, err)
 		}
-		res.Packets = append(res.Packets, PacketResult{Verdict: uint32(out.R0), Data: w.mach.Result().Packet})
+		r := packetResult(w.mach.Result())
+		if t := env.after; t != nil {
+			tail := packetResult(t)
+			r.Data, r.Aside = tail.Data, append(r.Aside, tail.Aside...)
+		}
+		r.Verdict = uint32(out.R0)
+		res.Packets = append(res.Packets, r)
 	}
 	res.Maps, err = w.contents()
 	return res, err
@@ -39,7 +47,10 @@ const irStack = 16 << 10
 
 // irEnv is an ir.Env over the interpreter's memory and helpers. Map handles are
 // the map's index plus one, as table ids are.
-type irEnv struct{ *world }
+type irEnv struct {
+	*world
+	after *interp.Result // of the program that a tail call went on in
+}
 
 func (e *irEnv) PacketStart() uint32 { return e.mach.PacketStart() }
 func (e *irEnv) PacketLen() uint32   { return uint32(e.mach.PacketLen()) }
@@ -129,12 +140,34 @@ func (e *irEnv) Helper(id int32, args [5]uint64) (uint64, error) {
 	return e.mach.Helper(asm.BuiltinFunc(id), args)
 }
 
-// TailCall finds no program: prog arrays are empty here.
+// TailCall goes on in the interpreter, on a machine of its own that sees the
+// same maps and the packet as it is now.
 func (e *irEnv) TailCall(handle, index uint32) (uint64, bool, error) {
-	if n := int(handle) - 1; n < 0 || n >= len(e.maps) || e.maps[n].Spec().Type != ebpf.ProgramArray {
+	n := int(handle) - 1
+	if n < 0 || n >= len(e.maps) {
 		return 0, false, fmt.Errorf("tail call through map %d", handle)
 	}
-	return 0, false, nil
+	jump, ok := e.maps[n].(*maps.Targets)
+	if !ok {
+		return 0, false, fmt.Errorf("tail call through map %s", e.maps[n].Spec().Name)
+	}
+	value, there := jump.Target(index)
+	if !there {
+		return 0, false, nil
+	}
+	next := e.tails[binary.LittleEndian.Uint32(value)]
+	if next == nil {
+		return 0, false, nil
+	}
+	mach, err := interp.New(next.Code, next.Maps, cardWorld())
+	if err != nil {
+		return 0, false, err
+	}
+	e.after, err = mach.Run(input(e.mach.Result().Packet))
+	if err != nil {
+		return 0, false, err
+	}
+	return e.after.R0, true, nil
 }
 
 func (e *irEnv) index(name string) (int, error) {

@@ -99,7 +99,19 @@ func (k *Kernel) Run(p *Program) (*Result, error) {
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	prog, err := k.load(p)
+	for i, target := range p.Targets {
+		prog, err := k.load(p, target)
+		if err != nil {
+			return nil, err
+		}
+		defer prog.Close()
+		if jump := p.Maps[jumpMap]; jump != nil {
+			if err := k.maps[k.key(p, jumpMap)].m.Put(i, prog); err != nil {
+				return nil, err
+			}
+		}
+	}
+	prog, err := k.load(p, p.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +152,11 @@ func (k *Kernel) key(p *Program, name string) string {
 	return name
 }
 
-func (k *Kernel) load(p *Program) (*ebpf.Program, error) {
-	spec := *p.Spec
+func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error) {
+	spec := *from
 	spec.License = "GPL"
-	spec.Instructions = make(asm.Instructions, len(p.Spec.Instructions))
-	copy(spec.Instructions, p.Spec.Instructions)
+	spec.Instructions = make(asm.Instructions, len(from.Instructions))
+	copy(spec.Instructions, from.Instructions)
 	for i := range spec.Instructions {
 		ins := &spec.Instructions[i]
 		if op := ins.OpCode.AtomicOp(); op != asm.InvalidAtomic {
@@ -199,9 +211,12 @@ func (k *Kernel) fill(name string, spec *ebpf.MapSpec, entries []Entry) error {
 		k.maps[name] = km
 	}
 	if !hasValues(spec.Type) {
-		return nil
+		for i := range spec.MaxEntries {
+			// What is not there cannot be deleted, which is as good.
+			_ = km.m.Delete(i)
+		}
 	}
-	if km.used {
+	if km.used && hasValues(spec.Type) {
 		if err := k.empty(km); err != nil {
 			return err
 		}

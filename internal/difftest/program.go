@@ -8,6 +8,7 @@ package difftest
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -20,6 +21,8 @@ type Program struct {
 	Maps    map[string]*ebpf.MapSpec // what the program names, by name
 	Initial Contents                 // map contents before the first packet
 	Packets [][]byte                 // run in this order, on the same maps
+	// Targets are the programs in prog array "jump", by index. They share Maps.
+	Targets map[uint32]*ebpf.ProgramSpec
 }
 
 // Entry is one element of a map. Array keys are the index, little-endian; the
@@ -41,6 +44,9 @@ type Result struct {
 type PacketResult struct {
 	Verdict uint32 // R0's low half at exit
 	Data    []byte
+	// Aside is what else the program told the world, as text: events, and where
+	// to redirect. The kernel does not say, and leaves it nil.
+	Aside []string
 }
 
 // sorted puts entries into the order of their keys and drops zero array elements.
@@ -75,18 +81,32 @@ func (p *Program) clone() *Program {
 	spec := *p.Spec
 	spec.Instructions = slices.Clone(p.Spec.Instructions)
 	q.Spec, q.Maps, q.Initial = &spec, maps.Clone(p.Maps), maps.Clone(p.Initial)
-	q.Packets = slices.Clone(p.Packets)
+	q.Packets, q.Targets = slices.Clone(p.Packets), maps.Clone(p.Targets)
 	return &q
 }
 
 // usedMaps drops the maps that no instruction names.
 func (p *Program) usedMaps() {
 	used := map[string]bool{}
-	for _, ins := range p.Spec.Instructions {
-		if ins.IsLoadFromMap() {
-			used[ins.Reference()] = true
+	for _, spec := range p.specs() {
+		for _, ins := range spec.Instructions {
+			if ins.IsLoadFromMap() {
+				used[ins.Reference()] = true
+			}
 		}
 	}
 	maps.DeleteFunc(p.Maps, func(name string, _ *ebpf.MapSpec) bool { return !used[name] })
 	maps.DeleteFunc(p.Initial, func(name string, _ []Entry) bool { return !used[name] })
 }
+
+// specs are the program and its targets, in order of their indices.
+func (p *Program) specs() []*ebpf.ProgramSpec {
+	all := []*ebpf.ProgramSpec{p.Spec}
+	for _, i := range slices.Sorted(maps.Keys(p.Targets)) {
+		all = append(all, p.Targets[i])
+	}
+	return all
+}
+
+// targetName names the program at an index of the prog array.
+func targetName(i uint32) string { return fmt.Sprintf("tail_%d", i) }

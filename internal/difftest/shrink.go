@@ -1,6 +1,9 @@
 package difftest
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/cilium/ebpf/asm"
 )
 
@@ -12,6 +15,7 @@ import (
 func Shrink(p *Program, fails func(*Program) bool) *Program {
 	s := &shrinker{best: p, fails: fails}
 	s.packets()
+	s.targets()
 	for {
 		before := s.size()
 		s.instructions()
@@ -192,6 +196,15 @@ func (s *shrinker) packets() {
 		}
 		q := s.best.clone()
 		q.Packets[i] = make([]byte, len(q.Packets[i]))
+		s.try(q)
+	}
+}
+
+// targets drops targets of tail calls.
+func (s *shrinker) targets() {
+	for _, i := range slices.Sorted(maps.Keys(s.best.Targets)) {
+		q := s.best.clone()
+		delete(q.Targets, i)
 		s.try(q)
 	}
 }
