@@ -30,9 +30,10 @@ var allowed = map[string][]string{
 	"nfp/firmware": {"nfp"},
 	"nfp/sim":      {"nfp", "nfp/firmware"},
 	// the bridge
-	"nfp/jit/ir": {},
-	"nfp/jit":    {"nfp/jit/ir", "nfp", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
-	"driver":     {"nfp/jit", "nfp/sim", "nfp/firmware", "nfp", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
+	"nfp/jit/ir":  {},
+	"nfp/jit":     {"nfp/jit/ir", "nfp", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
+	"driver":      {"nfp/jit", "nfp/sim", "nfp/firmware", "nfp", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
+	"driver/card": {"driver", "nfp", "nfp/firmware", "bpf/maps"},
 	// tests and tools
 	"internal/golden":  {},
 	"internal/objdump": {"nfp"},

@@ -45,6 +45,19 @@ func (c *Card) Receive(port int, frame []byte) error {
 	return nil
 }
 
+// Room is how many frames a port's host has buffers for on its first ring; 0
+// while the port is down.
+func (c *Card) Room(port int) int {
+	if port < 0 || port >= len(c.model.Ports) || !c.loaded {
+		return 0
+	}
+	v := c.vnics[port]
+	if !v.enabled || !v.rx[0].on {
+		return 0
+	}
+	return int(min(c.queues[v.queue+freeListQueue].filled(), v.rx[0].mask+1))
+}
+
 // SetLink plugs a port's cable in or out.
 func (c *Card) SetLink(port int, up bool) error {
 	if port < 0 || port >= len(c.model.Ports) {

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/driver/card"
+	"github.com/nfpkit/nfpkit/driver/card/vhost"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+type cardOptions struct {
+	target
+	socket, model string
+	in, out       []string
+	cable, single bool
+}
+
+func newCard() *cobra.Command {
+	var o cardOptions
+	cmd := &cobra.Command{
+		Use:   "card --socket PATH",
+		Short: "be a PCI card for User Mode Linux",
+		Long: `Listens on a socket for a User Mode Linux kernel, which then finds the simulated
+card as a PCI device that its own nfp driver binds to. Guests are served one
+after the other, each with a card as it is after power-up, until interrupted.
+
+The ports of a card with two are cabled to each other unless --cable=false.
+--pcap-in replays a capture into a port from the wire as soon as the guest has
+brought the port up, as fast as it takes the packets. --pcap-out writes what
+leaves a port.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return o.run(ctx, cmd.ErrOrStderr(), cmd.InOrStdin())
+		},
+	}
+	o.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.socket, "socket", "", "path of the socket to listen on")
+	f.StringVar(&o.model, "card", card.DefaultModel, "card: "+strings.Join(cardNames(), ", "))
+	f.StringArrayVar(&o.in, "pcap-in", nil, "PORT=FILE: replay a capture into a port (repeatable)")
+	f.StringArrayVar(&o.out, "pcap-out", nil, "PORT=FILE: capture what leaves a port (repeatable)")
+	f.BoolVar(&o.cable, "cable", true, "connect the ports of a card with two")
+	f.BoolVar(&o.single, "single-entry", false, "answer map walks with one entry at a time")
+	_ = cmd.MarkFlagRequired("socket")
+	return cmd
+}
+
+func cardNames() []string {
+	var names []string
+	for _, m := range card.Models() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// portFiles reads PORT=FILE arguments.
+func portFiles(args []string, ports int, flag string) (map[int]string, error) {
+	files := map[int]string{}
+	for _, a := range args {
+		name, file, ok := strings.Cut(a, "=")
+		port, err := strconv.Atoi(name)
+		switch {
+		case !ok || err != nil || file == "":
+			return nil, usagef("--%s %s: PORT=FILE is wanted", flag, a)
+		case port < 0 || port >= ports:
+			return nil, usagef("--%s %s: the card has ports 0 to %d", flag, a, ports-1)
+		case files[port] != "":
+			return nil, usagef("--%s %s: port %d has %s already", flag, a, port, files[port])
+		}
+		files[port] = file
+	}
+	return files, nil
+}
+
+func (o *cardOptions) run(ctx context.Context, stderr io.Writer, stdin io.Reader) error {
+	model, err := card.ModelByName(o.model)
+	if err != nil {
+		return usageError{err}
+	}
+	p, err := o.profile()
+	if err != nil {
+		return err
+	}
+	in, err := portFiles(o.in, len(model.Ports), "pcap-in")
+	if err != nil {
+		return err
+	}
+	replay := map[int][]packet{}
+	for port, file := range in {
+		if replay[port], err = readPcap(file, stdin); err != nil {
+			return err
+		}
+	}
+	out, err := portFiles(o.out, len(model.Ports), "pcap-out")
+	if err != nil {
+		return err
+	}
+	captures, err := newCaptures(out)
+	if err != nil {
+		return err
+	}
+	err = o.listen(ctx, stderr, model, p, replay, captures)
+	return errors.Join(err, captures.close())
+}
+
+// listen serves guests until the context ends.
+func (o *cardOptions) listen(ctx context.Context, stderr io.Writer, model *card.Model, p *firmware.Profile, replay map[int][]packet, out *captures) error {
+	l, err := vhost.Listen(o.socket)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	fmt.Fprintf(stderr, "%s, firmware %s, listens on %s\n", model.Product, p.Name, o.socket)
+	for {
+		conn, err := l.AcceptUnix()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := o.serve(ctx, stderr, conn, p, replay, out); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(stderr, "guest: %v\n", err)
+		}
+	}
+}
+
+// serve is one guest's card.
+func (o *cardOptions) serve(ctx context.Context, stderr io.Writer, conn *net.UnixConn, p *firmware.Profile, replay map[int][]packet, out *captures) error {
+	log := func(line string) { fmt.Fprintf(stderr, "card: %s\n", line) }
+	t := vhost.New(log)
+	c, err := card.New(&card.Options{Model: o.model, Firmware: p, Cable: o.cable, SingleEntry: o.single, Transmit: out.write, Log: log})
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	c.Attach(t)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var players sync.WaitGroup
+	defer players.Wait()
+	for port, packets := range replay {
+		players.Go(func() { play(ctx, t, c, port, packets) })
+	}
+	err = t.Serve(ctx, conn, c)
+	cancel()
+	return err
+}
+
+// playEvery is how often a replay looks for room.
+const playEvery = time.Millisecond
+
+// play sends packets into a port as the guest has buffers for them. Half of what
+// it has is left for others.
+func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packets []packet) {
+	tick := time.NewTicker(playEvery)
+	defer tick.Stop()
+	for len(packets) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		sent := make(chan int, 1)
+		err := t.Do(func() {
+			n := min(len(packets), (c.Room(port)+1)/2)
+			for _, p := range packets[:n] {
+				// Too short or too long for a wire: the capture's, and not worth the rest.
+				_ = c.Receive(port, append([]byte(nil), p.data...))
+			}
+			sent <- n
+		})
+		if err != nil {
+			return
+		}
+		select {
+		case n := <-sent:
+			packets = packets[n:]
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// captures are the files that frames leaving ports go to.
+type captures struct {
+	files   map[int]*os.File
+	writers map[int]*pcapgo.Writer
+	err     error
+}
+
+func newCaptures(files map[int]string) (*captures, error) {
+	c := &captures{map[int]*os.File{}, map[int]*pcapgo.Writer{}, nil}
+	for port, name := range files {
+		f, err := os.Create(name)
+		if err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+		c.files[port], c.writers[port] = f, pcapgo.NewWriterNanos(f)
+		if err := c.writers[port].WriteFileHeader(maxPacket, layers.LinkTypeEthernet); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+	}
+	return c, nil
+}
+
+// write is card.Options.Transmit.
+func (c *captures) write(port int, frame []byte) {
+	w := c.writers[port]
+	if w == nil || c.err != nil {
+		return
+	}
+	c.err = w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Now(), Length: len(frame), CaptureLength: len(frame)}, frame)
+}
+
+func (c *captures) close() error {
+	err := c.err
+	for _, f := range c.files {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
