@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,5 +43,42 @@ func TestReasonsUnique(t *testing.T) {
 			t.Errorf("%s: twice, or without explanation", e.Reason)
 		}
 		seen[e.Reason] = true
+	}
+}
+
+// The commands that README.md and examples/README.md show on example files work
+// as they stand. Refusals that the text announces exit with 1.
+func TestReadmeCommands(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(root, "examples"), filepath.Join(dir, "examples")); err != nil {
+		t.Skipf("no symbolic links here: %v", err)
+	}
+	t.Chdir(dir)
+	shown := regexp.MustCompile("`nfpsim (check|compile|run|explain|isa)( [^`]*)?`|go run ./cmd/nfpsim (run) ([^`\n]*)")
+	n := 0
+	for _, doc := range []string{"README.md", "examples/README.md"} {
+		text, err := os.ReadFile(filepath.Join(root, doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range shown.FindAllStringSubmatch(string(text), -1) {
+			args := strings.Fields(strings.Join(m[1:], " "))
+			want := exitDone
+			if args[0] == "check" && strings.Contains(args[1], "ratelimit") {
+				want = exitNo // the stock firmware has no clock
+			}
+			var out, errs bytes.Buffer
+			if got := run(args, strings.NewReader(""), &out, &errs); got != want || out.Len() == 0 {
+				t.Errorf("%s: nfpsim %s: exit %d, want %d\n%s", doc, strings.Join(args, " "), got, want, errs.String())
+			}
+			n++
+		}
+	}
+	if n < 6 {
+		t.Errorf("only %d commands found", n)
 	}
 }

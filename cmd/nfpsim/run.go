@@ -197,7 +197,11 @@ func printRun(w io.Writer, results []packetResult, whole bool) error {
 		parts = append(parts, fmt.Sprintf("%d %s", count[v], v))
 	}
 	n := uint64(max(len(results), 1))
-	_, err := fmt.Fprintf(w, "%d packets: %s%s\n", len(results), strings.Join(parts, ", "), cycles(issue/n, elapsed/n))
+	mean := cycles(issue/n, elapsed/n)
+	if mean != "" {
+		mean = "; a packet:" + mean
+	}
+	_, err := fmt.Fprintf(w, "%d packets: %s%s\n", len(results), strings.Join(parts, ", "), mean)
 	return err
 }
 
