@@ -71,7 +71,7 @@ type explorer struct {
 // The widths tried in turn while merging costs proofs, and what each may spend at
 // full width: instructions explored per instruction of the program, and more. Then
 // narrowWidth serves.
-var widths = [...]struct{ width, each, plus int }{{16, 12, 20_000}, {128, 100, 200_000}}
+var widths = [...]struct{ width, each, plus int }{{8, 12, 20_000}, {64, 100, 200_000}}
 
 const narrowWidth = 4
 
