@@ -36,7 +36,8 @@ var allowed = map[string][]string{
 	"driver/card": {"driver", "nfp", "nfp/firmware", "bpf/maps"},
 	// tests and tools
 	"internal/golden":  {},
-	"internal/objdump": {"nfp"},
+	"internal/cache":   {},
+	"internal/objdump": {"nfp", "internal/cache"},
 	"internal/suites":  {},
 	"internal/difftest": {"driver", "nfp", "nfp/firmware", "nfp/jit", "nfp/jit/ir", "nfp/sim",
 		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/maps", "bpf/object", "bpf/verify"},
