@@ -3,6 +3,7 @@ package asmtext
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/cilium/ebpf/asm"
 )
@@ -22,6 +23,9 @@ func formatTo(ins asm.Instruction, target string) string {
 	text := render(ins, target)
 	if text == "" {
 		return formatRaw(ins)
+	}
+	if certain(ins, target) {
+		return text
 	}
 	back, to, err := parseInsn(text)
 	if err != nil || !sameFields(back, ins, to.name != "") {
@@ -100,9 +104,9 @@ func renderALU(ins asm.Instruction) string {
 	case aluSigns[op] == "":
 		return ""
 	case ins.OpCode.Source() == asm.RegSource:
-		return fmt.Sprintf("%s %s %s", dst, aluSigns[op], reg(ins.Src, wide))
+		return dst + " " + aluSigns[op] + " " + reg(ins.Src, wide)
 	}
-	return fmt.Sprintf("%s %s %d", dst, aluSigns[op], ins.Constant)
+	return dst + " " + aluSigns[op] + " " + strconv.FormatInt(ins.Constant, 10)
 }
 
 // conditions are the comparisons of the conditional jumps.
@@ -114,9 +118,13 @@ var conditions = map[asm.JumpOp]string{
 func renderJump(ins asm.Instruction, target string) string {
 	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
 	if target == "" {
-		target = fmt.Sprintf("pc%+d", ins.Offset)
+		distance := int64(ins.Offset)
 		if isLongJump(ins.OpCode) || ins.IsFunctionCall() {
-			target = fmt.Sprintf("pc%+d", ins.Constant)
+			distance = ins.Constant
+		}
+		target = "pc" + strconv.FormatInt(distance, 10)
+		if distance >= 0 {
+			target = "pc+" + strconv.FormatInt(distance, 10)
 		}
 	}
 	switch op {
@@ -135,11 +143,11 @@ func renderJump(ins asm.Instruction, target string) string {
 	if conditions[op] == "" {
 		return ""
 	}
-	right := fmt.Sprint(ins.Constant)
+	right := strconv.FormatInt(ins.Constant, 10)
 	if ins.OpCode.Source() == asm.RegSource {
 		right = reg(ins.Src, wide)
 	}
-	return fmt.Sprintf("if %s %s %s goto %s", reg(ins.Dst, wide), conditions[op], right, target)
+	return "if " + reg(ins.Dst, wide) + " " + conditions[op] + " " + right + " goto " + target
 }
 
 func renderCall(ins asm.Instruction, target string) string {
@@ -151,7 +159,7 @@ func renderCall(ins asm.Instruction, target string) string {
 	case ins.IsKfuncCall():
 		return fmt.Sprintf("call kfunc#%d", ins.Constant)
 	}
-	return fmt.Sprintf("call %s#%d", HelperName(ins.Constant), ins.Constant)
+	return "call " + HelperName(ins.Constant) + "#" + strconv.FormatInt(ins.Constant, 10)
 }
 
 func renderMemory(ins asm.Instruction, target string) string {
@@ -164,13 +172,13 @@ func renderMemory(ins asm.Instruction, target string) string {
 	case class == asm.LdClass && mode == asm.IndMode:
 		return fmt.Sprintf("r0 = *(u%d *)skb[%s %s]", bits, reg(ins.Src, true), signed(ins.Constant))
 	case class == asm.LdXClass && mode == asm.MemMode:
-		return fmt.Sprintf("%s = *(u%d *)%s", reg(ins.Dst, true), bits, place(ins.Src, ins.Offset))
+		return reg(ins.Dst, true) + " = *(u" + strconv.Itoa(bits) + " *)" + place(ins.Src, ins.Offset)
 	case class == asm.LdXClass && mode == asm.MemSXMode:
 		return fmt.Sprintf("%s = *(s%d *)%s", reg(ins.Dst, true), bits, place(ins.Src, ins.Offset))
 	case class == asm.StClass && mode == asm.MemMode:
-		return fmt.Sprintf("*(u%d *)%s = %d", bits, place(ins.Dst, ins.Offset), ins.Constant)
+		return "*(u" + strconv.Itoa(bits) + " *)" + place(ins.Dst, ins.Offset) + " = " + strconv.FormatInt(ins.Constant, 10)
 	case class == asm.StXClass && mode == asm.MemMode:
-		return fmt.Sprintf("*(u%d *)%s = %s", bits, place(ins.Dst, ins.Offset), reg(ins.Src, true))
+		return "*(u" + strconv.Itoa(bits) + " *)" + place(ins.Dst, ins.Offset) + " = " + reg(ins.Src, true)
 	case class == asm.StXClass && mode == asm.AtomicMode:
 		return renderAtomic(ins, bits)
 	}
@@ -182,7 +190,7 @@ func renderWideLoad(ins asm.Instruction, target string) string {
 	low, high := int32(ins.Constant), uint32(uint64(ins.Constant)>>32)
 	switch {
 	case ins.Src == asm.PseudoMapFD && target != "":
-		return fmt.Sprintf("%s = map[%s]", dst, target)
+		return dst + " = map[" + target + "]"
 	case ins.Src == asm.PseudoMapFD:
 		return fmt.Sprintf("%s = map[fd:%d]", dst, low)
 	case ins.Src == asm.PseudoMapValue && target != "":
@@ -251,21 +259,21 @@ var (
 
 func reg(r asm.Register, wide bool) string {
 	if wide {
-		return fmt.Sprintf("r%d", uint8(r))
+		return "r" + strconv.Itoa(int(r))
 	}
-	return fmt.Sprintf("w%d", uint8(r))
+	return "w" + strconv.Itoa(int(r))
 }
 
 func place(base asm.Register, off int16) string {
-	return fmt.Sprintf("(%s %s)", reg(base, true), signed(int64(off)))
+	return "(" + reg(base, true) + " " + signed(int64(off)) + ")"
 }
 
 // signed writes "+ 4" or "- 4".
 func signed(n int64) string {
 	if n < 0 {
-		return fmt.Sprintf("- %d", uint64(-n))
+		return "- " + strconv.FormatUint(uint64(-n), 10)
 	}
-	return fmt.Sprintf("+ %d", n)
+	return "+ " + strconv.FormatInt(n, 10)
 }
 
 // bigNumber writes what fits an int32 in decimal, and hexadecimal beyond.

@@ -47,7 +47,7 @@ func digit(c byte) bool { return c >= '0' && c <= '9' }
 // lex cuts a line into tokens. A comment begins with ; or //, or with a # that
 // does not follow a name or number directly (as it does in "call name#1").
 func lex(line string) ([]token, *Error) {
-	var toks []token
+	toks := make([]token, 0, 16) // as many as the longest instructions have
 	for i := 0; i < len(line); {
 		c, rest := line[i], line[i:]
 		switch {
@@ -93,6 +93,9 @@ func lex(line string) ([]token, *Error) {
 }
 
 func matchOperator(s string) string {
+	if s != "" && s[0] != 's' && (nameStart(s[0]) || digit(s[0])) {
+		return "" // the operators that begin with a letter begin with s
+	}
 	for _, op := range operators {
 		if strings.HasPrefix(s, op) {
 			return op
