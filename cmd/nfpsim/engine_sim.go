@@ -44,10 +44,7 @@ func loadAll(programs []*verify.Facts, p *firmware.Profile) (*simEngine, error) 
 		return nil, err
 	}
 	e := &simEngine{nic: nic}
-	var use []nfp.MapUse
-	for _, f := range programs {
-		use = append(use, jit.Uses(f)...)
-	}
+	use := jit.Agree(programs)
 	var images []*nfp.Image
 	for _, f := range programs {
 		im, err := jit.Compile(f, p, &jit.Options{Use: use})
