@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/nfpkit/nfpkit/internal/cache"
 )
 
 // ErrUnavailable means that objdump cannot be had on this machine.
@@ -25,46 +27,39 @@ var configure = []string{
 	"--disable-gprofng", "--disable-nls", "--disable-werror", "--disable-plugins", "--without-zstd",
 }
 
-// cacheDir is $NFPKIT_CACHE, or nfpkit in the user's cache directory.
-func cacheDir() (string, error) {
-	if d := os.Getenv("NFPKIT_CACHE"); d != "" {
-		return d, nil
-	}
-	d, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(d, "nfpkit"), nil
-}
-
 // Build returns the path of objdump, building it first where the cache has none.
 // Errors that are ErrUnavailable say what to install.
 func Build(ctx context.Context) (string, error) {
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
-	}
-	unlock, err := lock(ctx, filepath.Join(cache, "objdump.lock"))
-	if err != nil {
+	unlock, err := cache.Lock(ctx, filepath.Join(dir, "objdump.lock"))
+	if err != nil && ctx.Err() != nil {
 		return "", err
 	}
-	defer unlock()
-	tarball, err := source(ctx, cache)
 	if err != nil {
-		if old := newest(filepath.Join(cache, "objdump-*", "objdump")); old != "" {
+		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
+	}
+	defer unlock()
+	return buildIn(ctx, dir)
+}
+
+// buildIn is Build in the cache directory, which nobody else uses meanwhile.
+func buildIn(ctx context.Context, dir string) (string, error) {
+	tarball, err := source(ctx, dir)
+	if err != nil {
+		if old := newest(filepath.Join(dir, "objdump-*", "objdump")); old != "" {
 			return old, nil // the source is gone, what was built of it is not
 		}
 		return "", err
 	}
-	dir := filepath.Join(cache, "objdump-"+version(tarball))
-	path := filepath.Join(dir, "objdump")
+	final := filepath.Join(dir, "objdump-"+version(tarball))
+	path := filepath.Join(final, "objdump")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	if err := build(ctx, tarball, dir); err != nil {
+	if err := build(ctx, tarball, final); err != nil {
 		return "", err
 	}
 	return path, nil

@@ -1,0 +1,202 @@
+package uml
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/nfpkit/nfpkit/internal/uml/report"
+)
+
+// VirtioID is the virtio device id by which the guest knows a PCI card
+// (CONFIG_UML_PCI_OVER_VIRTIO_DEVICE_ID in kernel.config).
+const VirtioID = 4242
+
+// Options says what to boot. Kernel and Init are needed.
+type Options struct {
+	Kernel  string            // path of the kernel that Build made
+	Init    string            // path of a static program
+	Files   map[string][]byte // more files of the guest, by path
+	Steps   []string          // Init's arguments; one line of 4 KiB holds them all
+	Memory  int               // MiB; 0: 96
+	Socket  string            // vhost-user socket of the card, which must listen already; empty: no card
+	Console io.Writer         // hears all that the guest prints; nil: nobody does
+}
+
+// Guest is a running guest.
+type Guest struct {
+	cmd     *exec.Cmd
+	dir     string
+	stdin   io.WriteCloser
+	reports chan report.Report
+	done    bool // the guest said so
+	wait    func() error
+
+	mu   sync.Mutex
+	tail []string // the last lines of the console, for an error
+}
+
+// tailLines of the console go into the error of a guest that crashed.
+const tailLines = 60
+
+// Boot runs a guest to its end and returns what it reported. An error is that of
+// a guest which did not end by itself; what steps report as wrong is in the
+// reports.
+func Boot(ctx context.Context, o *Options) ([]report.Report, error) {
+	g, err := Start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var all []report.Report
+	for {
+		r, err := g.Next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, r)
+	}
+}
+
+// Start boots a guest, which lives until it powers off or ctx ends. The caller
+// must call Next until that gives an error.
+func Start(ctx context.Context, o *Options) (*Guest, error) {
+	dir, err := os.MkdirTemp("", "nfpkit-uml-")
+	if err != nil {
+		return nil, err
+	}
+	g, err := start(ctx, o, dir)
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("boot: %w", err)
+	}
+	return g, nil
+}
+
+func start(ctx context.Context, o *Options, dir string) (*Guest, error) {
+	root := filepath.Join(dir, "root.cpio.gz")
+	if err := createInitramfs(root, o.Init, o.Files); err != nil {
+		return nil, err
+	}
+	memory := o.Memory
+	if memory == 0 {
+		memory = 96
+	}
+	args := []string{
+		fmt.Sprintf("mem=%dM", memory), "initrd=" + root, "rdinit=/init", "con=null", "con0=fd:0,fd:1",
+		"quiet", "loglevel=3", "panic=-1", "uml_dir=" + dir, "umid=guest",
+	}
+	if o.Socket != "" {
+		args = append(args, fmt.Sprintf("virtio_uml.device=%s:%d", o.Socket, VirtioID))
+	}
+	args = append(append(append(args, "--"), o.Steps...), report.End)
+	g := &Guest{cmd: exec.CommandContext(ctx, o.Kernel, args...), dir: dir, reports: make(chan report.Report, 64)}
+	g.cmd.Env = []string{"HOME=" + dir, "PATH=/usr/bin:/bin", "TMPDIR=" + memoryDir(dir)}
+	g.cmd.Dir = dir
+	killGroup(g.cmd)
+	var err error
+	if g.stdin, err = g.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	console, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	g.cmd.Stdout, g.cmd.Stderr = w, w
+	err = g.cmd.Start()
+	w.Close()
+	if err != nil {
+		console.Close()
+		return nil, err
+	}
+	g.wait = sync.OnceValue(func() error { return g.finish(ctx) })
+	go g.listen(console, o.Console)
+	return g, nil
+}
+
+// memoryDir is where the file that is the guest's memory goes: a tmpfs, if any.
+func memoryDir(fallback string) string {
+	const shm = "/dev/shm"
+	if f, err := os.CreateTemp(shm, "nfpkit-"); err == nil {
+		f.Close()
+		os.Remove(f.Name())
+		return shm
+	}
+	return fallback
+}
+
+// listen sorts console lines until the guest has closed it.
+func (g *Guest) listen(console io.ReadCloser, copyTo io.Writer) {
+	defer close(g.reports)
+	defer console.Close()
+	for r := bufio.NewReaderSize(console, 1<<16); ; {
+		line, err := r.ReadBytes('\n')
+		if copyTo != nil && len(line) > 0 {
+			copyTo.Write(line) // a listener that is gone is no reason to stop the guest
+		}
+		if rep, ok := report.Parse(line); ok {
+			if rep.Step == report.Done {
+				g.mu.Lock()
+				g.done = true
+				g.mu.Unlock()
+			} else {
+				g.reports <- rep
+			}
+		} else if line := bytes.TrimSpace(line); len(line) > 0 {
+			g.mu.Lock()
+			if g.tail = append(g.tail, string(line)); len(g.tail) > tailLines {
+				g.tail = g.tail[1:]
+			}
+			g.mu.Unlock()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Next returns the guest's next report, or, when it has powered off, io.EOF. Any
+// other error says why the guest stopped.
+func (g *Guest) Next() (report.Report, error) {
+	if r, ok := <-g.reports; ok {
+		return r, nil
+	}
+	if err := g.wait(); err != nil {
+		return report.Report{}, err
+	}
+	return report.Report{}, io.EOF
+}
+
+// Tell answers a step that waits.
+func (g *Guest) Tell(line string) error {
+	_, err := io.WriteString(g.stdin, line+"\n")
+	return err
+}
+
+// finish waits for the processes of the guest and removes its files.
+func (g *Guest) finish(ctx context.Context) error {
+	g.stdin.Close()
+	err := g.cmd.Wait()
+	os.RemoveAll(g.dir)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case g.done && err == nil:
+		return nil
+	case err == nil:
+		err = errors.New("it powered off before its steps were done")
+	}
+	return fmt.Errorf("guest: %w; its last lines:\n\t%s", err, strings.Join(g.tail, "\n\t"))
+}

@@ -1,0 +1,124 @@
+//go:build linux
+
+package uml
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nfpkit/nfpkit/internal/uml/report"
+)
+
+// guestPackage is the program that the guest runs.
+const guestPackage = "github.com/nfpkit/nfpkit/internal/uml/guest"
+
+// options is what to boot, with the ordinary kernel and init.
+func options(t testing.TB, steps ...string) *Options {
+	t.Helper()
+	o := &Options{Kernel: kernel(t), Init: filepath.Join(t.TempDir(), "init"), Steps: steps}
+	if err := BuildInit(t.Context(), guestPackage, o.Init); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// boot runs a guest and returns its reports, none of which may be an error.
+func boot(t testing.TB, o *Options) []report.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var console bytes.Buffer
+	o.Console = &console
+	start := time.Now()
+	reports, err := Boot(ctx, o)
+	if err != nil {
+		t.Fatalf("%v\nconsole:\n%s", err, &console)
+	}
+	t.Logf("booted, ran and powered off in %v", time.Since(start).Round(time.Millisecond))
+	for _, r := range reports {
+		if r.Error != "" {
+			t.Errorf("step %s: %s", r.Step, r.Error)
+		}
+	}
+	if len(reports) != len(o.Steps) {
+		t.Fatalf("%d reports of %d steps; console:\n%s", len(reports), len(o.Steps), &console)
+	}
+	return reports
+}
+
+// data decodes what a step found.
+func data[T any](t testing.TB, r report.Report) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(r.Data, &v); err != nil {
+		t.Fatalf("step %s: %v in %s", r.Step, err, r.Data)
+	}
+	return v
+}
+
+// Netdevsim is the kernel's own fake of an offloading network device: the control
+// path without a card.
+func TestNetdevsim(t *testing.T) {
+	r := boot(t, options(t, "uname", "netdevsim"))
+	if u := data[map[string]string](t, r[0]); !strings.HasPrefix(u["release"], "6.12.") || u["machine"] != "x86_64" {
+		t.Errorf("the guest runs %v", u)
+	}
+	found := data[struct {
+		Name  string
+		IDs   []int
+		Value int
+	}](t, r[1])
+	if len(found.IDs) != 2 || found.IDs[0] == 0 || found.IDs[0] == found.IDs[1] || found.Value != 42 {
+		t.Errorf("the guest found %+v: want two programs one after the other, and 42 back from a map", found)
+	}
+}
+
+func TestGuestThatCrashes(t *testing.T) {
+	o := options(t, "uname", "crash", "uname")
+	reports, err := Boot(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "before its steps were done") || !strings.Contains(err.Error(), "Kernel panic") {
+		t.Errorf("error %v, want one that shows the guest's last lines", err)
+	}
+	if len(reports) != 1 {
+		t.Errorf("%d reports, want that of the one step before", len(reports))
+	}
+}
+
+func TestGuestIsKilled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	g, err := Start(ctx, options(t, "wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := g.Next(); err != nil || !r.Waits {
+		t.Fatalf("report %+v, %v; want one that waits", r, err)
+	}
+	cancel()
+	if _, err := g.Next(); err == nil || !strings.Contains(err.Error(), "context canceled") {
+		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+func TestTell(t *testing.T) {
+	g, err := Start(t.Context(), options(t, "wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Tell("a word back"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.Next()
+	if err != nil || data[string](t, r) != "a word back" {
+		t.Errorf("report %+v, %v; want what it was told", r, err)
+	}
+	if _, err := g.Next(); err == nil || err.Error() != "EOF" {
+		t.Errorf("error %v, want EOF", err)
+	}
+}

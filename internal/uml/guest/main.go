@@ -1,0 +1,184 @@
+//go:build linux
+
+// Command guest is the first and only program of the kernel test bed's guest. It
+// mounts what it needs, runs the steps that its arguments name, prints a report of
+// each on the console, and powers off. It is linked statically and put into the
+// initramfs by package uml's tests.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nfpkit/nfpkit/internal/uml/report"
+)
+
+// lifetime is when a guest that nobody waits for any more powers off by itself.
+const lifetime = 10 * time.Minute
+
+func main() {
+	time.AfterFunc(lifetime, func() { unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) })
+	c, err := newConsole()
+	if err == nil {
+		err = mount()
+	}
+	if err != nil {
+		c.say(report.Report{Step: "start", Error: err.Error()})
+	} else {
+		for _, word := range os.Args[1:] {
+			if word == report.End {
+				break
+			}
+			c.run(word)
+		}
+	}
+	c.say(report.Report{Step: report.Done})
+	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// mount makes the file systems that steps read.
+func mount() error {
+	for _, m := range []struct{ fs, on string }{
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"},
+		{"debugfs", "/sys/kernel/debug"}, {"bpf", "/sys/fs/bpf"},
+	} {
+		if err := unix.Mount(m.fs, m.on, m.fs, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.fs, err)
+		}
+	}
+	return nil
+}
+
+// console is the guest's line to the host.
+type console struct {
+	out *os.File
+	in  *bufio.Reader
+}
+
+// newConsole makes the console pass lines as they are, in both directions.
+func newConsole() (*console, error) {
+	c := &console{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
+	t, err := unix.IoctlGetTermios(0, unix.TCGETS)
+	if err != nil {
+		return c, fmt.Errorf("console: %w", err)
+	}
+	t.Lflag &^= unix.ECHO
+	t.Oflag &^= unix.OPOST
+	if err := unix.IoctlSetTermios(0, unix.TCSETS, t); err != nil {
+		return c, fmt.Errorf("console: %w", err)
+	}
+	return c, nil
+}
+
+func (c *console) say(r report.Report) {
+	line, err := r.Line()
+	if err != nil {
+		line = []byte(err.Error())
+	}
+	c.out.Write(append(line, '\n')) // there is nobody else to tell that this failed
+}
+
+// run does one step; a panic is the step's error, the guest goes on.
+func (c *console) run(word string) {
+	name, arg := report.Split(word)
+	r := report.Report{Step: name}
+	defer func() {
+		if p := recover(); p != nil {
+			r.Error = fmt.Sprintf("panic: %v", p)
+		}
+		c.say(r)
+	}()
+	step, ok := steps()[name]
+	if !ok {
+		r.Error = "no such step"
+		return
+	}
+	data, err := step(&env{console: c, name: name}, arg)
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if data != nil {
+		if r.Data, err = json.Marshal(data); err != nil {
+			r.Error = err.Error()
+		}
+	}
+}
+
+// env is what a step may use.
+type env struct {
+	*console
+	name string
+}
+
+// ask reports data and waits for the host's answer.
+func (e *env) ask(data any) (string, error) {
+	b, err := json.Marshal(data)
+	if err != nil {
+		return "", err
+	}
+	e.say(report.Report{Step: e.name, Waits: true, Data: b})
+	line, err := e.in.ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+// A step does one thing and returns what it found; with an error, what it had
+// found until then.
+type step func(e *env, arg string) (data any, err error)
+
+// steps are all that the guest can do.
+func steps() map[string]step {
+	return map[string]step{
+		"uname":     uname,
+		"wait":      wait,
+		"crash":     crash,
+		"dmesg":     dmesg,
+		"netdevsim": netdevsim,
+		"pci":       pci,
+		"pciburst":  pciBurst,
+	}
+}
+
+// uname tells which kernel runs, and how soon the first step did.
+func uname(*env, string) (any, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, err
+	}
+	uptime, err := os.ReadFile("/proc/uptime")
+	return map[string]string{
+		"release": unix.ByteSliceToString(u.Release[:]),
+		"machine": unix.ByteSliceToString(u.Machine[:]),
+		"uptime":  strings.Fields(string(uptime) + " ?")[0],
+	}, err
+}
+
+// wait returns what the host says.
+func wait(e *env, _ string) (any, error) { return e.ask(nil) }
+
+// crash ends the kernel: it cannot do without init.
+func crash(*env, string) (any, error) {
+	os.Exit(1)
+	return nil, nil
+}
+
+// dmesg is the kernel's log.
+func dmesg(*env, string) (any, error) {
+	lines, err := kernelLog()
+	return lines, err
+}
+
+// kernelLog reads all lines that the kernel has logged so far.
+func kernelLog() ([]string, error) {
+	buf := make([]byte, 1<<18)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buf)
+	if err != nil {
+		return nil, fmt.Errorf("kernel log: %w", err)
+	}
+	return strings.Split(strings.TrimSpace(string(buf[:n])), "\n"), nil
+}

@@ -1,0 +1,65 @@
+// Package report is what host and guest of the kernel test bed say to each other:
+// the guest one line per step on its console, the host a line back where a step
+// waits for one.
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// marker starts a line that is a report among whatever else the console prints.
+const marker = "@nfpkit "
+
+// A Report is what a step of the guest found.
+type Report struct {
+	Step  string          `json:"step"`
+	Error string          `json:"error,omitempty"` // empty: it went well
+	Waits bool            `json:"waits,omitempty"` // the step goes on when the host has answered with a line
+	Data  json.RawMessage `json:"data,omitempty"`  // what was measured or read, in the step's own form
+}
+
+// The guest's last report has this step; a console that ends without it belongs
+// to a guest that crashed.
+const Done = "done"
+
+// End is the last of the guest's arguments that is a step: User Mode Linux adds
+// words of its own.
+const End = "end"
+
+// Line is r as the guest prints it, without newline.
+func (r *Report) Line() ([]byte, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("report of step %s: %w", r.Step, err)
+	}
+	return append([]byte(marker), b...), nil
+}
+
+// Parse reads a console line; ok is false where it is no report.
+func Parse(line []byte) (r Report, ok bool) {
+	i := bytes.Index(line, []byte(marker))
+	if i < 0 {
+		return Report{}, false
+	}
+	if err := json.Unmarshal(bytes.TrimSpace(line[i+len(marker):]), &r); err != nil {
+		return Report{}, false
+	}
+	return r, true
+}
+
+// Word is a step as a word of the guest's command line.
+func Word(step, arg string) string {
+	if arg == "" {
+		return step
+	}
+	return step + "=" + arg
+}
+
+// Split is Word's inverse.
+func Split(word string) (step, arg string) {
+	step, arg, _ = strings.Cut(word, "=")
+	return step, arg
+}
