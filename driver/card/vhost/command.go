@@ -1,0 +1,170 @@
+package vhost
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A command is a header of 16 bytes in a descriptor chain: operation, BAR, two
+// bytes that are zero, size, and address; data follows or comes back
+// (linux/virtio_pcidev.h).
+const (
+	opConfigRead  = 1
+	opConfigWrite = 2
+	opRead        = 3
+	opWrite       = 4
+	opFill        = 5
+	opMSI         = 7
+
+	commandSize = 16
+	configSize  = 4096
+	// configField is the room for a configuration register in a command, whatever its size.
+	configField = 8
+)
+
+// errFull means that the back channel has no room now.
+var errFull = errors.New("back channel is full")
+
+// command does one command and returns how many bytes its answer has. Reads that
+// fail are answered with all ones, as on a bus.
+func (s *session) command(c *chain) (answered int, err error) {
+	if len(c.out) < commandSize {
+		return 0, fmt.Errorf("%d bytes", len(c.out))
+	}
+	op, bar := c.out[0], int(c.out[1])
+	size := binary.LittleEndian.Uint32(c.out[4:])
+	addr := binary.LittleEndian.Uint64(c.out[8:])
+	data := c.out[commandSize:]
+	switch op {
+	case opConfigRead, opRead:
+		return s.read(c, op == opConfigRead, bar, size, addr)
+	case opConfigWrite:
+		// A block fill arrives with this operation, the BAR's number, and its one byte of
+		// data (a fault of Linux up to 6.12 at least). What can be a register is one.
+		if bar != 0 || !configAccess(addr, size) {
+			return 0, s.fill(bar, addr, size, data)
+		}
+		if len(data) < int(size) {
+			return 0, fmt.Errorf("configuration write of %d bytes with %d", size, len(data))
+		}
+		var v [configField]byte
+		copy(v[:], data[:size])
+		s.dev.ConfigWrite(int(addr), int(size), binary.LittleEndian.Uint64(v[:]))
+	case opWrite:
+		if uint64(len(data)) < uint64(size) {
+			return 0, fmt.Errorf("write of %d bytes with %d", size, len(data))
+		}
+		s.dev.Write(bar, addr, data[:size])
+	case opFill:
+		return 0, s.fill(bar, addr, size, data)
+	default:
+		return 0, fmt.Errorf("operation %d", op)
+	}
+	return 0, nil
+}
+
+// configAccess reports whether size bytes at addr are a configuration register.
+func configAccess(addr uint64, size uint32) bool {
+	switch size {
+	case 1, 2, 4, 8:
+		return addr < configSize && addr+uint64(size) <= configSize
+	}
+	return false
+}
+
+func (s *session) read(c *chain, config bool, bar int, size uint32, addr uint64) (int, error) {
+	if uint64(size) > uint64(c.room()) {
+		return 0, fmt.Errorf("read of %d bytes into %d", size, c.room())
+	}
+	s.answer = slices.Grow(s.answer[:0], int(size)+configField)[:size]
+	switch {
+	case !config:
+		s.dev.Read(bar, addr, s.answer)
+	case configAccess(addr, size):
+		v := s.dev.ConfigRead(int(addr), int(size))
+		s.answer = binary.LittleEndian.AppendUint64(s.answer[:0], v)[:size]
+	default:
+		for i := range s.answer {
+			s.answer[i] = 0xff
+		}
+		n := c.answer(s.answer)
+		return n, fmt.Errorf("configuration read of %d bytes at %#x", size, addr)
+	}
+	return c.answer(s.answer), nil
+}
+
+// fill writes the same byte size times.
+func (s *session) fill(bar int, addr uint64, size uint32, data []byte) error {
+	if len(data) == 0 || size > maxTransfer {
+		return fmt.Errorf("fill of %d bytes with %d", size, len(data))
+	}
+	v := data[0]
+	s.answer = slices.Grow(s.answer[:0], int(size))[:size]
+	for i := range s.answer {
+		s.answer[i] = v
+	}
+	s.dev.Write(bar, addr, s.answer)
+	return nil
+}
+
+// maxWaiting interrupts are kept while the guest has no buffer for them; there are
+// at most 2,048 vectors, and a vector that waits already says all.
+const maxWaiting = 2048
+
+// interrupt tells the guest of an interrupt, now or when it has a buffer again.
+func (s *session) interrupt(data uint32) error {
+	if len(s.waiting) >= maxWaiting {
+		return fmt.Errorf("interrupt %d dropped: %d wait for buffers of the guest", data, len(s.waiting))
+	}
+	if !slices.Contains(s.waiting, data) {
+		s.waiting = append(s.waiting, data)
+	}
+	s.flushInterrupts()
+	return nil
+}
+
+// flushInterrupts puts waiting interrupts into the guest's buffers. Where these are
+// too few the guest is asked to tell when it has more.
+func (s *session) flushInterrupts() {
+	q := &s.queue[interruptQueue]
+	if !q.ready() {
+		return
+	}
+	sent := 0
+	asked := false
+	for n := 0; len(s.waiting) > 0 && n <= q.size; n++ {
+		first, ok := q.take()
+		if !ok {
+			if asked {
+				break
+			}
+			q.wantsKick(true) // and look once more: it may just have put one
+			asked = true
+			continue
+		}
+		var c chain
+		written := 0
+		if err := q.follow(s.memory, first, &c); err != nil {
+			s.log(fmt.Sprintf("interrupt buffer: %v", err))
+		} else if c.room() < commandSize+4 {
+			s.log(fmt.Sprintf("interrupt buffer of %d bytes", c.room()))
+		} else {
+			var p [commandSize + 4]byte
+			p[0] = opMSI
+			binary.LittleEndian.PutUint32(p[4:], 4)
+			binary.LittleEndian.PutUint32(p[commandSize:], s.waiting[0])
+			written = c.answer(p[:])
+			s.waiting = s.waiting[1:]
+		}
+		q.put(first, written)
+		sent++
+	}
+	if len(s.waiting) == 0 && q.flags&usedNoNotify == 0 {
+		q.wantsKick(false)
+	}
+	if sent > 0 && q.wantsCall() {
+		s.notify(interruptQueue)
+	}
+}
