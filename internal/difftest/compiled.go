@@ -38,17 +38,17 @@ type stage struct{ pass, text string }
 // The first pass that differs is named; what follows it is not looked at. It
 // returns the words of the image, 0 where there is none.
 func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) int {
-	tails, uses, ok := w.compileTargets(p)
-	if !ok {
+	tails, uses, err := w.compileTargets(p, f)
+	if err != nil {
+		w.uncompiled(err, note)
 		return 0
 	}
 	var stages []stage
 	img, err := jit.Compile(f, w.profile, &jit.Options{Use: uses, Check: true, DumpIR: true, Dump: func(pass, text string) {
 		stages = append(stages, stage{pass, text})
 	}})
-	var no *jit.Unsupported
-	if errors.As(err, &no) {
-		w.sum.refuse("compiler", no.Reasons[0].Reason)
+	if no := new(jit.Unsupported); errors.As(err, &no) {
+		w.uncompiled(err, note)
 		return 0
 	}
 	for i, s := range stages {
@@ -63,7 +63,7 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	}
 	note("ir", nil, nil)
 	if err != nil {
-		note("compiler", nil, err)
+		w.uncompiled(err, note)
 		return 0
 	}
 	got, err := w.runSim(p, img, tails)
@@ -75,33 +75,51 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	return len(img.Words)
 }
 
-// compileTargets compiles the programs of the prog array, each keeping to what
-// those before it made of the words of maps, and returns that for the next.
-func (w *worker) compileTargets(p *Program) (images map[uint32]*nfp.Image, uses []nfp.MapUse, ok bool) {
-	images = map[uint32]*nfp.Image{}
-	for _, i := range slices.Sorted(stdmaps.Keys(p.Targets)) {
-		c, faults := code.New(p.Targets[i], p.Maps)
-		if len(faults) > 0 {
-			w.sum.refuse("verify", faults[0].Reason)
-			return nil, nil, false
-		}
-		f := w.verify(p, c)
-		if f == nil {
-			return nil, nil, false
-		}
-		img, err := jit.Compile(f, w.profile, &jit.Options{Use: uses})
-		var no *jit.Unsupported
-		if errors.As(err, &no) {
-			w.sum.refuse("compiler", no.Reasons[0].Reason)
-			return nil, nil, false
-		}
-		if err != nil {
-			w.sum.refuse("compiler", err.Error()) // the target as a program of its own says more
-			return nil, nil, false
-		}
-		images[i], uses = img, mergeUses(uses, img.Maps)
+// compileTargets compiles the programs of the prog array, and returns what all
+// programs make of the words of their maps, which each must keep to. It goes
+// round twice: first each program keeps to what those before it do, then all to
+// what all do.
+func (w *worker) compileTargets(p *Program, main *verify.Facts) (images map[uint32]*nfp.Image, uses []nfp.MapUse, err error) {
+	if len(p.Targets) == 0 {
+		return nil, nil, nil
 	}
-	return images, uses, true
+	images = map[uint32]*nfp.Image{}
+	for range 2 {
+		for _, i := range slices.Sorted(stdmaps.Keys(p.Targets)) {
+			c, faults := code.New(p.Targets[i], p.Maps)
+			if len(faults) > 0 {
+				return nil, nil, faults[0]
+			}
+			f, err := verify.Verify(c, nil)
+			if err != nil {
+				return nil, nil, err
+			}
+			if images[i], err = jit.Compile(f, w.profile, &jit.Options{Use: uses}); err != nil {
+				return nil, nil, err
+			}
+			uses = mergeUses(uses, images[i].Maps)
+		}
+		img, err := jit.Compile(main, w.profile, &jit.Options{Use: uses})
+		if err != nil {
+			return nil, nil, err
+		}
+		uses = mergeUses(uses, img.Maps)
+	}
+	return images, uses, nil
+}
+
+// uncompiled counts a refusal; any other error is a difference.
+func (w *worker) uncompiled(err error, note func(string, *Mismatch, error)) {
+	var unsupported *jit.Unsupported
+	var rejection *verify.Rejection
+	switch {
+	case errors.As(err, &unsupported):
+		w.sum.refuse("compiler", unsupported.Reasons[0].Reason)
+	case errors.As(err, &rejection):
+		w.sum.refuse("verify", rejection.Reasons[0].Reason)
+	default:
+		note("compiler", nil, err)
+	}
 }
 
 // mergeUses joins what programs make of maps' words; they agree where both use one.

@@ -128,8 +128,13 @@ func Reduce(d *Difference, kernel bool) ([]byte, error) {
 		if want, err := runInterp(q, c); err == nil && !clean(q, f, want) {
 			return nil
 		}
-		for _, e := range w.compare(q) {
-			if e.Engine == d.Engine && (e.Err == nil) == (d.Err == nil) && shape(e.Err) == shape(d.Err) {
+		w.sum = newSummary(0)
+		found := w.compare(q)
+		if w.sum.OnlyOurs > 0 || len(w.sum.Refused["verify"]) > 0 {
+			return nil
+		}
+		for _, e := range found {
+			if e.Engine == d.Engine && e.shape() == d.shape() {
 				return e
 			}
 		}
@@ -152,12 +157,14 @@ func Reduce(d *Difference, kernel bool) ([]byte, error) {
 	return Archive(e.String()+"\n", small, want)
 }
 
-// shape is an error without its numbers: the reduced program's are others.
-func shape(err error) string {
-	if err == nil {
-		return ""
+// shape is the kind of difference, without the numbers and names that shrinking
+// changes.
+func (d *Difference) shape() string {
+	if d.Mismatch != nil {
+		field, _, _ := strings.Cut(d.Mismatch.Field, " ")
+		return field
 	}
-	msg, _, _ := strings.Cut(general(err.Error()), "\n")
+	msg, _, _ := strings.Cut(general(d.Err.Error()), "\n")
 	if i := strings.LastIndex(msg, ": "); i >= 0 {
 		msg = msg[i:]
 	}

@@ -29,13 +29,15 @@ func runIR(p *Program, c *code.Code, mod *ir.Module) (*Result, error) {
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i, err)
 		}
-		r := packetResult(w.mach.Result())
+		end := w.mach.Result()
 		if t := env.after; t != nil {
-			tail := packetResult(t)
-			r.Data, r.Aside = tail.Data, append(r.Aside, tail.Aside...)
+			end.Packet, end.Events = t.Packet, append(end.Events, t.Events...)
+			if t.Redirect != nil {
+				end.Redirect = t.Redirect
+			}
 		}
-		r.Verdict = uint32(out.R0)
-		res.Packets = append(res.Packets, r)
+		end.Action = uint32(out.R0)
+		res.Packets = append(res.Packets, packetResult(end))
 	}
 	res.Maps, err = w.contents()
 	return res, err
