@@ -249,8 +249,15 @@ func adjustsOnce(m *ir.Module, p *firmware.Profile) bool {
 func lines(c *code.Code, pcs []int32) []nfp.Line {
 	known := make([]nfp.Line, len(c.Insns)) // by instruction, made when first met
 	source := sourceLines(c)
-	out := make([]nfp.Line, 0, len(pcs)/4)
-	last := int32(-2)
+	last, n := int32(-2), 0
+	for _, pc := range pcs {
+		if pc != last {
+			last = pc
+			n++
+		}
+	}
+	out := make([]nfp.Line, 0, n)
+	last = -2
 	for at, pc := range pcs {
 		if pc == last {
 			continue

@@ -29,6 +29,10 @@ func computeLiveness(f *machFunc) *liveness {
 		l.count += int32(len(b.Insts))
 	}
 	out := liveOut(f)
+	first := make([]span, f.VRegs) // most registers have one span
+	for r := range l.virtual {
+		l.virtual[r] = first[r : r : r+1]
+	}
 	w := &spanWalk{l: l, end: make([]int32, f.VRegs), gen: make([]int32, f.VRegs), global: out.number, names: out.names}
 	for i := len(f.Blocks) - 1; i >= 0; i-- {
 		w.block(f, i, out.set(i))

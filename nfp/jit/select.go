@@ -51,6 +51,7 @@ type selector struct {
 	tail      int32 // block that turns a verdict into a result word, -1 none yet
 	tailIn    nfp.Operand
 	back      nfp.Operand // return address
+	room      []machInst  // see grow
 }
 
 // selectFunc compiles f; the functions it calls are in env.done already.
@@ -240,11 +241,30 @@ func (s *selector) unsupported(reason, message, hint string) {
 // emit appends an instruction and returns it until the next one is appended.
 func (s *selector) emit(in nfp.Inst) *machInst {
 	b := s.blocks[s.cur]
-	if b.Insts == nil {
-		b.Insts = make([]machInst, 0, 6)
+	if len(b.Insts) == cap(b.Insts) {
+		b.Insts = s.grow(b.Insts)
 	}
 	b.Insts = append(b.Insts, machInst{Inst: in, PC: s.pc, To: -1})
 	return &b.Insts[len(b.Insts)-1]
+}
+
+// grow returns a block's full list of instructions with room for more. Lists lie
+// one behind the other in s.room; the one at its end, which is the one that
+// grows most often, need not move.
+func (s *selector) grow(list []machInst) []machInst {
+	const step, chunk = 8, 512
+	n := len(list)
+	if at := len(s.room) - n; n > 0 && at >= 0 && &s.room[at] == &list[0] && len(s.room)+step <= cap(s.room) {
+		s.room = s.room[:len(s.room)+step]
+		return s.room[at : at+n : len(s.room)]
+	}
+	if len(s.room)+n+step > cap(s.room) {
+		s.room = make([]machInst, 0, max(chunk, 2*(n+step)))
+	}
+	at := len(s.room)
+	s.room = s.room[:at+n+step]
+	copy(s.room[at:], list)
+	return s.room[at : at+n : len(s.room)]
 }
 
 func (s *selector) newReg() nfp.Operand {

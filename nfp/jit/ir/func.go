@@ -75,6 +75,9 @@ type Func struct {
 	Frame     int // bytes of stack, a multiple of 8
 	NextID    ID  // next free value number
 	NextBlock ID  // next free block number
+
+	values []Value  // room for values made from here on: a program has thousands
+	args   []*Value // room for their arguments
 }
 
 // Module is a program: Funcs[0] is its entry.
@@ -93,11 +96,35 @@ func (m *Module) Func(name string) *Func {
 	return nil
 }
 
-// NewValue returns a value with a fresh number that is in no block yet.
+// pieces of room are allocated for so many values at a time.
+const pieces = 128
+
+// NewValue returns a value with a fresh number that is in no block yet. It keeps
+// a copy of args.
 func (f *Func) NewValue(op Op, t Type, pc int32, args ...*Value) *Value {
-	v := &Value{ID: f.NextID, Op: op, Type: t, Args: args, PC: pc}
+	if len(f.values) == 0 {
+		f.values = make([]Value, pieces)
+	}
+	v := &f.values[0]
+	f.values = f.values[1:]
+	v.ID, v.Op, v.Type, v.Args, v.PC = f.NextID, op, t, f.list(args), pc
 	f.NextID++
 	return v
+}
+
+// list copies a list of values. It is full: appending to it moves it.
+func (f *Func) list(args []*Value) []*Value {
+	n := len(args)
+	if n == 0 {
+		return nil
+	}
+	if n > len(f.args) {
+		f.args = make([]*Value, max(n, 2*pieces))
+	}
+	l := f.args[:n:n]
+	f.args = f.args[n:]
+	copy(l, args)
+	return l
 }
 
 // NewBlock appends an empty block.

@@ -53,6 +53,19 @@ func (p Pred) Edge() *Edge { return &p.Block.Succs[p.Index] }
 // Preds returns the edges into each block, by block number.
 func (f *Func) Preds() [][]Pred {
 	preds := make([][]Pred, f.NextBlock)
+	count, edges := make([]int32, f.NextBlock), 0
+	for _, b := range f.Blocks {
+		for i := range b.Succs {
+			count[b.Succs[i].To.ID]++
+			edges++
+		}
+	}
+	room := make([]Pred, edges)
+	for id, n := range count {
+		if n > 0 {
+			preds[id], room = room[:0:n], room[n:]
+		}
+	}
 	for _, b := range f.Blocks {
 		for i, e := range b.Succs {
 			preds[e.To.ID] = append(preds[e.To.ID], Pred{b, i})
