@@ -59,7 +59,6 @@ leaves a port.`,
 	f.StringArrayVar(&o.out, "pcap-out", nil, "PORT=FILE: capture what leaves a port (repeatable)")
 	f.BoolVar(&o.cable, "cable", true, "connect the ports of a card with two")
 	f.BoolVar(&o.single, "single-entry", false, "answer map walks with one entry at a time")
-	_ = cmd.MarkFlagRequired("socket")
 	return cmd
 }
 
@@ -91,6 +90,9 @@ func portFiles(args []string, ports int, flag string) (map[int]string, error) {
 }
 
 func (o *cardOptions) run(ctx context.Context, stderr io.Writer, stdin io.Reader) error {
+	if o.socket == "" {
+		return usagef("card needs --socket PATH")
+	}
 	model, err := card.ModelByName(o.model)
 	if err != nil {
 		return usageError{err}

@@ -39,14 +39,19 @@ type nsp struct {
 	media     []media
 	overrides [][2]string // hwinfo the host set
 	// What was written to it last: firmware by the driver, and to flash.
-	firmware, flash image
+	firmware, flash Image
 }
 
-// image is what is kept of an image: its length and POSIX CRC.
-type image struct {
+// Image is what is kept of an image that the host wrote: its length and its
+// POSIX CRC, as the cksum tool prints them. Zero is none.
+type Image struct {
 	Bytes int
 	CRC   uint32
 }
+
+// Images are those of firmware that the driver loaded since power-up, and of
+// flash.
+func (c *Card) Images() (firmware, flash Image) { return c.nsp.firmware, c.nsp.flash }
 
 func newNSP(c *Card) nsp {
 	n := nsp{media: make([]media, len(c.model.Ports))}
@@ -202,7 +207,7 @@ func cmdLoadFirmware(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	if len(p) == 0 {
 		return failed | unparsable, errInvalid
 	}
-	c.nsp.firmware = image{len(p), cksum(p)}
+	c.nsp.firmware = Image{len(p), cksum(p)}
 	c.startFirmware()
 	return 0, 0
 }
@@ -226,7 +231,7 @@ func cmdWriteFlash(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	if len(p) == 0 {
 		return 0, errInvalid
 	}
-	c.nsp.flash = image{len(p), cksum(p)}
+	c.nsp.flash = Image{len(p), cksum(p)}
 	return 0, 0
 }
 

@@ -137,7 +137,7 @@ func TestReset(t *testing.T) {
 	if ret, result, _ := h.command(cmdLoad, uint32(len(image)), image, 0); ret != 0 || result != 0 {
 		t.Errorf("load: 0x%x, result %d", ret, result)
 	}
-	if got := h.card.nsp.firmware; got != (image0(image)) {
+	if got, _ := h.card.Images(); got != imageOf(image) {
 		t.Errorf("firmware arrived as %+v", got)
 	}
 	if len(h.symbols()) == 0 {
@@ -145,7 +145,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-func image0(p []byte) image { return image{len(p), cksum(p)} }
+func imageOf(p []byte) Image { return Image{len(p), cksum(p)} }
 
 // TestFlash writes an image longer than the default buffer, scattered over host
 // memory.
@@ -172,7 +172,7 @@ func TestFlash(t *testing.T) {
 		t.Errorf("status 0x%x, %q", status, h.lines)
 	}
 	h.unlock(e)
-	if got := h.card.nsp.flash; got != image0(data) {
+	if _, got := h.card.Images(); got != imageOf(data) {
 		t.Errorf("flash arrived as %+v", got)
 	}
 }
