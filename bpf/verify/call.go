@@ -161,10 +161,7 @@ func (x *explorer) returns(s *state, p helper.Proto, set int16) {
 	}
 	r0 := &s.regs[asm.R0]
 	switch p.Ret {
-	case helper.RetVoid:
-		if p.ID == asm.FnTailCall {
-			*r0 = scalar(anyNum())
-		}
+	case helper.RetVoid: // r0 is not readable, after a tail call that failed neither
 	case helper.RetMapValueOrNull:
 		if set < 0 {
 			*r0 = scalar(anyNum())
