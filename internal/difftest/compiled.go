@@ -75,35 +75,31 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	return len(img.Words)
 }
 
-// compileTargets compiles the programs of the prog array, and returns what all
-// programs make of the words of their maps, which each must keep to. It goes
-// round twice: first each program keeps to what those before it do, then all to
-// what all do.
+// compileTargets compiles the programs of the prog array, and returns which map
+// words are counters to them and to main.
 func (w *worker) compileTargets(p *Program, main *verify.Facts) (images map[uint32]*nfp.Image, uses []nfp.MapUse, err error) {
 	if len(p.Targets) == 0 {
 		return nil, nil, nil
 	}
-	images = map[uint32]*nfp.Image{}
-	for range 2 {
-		for _, i := range slices.Sorted(stdmaps.Keys(p.Targets)) {
-			c, faults := code.New(p.Targets[i], p.Maps)
-			if len(faults) > 0 {
-				return nil, nil, faults[0]
-			}
-			f, err := verify.Verify(c, nil)
-			if err != nil {
-				return nil, nil, err
-			}
-			if images[i], err = jit.Compile(f, w.profile, &jit.Options{Use: uses}); err != nil {
-				return nil, nil, err
-			}
-			uses = mergeUses(uses, images[i].Maps)
+	order := slices.Sorted(stdmaps.Keys(p.Targets))
+	programs := []*verify.Facts{main}
+	for _, i := range order {
+		c, faults := code.New(p.Targets[i], p.Maps)
+		if len(faults) > 0 {
+			return nil, nil, faults[0]
 		}
-		img, err := jit.Compile(main, w.profile, &jit.Options{Use: uses})
+		f, err := verify.Verify(c, nil)
 		if err != nil {
 			return nil, nil, err
 		}
-		uses = mergeUses(uses, img.Maps)
+		programs = append(programs, f)
+	}
+	uses = jit.Agree(programs)
+	images = map[uint32]*nfp.Image{}
+	for k, i := range order {
+		if images[i], err = jit.Compile(programs[k+1], w.profile, &jit.Options{Use: uses}); err != nil {
+			return nil, nil, err
+		}
 	}
 	return images, uses, nil
 }
@@ -120,26 +116,6 @@ func (w *worker) uncompiled(err error, note func(string, *Mismatch, error)) {
 	default:
 		note("compiler", nil, err)
 	}
-}
-
-// mergeUses joins what programs make of maps' words; they agree where both use one.
-func mergeUses(a, b []nfp.MapUse) []nfp.MapUse {
-	out := slices.Clone(a)
-	for _, u := range b {
-		at := slices.IndexFunc(out, func(o nfp.MapUse) bool { return o.Name == u.Name })
-		if at < 0 {
-			out = append(out, u)
-			continue
-		}
-		words := slices.Clone(out[at].Words)
-		for i, use := range u.Words {
-			if words[i] == nfp.UseNone {
-				words[i] = use
-			}
-		}
-		out[at].Words = words
-	}
-	return out
 }
 
 // stage evaluates the ir after one pass.

@@ -134,6 +134,11 @@ func (u *wordUse) insn(f *verify.Facts, i int) {
 	}
 	if asm.BuiltinFunc(ins.Constant) == asm.FnMapUpdateElem && ins.Callee == code.None {
 		u.together(i, call.Maps)
+		for _, m := range call.Maps { // it writes every word, each in its own form
+			for w := u.first[m]; w < u.first[m+1]; w++ {
+				u.flags[u.find(w)] |= touched
+			}
+		}
 	}
 }
 
