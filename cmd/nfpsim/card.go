@@ -27,7 +27,7 @@ import (
 type cardOptions struct {
 	target
 	socket, model string
-	in, out       []string
+	in, out, tap  []string
 	cable, single bool
 }
 
@@ -43,7 +43,8 @@ after the other, each with a card as it is after power-up, until interrupted.
 The ports of a card with two are cabled to each other unless --cable=false.
 --pcap-in replays a capture into a port from the wire as soon as the guest has
 brought the port up, as fast as it takes the packets. --pcap-out writes what
-leaves a port.`,
+leaves a port. --tap connects a port with a tap device of this host, which needs
+CAP_NET_ADMIN or a device made for this user.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -57,6 +58,7 @@ leaves a port.`,
 	f.StringVar(&o.model, "card", card.DefaultModel, "card: "+strings.Join(cardNames(), ", "))
 	f.StringArrayVar(&o.in, "pcap-in", nil, "PORT=FILE: replay a capture into a port (repeatable)")
 	f.StringArrayVar(&o.out, "pcap-out", nil, "PORT=FILE: capture what leaves a port (repeatable)")
+	f.StringArrayVar(&o.tap, "tap", nil, "PORT=NAME: connect a port with a tap device (repeatable)")
 	f.BoolVar(&o.cable, "cable", true, "connect the ports of a card with two")
 	f.BoolVar(&o.single, "single-entry", false, "answer map walks with one entry at a time")
 	return cmd
@@ -101,30 +103,75 @@ func (o *cardOptions) run(ctx context.Context, stderr io.Writer, stdin io.Reader
 	if err != nil {
 		return err
 	}
-	in, err := portFiles(o.in, len(model.Ports), "pcap-in")
+	w, err := o.world(len(model.Ports), stdin)
 	if err != nil {
 		return err
 	}
-	replay := map[int][]packet{}
+	return errors.Join(o.listen(ctx, stderr, model, p, w), w.close())
+}
+
+// world is what lies behind the ports: captures to replay, captures to write,
+// tap devices.
+type world struct {
+	replay map[int][]packet
+	out    *captures
+	taps   map[int]*os.File
+}
+
+func (o *cardOptions) world(ports int, stdin io.Reader) (*world, error) {
+	in, err := portFiles(o.in, ports, "pcap-in")
+	if err != nil {
+		return nil, err
+	}
+	out, err := portFiles(o.out, ports, "pcap-out")
+	if err != nil {
+		return nil, err
+	}
+	taps, err := portFiles(o.tap, ports, "tap")
+	if err != nil {
+		return nil, err
+	}
+	w := &world{map[int][]packet{}, nil, map[int]*os.File{}}
 	for port, file := range in {
-		if replay[port], err = readPcap(file, stdin); err != nil {
-			return err
+		if w.replay[port], err = readPcap(file, stdin); err != nil {
+			return nil, err
 		}
 	}
-	out, err := portFiles(o.out, len(model.Ports), "pcap-out")
-	if err != nil {
-		return err
+	for port, name := range taps {
+		if w.taps[port], err = openTap(name); err != nil {
+			return nil, errors.Join(err, w.close())
+		}
 	}
-	captures, err := newCaptures(out)
-	if err != nil {
-		return err
+	if w.out, err = newCaptures(out); err != nil {
+		return nil, errors.Join(err, w.close())
 	}
-	err = o.listen(ctx, stderr, model, p, replay, captures)
-	return errors.Join(err, captures.close())
+	return w, nil
+}
+
+// transmit is card.Options.Transmit.
+func (w *world) transmit(port int, frame []byte) {
+	w.out.write(port, frame)
+	if f := w.taps[port]; f != nil {
+		// A device that is down takes nothing, as a cable that hangs loose.
+		_, _ = f.Write(frame)
+	}
+}
+
+func (w *world) close() error {
+	var err error
+	if w.out != nil {
+		err = w.out.close()
+	}
+	for _, f := range w.taps {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	return err
 }
 
 // listen serves guests until the context ends.
-func (o *cardOptions) listen(ctx context.Context, stderr io.Writer, model *card.Model, p *firmware.Profile, replay map[int][]packet, out *captures) error {
+func (o *cardOptions) listen(ctx context.Context, stderr io.Writer, model *card.Model, p *firmware.Profile, w *world) error {
 	l, err := vhost.Listen(o.socket)
 	if err != nil {
 		return err
@@ -140,17 +187,17 @@ func (o *cardOptions) listen(ctx context.Context, stderr io.Writer, model *card.
 		if err != nil {
 			return err
 		}
-		if err := o.serve(ctx, stderr, conn, p, replay, out); err != nil && ctx.Err() == nil {
+		if err := o.serve(ctx, stderr, conn, p, w); err != nil && ctx.Err() == nil {
 			fmt.Fprintf(stderr, "guest: %v\n", err)
 		}
 	}
 }
 
 // serve is one guest's card.
-func (o *cardOptions) serve(ctx context.Context, stderr io.Writer, conn *net.UnixConn, p *firmware.Profile, replay map[int][]packet, out *captures) error {
+func (o *cardOptions) serve(ctx context.Context, stderr io.Writer, conn *net.UnixConn, p *firmware.Profile, w *world) error {
 	log := func(line string) { fmt.Fprintf(stderr, "card: %s\n", line) }
 	t := vhost.New(log)
-	c, err := card.New(&card.Options{Model: o.model, Firmware: p, Cable: o.cable, SingleEntry: o.single, Transmit: out.write, Log: log})
+	c, err := card.New(&card.Options{Model: o.model, Firmware: p, Cable: o.cable, SingleEntry: o.single, Transmit: w.transmit, Log: log})
 	if err != nil {
 		conn.Close()
 		return err
@@ -160,8 +207,23 @@ func (o *cardOptions) serve(ctx context.Context, stderr io.Writer, conn *net.Uni
 	defer cancel()
 	var players sync.WaitGroup
 	defer players.Wait()
-	for port, packets := range replay {
+	for port, packets := range w.replay {
 		players.Go(func() { play(ctx, t, c, port, packets) })
+	}
+	for port, f := range w.taps {
+		players.Go(func() {
+			readTap(ctx, f, func(frame []byte) {
+				done := make(chan struct{})
+				// What is no frame the wire drops.
+				if t.Do(func() { _ = c.Receive(port, frame); close(done) }) != nil {
+					return
+				}
+				select {
+				case <-done:
+				case <-ctx.Done():
+				}
+			})
+		})
 	}
 	err = t.Serve(ctx, conn, c)
 	cancel()
@@ -225,7 +287,6 @@ func newCaptures(files map[int]string) (*captures, error) {
 	return c, nil
 }
 
-// write is card.Options.Transmit.
 func (c *captures) write(port int, frame []byte) {
 	w := c.writers[port]
 	if w == nil || c.err != nil {
