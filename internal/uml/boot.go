@@ -41,11 +41,12 @@ type Guest struct {
 	wait    func() error
 
 	mu   sync.Mutex
-	tail []string // the last lines of the console, for an error
+	said []string // the first lines on the console that are no reports, for an error
 }
 
-// tailLines of the console go into the error of a guest that crashed.
-const tailLines = 60
+// saidLines of the console go into the error of a guest that crashed: it prints
+// little before, and a long dump after.
+const saidLines = 40
 
 // Boot runs a guest to its end and returns what it reported. An error is that of
 // a guest which did not end by itself; what steps report as wrong is in the
@@ -154,8 +155,8 @@ func (g *Guest) listen(console io.ReadCloser, copyTo io.Writer) {
 			}
 		} else if line := bytes.TrimSpace(line); len(line) > 0 {
 			g.mu.Lock()
-			if g.tail = append(g.tail, string(line)); len(g.tail) > tailLines {
-				g.tail = g.tail[1:]
+			if len(g.said) < saidLines {
+				g.said = append(g.said, string(line))
 			}
 			g.mu.Unlock()
 		}
@@ -198,5 +199,5 @@ func (g *Guest) finish(ctx context.Context) error {
 	case err == nil:
 		err = errors.New("it powered off before its steps were done")
 	}
-	return fmt.Errorf("guest: %w; its last lines:\n\t%s", err, strings.Join(g.tail, "\n\t"))
+	return fmt.Errorf("guest: %w; it said:\n\t%s", err, strings.Join(g.said, "\n\t"))
 }

@@ -141,6 +141,16 @@ func steps() map[string]step {
 		"netdevsim": netdevsim,
 		"pci":       pci,
 		"pciburst":  pciBurst,
+		"probe":     probe,
+		"rebind":    rebind,
+		"rescan":    rescan,
+		"xdp":       xdp,
+		"replace":   replace,
+		"death":     death,
+		"maps":      maps,
+		"limits":    limits,
+		"count":     count,
+		"tc":        tc,
 	}
 }
 

@@ -1,0 +1,150 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// driverName is the driver under test.
+const driverName = "nfp"
+
+// settleTime is how long the kernel may take to bring interfaces up or down.
+const settleTime = 5 * time.Second
+
+// netdev is a network interface of the card.
+type netdev struct {
+	Name     string `json:"name"`
+	Driver   string `json:"driver"`
+	Firmware string `json:"firmware"`
+	Bus      string `json:"bus"`
+	link     netlink.Link
+}
+
+// netdevs are the interfaces whose driver is the one under test, by name.
+func netdevs() ([]netdev, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	found := []netdev{}
+	for _, l := range links {
+		info, err := unix.IoctlGetEthtoolDrvinfo(fd, l.Attrs().Name)
+		if err != nil || unix.ByteSliceToString(info.Driver[:]) != driverName {
+			continue
+		}
+		found = append(found, netdev{
+			Name: l.Attrs().Name, Driver: driverName, link: l,
+			Firmware: unix.ByteSliceToString(info.Fw_version[:]), Bus: unix.ByteSliceToString(info.Bus_info[:]),
+		})
+	}
+	slices.SortFunc(found, func(a, b netdev) int { return a.link.Attrs().Index - b.link.Attrs().Index })
+	return found, nil
+}
+
+// ports are the card's interfaces, n at least, all of them up.
+func ports(n int) ([]netdev, error) {
+	devs, err := netdevs()
+	if err != nil {
+		return nil, err
+	}
+	if len(devs) < n {
+		return devs, fmt.Errorf("%d interfaces of %s, %d needed", len(devs), driverName, n)
+	}
+	for _, d := range devs {
+		if err := netlink.LinkSetUp(d.link); err != nil {
+			return devs, fmt.Errorf("%s up: %w", d.Name, err)
+		}
+	}
+	return devs, nil
+}
+
+// eventually waits for ok, which says what is missing.
+func eventually(ok func() error) error {
+	for end := time.Now().Add(settleTime); ; time.Sleep(2 * time.Millisecond) {
+		err := ok()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// probe tells which interfaces the driver made.
+func probe(*env, string) (any, error) {
+	devs, err := netdevs()
+	return devs, err
+}
+
+// pciDriver is the driver's directory; pciDevice that of the card.
+const pciDriver = "/sys/bus/pci/drivers/" + driverName
+
+func pciDevice() (string, error) {
+	dirs, err := filepath.Glob(pciDriver + "/0*")
+	if err != nil || len(dirs) == 0 {
+		return "", fmt.Errorf("no device has the driver %s", driverName)
+	}
+	return filepath.EvalSymlinks(dirs[0])
+}
+
+// gone waits until no interface of the driver is left.
+func gone() error {
+	return eventually(func() error {
+		devs, err := netdevs()
+		if err == nil && len(devs) > 0 {
+			err = fmt.Errorf("%d interfaces are still there", len(devs))
+		}
+		return err
+	})
+}
+
+// rebind takes the driver off the card and binds it again.
+func rebind(*env, string) (any, error) {
+	dir, err := pciDevice()
+	if err != nil {
+		return nil, err
+	}
+	address := []byte(filepath.Base(dir))
+	if err := os.WriteFile(pciDriver+"/unbind", address, 0); err != nil {
+		return nil, fmt.Errorf("unbind: %w", err)
+	}
+	if err := gone(); err != nil {
+		return nil, fmt.Errorf("after unbind: %w", err)
+	}
+	if err := os.WriteFile(pciDriver+"/bind", address, 0); err != nil {
+		return nil, fmt.Errorf("bind: %w", err)
+	}
+	return nil, nil
+}
+
+// rescan takes the card off the bus and has the bus searched.
+func rescan(*env, string) (any, error) {
+	dir, err := pciDevice()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "remove"), []byte("1"), 0); err != nil {
+		return nil, fmt.Errorf("remove: %w", err)
+	}
+	if err := gone(); err != nil {
+		return nil, fmt.Errorf("after remove: %w", err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return nil, fmt.Errorf("%s is still there after remove", filepath.Base(dir))
+	}
+	if err := os.WriteFile("/sys/bus/pci/rescan", []byte("1"), 0); err != nil {
+		return nil, fmt.Errorf("rescan: %w", err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,381 @@
+//go:build linux
+
+package uml
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nfpkit/nfpkit/driver/card"
+	"github.com/nfpkit/nfpkit/driver/card/vhost"
+	"github.com/nfpkit/nfpkit/internal/uml/report"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+// The tests of this file and of its neighbours boot a guest whose unmodified nfp
+// driver binds to our card. What the guest's steps find is what a user of the card
+// would; what the card saw is held against it.
+
+// live is a card and the guest whose kernel drives it.
+type live struct {
+	t         testing.TB
+	card      *card.Card
+	transport *vhost.Transport
+	guest     *Guest
+	console   lockedBuffer
+	unplug    context.CancelFunc // the card's sudden death
+	served    chan error
+
+	mu     sync.Mutex
+	logged []string // what the card blamed the guest for
+}
+
+// lockedBuffer is what the console writes to while a test may read it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// goLive boots a guest with a card; the guest ends with the test.
+func goLive(t testing.TB, opt *card.Options, steps ...string) *live {
+	t.Helper()
+	o := options(t, steps...)
+	l := &live{t: t, served: make(chan error, 1)}
+	log := func(line string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.logged = append(l.logged, line)
+	}
+	c := card.Options{}
+	if opt != nil {
+		c = *opt
+	}
+	c.Log = log
+	var err error
+	if l.card, err = card.New(&c); err != nil {
+		t.Fatal(err)
+	}
+	l.transport = vhost.New(log)
+	l.card.Attach(l.transport)
+	o.Socket = filepath.Join(t.TempDir(), "card")
+	ln, err := vhost.Listen(o.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	plugged, unplug := context.WithCancel(t.Context())
+	l.unplug = unplug
+	go func() {
+		conn, err := ln.AcceptUnix()
+		if err == nil {
+			err = l.transport.Serve(plugged, conn, l.card)
+		}
+		l.served <- err
+	}()
+	o.Console = &l.console
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	if l.guest, err = Start(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// next is the guest's next report, which must be of step and without error.
+func (l *live) next(step string) report.Report {
+	l.t.Helper()
+	start := time.Now()
+	r, err := l.guest.Next()
+	l.t.Logf("step %s: %v", r.Step, time.Since(start).Round(time.Millisecond))
+	if err != nil {
+		l.t.Fatalf("step %s: %v\nconsole:\n%s", step, err, &l.console)
+	}
+	if r.Error != "" {
+		l.t.Errorf("step %s: %s", r.Step, r.Error)
+	}
+	if r.Step != step {
+		l.t.Fatalf("report of step %s, want one of %s\nconsole:\n%s", r.Step, step, &l.console)
+	}
+	return r
+}
+
+// end waits for the guest's end; the card may have blamed it for nothing else than
+// what one of the allowed texts has.
+func (l *live) end(allowed ...string) {
+	l.t.Helper()
+	if r, err := l.guest.Next(); !errors.Is(err, io.EOF) {
+		l.t.Fatalf("report %+v, %v; want the guest's end\nconsole:\n%s", r, err, &l.console)
+	}
+	if err := <-l.served; err != nil && !errors.Is(err, context.Canceled) {
+		l.t.Errorf("serving the guest: %v", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.logged {
+		ok := false
+		for _, a := range allowed {
+			ok = ok || strings.Contains(line, a)
+		}
+		if !ok {
+			l.t.Errorf("the card says: %s", line)
+		}
+	}
+}
+
+// netdev is a network interface as the guest sees it.
+type netdev struct {
+	Name, Driver, Firmware, Bus string
+}
+
+func checkProbed(t *testing.T, r report.Report) {
+	t.Helper()
+	devs := data[[]netdev](t, r)
+	if len(devs) != 2 {
+		t.Errorf("%d interfaces, want two: %+v", len(devs), devs)
+	}
+	for _, d := range devs {
+		if d.Driver != "nfp" || !strings.HasSuffix(d.Firmware, " ebpf") {
+			t.Errorf("interface %+v, want one of the driver nfp with the firmware application ebpf", d)
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	l := goLive(t, nil, "probe", "rebind", "probe", "rescan", "probe", "dmesg")
+	checkProbed(t, l.next("probe"))
+	for _, step := range []string{"rebind", "rescan"} {
+		l.next(step)
+		checkProbed(t, l.next("probe"))
+	}
+	l.next("dmesg")
+	l.end()
+}
+
+// running is what the guest says a port runs.
+type running struct {
+	Port  int
+	ID    uint32
+	Words []uint64
+}
+
+// checkRunning holds the kernel's words, linked as the card's port wants them by
+// our own linker, against what arrived by DMA.
+func (l *live) checkRunning(r running) {
+	l.t.Helper()
+	var got []uint64
+	var on bool
+	done := make(chan struct{})
+	if err := l.transport.Do(func() { got, on = l.card.Words(r.Port); close(done) }); err != nil {
+		l.t.Fatal(err)
+	}
+	<-done
+	if on != (r.ID != 0) {
+		l.t.Errorf("port %d: the card runs a program: %v; the kernel's program is %d", r.Port, on, r.ID)
+	}
+	if r.ID == 0 {
+		return
+	}
+	want := l.link(r)
+	if !slices.Equal(got, want) {
+		l.t.Errorf("port %d: %d words arrived, %d expected:\n%x\n%x", r.Port, len(got), len(want), got, want)
+	}
+}
+
+// link is what the driver has to send for the words that it shows.
+func (l *live) link(r running) []uint64 {
+	l.t.Helper()
+	var listing strings.Builder
+	for i, w := range r.Words {
+		fmt.Fprintf(&listing, "%d:\t%016x\n", 8*i, w)
+	}
+	im, err := nfp.Assemble(listing.String())
+	if err != nil {
+		l.t.Fatalf("the kernel's words: %v\n%s", err, &listing)
+	}
+	p := l.card.NIC().Profile
+	linked, err := im.Link(nfp.Placement{Start: p.Start + r.Port*p.MaxLen, Done: p.Done, Helpers: p.Helpers})
+	if err != nil {
+		l.t.Fatalf("link the kernel's words: %v", err)
+	}
+	raw := make([]uint64, len(linked))
+	for i, w := range linked {
+		raw[i] = nfp.WithECC(w)
+	}
+	return raw
+}
+
+func TestOffloadXDP(t *testing.T) {
+	l := goLive(t, &card.Options{Cable: true}, "xdp", "replace", "tc")
+	for {
+		r := l.next("xdp")
+		if !r.Waits {
+			break
+		}
+		l.checkRunning(data[running](t, r))
+		if err := l.guest.Tell(""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := data[flowed](t, l.next("replace"))
+	t.Logf("%d frames, %d replacements, frames by program %v", f.Sent, f.Swaps, f.Marks)
+	if f.Received != f.Sent || f.Marks[1]+f.Marks[2] != f.Sent || f.Swaps < 2 {
+		t.Errorf("%+v: each frame must have met one of the two programs", f)
+	}
+	flows := data[map[string]flowed](t, l.next("tc"))
+	if f := flows["with"]; f.Received != 0 {
+		t.Errorf("%d of %d frames passed a filter that drops all", f.Received, f.Sent)
+	}
+	if f := flows["without"]; f.Received != f.Sent {
+		t.Errorf("%d of %d frames arrived without the filter", f.Received, f.Sent)
+	}
+	l.end()
+}
+
+// flowed is what became of frames that the guest sent.
+type flowed struct {
+	Sent, Received, Swaps int
+	Marks                 map[int]int
+}
+
+func TestOffloadedMaps(t *testing.T) {
+	for _, abi := range []string{"abi 3", "abi 3, single entries", "abi 2"} {
+		t.Run(abi, func(t *testing.T) {
+			l := goLive(t, mapCard(t, abi), "maps")
+			cost := data[map[string]float64](t, l.next("maps"))
+			t.Logf("%.0f us per update", cost["us_per_update"])
+			l.end()
+		})
+	}
+}
+
+// mapCard is a card that speaks an ABI of map messages.
+func mapCard(t *testing.T, abi string) *card.Options {
+	p, err := firmware.Load("stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := &card.Options{Firmware: p, SingleEntry: abi != "abi 3"}
+	if abi == "abi 2" {
+		p.ABI = 2
+	}
+	return opt
+}
+
+func TestMapLimits(t *testing.T) {
+	stock, roomy := *mapCard(t, "abi 3"), *mapCard(t, "abi 3")
+	// The element's limit hides those of key and value; this card has room for elements.
+	roomy.Firmware.Maps.Entry, roomy.Firmware.Maps.Types = 128, []string{"hash"}
+	type refusal struct{ errno, log string }
+	const noMemory = "cannot allocate memory"
+	for name, test := range map[string]struct {
+		card card.Options
+		want map[string]refusal
+	}{
+		"stock": {stock, map[string]refusal{
+			"kernel's types": {"invalid argument", ""},
+			"card's types":   {},
+			"key":            {noMemory, "map elements too large: 72, FW max element size (key+value): 64"},
+			"value":          {noMemory, "map elements too large: 72, FW max element size (key+value): 64"},
+			"element":        {noMemory, "map elements too large: 112, FW max element size (key+value): 64"},
+			"entries":        {noMemory, "map with too many elements: 4194304, left: 3072000"},
+			"count":          {noMemory, "too many maps for a device"},
+		}},
+		"roomy": {roomy, map[string]refusal{
+			"kernel's types": {"invalid argument", ""},
+			"card's types":   {"operation not supported", "map type not supported"},
+			"key":            {noMemory, "map key size 60, FW max is 56"},
+			"value":          {noMemory, "map value size 60, FW max is 56"},
+			"element":        {},
+			"entries":        {noMemory, "map with too many elements: 4194304, left: 3072000"},
+			"count":          {noMemory, "too many maps for a device"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := goLive(t, &test.card, "limits")
+			tried := 0
+			for _, r := range data[[]struct {
+				Case, Error string
+				Log         []string
+			}](t, l.next("limits")) {
+				w := test.want[r.Case]
+				log := strings.Join(r.Log, "\n")
+				if !strings.Contains(r.Error, w.errno) || !strings.Contains(log, w.log) || w.errno == "" && r.Error+log != "" {
+					t.Errorf("%s: error %q, log %q; want %+v", r.Case, r.Error, r.Log, w)
+				}
+				tried++
+			}
+			if tried != len(test.want) {
+				t.Errorf("%d limits were tried, want %d", tried, len(test.want))
+			}
+			l.end()
+		})
+	}
+}
+
+func TestCount(t *testing.T) {
+	l := goLive(t, &card.Options{Cable: true}, "count")
+	got := data[struct {
+		Flow   flowed
+		Counts []int
+		App    map[string]int
+		Late   string
+	}](t, l.next("count"))
+	if got.Flow.Received != 0 || !slices.Equal(got.Counts, []int{0, 0, 50, 0}) {
+		t.Errorf("%+v: want 50 frames dropped, and counted in element 2", got)
+	}
+	if want := "[nfp] atomic counter in map value may already be initialized to non-zero value off: 0"; !strings.Contains(got.Late, want) {
+		t.Errorf("a counter in a map that was written before: %q, want %q", got.Late, want)
+	}
+	if got.App["frames"] != 50 || got.App["bytes"] == 0 {
+		t.Errorf("application counters %v, want 50 frames", got.App)
+	}
+	l.end()
+}
+
+// A card that dies takes its device with it; the guest lives, and what was on the
+// card is reported as orphaned.
+func TestSuddenDeath(t *testing.T) {
+	t.Run("program", func(t *testing.T) { t.Parallel(); dies(t, "") })
+	// The driver waits 5 s for the card's word that the map is freed.
+	t.Run("map", func(t *testing.T) { t.Parallel(); dies(t, "map") })
+}
+
+func dies(t *testing.T, arg string) {
+	l := goLive(t, nil, report.Word("death", arg), "uname")
+	if r := l.next("death"); !r.Waits {
+		t.Fatalf("report %+v, want one that waits", r)
+	}
+	l.unplug()
+	if err := l.guest.Tell(""); err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range data[map[string]string](t, l.next("death")) {
+		if !strings.Contains(text, "no such device") {
+			t.Errorf("%s: %q, want that its device is gone", what, text)
+		}
+	}
+	l.next("uname")
+	l.end()
+}
