@@ -120,6 +120,32 @@ func describe(c *Card, m []byte) string {
 	return out
 }
 
+// TestOddProfiles: limits that a user's profile may have and messages cannot
+// carry are not advertised.
+func TestOddProfiles(t *testing.T) {
+	for _, abi := range []int{2, 3} {
+		for _, bytes := range []int{0, 1, 100, 1 << 20} {
+			p := *profile(t, "stock")
+			p.ABI, p.Maps.Key, p.Maps.Value, p.Maps.Entry = abi, bytes, bytes, 0
+			h := newHost(t, &Options{Firmware: &p})
+			h.boot()
+			ctrl := h.open(h.syms["_pf0_net_ctrl_bar"].addr, 0, 0)
+			caps := h.card.profile.Maps
+			for _, line := range []string{
+				fmt.Sprintf("alloc hash %d %d 4", caps.Key, caps.Value), "update 1 01 02 0", "update 1 01 02 1", "lookup 1 01",
+			} {
+				ctrl.send(0, request(t, h.card, strings.Fields(line)))
+				if reply, _ := ctrl.receive(); reply == nil || describe(h.card, reply) == "" {
+					t.Errorf("abi %d, %d bytes: %s: no reply, log %q", abi, bytes, line, h.lines)
+				}
+			}
+			if caps.Key > bytes && bytes >= 4 || caps.Key < 4 || caps.Value < 4 {
+				t.Errorf("abi %d, %d bytes: keys of %d and values of %d are advertised", abi, bytes, caps.Key, caps.Value)
+			}
+		}
+	}
+}
+
 // TestCounter: a program as the Linux driver compiles it counts packets in a map
 // that the host made and reads by messages, both by the vNIC's own path.
 func TestCounter(t *testing.T) {

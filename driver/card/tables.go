@@ -250,7 +250,8 @@ const (
 	finiteValue   = 1024
 )
 
-// advertised is a profile with every limit finite, and with room for the
+// advertised is a profile with every limit finite, with keys and values that fit
+// the slots of messages (which hold a word at least), and with room for the
 // programs of all ports: each port has its own max_len words, one port's behind
 // the other's as in the open firmware, less where the code store has not so
 // many.
@@ -263,9 +264,14 @@ func advertised(p *firmware.Profile, ports int) *firmware.Profile {
 	}
 	finite(&q.Maps.Count, finiteCount)
 	finite(&q.Maps.Entries, finiteEntries)
-	finite(&q.Maps.Key, finiteKey)
-	finite(&q.Maps.Value, finiteValue)
-	finite(&q.Maps.Entry, finiteKey+finiteValue)
+	key, value := finiteKey, finiteValue
+	if q.ABI < 3 {
+		key, value = slotABI2, slotABI2
+	}
+	finite(&q.Maps.Key, key)
+	finite(&q.Maps.Value, value)
+	finite(&q.Maps.Entry, key+value)
+	q.Maps.Key, q.Maps.Value = max(4, min(q.Maps.Key, key)), max(4, min(q.Maps.Value, value))
 	q.MaxLen = min(q.MaxLen, (nfp.StoreWords-q.Start)/ports)
 	return &q
 }

@@ -68,11 +68,7 @@ func (c *Card) decode(window int, o uint64) access {
 	a := access{target: uint8(csr >> 23 & 15), token: uint8(csr >> 21 & 3)}
 	switch csr >> 29 {
 	case windowFixed:
-		a.action = uint8(csr >> 16 & 31)
-		if a.action == 1 {
-			a.action = actionRW
-		}
-		if a.action == 0 {
+		if a.action = uint8(csr >> 16 & 31); a.action <= 1 {
 			a.action = actionRW
 		}
 		a.addr = uint64(csr&0xffff)<<24 + o
