@@ -81,8 +81,7 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	stack := placeFrames(funcs)
 	if stack > env.profile.Stack {
 		env.refuse(verify.Reason{Reason: "stack-size", PC: 0,
-			Message: fmt.Sprintf("the program needs %d bytes of stack, firmware %s has %d", stack, env.profile.Name, env.profile.Stack),
-			Hint:    "keep fewer or smaller variables alive at once, or move them to a map"})
+			Message: fmt.Sprintf("the program needs %d bytes of stack, firmware %s has %d", stack, env.profile.Name, env.profile.Stack)})
 	}
 	if len(env.reasons) > 0 {
 		return nil, env.unsupported()
@@ -96,8 +95,7 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	im.Stack, env.pcs = stack, pcs
 	if n := len(pcs); n > env.profile.MaxLen {
 		env.refuse(verify.Reason{Reason: "code-size", PC: 0,
-			Message: fmt.Sprintf("the program takes %d words, firmware %s has %d", n, env.profile.Name, env.profile.MaxLen),
-			Hint:    "make the program smaller: fewer unrolled loops, functions instead of inlining"})
+			Message: fmt.Sprintf("the program takes %d words, firmware %s has %d", n, env.profile.Name, env.profile.MaxLen)})
 		return nil, env.unsupported()
 	}
 	if env.opt.Check {
@@ -152,15 +150,11 @@ func calleesFirst(m *ir.Module) ([]*ir.Func, error) {
 
 // refuse notes a reason, with the instruction's text and place.
 func (env *backend) refuse(r verify.Reason) {
-	if c := env.code; c != nil {
-		if i := c.Index(r.PC); i != code.None {
-			r.Insn = asmtext.Format(c.Insns[i].Instruction)
-			if l := c.Line(i); l != nil {
-				r.File, r.Line = l.FileName(), int(l.LineNumber())
-			}
-		}
+	i := code.None
+	if env.code != nil {
+		i = env.code.Index(r.PC)
 	}
-	env.reasons = append(env.reasons, r)
+	env.reasons = append(env.reasons, placed(env.code, i, r))
 }
 
 func (env *backend) unsupported() error {

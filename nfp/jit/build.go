@@ -38,6 +38,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -51,7 +52,7 @@ func build(f *verify.Facts, p *firmware.Profile, opt *Options) (*ir.Module, erro
 	b.mapNames = mapNames(f.Code)
 	b.use = wordUses(f, b.mapNames, opt.Use)
 	for _, c := range b.use.conflicts {
-		b.refuse(c.insn, "map-word-use", "map %s: word %d is a counter for one program that shares the map and plain for another", b.mapNames[c.mp], c.word)
+		b.refuse(c.insn, "map-use", "map %s: word %d is a counter for one program that shares the map and plain for another", b.mapNames[c.mp], c.word)
 	}
 	b.regions = make([]*region, len(f.Code.Funcs))
 	for i := range f.Code.Funcs {
@@ -96,12 +97,24 @@ type builder struct {
 
 // refuse notes a reason why the firmware cannot run instruction i.
 func (b *builder) refuse(i int, reason, format string, args ...any) {
-	ins := &b.code.Insns[i]
-	r := verify.Reason{Reason: reason, PC: ins.PC, Insn: fmt.Sprint(ins.Instruction), Message: fmt.Sprintf(format, args...)}
-	if l := b.code.Line(i); l != nil {
-		r.File, r.Line = l.FileName(), int(l.LineNumber())
+	b.reasons = append(b.reasons, placed(b.code, i, verify.Reason{Reason: reason, Message: fmt.Sprintf(format, args...)}))
+}
+
+// placed is a reason with the place and text of instruction i, and the hint that
+// explains its word unless it has one of its own.
+func placed(c *code.Code, i int, r verify.Reason) verify.Reason {
+	if i != code.None {
+		ins := &c.Insns[i]
+		r.PC, r.Insn = ins.PC, asmtext.Format(ins.Instruction)
+		if l := c.Line(i); l != nil {
+			r.File, r.Line = l.FileName(), int(l.LineNumber())
+		}
 	}
-	b.reasons = append(b.reasons, r)
+	if r.Hint == "" {
+		d, _ := verify.Explain(r.Reason)
+		r.Hint = d.Hint
+	}
+	return r
 }
 
 // raw reports whether the program is a raw one: the conformance runner's.

@@ -1,11 +1,13 @@
 package jit
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/verify"
@@ -45,7 +47,7 @@ func (b *funcBuilder) call(ins *code.Insn) error {
 		id := int32(ins.Constant)
 		proto, ok := helper.ByID(asm.BuiltinFunc(id))
 		if !ok || !b.p.Offers(id) {
-			b.refuse(b.i, "helper-missing", "firmware %s has no helper %d (%s)", b.p.Name, id, proto.Name)
+			b.refuse(b.i, "helper-missing", "firmware %s has no helper %d (%s)", b.p.Name, id, asmtext.HelperName(int64(id)))
 			break
 		}
 		call := b.f.Calls[b.i]
@@ -165,7 +167,7 @@ func (b *builder) mapLimit(at int, name string) {
 		}
 		info, _ := helper.MapTypeInfo(spec.Type)
 		if !b.holds(spec.Type, info.Name) {
-			b.refuse(at, "map-type", "firmware %s has no maps of type %v: %s", b.p.Name, spec.Type, name)
+			b.refuse(at, "map-type", "firmware %s has no maps of type %s: %s", b.p.Name, cmp.Or(info.Name, spec.Type.String()), name)
 			return
 		}
 		l, up := b.p.Maps, func(n uint32) int { return int(n+7) &^ 7 }

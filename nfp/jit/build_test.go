@@ -376,7 +376,10 @@ func TestBuildText(t *testing.T) {
 			switch {
 			case errors.As(err, &no):
 				for _, r := range no.Reasons {
-					fmt.Fprintf(&out, "%s: pc %d: %s (%s)\n", name, r.PC, r.Message, r.Reason)
+					fmt.Fprintf(&out, "%s: pc %d: %s: %s (%s)\n", name, r.PC, r.Insn, r.Message, r.Reason)
+					if r.Hint == "" {
+						t.Errorf("%s has no hint", r.Reason)
+					}
 				}
 			case err != nil:
 				t.Fatal(err)

@@ -1,10 +1,12 @@
 package jit
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
@@ -17,16 +19,14 @@ func limits(f *verify.Facts, p *firmware.Profile) error {
 	switch f.Code.Type {
 	case ebpf.XDP, ebpf.SchedCLS, ebpf.SchedACT, ebpf.UnspecifiedProgram:
 	default:
-		env.refuse(verify.Reason{Reason: "program-type", Message: fmt.Sprintf("the card runs no programs of type %v", f.Code.Type),
-			Hint: "make it an XDP or tc program"})
+		env.refuse(verify.Reason{Reason: "program-type", Message: fmt.Sprintf("the card runs no programs of type %s", cmp.Or(asmtext.ProgramTypeName(f.Code.Type), f.Code.Type.String()))})
 	}
 	for i, m := range f.Mem {
 		if m == nil || !f.Reachable[i] || m.Kind != verify.PtrPacket || m.Min+int64(m.Size) <= int64(p.CTMBytes()) {
 			continue
 		}
 		env.refuse(verify.Reason{Reason: "packet-split", PC: f.Code.Insns[i].PC,
-			Message: fmt.Sprintf("access to packet bytes %d to %d, firmware %s keeps %d near the engine", m.Min, m.Min+int64(m.Size)-1, p.Name, p.CTMBytes()),
-			Hint:    "look at headers only; the payload of long packets is out of reach"})
+			Message: fmt.Sprintf("access to packet bytes %d to %d, firmware %s keeps %d near the engine", m.Min, m.Min+int64(m.Size)-1, p.Name, p.CTMBytes())})
 	}
 	if len(env.reasons) > 0 {
 		return env.unsupported()

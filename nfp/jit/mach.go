@@ -2,7 +2,6 @@ package jit
 
 import (
 	"fmt"
-	"math/bits"
 	"strings"
 
 	"github.com/nfpkit/nfpkit/nfp"
@@ -139,20 +138,6 @@ func readsDst(in *nfp.Inst) bool {
 	return false
 }
 
-// sources calls do with each operand that is read; the destination comes last
-// where its old value matters.
-func (in *machInst) sources(do func(*nfp.Operand)) {
-	if in.A.Kind != nfp.None {
-		do(&in.A)
-	}
-	if in.B.Kind != nfp.None {
-		do(&in.B)
-	}
-	if in.Dst.Kind != nfp.None && readsDst(&in.Inst) {
-		do(&in.Dst)
-	}
-}
-
 // isCopy reports whether the instruction only moves one register to another.
 func (in *machInst) isCopy() bool {
 	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && !in.Glue &&
@@ -166,15 +151,6 @@ func isReg(o nfp.Operand) bool {
 // copyInst is dst := src, leaving condition codes alone.
 func copyInst(dst, src nfp.Operand, pc int32) machInst {
 	return machInst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), Dst: dst, B: src, Flags: nfp.NoCC}, PC: pc, To: -1}
-}
-
-// branches reports whether the instruction may send control elsewhere.
-func (in *machInst) branches() bool {
-	switch in.Op {
-	case nfp.OpBr, nfp.OpBrBit, nfp.OpBrByte, nfp.OpRtn:
-		return true
-	}
-	return false
 }
 
 // swaps reports whether the instruction gives the engine to other contexts.
@@ -243,5 +219,3 @@ func (b *machBlock) bundles(do func(i, j int)) {
 		i = j
 	}
 }
-
-func (s regSet) count() int { return bits.OnesCount64(uint64(s)) }

@@ -233,7 +233,8 @@ func isCompare(op ir.Op) bool {
 	return false
 }
 
-// unsupported notes that the card cannot do what the instruction at pc asks.
+// unsupported notes that the card cannot do what the instruction at pc asks. An
+// empty hint is the one that explains the reason.
 func (s *selector) unsupported(reason, message, hint string) {
 	s.env.refuse(verify.Reason{Reason: reason, PC: int(s.pc), Message: message, Hint: hint})
 }

@@ -44,8 +44,7 @@ func (s *selector) atomic(v *ir.Value) {
 			s.take(s.tuplePart(v, 1), 1)
 		}
 	case fetch || op >= ir.AtomicXchg:
-		s.unsupported("atomic64", "64-bit atomic "+ir.AtomicOp(v.Int).String()+" on a map value",
-			"the memory engine's only 64-bit operation is addition; use 32-bit words, or drop the old value")
+		s.unsupported("atomic64", "64-bit atomic "+ir.AtomicOp(v.Int).String()+" on a map value", "")
 		for i := range 2 {
 			if d := s.tuplePart(v, i); d != none {
 				s.load(d, 0)

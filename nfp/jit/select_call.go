@@ -3,6 +3,7 @@ package jit
 import (
 	"fmt"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
@@ -105,8 +106,7 @@ func (s *selector) callHelper(v *ir.Value, id int32) {
 }
 
 func (s *selector) missing(id int32) {
-	s.unsupported("helper-missing", fmt.Sprintf("helper %d is not offered by firmware %s", id, s.env.profile.Name),
-		"choose a firmware profile that offers it")
+	s.unsupported("helper-missing", fmt.Sprintf("firmware %s has no helper %d (%s)", s.env.profile.Name, id, asmtext.HelperName(int64(id))), "")
 }
 
 // restoreLM0 points LM0 to the frame, at the head of the function and behind what

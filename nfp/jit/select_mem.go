@@ -36,7 +36,7 @@ func (s *selector) ctxLoad(v *ir.Value) {
 	case "ingress_ifindex":
 		s.move(d, lm(1, pvPort))
 	default:
-		s.unsupported("ctx-field", "load of context field "+v.Sym, "the firmware does not give this field to programs")
+		s.unsupported("ctx-field", "firmware "+s.env.profile.Name+" does not give programs "+v.Sym, "")
 		s.load(d, 0)
 	}
 }
@@ -44,7 +44,7 @@ func (s *selector) ctxLoad(v *ir.Value) {
 // ctxStore selects the receive queue: above 255 it is 0x40, as the Linux driver has it.
 func (s *selector) ctxStore(v *ir.Value) {
 	if v.Sym != "rx_queue_index" || !s.env.profile.QueueSelect {
-		s.unsupported("ctx-field", "store to context field "+v.Sym, "the firmware only lets programs select a receive queue, if that")
+		s.unsupported("ctx-field", "firmware "+s.env.profile.Name+" does not let programs write "+v.Sym, "")
 		return
 	}
 	x, q := s.word(v.Args[0]), s.newReg()

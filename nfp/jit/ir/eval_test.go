@@ -14,7 +14,6 @@ type world struct {
 	mem    map[Space][]byte
 	fields map[string]uint32
 	jumps  bool // tail calls succeed
-	log    []string
 }
 
 // Where the memories lie.
