@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
 // Context is one hardware thread. Its accessors are for traps and for whoever
 // starts it.
@@ -190,13 +187,8 @@ func (e *Engine) garbage() []uint32 { return e.pool[e.rand()>>40%(poolWords/2):]
 // Garbage fills b with garbage.
 func (e *Engine) Garbage(b []byte) {
 	for len(b) >= 4 {
-		for _, v := range e.garbage() {
-			if len(b) < 4 {
-				break
-			}
-			binary.LittleEndian.PutUint32(b, v)
-			b = b[4:]
-		}
+		from := 4 * (poolWords - len(e.garbage()))
+		b = b[copy(b[:len(b)&^3], e.poolBytes[from:]):]
 	}
 	for i := range b {
 		b[i] = byte(e.rand() >> 32)

@@ -19,6 +19,8 @@
 // addition set. Spec.Lax silences those rules whose breach is not fatal.
 package sim
 
+import "encoding/binary"
+
 // Contexts is the number of contexts of an engine in 4-context mode. Context i
 // of the API is hardware context 2i.
 const Contexts = 4
@@ -45,6 +47,8 @@ type Engine struct {
 	nn     [128]uint32
 	next   int // context to look at first
 	pool   [poolWords]uint32
+
+	poolBytes [4 * poolWords]byte // pool, least significant byte first
 }
 
 // TrapFunc runs in place of words. It returns where the context goes on, or
@@ -69,6 +73,7 @@ func New(spec *Spec, store *Store, mem *Memory) *Engine {
 	e.csr.prn = uint32(e.rand() >> 32)
 	for i := range e.pool {
 		e.pool[i] = uint32(e.rand() >> 32)
+		binary.LittleEndian.PutUint32(e.poolBytes[4*i:], e.pool[i])
 	}
 	e.GarbageLM(0, LMWords)
 	for i := range e.Ctx {
