@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !linux
 
 package vhost
 
@@ -10,10 +10,10 @@ import (
 	"github.com/nfpkit/nfpkit/driver/card"
 )
 
-var errUnix = errors.New("vhost: needs a Unix system")
+var errLinux = errors.New("vhost: needs Linux")
 
 // Listen fails here.
-func Listen(string) (*net.UnixListener, error) { return nil, errUnix }
+func Listen(string) (*net.UnixListener, error) { return nil, errLinux }
 
 // Serve fails here.
-func (t *Transport) Serve(context.Context, *net.UnixConn, card.Device) error { return errUnix }
+func (t *Transport) Serve(context.Context, *net.UnixConn, card.Device) error { return errLinux }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package vhost
+package vhost_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nfpkit/nfpkit/driver/card/vhost"
 	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/internal/uml/report"
 )
@@ -31,6 +32,7 @@ type fake struct {
 }
 
 const (
+	configSize  = 4096
 	burstOffset = 0x800
 	burstSize   = configSize - burstOffset
 )
@@ -89,10 +91,10 @@ func guest(t *testing.T) *uml.Options {
 }
 
 // serve offers dev at a new socket until the test ends; done has Serve's result.
-func serve(t *testing.T, tr *Transport, dev *fake) (socket string, done chan error) {
+func serve(t *testing.T, tr *vhost.Transport, dev *fake) (socket string, done chan error) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "card")
-	ln, err := Listen(socket)
+	ln, err := vhost.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +114,7 @@ func TestKernelSeesDevice(t *testing.T) {
 	o := guest(t)
 	dev := newFake()
 	var logged []string
-	socket, done := serve(t, New(func(line string) { logged = append(logged, line) }), dev)
+	socket, done := serve(t, vhost.New(func(line string) { logged = append(logged, line) }), dev)
 	const writes = 300 << 10 / 4
 	o.Socket = socket
 	o.Steps = []string{"pci", report.Word("pciburst", fmt.Sprintf("%d,%d,%d", burstOffset, burstSize, writes))}

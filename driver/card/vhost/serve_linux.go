@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package vhost
 
@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,9 @@ import (
 // spin is how long to look for the next message before sleeping: two or three
 // register accesses of the kernel.
 const spin = 50 * time.Microsecond
+
+// nap is how long to doze after that.
+const nap = time.Millisecond
 
 // Listen makes the socket that a kernel is to connect to. What an earlier listener
 // left at path is replaced.
@@ -41,6 +45,8 @@ type line struct {
 	fds  []int
 	oob  []byte
 	room []byte
+	vec  unix.Iovec
+	msg  unix.Msghdr
 	poll [2]unix.PollFd // the connection, and the pipe that wakes
 }
 
@@ -137,14 +143,17 @@ func (l *line) receive(pending *atomic.Bool, owed bool) (more bool, err error) {
 		timeout = 1 // millisecond
 	}
 	for start := time.Now(); ; {
-		n, oobn, _, _, err := unix.Recvmsg(l.fd, l.room, l.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, oobn, err := l.recvmsg()
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
 			if pending.Load() {
 				return false, nil
 			}
-			if time.Since(start) < spin {
+			if d := time.Since(start); d < spin {
+				continue
+			} else if d < nap {
+				l.doze()
 				continue
 			}
 			if _, err := unix.Poll(l.poll[:], timeout); err != nil && err != unix.EINTR {
@@ -155,7 +164,7 @@ func (l *line) receive(pending *atomic.Bool, owed bool) (more bool, err error) {
 			}
 		case err == unix.ECONNRESET:
 			return false, io.EOF
-		case err != nil:
+		case err != 0:
 			return false, err
 		case n == 0:
 			return false, io.EOF
@@ -164,6 +173,43 @@ func (l *line) receive(pending *atomic.Bool, owed bool) (more bool, err error) {
 			return true, l.rights(l.oob[:oobn])
 		}
 	}
+}
+
+// The system calls of the loop do not wait, or not for long, so the Go scheduler
+// is not told of them: it would give this thread's turn to another meanwhile, and
+// taking it back costs more than the call.
+
+// recvmsg receives what is there into l.room and l.oob.
+func (l *line) recvmsg() (n, oobn int, err unix.Errno) {
+	l.vec = unix.Iovec{Base: unsafe.SliceData(l.room)}
+	l.vec.SetLen(len(l.room))
+	l.msg = unix.Msghdr{Iov: &l.vec, Control: unsafe.SliceData(l.oob)}
+	l.msg.SetIovlen(1)
+	l.msg.SetControllen(len(l.oob))
+	r, _, err := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(l.fd), uintptr(unsafe.Pointer(&l.msg)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err != 0 {
+		return 0, 0, err
+	}
+	return int(r), int(l.msg.Controllen), 0
+}
+
+// send sends all of p, or nothing where there is no room for it.
+func (l *line) send(p []byte) error {
+	n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(l.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	if err != 0 {
+		return err
+	}
+	if int(n) != len(p) {
+		return unix.EAGAIN
+	}
+	return nil
+}
+
+// doze sleeps for a moment, or until there is something.
+func (l *line) doze() {
+	const moment = 100 * time.Microsecond
+	t := unix.NsecToTimespec(int64(moment))
+	unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&l.poll[0])), uintptr(len(l.poll)), uintptr(unsafe.Pointer(&t)), 0, 0, 0)
 }
 
 // rights takes the descriptors that came along.
@@ -214,7 +260,7 @@ func (t *Transport) handleAll(l *line) error {
 		}
 		if answers {
 			var p [headerSize + 8]byte
-			if err := unix.Sendto(l.fd, put(p[:0], m.request, version|flagReply, value), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil); err != nil {
+			if err := l.send(put(p[:0], m.request, version|flagReply, value)); err != nil {
 				if err == unix.EPIPE || err == unix.ECONNRESET {
 					return io.EOF
 				}
