@@ -151,6 +151,7 @@ func steps() map[string]step {
 		"limits":    limits,
 		"count":     count,
 		"tc":        tc,
+		"translate": translate,
 	}
 }
 

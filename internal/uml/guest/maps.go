@@ -250,7 +250,7 @@ func count(*env, string) (any, error) {
 		return nil, err
 	}
 	defer attach(devs[0].link, nil)
-	f, err := flow(devs[1], devs[0], 50)
+	f, err := flow(devs[1], devs[0], 50, 0)
 	if err != nil {
 		return nil, err
 	}

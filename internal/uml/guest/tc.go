@@ -46,7 +46,7 @@ func tc(*env, string) (any, error) {
 		return nil, fmt.Errorf("filter: %w", err)
 	}
 	found := map[string]flowed{}
-	if found["with"], err = flow(devs[1], devs[0], 20); err != nil {
+	if found["with"], err = flow(devs[1], devs[0], 20, 0); err != nil {
 		return found, err
 	}
 	if err := netlink.QdiscDel(qdisc); err != nil {
@@ -55,7 +55,7 @@ func tc(*env, string) (any, error) {
 	if err := setFeature(dev.Name, "hw-tc-offload", false); err != nil {
 		return found, err
 	}
-	found["without"], err = flow(devs[1], devs[0], 20)
+	found["without"], err = flow(devs[1], devs[0], 20, 20)
 	return found, err
 }
 

@@ -189,7 +189,7 @@ type flowed struct {
 // replace sends frames into port 0 while its program is replaced over and over:
 // each must have met one program or the other.
 func replace(_ *env, _ string) (any, error) {
-	const count, perSwap = 2000, 50
+	const count, batch = 500, 50
 	devs, err := ports(2)
 	if err != nil {
 		return nil, err
@@ -244,19 +244,24 @@ func replace(_ *env, _ string) (any, error) {
 		}
 	}
 	for ; f.Sent < count && err == nil; f.Sent++ {
-		if err = out.send(f.Sent); err == nil && f.Sent%perSwap == 0 {
+		if err = out.send(f.Sent); err == nil && f.Sent%batch == 0 {
 			err = take(time.Millisecond)
 		}
 	}
 	close(stop)
-	if err := errors.Join(err, <-stopped, take(200*time.Millisecond)); err != nil {
+	if err := errors.Join(err, <-stopped, take(quiet)); err != nil {
 		return f, err
 	}
 	return f, nil
 }
 
-// flow sends count frames from one port to the other and tells what arrives.
-func flow(from, to netdev, count int) (flowed, error) {
+// quiet is how long nothing arrives after the last frame that does: the card
+// passes frames on within the access that sends them.
+const quiet = 100 * time.Millisecond
+
+// flow sends count frames from one port to the other and tells what arrives; it
+// waits for as many as are wanted, and a little for more.
+func flow(from, to netdev, count, wanted int) (flowed, error) {
 	f := flowed{Marks: map[int]int{}}
 	in, err := newTap(to)
 	if err != nil {
@@ -273,17 +278,18 @@ func flow(from, to netdev, count int) (flowed, error) {
 			return f, err
 		}
 	}
-	patience := 2 * time.Second
-	for f.Received < count {
+	for {
+		patience := quiet
+		if f.Received < wanted {
+			patience = settleTime
+		}
 		frame, ok, err := in.receive(patience)
 		if err != nil || !ok {
 			return f, err
 		}
 		f.Received++
 		f.Marks[int(frame[markAt])]++
-		patience = 200 * time.Millisecond
 	}
-	return f, nil
 }
 
 // death takes the card away under a program and, with the argument map, a map; the

@@ -1,0 +1,176 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/nfpkit/nfpkit/internal/uml/report"
+)
+
+// translate loads programs for port 0's hardware, one after the other, each with
+// maps of its own, and tells the host the words that the driver's translator made
+// or why it made none.
+func translate(e *env, _ string) (any, error) {
+	text, err := os.ReadFile(report.TranslatePath)
+	if err != nil {
+		return nil, err
+	}
+	var work report.Translate
+	if err := json.Unmarshal(text, &work); err != nil {
+		return nil, err
+	}
+	devs, err := ports(1)
+	if err != nil {
+		return nil, err
+	}
+	if work.Attach {
+		defer attach(devs[0].link, nil)
+	}
+	for i := range work.Programs {
+		if err := translateOne(e, devs[0].link, i, &work.Programs[i], work.Attach); err != nil {
+			return nil, fmt.Errorf("program %d: %w", i, err)
+		}
+	}
+	return len(work.Programs), nil
+}
+
+// translateOne answers for one program; an error is one of the test bed.
+func translateOne(e *env, link netlink.Link, number int, src *report.TranslateSource, attached bool) error {
+	if _, err := kernelNews(); err != nil {
+		return err
+	}
+	found := report.Translated{Program: number}
+	p, log, err := translateLoad(e, link, number, src)
+	if err == nil {
+		defer p.Close()
+		found.Words, err = rawWords(p)
+	}
+	if err == nil && attached {
+		err = attach(link, p)
+	}
+	if err != nil {
+		found.Error, found.Log = err.Error(), log
+		if found.Kernel, err = kernelNews(); err != nil {
+			return err
+		}
+	}
+	_, err = e.ask(found)
+	return err
+}
+
+// translateLoad makes the program's maps and loads it. The maps live as long as
+// the program.
+func translateLoad(e *env, link netlink.Link, number int, src *report.TranslateSource) (*ebpf.Program, []string, error) {
+	insns := append([]byte(nil), src.Insns...)
+	fds := make([]int, len(src.Maps))
+	for i, spec := range src.Maps {
+		m, err := roomyMap(link, spec)
+		if err != nil {
+			return nil, nil, fmt.Errorf("map %d: %w", i, err)
+		}
+		defer m.Close()
+		fds[i] = m.FD()
+		if _, err := e.ask(report.Translated{Program: number, Map: &i}); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, r := range src.Refs {
+		binary.LittleEndian.PutUint32(insns[8*r.Slot+4:], uint32(fds[r.Map]))
+	}
+	return loadRaw(link, src.Type, insns)
+}
+
+// roomyMap creates a map; the kernel gives those of earlier programs back a little
+// after their last use, until when there may be too many.
+func roomyMap(link netlink.Link, spec report.TranslateMap) (m *ebpf.Map, err error) {
+	for range 100 {
+		m, err = newMap(link, ebpf.MapType(spec.Type), spec.Key, spec.Value, spec.Entries)
+		if !errors.Is(err, unix.ENOMEM) {
+			return m, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return m, err
+}
+
+// loadRaw is BPF_PROG_LOAD of instructions as they are: the library would write
+// some of them anew. The log is the end of the verifier's.
+func loadRaw(link netlink.Link, typ uint32, insns []byte) (*ebpf.Program, []string, error) {
+	const logLines = 8
+	license := []byte("GPL\x00")
+	log := make([]byte, 1<<20)
+	// The head of union bpf_attr for BPF_PROG_LOAD, linux/bpf.h.
+	attr := struct {
+		typ, count    uint32
+		insns         uint64
+		license       uint64
+		logLevel      uint32
+		logSize       uint32
+		log           uint64
+		kernel, flags uint32
+		name          [16]byte
+		ifindex       uint32
+		attach        uint32
+	}{typ: typ, count: uint32(len(insns) / 8), ifindex: uint32(link.Attrs().Index)}
+	attr.insns = uint64(uintptr(unsafe.Pointer(&insns[0])))
+	attr.license = uint64(uintptr(unsafe.Pointer(&license[0])))
+	try := func() (*ebpf.Program, error) {
+		fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+		runtime.KeepAlive(insns)
+		runtime.KeepAlive(license)
+		runtime.KeepAlive(log)
+		if errno != 0 {
+			return nil, fmt.Errorf("load: %w", errno)
+		}
+		return ebpf.NewProgramFromFD(int(fd))
+	}
+	p, err := try()
+	if err == nil {
+		return p, nil, nil
+	}
+	attr.logLevel, attr.logSize = 1, uint32(len(log))
+	attr.log = uint64(uintptr(unsafe.Pointer(&log[0])))
+	p, err = try() // once more for the log
+	lines := strings.Split(strings.TrimSpace(unix.ByteSliceToString(log)), "\n")
+	return p, lines[max(0, len(lines)-logLines):], err
+}
+
+// rawWords are the program's words as the kernel shows them.
+func rawWords(p *ebpf.Program) ([]byte, error) {
+	info, err := p.Info()
+	if err != nil {
+		return nil, fmt.Errorf("program information: %w", err)
+	}
+	b, ok := info.JitedInsns()
+	if !ok || len(b) == 0 {
+		return nil, errors.New("the kernel shows no jited words")
+	}
+	return b, nil
+}
+
+// kernelNews is what the kernel logged since it was last asked.
+func kernelNews() ([]string, error) {
+	buf := make([]byte, 1<<16)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_CLEAR, buf)
+	if err != nil {
+		return nil, fmt.Errorf("kernel log: %w", err)
+	}
+	text := strings.TrimSpace(string(buf[:n]))
+	if text == "" {
+		return nil, nil
+	}
+	return strings.Split(text, "\n"), nil
+}
