@@ -36,11 +36,8 @@ func translate(e *env, _ string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if work.Attach {
-		defer attach(devs[0].link, nil)
-	}
 	for i := range work.Programs {
-		if err := translateOne(e, devs[0].link, i, &work.Programs[i], work.Attach); err != nil {
+		if err := translateOne(e, devs[0], i, &work.Programs[i], work.Attach); err != nil {
 			return nil, fmt.Errorf("program %d: %w", i, err)
 		}
 	}
@@ -48,18 +45,21 @@ func translate(e *env, _ string) (any, error) {
 }
 
 // translateOne answers for one program; an error is one of the test bed.
-func translateOne(e *env, link netlink.Link, number int, src *report.TranslateSource, attached bool) error {
+func translateOne(e *env, dev netdev, number int, src *report.TranslateSource, attached bool) error {
 	if _, err := kernelNews(); err != nil {
 		return err
 	}
 	found := report.Translated{Program: number}
-	p, log, err := translateLoad(e, link, number, src)
+	p, log, err := translateLoad(e, dev.link, number, src)
 	if err == nil {
 		defer p.Close()
 		found.Words, err = rawWords(p)
 	}
 	if err == nil && attached {
-		err = attach(link, p)
+		var detach func()
+		if detach, err = putInFront(dev, ebpf.ProgramType(src.Type), p); err == nil {
+			defer detach()
+		}
 	}
 	if err != nil {
 		found.Error, found.Log = err.Error(), log
@@ -69,6 +69,31 @@ func translateOne(e *env, link netlink.Link, number int, src *report.TranslateSo
 	}
 	_, err = e.ask(found)
 	return err
+}
+
+// putInFront has the hardware run p on what comes in, until detach is called.
+func putInFront(dev netdev, typ ebpf.ProgramType, p *ebpf.Program) (detach func(), err error) {
+	if typ != ebpf.SchedCLS {
+		if err := attach(dev.link, p); err != nil {
+			return nil, fmt.Errorf("attach: %w", err)
+		}
+		return func() { attach(dev.link, nil) }, nil
+	}
+	if err := setFeature(dev.Name, "hw-tc-offload", true); err != nil {
+		return nil, err
+	}
+	qdisc := &netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: dev.link.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
+		QdiscType:  "clsact",
+	}
+	if err := netlink.QdiscAdd(qdisc); err != nil {
+		return nil, fmt.Errorf("clsact: %w", err)
+	}
+	if err := addFilter(dev, p); err != nil {
+		netlink.QdiscDel(qdisc)
+		return nil, fmt.Errorf("filter: %w", err)
+	}
+	return func() { netlink.QdiscDel(qdisc) }, nil
 }
 
 // translateLoad makes the program's maps and loads it. The maps live as long as

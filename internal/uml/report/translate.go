@@ -1,0 +1,50 @@
+package report
+
+// What host and guest say to each other when the guest's kernel is to translate
+// programs: the host puts a Translate into the guest's file system, the guest
+// tells of each map as a MapMade and of each program as a Translated, and waits
+// for a line back after each.
+
+// TranslatePath is where the guest finds the work, as JSON.
+const TranslatePath = "/translate.json"
+
+// Translate is all the work of one boot.
+type Translate struct {
+	Attach   bool              `json:"attach"` // put each program in front of port 0 too
+	Programs []TranslateSource `json:"programs"`
+}
+
+// TranslateSource is a program as bpf(2) takes it.
+type TranslateSource struct {
+	Type  uint32         `json:"type"`  // BPF_PROG_TYPE
+	Insns []byte         `json:"insns"` // 8 bytes each
+	Maps  []TranslateMap `json:"maps"`
+	// Refs says which instructions load a map: its descriptor goes into them.
+	Refs []TranslateRef `json:"refs"`
+}
+
+// TranslateMap is a map to create on the card.
+type TranslateMap struct {
+	Type    uint32 `json:"type"`
+	Key     uint32 `json:"key"`
+	Value   uint32 `json:"value"`
+	Entries uint32 `json:"entries"`
+}
+
+// TranslateRef names a slot of 8 bytes and a map.
+type TranslateRef struct {
+	Slot int `json:"slot"`
+	Map  int `json:"map"`
+}
+
+// Translated is what became of a program, or, where Map is set, that a map of it
+// was made.
+type Translated struct {
+	Program int    `json:"program"`
+	Map     *int   `json:"map,omitempty"`
+	Words   []byte `json:"words,omitempty"` // 8 bytes each, little endian; none: refused
+	// Of a program that was refused, or could not be attached:
+	Error  string   `json:"error,omitempty"`
+	Log    []string `json:"log,omitempty"`    // the last lines of the verifier
+	Kernel []string `json:"kernel,omitempty"` // what the kernel logged meanwhile
+}
