@@ -202,7 +202,8 @@ func configure(ctx context.Context, tree string) error {
 	var lost []string
 	for want := range strings.Lines(fragment) {
 		want = strings.TrimSpace(want)
-		if want != "" && want[0] != '#' && !slices.Contains(lines, want) {
+		off := strings.HasPrefix(want, "# CONFIG_")
+		if want != "" && (off || want[0] != '#') && !slices.Contains(lines, want) {
 			lost = append(lost, want)
 		}
 	}

@@ -23,6 +23,10 @@ import (
 const lifetime = 10 * time.Minute
 
 func main() {
+	if os.Getpid() != 1 {
+		onHost()
+		return
+	}
 	time.AfterFunc(lifetime, func() { unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) })
 	c, err := newConsole()
 	if err == nil {
@@ -31,15 +35,28 @@ func main() {
 	if err != nil {
 		c.say(report.Report{Step: "start", Error: err.Error()})
 	} else {
-		for _, word := range os.Args[1:] {
-			if word == report.End {
-				break
-			}
-			c.run(word)
-		}
+		c.runAll(os.Args[1:])
 	}
 	c.say(report.Report{Step: report.Done})
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// onHost does steps on the kernel that runs this as an ordinary program: against a
+// real card.
+func onHost() {
+	c := &console{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
+	c.runAll(os.Args[1:])
+	c.say(report.Report{Step: report.Done})
+}
+
+// runAll does steps up to the last.
+func (c *console) runAll(words []string) {
+	for _, word := range words {
+		if word == report.End {
+			break
+		}
+		c.run(word)
+	}
 }
 
 // mount makes the file systems that steps read.

@@ -50,8 +50,29 @@ func netdevs() ([]netdev, error) {
 			Firmware: unix.ByteSliceToString(info.Fw_version[:]), Bus: unix.ByteSliceToString(info.Bus_info[:]),
 		})
 	}
+	if found, err = sameCard(found, os.Getenv(netdevVariable)); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(found, func(a, b netdev) int { return a.link.Attrs().Index - b.link.Attrs().Index })
 	return found, nil
+}
+
+// netdevVariable of the environment names an interface where there may be several
+// cards, which is on a host.
+const netdevVariable = "NFPKIT_NETDEV"
+
+// sameCard leaves the interfaces of the card that has the named one; no name leaves
+// all.
+func sameCard(devs []netdev, name string) ([]netdev, error) {
+	if name == "" {
+		return devs, nil
+	}
+	i := slices.IndexFunc(devs, func(d netdev) bool { return d.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("%s=%s: no such interface of the driver %s", netdevVariable, name, driverName)
+	}
+	bus := devs[i].Bus
+	return slices.DeleteFunc(devs, func(d netdev) bool { return d.Bus != bus }), nil
 }
 
 // ports are the card's interfaces, n at least, all of them up.
