@@ -131,11 +131,13 @@ func (r *Rejection) Error() string {
 	if len(r.Reasons) == 0 {
 		return r.Program + ": rejected"
 	}
-	return r.line(&r.Reasons[0])
+	return r.Reasons[0].At(r.Program)
 }
 
-func (r *Rejection) line(q *Reason) string {
-	place := r.Program
+// At is the reason as one line: place: pc: insn: message (reason). The place is
+// the source line, or the program where that is not known.
+func (q *Reason) At(program string) string {
+	place := program
 	if q.File != "" {
 		place = fmt.Sprintf("%s:%d", q.File, q.Line)
 	}
@@ -157,7 +159,7 @@ func (r *Rejection) Format(f fmt.State, verb rune) {
 		if k > 0 {
 			fmt.Fprintln(f)
 		}
-		fmt.Fprint(f, r.line(q))
+		fmt.Fprint(f, q.At(r.Program))
 		if q.Hint != "" {
 			fmt.Fprintf(f, "\n  hint: %s", q.Hint)
 		}

@@ -39,8 +39,7 @@ func (u *Unsupported) Error() string {
 	if len(u.Reasons) == 0 {
 		return u.Program + ": unsupported"
 	}
-	r := u.Reasons[0]
-	return fmt.Sprintf("%s: pc %d: %s (%s)", u.Program, r.PC, r.Message, r.Reason)
+	return u.Reasons[0].At(u.Program)
 }
 
 // Bug is our fault: a pass that failed on a verified program.
