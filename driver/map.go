@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -43,62 +42,15 @@ type MapError struct {
 func (e *MapError) Error() string { return fmt.Sprintf("map %s: %s (%s)", e.Map, e.Msg, e.Reason) }
 func (e *MapError) Unwrap() error { return e.Err }
 
-// maxTable is the largest table: 512 MiB, so that adding small offsets to the
-// low word of a value pointer never carries (open CoreNIC firmware).
-const maxTable = 512 << 20
-
-// checkMap compares a spec with the profile's limits; used and entries are what
-// other maps take.
-func checkMap(p *firmware.Profile, spec *ebpf.MapSpec, used, entries int) error {
-	fail := func(reason, format string, args ...any) error {
-		return &MapError{Map: spec.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
-	}
-	info, known := helper.MapTypeInfo(spec.Type)
-	offered := false
-	for _, t := range p.Maps.Types {
-		offered = offered || known && t == info.Name
-	}
-	m, key, value, n := &p.Maps, int(spec.KeySize), int(spec.ValueSize), int(spec.MaxEntries)
-	over := func(n, limit int) bool { return limit != 0 && n > limit }
-	entry := (key+7)&^7 + (value+7)&^7
-	switch {
-	case !offered:
-		name := info.Name
-		if !known {
-			name = spec.Type.String()
-		}
-		return fail("map-type", "firmware %s has no maps of type %s", p.Name, name)
-	case over(used+1, m.Count):
-		return fail("map-count", "firmware %s has %d maps", p.Name, m.Count)
-	case over(entries+n, m.Entries):
-		return fail("map-entries", "%d entries, %d of %d are left", n, m.Entries-entries, m.Entries)
-	case over(key, m.Key):
-		return fail("map-key", "key of %d bytes, the most is %d", key, m.Key)
-	case over(value, m.Value):
-		return fail("map-value", "value of %d bytes, the most is %d", value, m.Value)
-	case over(entry, m.Entry):
-		return fail("map-entry", "key and value take %d bytes, the most is %d", entry, m.Entry)
-	case p.DirectMap && used > 0:
-		return fail("map-count", "firmware %s has one map", p.Name)
-	case p.DirectMap && bits.OnesCount(uint(n)) != 1:
-		return fail("map-entries", "%d entries, a power of two is needed", n)
-	}
-	return nil
-}
-
 // newMap makes a map and places it. A nil memory keeps it off the card.
 func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory, neutral bool) (*Map, error) {
 	m := &Map{ID: id, spec: spec, stride: (int(spec.ValueSize) + 7) &^ 7, neutral: neutral, Use: make([]nfp.WordUse, (spec.ValueSize+3)/4)}
-	size, err := maps.StorageSize(spec, nil)
+	size, err := tableSize(p, spec)
 	if err != nil {
-		return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
+		return nil, err
 	}
 	if p.DirectMap {
 		m.stride = directStride(spec)
-		size = int64(m.stride) * int64(spec.MaxEntries)
-	}
-	if size > maxTable {
-		return nil, &MapError{Map: spec.Name, Reason: "map-address", Msg: fmt.Sprintf("values take %d bytes, a table has %d at most", size, maxTable)}
 	}
 	if m.region = mem.Alloc(spec.Name, int(size)); m.region.Base+uint64(size) > 1<<40 {
 		mem.Free(m.region.Base)
@@ -107,7 +59,7 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	if p.DirectMap {
 		m.Map = &directArray{spec: spec, values: m.region.Data, stride: m.stride}
 	} else if m.Map, err = maps.New(wholeWords(spec), m.region.Data, nil); err != nil {
-		return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
+		return nil, createError(spec, err)
 	}
 	if spec.Type == ebpf.Array && !p.ArrayZero {
 		m.absent = make([]bool, spec.MaxEntries)
@@ -252,7 +204,7 @@ func (m *Map) LoadJSON(r io.Reader) error {
 
 // DumpJSON writes the map's contents as bpf/maps does.
 func (m *Map) DumpJSON() ([]byte, error) {
-	if m.Map.Spec() != m.spec {
+	if _, direct := m.Map.(*directArray); direct || m.Map.Spec() != m.spec {
 		plain, err := m.plain()
 		if err != nil {
 			return nil, err
@@ -281,6 +233,10 @@ func (m *Map) plain() (maps.Map, error) {
 	}
 	return c, nil
 }
+
+// Absent reports whether the map is an array with elements that programs do not
+// find, because they were never written and the firmware has no zero ones.
+func (m *Map) Absent() bool { return slices.Contains(m.absent, true) }
 
 // Init writes zero to every array element that was never written, as a careful
 // host does with firmware that does not find them otherwise.

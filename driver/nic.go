@@ -172,7 +172,7 @@ func (n *NIC) Reset() {
 // *MapError. A perf_event_array stays with the host and counts against no limit;
 // names of programs in a prog_array are resolved as programs are loaded.
 func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
-	neutral := spec.Type == ebpf.PerfEventArray && n.Profile.Offers(25)
+	neutral := neutral(n.Profile, spec)
 	if !neutral {
 		used, entries := 0, 0
 		for _, m := range n.maps {
@@ -190,7 +190,7 @@ func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
 	}
 	if spec.Type != ebpf.ProgramArray {
 		if err := maps.LoadContents(m, nil); err != nil {
-			return nil, &MapError{Map: spec.Name, Reason: "map-create", Msg: err.Error(), Err: err}
+			return nil, createError(spec, err)
 		}
 	}
 	if len(spec.Contents) > 0 {

@@ -96,9 +96,16 @@ func CheckLinux(f *verify.Facts, p *firmware.Profile) []verify.Reason {
 }
 
 func (c *ruleCheck) reason(i int, word, msg, hint string) verify.Reason {
-	ins := c.insn(i)
-	r := verify.Reason{Reason: word, PC: ins.PC, Insn: asmtext.Format(ins.Instruction), Message: msg, Hint: hint}
-	if l := c.facts.Code.Line(i); l != nil {
+	r := reasonAt(c.facts, i)
+	r.Reason, r.Message, r.Hint = word, msg, hint
+	return r
+}
+
+// reasonAt is a reason yet to be named, with instruction i's place.
+func reasonAt(f *verify.Facts, i int) verify.Reason {
+	ins := &f.Code.Insns[i]
+	r := verify.Reason{PC: ins.PC, Insn: asmtext.Format(ins.Instruction)}
+	if l := f.Code.Line(i); l != nil {
 		r.File, r.Line = l.FileName(), int(l.LineNumber())
 	}
 	return r

@@ -22,6 +22,7 @@ type checkResult struct {
 	Budget  map[string]use  `json:"budget"`
 	Warns   []verify.Reason `json:"warnings"`
 	Error   string          `json:"error,omitempty"`
+	unread  error           // of the file as a whole
 }
 
 // judgement is one compiler's answer.
@@ -64,6 +65,9 @@ reason with its place and cure. Exit status 1 if the compiler asked for with
 				return err
 			}
 			results := checkAll(cmd, args[0], p)
+			if len(results) == 1 && results[0].unread != nil && !asJSON {
+				return results[0].unread
+			}
 			if asJSON {
 				if err := writeJSON(cmd.OutOrStdout(), results); err != nil {
 					return err
@@ -91,7 +95,8 @@ func checkAll(cmd *cobra.Command, arg string, p *firmware.Profile) []checkResult
 	obj, names, err := open(cmd, arg)
 	if err != nil {
 		r := newResult(arg)
-		r.Error = err.Error()
+		r.unread = prefix(arg, err)
+		r.Error = r.unread.Error()
 		return []checkResult{r}
 	}
 	var results []checkResult
@@ -122,7 +127,7 @@ func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult 
 	r.Warns = append(r.Warns, facts.Warnings...)
 	r.Kernel = judge(driver.CheckLinux(facts, p))
 	im, err := jit.Compile(facts, p, nil)
-	if err != nil {
+	if err = withMaps(err, []*verify.Facts{facts}, p); err != nil {
 		reasons := reasonsOf(err)
 		if reasons == nil {
 			r.Error = err.Error()

@@ -18,6 +18,7 @@ import (
 type simEngine struct {
 	nic  *driver.NIC
 	prog *driver.Program
+	ran  bool
 }
 
 // newSimEngine compiles a program, and those it may tail-call, and loads them.
@@ -46,8 +47,11 @@ func loadAll(programs []*verify.Facts, p *firmware.Profile) (*simEngine, error) 
 	e := &simEngine{nic: nic}
 	use := jit.Agree(programs)
 	var images []*nfp.Image
-	for _, f := range programs {
+	for i, f := range programs {
 		im, err := jit.Compile(f, p, &jit.Options{Use: use})
+		if i == 0 {
+			err = withMaps(err, programs, p)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +91,7 @@ func newWordsEngine(arg string, stdin io.Reader, p *firmware.Profile) (*simEngin
 	if err != nil {
 		return nil, prefix(arg, err)
 	}
-	return &simEngine{nic, prog}, nil
+	return &simEngine{nic: nic, prog: prog}, nil
 }
 
 func (e *simEngine) packet(data []byte) (outcome, error) {
@@ -95,7 +99,25 @@ func (e *simEngine) packet(data []byte) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	return outcome{r.Action, r.Packet, r.Issue, r.Elapsed, r.Warnings}, nil
+	notes := r.Warnings
+	if !e.ran {
+		notes = append(e.absent(), notes...)
+		e.ran = true
+	}
+	return outcome{r.Action, r.Packet, r.Issue, r.Elapsed, notes}, nil
+}
+
+// absent tells of arrays with elements that the program will not find, which
+// surprises those who know the kernel's.
+func (e *simEngine) absent() []string {
+	var notes []string
+	for _, m := range e.nic.Maps() {
+		if m.Absent() {
+			notes = append(notes, fmt.Sprintf("map %s: firmware %s finds an array's element only after a first write; --map %s=FILE.json makes all of them",
+				m.Name(), e.nic.Profile.Name, m.Name()))
+		}
+	}
+	return notes
 }
 
 func (e *simEngine) raw(mem []byte) (uint64, error) {

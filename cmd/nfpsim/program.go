@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
@@ -46,6 +48,9 @@ func microcode(arg string, stdin io.Reader) (*nfp.Image, error) {
 // open reads a PROG argument that holds eBPF, and the programs of it that are
 // meant: the one named, or all.
 func open(cmd *cobra.Command, arg string) (*object.Object, []string, error) {
+	if isMicrocode(arg) {
+		return nil, nil, fmt.Errorf("%s: is microcode already; eBPF is wanted (an object, or text in a .bpf file)", arg)
+	}
 	obj, err := object.Load(arg, &object.Options{Stdin: cmd.InOrStdin()})
 	if err != nil {
 		return nil, nil, err
@@ -77,7 +82,29 @@ func compiled(obj *object.Object, name string, p *firmware.Profile, opt *jit.Opt
 	if err != nil {
 		return nil, err
 	}
-	return jit.Compile(facts, p, opt)
+	im, err := jit.Compile(facts, p, opt)
+	return im, withMaps(err, []*verify.Facts{facts}, p)
+}
+
+// withMaps adds to the compiler's answer on the first of the programs what the
+// firmware says of their maps together.
+func withMaps(err error, programs []*verify.Facts, p *firmware.Profile) error {
+	refused := &jit.Unsupported{Program: programs[0].Code.Name}
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	all := slices.Clone(refused.Reasons)
+	for _, r := range driver.CheckMaps(programs, p) {
+		told := func(q verify.Reason) bool { return q.PC == r.PC && strings.HasPrefix(q.Reason, "map-") }
+		if !slices.ContainsFunc(refused.Reasons, told) {
+			all = append(all, r)
+		}
+	}
+	if len(all) == 0 {
+		return err
+	}
+	slices.SortStableFunc(all, func(x, y verify.Reason) int { return x.PC - y.PC })
+	return &jit.Unsupported{Program: refused.Program, Reasons: all}
 }
 
 // reasonsOf gives the reasons behind a refusal, or nil where err is no refusal.
