@@ -118,6 +118,9 @@ func prefix(place string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if _, ok := err.(usageError); ok {
+		return err
+	}
 	var list nfp.ErrorList
 	if errors.As(err, &list) {
 		lines := make([]error, len(list))
@@ -125,6 +128,9 @@ func prefix(place string, err error) error {
 			lines[i] = fmt.Errorf("%s:%w", place, e)
 		}
 		return errors.Join(lines...)
+	}
+	if strings.HasPrefix(err.Error(), place+":") {
+		return err // says so itself
 	}
 	return fmt.Errorf("%s: %w", place, err)
 }

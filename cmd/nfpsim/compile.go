@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,13 +41,22 @@ func newCompile() *cobra.Command {
 				return err
 			}
 			stdout := cmd.OutOrStdout()
+			for _, name := range off {
+				if !slices.Contains(jit.Optional(), name) {
+					return usagef("--off: no pass %q that can be left out; there are: %s", name, strings.Join(jit.Optional(), ", "))
+				}
+			}
 			opt := &jit.Options{Off: off}
+			d := &dumper{want: dump, w: stdout}
 			if dump != "" {
-				opt.Dump = dumper(stdout, dump)
+				opt.Dump = d.pass
 			}
 			im, err := compiled(obj, "", p, opt)
 			if err != nil {
 				return explainRefusal(cmd.ErrOrStderr(), args[0], err)
+			}
+			if dump != "" && !d.found {
+				return usagef("--dump: no pass %q; there are: all, %s", dump, strings.Join(d.names, ", "))
 			}
 			if out != "" {
 				if err := writeFile(out, stdout, im.Write); err != nil {
@@ -75,11 +85,21 @@ func newCompile() *cobra.Command {
 	return cmd
 }
 
-func dumper(w io.Writer, want string) func(pass, text string) {
-	return func(pass, text string) {
-		if want == "all" || want == pass {
-			fmt.Fprintf(w, "after %s:\n%s\n", pass, strings.TrimRight(text, "\n"))
-		}
+// dumper prints the program after the passes wanted, and remembers their names.
+type dumper struct {
+	want  string
+	w     io.Writer
+	found bool
+	names []string // in order, each once
+}
+
+func (d *dumper) pass(name, text string) {
+	if !slices.Contains(d.names, name) {
+		d.names = append(d.names, name)
+	}
+	if d.want == "all" || d.want == name {
+		d.found = true
+		fmt.Fprintf(d.w, "after %s:\n%s\n", name, strings.TrimRight(text, "\n"))
 	}
 }
 

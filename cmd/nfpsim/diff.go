@@ -20,6 +20,9 @@ with --kernel and where bpf(2) is permitted, on the running kernel. The first
 program on which they differ is shrunk and printed. Exit status 1 if any differ.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.N < 1 {
+				return usagef("--number is at least 1, not %d", cfg.N)
+			}
 			bar := newProgress(cmd.ErrOrStderr(), "diff", cfg.N)
 			cfg.Progress = bar.at
 			sum, err := difftest.Run(cmd.Context(), cfg)

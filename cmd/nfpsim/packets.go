@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,14 +27,14 @@ type packet struct {
 	time time.Time
 }
 
-// parseHex reads a packet written as hex digits; blanks and colons may part them.
+// parseHex reads bytes written as hex digits; blanks and colons may part them.
 func parseHex(s string) ([]byte, error) {
 	s = strings.NewReplacer(" ", "", ":", "", "\n", "", "\t", "").Replace(strings.TrimPrefix(s, "0x"))
 	data, err := hex.DecodeString(s)
 	if err != nil {
-		return nil, usagef("packet: not hex: %v", err)
+		return nil, fmt.Errorf("not hex: %w", err)
 	}
-	return data, checkPacket(data)
+	return data, nil
 }
 
 func checkPacket(data []byte) error {
@@ -94,7 +95,7 @@ func newPacketSource(in *bufio.Reader) (gopacket.PacketDataSource, error) {
 		return nil, fmt.Errorf("not a capture: %d bytes", len(magic))
 	}
 	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		r, err := pcapgo.NewNgReader(in, pcapgo.DefaultNgReaderOptions)
+		r, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{ErrorOnMismatchingLinkType: true})
 		if err != nil {
 			return nil, fmt.Errorf("pcapng header: %w", err)
 		}
@@ -132,14 +133,22 @@ func writePcap(path string, stdout io.Writer, packets []packet) error {
 }
 
 // writeFile writes a file whole or not at all: into a neighbour first, renamed
-// when complete. "-" is stdout.
+// when complete. "-" is stdout. What is there and no plain file (a device, a
+// pipe) is written to as it is.
 func writeFile(path string, stdout io.Writer, fill func(io.Writer) error) error {
 	if path == "-" {
 		return fill(stdout)
 	}
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return writeDevice(path, fill)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".nfpsim-*")
+	var fault *fs.PathError
+	if errors.As(err, &fault) {
+		return fmt.Errorf("%s: %w", path, fault.Err)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer os.Remove(f.Name()) // fails, as it should, once renamed
 	w := bufio.NewWriter(f)
@@ -147,4 +156,13 @@ func writeFile(path string, stdout io.Writer, fill func(io.Writer) error) error 
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.Rename(f.Name(), path)
+}
+
+func writeDevice(path string, fill func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	return errors.Join(fill(w), w.Flush(), f.Close())
 }

@@ -27,14 +27,22 @@ func newPlugin() *cobra.Command {
 in hex: r1 is its address and r2 its length. Prints r0's 64 bits in hex. A
 program that the verifier cannot prove still runs, under bounds checks and a
 watchdog.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("plugin takes one argument at most (MEMORY), got %d", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var mem []byte
 			if len(args) == 1 {
 				var err error
 				if mem, err = parseHex(args[0]); err != nil {
-					return err
+					return usagef("memory: %w", err)
 				}
+			}
+			if engine != "sim" && engine != "interp" {
+				return usagef("--engine is sim or interp, not %q", engine)
 			}
 			p, err := t.profile()
 			if err != nil {

@@ -123,16 +123,19 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if o.json {
 		return o.printJSON(cmd.OutOrStdout(), e, results)
 	}
-	return printRun(cmd.OutOrStdout(), results, o.packet != "")
+	return printRun(cmd.OutOrStdout(), results, o.pcap == "")
 }
 
 func (o *runOptions) packets(cmd *cobra.Command) ([]packet, error) {
 	switch {
-	case (o.packet == "") == (o.pcap == ""):
+	case cmd.Flags().Changed("packet") == cmd.Flags().Changed("pcap"):
 		return nil, usagef("run wants one of --packet HEX and --pcap FILE")
-	case o.packet != "":
+	case cmd.Flags().Changed("packet"):
 		data, err := parseHex(o.packet)
-		return []packet{{data: data, time: time.Unix(0, 0)}}, err
+		if err != nil {
+			return nil, usagef("--packet: %w", err)
+		}
+		return []packet{{data: data, time: time.Unix(0, 0)}}, checkPacket(data)
 	}
 	return readPcap(o.pcap, cmd.InOrStdin())
 }

@@ -31,6 +31,17 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"legalize", "late deadcode", "most high halves are dead"},
 }
 
+// Optional names the passes that Options.Off may leave out, in their order.
+func Optional() []string {
+	var names []string
+	for _, p := range passes {
+		if !p.needed {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // each makes a pass over a module of one over functions.
 func each(do func(*ir.Func)) func(*ir.Module) (*ir.Module, error) {
 	return func(m *ir.Module) (*ir.Module, error) {
