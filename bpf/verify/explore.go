@@ -50,7 +50,6 @@ type explorer struct {
 	sets     [][]int // sets of maps; the first len(c.Maps) hold one map each
 	facts    *Facts
 	log      *journal
-	depth    []int // per function: deepest stack byte reached
 	shared   []sharing
 	budget   int
 	width    int

@@ -50,8 +50,7 @@ func bitsNum(t Tnum) num {
 	return n
 }
 
-func (n *num) known() bool   { return n.bits.Mask == 0 }
-func (n *num) unknown() bool { return n.bits.Mask == math.MaxUint64 && *n == anyNum() }
+func (n *num) known() bool { return n.bits.Mask == 0 }
 
 // empty reports that no number satisfies all views: the path is dead.
 func (n *num) empty() bool { return n.w.empty() || n.h.empty() }
@@ -165,13 +164,6 @@ func smear(v uint64) uint64 {
 		v |= v >> s
 	}
 	return v
-}
-
-// meet is what both say; false where they contradict each other.
-func (n *num) meet(o *num) (num, bool) {
-	b, ok := n.bits.Intersect(o.bits)
-	r := num{b, n.w.meet(&o.w), n.h.meet(&o.h)}
-	return r, ok && r.sync()
 }
 
 // zext32 is the low half, zero-extended.

@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"math/bits"
-
 	"github.com/cilium/ebpf/asm"
 )
 
@@ -299,9 +297,3 @@ func (s *state) each(want func(*val) bool, fn func(*val)) {
 		}
 	}
 }
-
-// slotsUsed counts bytes of stack up to the deepest written slot.
-func (f *frame) slotsUsed() int { return 8 * len(f.slots) }
-
-// popcount of a byte mask, for messages.
-func bytesIn(m uint8) int { return bits.OnesCount8(m) }
