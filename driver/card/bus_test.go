@@ -248,14 +248,12 @@ func (h *host) boot() {
 // port is a vNIC in the host's hands: its rings.
 type port struct {
 	*host
-	base         uint64
-	txQ, rxQ     uint64
-	tx, rx       uint64
-	txN, rxN     uint32
-	bufs         uint64
-	vector       byte
-	rxDescs      uint32
-	lastTXLength int
+	base     uint64
+	txQ, rxQ uint64
+	tx, rx   uint64
+	txN, rxN uint32
+	bufs     uint64
+	vector   byte
 }
 
 const (
