@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -267,7 +268,7 @@ func ctxField(c *ruleCheck, i int) string {
 func missingHelper(c *ruleCheck, i int) string {
 	ins := c.insn(i)
 	if ins.IsBuiltinCall() && !c.profile.Offers(int32(ins.Constant)) {
-		return fmt.Sprintf("helper %v is not offered by firmware %s", asm.BuiltinFunc(ins.Constant), c.profile.Name)
+		return fmt.Sprintf("helper %s is not offered by firmware %s", asmtext.HelperName(ins.Constant), c.profile.Name)
 	}
 	return ""
 }
@@ -325,6 +326,6 @@ func mapType(c *ruleCheck, i int) string {
 		}
 		return ""
 	default:
-		return fmt.Sprintf("map %s is a %v", spec.Name, spec.Type)
+		return fmt.Sprintf("map %s is a %s", spec.Name, cmp.Or(asmtext.MapTypeName(spec.Type), spec.Type.String()))
 	}
 }

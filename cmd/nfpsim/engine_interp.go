@@ -55,7 +55,7 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 		return nil, err
 	}
 	e := &interpEngine{profile: p, byName: mapSet{}}
-	var programs []*interp.Program // by the number a prog_array holds
+	var programs []*interp.Program // numbered from 1 in a prog_array, as on the card
 	index := map[string]uint32{}
 	load := func(name string) (*interp.Program, error) {
 		c, err := obj.Code(name)
@@ -80,13 +80,14 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 		return nil, err
 	}
 	e.typ = main.Code.Type
+	programs = append(programs, main)
 	for _, callee := range tailCallees(obj, main.Code) {
 		prog, err := load(callee)
 		if err != nil {
 			return nil, err
 		}
-		index[callee] = uint32(len(programs))
 		programs = append(programs, prog)
+		index[callee] = uint32(len(programs))
 	}
 	for _, n := range e.byName.tables() {
 		err := maps.LoadContents(e.byName[n], func(name string) (uint32, bool) { i, ok := index[name]; return i, ok })
@@ -97,10 +98,10 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 	e.machine, err = interp.New(main.Code, main.Maps, &interp.Options{
 		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true, FoldCsum: true,
 		Tail: func(_ *maps.Targets, i uint32) *interp.Program {
-			if int(i) < len(programs) {
-				return programs[i]
+			if i < 1 || int(i) > len(programs) {
+				return nil
 			}
-			return nil
+			return programs[i-1]
 		},
 	})
 	return e, err
