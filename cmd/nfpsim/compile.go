@@ -15,11 +15,17 @@ import (
 
 // compileResult is compile's JSON.
 type compileResult struct {
-	Program string       `json:"program"`
-	Words   int          `json:"words"`
-	Stack   int          `json:"stack"`
-	Maps    []string     `json:"maps"`
-	Symbols []nfp.Symbol `json:"symbols"`
+	Program string          `json:"program"`
+	Words   int             `json:"words"`
+	Stack   int             `json:"stack"` // bytes
+	Maps    []string        `json:"maps"`
+	Symbols []compileSymbol `json:"symbols"`
+}
+
+// compileSymbol names a word.
+type compileSymbol struct {
+	Name string `json:"name"`
+	Addr int    `json:"addr"`
 }
 
 func newCompile() *cobra.Command {
@@ -104,9 +110,12 @@ func (d *dumper) pass(name, text string) {
 }
 
 func summarize(im *nfp.Image) compileResult {
-	r := compileResult{Program: im.Name, Words: len(im.Words), Stack: im.Stack, Maps: []string{}, Symbols: im.Symbols}
+	r := compileResult{Program: im.Name, Words: len(im.Words), Stack: im.Stack, Maps: []string{}, Symbols: []compileSymbol{}}
 	for _, m := range im.Maps {
 		r.Maps = append(r.Maps, m.Name)
+	}
+	for _, s := range im.Symbols {
+		r.Symbols = append(r.Symbols, compileSymbol(s))
 	}
 	return r
 }

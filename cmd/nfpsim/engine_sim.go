@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -88,6 +89,10 @@ func newWordsEngine(arg string, stdin io.Reader, p *firmware.Profile) (*simEngin
 		return nil, err
 	}
 	prog, err := nic.Load(im, ebpf.XDP)
+	var load *driver.LoadError
+	if errors.As(err, &load) && load.Reason == "map-missing" {
+		load.Msg += ": microcode has no map definitions; run the object"
+	}
 	if err != nil {
 		return nil, prefix(arg, err)
 	}
