@@ -70,7 +70,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newDiff(),
-		newExplain(), newISA(), newPlugin(), newCard(),
+		newExplain(), newISA(), newPlugin(), newCard(), newCompare(),
 	)
 	return root
 }

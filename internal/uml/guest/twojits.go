@@ -134,9 +134,14 @@ func roomyMap(link netlink.Link, spec report.TranslateMap) (m *ebpf.Map, err err
 // loadRaw is BPF_PROG_LOAD of instructions as they are: the library would write
 // some of them anew. The log is the end of the verifier's.
 func loadRaw(link netlink.Link, typ uint32, insns []byte) (*ebpf.Program, []string, error) {
-	const logLines = 8
+	const (
+		logLines = 8
+		// logErrors is BPF_LOG_STATS: what is wrong and how much was looked at, without
+		// each instruction that was.
+		logErrors = 4
+	)
 	license := []byte("GPL\x00")
-	log := make([]byte, 1<<20)
+	log := make([]byte, 1<<16)
 	// The head of union bpf_attr for BPF_PROG_LOAD, linux/bpf.h.
 	attr := struct {
 		typ, count    uint32
@@ -149,28 +154,19 @@ func loadRaw(link netlink.Link, typ uint32, insns []byte) (*ebpf.Program, []stri
 		name          [16]byte
 		ifindex       uint32
 		attach        uint32
-	}{typ: typ, count: uint32(len(insns) / 8), ifindex: uint32(link.Attrs().Index)}
+	}{typ: typ, count: uint32(len(insns) / 8), ifindex: uint32(link.Attrs().Index), logLevel: logErrors, logSize: uint32(len(log))}
 	attr.insns = uint64(uintptr(unsafe.Pointer(&insns[0])))
 	attr.license = uint64(uintptr(unsafe.Pointer(&license[0])))
-	try := func() (*ebpf.Program, error) {
-		fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-		runtime.KeepAlive(insns)
-		runtime.KeepAlive(license)
-		runtime.KeepAlive(log)
-		if errno != 0 {
-			return nil, fmt.Errorf("load: %w", errno)
-		}
-		return ebpf.NewProgramFromFD(int(fd))
-	}
-	p, err := try()
-	if err == nil {
-		return p, nil, nil
-	}
-	attr.logLevel, attr.logSize = 1, uint32(len(log))
 	attr.log = uint64(uintptr(unsafe.Pointer(&log[0])))
-	p, err = try() // once more for the log
-	lines := strings.Split(strings.TrimSpace(unix.ByteSliceToString(log)), "\n")
-	return p, lines[max(0, len(lines)-logLines):], err
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	runtime.KeepAlive(insns)
+	runtime.KeepAlive(license)
+	if errno != 0 {
+		lines := strings.Split(strings.TrimSpace(unix.ByteSliceToString(log)), "\n")
+		return nil, lines[max(0, len(lines)-logLines):], fmt.Errorf("load: %w", errno)
+	}
+	p, err := ebpf.NewProgramFromFD(int(fd))
+	return p, nil, err
 }
 
 // rawWords are the program's words as the kernel shows them.

@@ -1,0 +1,308 @@
+//go:build linux
+
+package difftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/internal/uml"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// Two compilers, one chip: programs run by the interpreter (and by the running
+// kernel's, where that is permitted), as what the Linux nfp driver makes of them,
+// and as what ours does; the driver's code is taken from the kernel of a guest
+// whose nfp driver is bound to our card. TestTwoCompilers has the programs that
+// must run alike, TestKernelFaults those that the driver gets wrong.
+
+// guestInit builds the guest's program once for all tests.
+var guestInit = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "nfpkit-init-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "init")
+	return path, uml.BuildInit(context.Background(), uml.GuestPackage, path)
+})
+
+// TestMain removes what guestInit built.
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built, err := guestInit(); err == nil && built != "" {
+		os.RemoveAll(filepath.Dir(built))
+	}
+	os.Exit(status)
+}
+
+// translate has the guest's driver translate programs, a boot for every batch.
+func translate(t *testing.T, profile *firmware.Profile, programs []*code.Code) []uml.Translation {
+	t.Helper()
+	const batch = 500 // so that no boot needs much memory
+	kernel, err := uml.Build(t.Context(), func(line string) { t.Log(line) })
+	if errors.Is(err, uml.ErrUnavailable) {
+		t.Skipf("the guest kernel cannot be had: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	init, err := guestInit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	start := time.Now()
+	var all []uml.Translation
+	for part := range slices.Chunk(programs, batch) {
+		found, err := uml.Translate(ctx, &uml.TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	t.Logf("the driver translated %d programs in %v", len(programs), time.Since(start).Round(10*time.Millisecond))
+	return all
+}
+
+// runKernelWords runs the words that the kernel showed on a card.
+func runKernelWords(p *Program, f *verify.Facts, profile *firmware.Profile, tr *uml.Translation) (*Result, error) {
+	card, err := driver.New(profile, &driver.Options{Time: microseconds()})
+	if err != nil {
+		return nil, err
+	}
+	if err := kernelMaps(card, p, f, tr.Tables); err != nil {
+		return nil, err
+	}
+	prog, err := card.LoadKernel("kernel", tr.Words, f.Code.Type)
+	if err != nil {
+		return nil, err
+	}
+	return packetsOn(card, prog, p)
+}
+
+// kernelMaps makes a program's maps with the table ids that its words have, and
+// lets them know which of their words are counters.
+func kernelMaps(card *driver.NIC, p *Program, f *verify.Facts, tables []uint32) error {
+	if len(tables) == 0 {
+		return nil
+	}
+	use := driver.LinuxUse(f)
+	for id := uint32(1); id <= slices.Max(tables); id++ {
+		at := slices.Index(tables, id)
+		if at < 0 {
+			if _, err := card.CreateMap(&ebpf.MapSpec{Name: fmt.Sprintf("other%d", id), Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}); err != nil {
+				return err
+			}
+			continue
+		}
+		spec := f.Code.Maps[at]
+		m, err := card.CreateMap(spec)
+		if err != nil {
+			return err
+		}
+		if err := m.Agree(use[at].Words); err != nil {
+			return err
+		}
+		if err := fill(m, p.Initial[spec.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packetsOn runs a program's packets and reads its maps.
+func packetsOn(card *driver.NIC, prog *driver.Program, p *Program) (*Result, error) {
+	res := &Result{}
+	for i, pkt := range p.Packets {
+		out, err := card.Run(prog, &driver.Input{Packet: pkt, Ifindex: 1})
+		if err != nil {
+			return nil, fmt.Errorf("packet %d: %w", i, err)
+		}
+		res.Packets = append(res.Packets, PacketResult{Verdict: out.Action, Data: out.Packet})
+	}
+	res.Maps = Contents{}
+	for name, spec := range p.Maps {
+		m := card.Map(name)
+		if m == nil || !hasValues(spec.Type) {
+			continue
+		}
+		entries, err := dump(m)
+		if err != nil {
+			return nil, fmt.Errorf("map %s: %w", name, err)
+		}
+		if len(entries) > 0 {
+			res.Maps[name] = entries
+		}
+	}
+	return res, nil
+}
+
+// rival is a program that both compilers take.
+type rival struct {
+	p *Program
+	f *verify.Facts
+}
+
+// compareBoth holds both compilers' code against the interpreter. It returns the
+// words of each.
+func compareBoth(t *testing.T, name string, r rival, profile *firmware.Profile, tr *uml.Translation) (kernel, ours int) {
+	t.Helper()
+	same := func(v uint32) uint32 { return driver.Canonical(profile, r.f.Code.Type, v) }
+	// The driver's exit has no code above XDP_TX: all others abort.
+	driverSame := func(v uint32) uint32 {
+		if v = same(v); r.f.Code.Type == ebpf.XDP && v > driver.XDPTX {
+			return driver.XDPAborted
+		}
+		return v
+	}
+	want, err := runInterp(r.p, r.f.Code)
+	if err != nil {
+		t.Errorf("%s: interp: %v", name, err)
+		return 0, 0
+	}
+	got, err := runKernelWords(r.p, r.f, profile, tr)
+	if err != nil {
+		t.Errorf("%s: the driver's code: %v", name, err)
+	} else if m := compare(want, got, driverSame); m != nil {
+		t.Errorf("%s: the driver's code: %v", name, m)
+	}
+	im, err := jit.Compile(r.f, profile, nil)
+	if no := new(jit.Unsupported); errors.As(err, &no) {
+		t.Errorf("%s: our compiler refuses what the driver takes: %v", name, err)
+		return len(tr.Words), 0
+	}
+	if err != nil {
+		t.Errorf("%s: our compiler: %v", name, err)
+		return len(tr.Words), 0
+	}
+	if got, err = runOurs(r.p, profile, im); err != nil {
+		t.Errorf("%s: our code: %v", name, err)
+	} else if m := compare(want, got, same); m != nil {
+		t.Errorf("%s: our code: %v", name, m)
+	}
+	return len(tr.Words), len(im.Words)
+}
+
+func runOurs(p *Program, profile *firmware.Profile, im *nfp.Image) (*Result, error) {
+	card, err := driver.New(profile, &driver.Options{Guard: driver.GuardPacket, Time: microseconds()})
+	if err != nil {
+		return nil, err
+	}
+	return onCard(card, p, im, nil)
+}
+
+// exampleRivals are the programs of examples that our verifier takes.
+func exampleRivals(t *testing.T) (names []string, list []rival) {
+	t.Helper()
+	for _, pattern := range []string{"*.o", "*.bpf"} {
+		files, err := filepath.Glob("../../examples/" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			n, l := objectRivals(t, file)
+			names, list = append(names, n...), append(list, l...)
+		}
+	}
+	return names, list
+}
+
+// Random programs that the driver takes, and the examples, run alike.
+func TestTwoCompilers(t *testing.T) {
+	profile, err := profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, list := exampleRivals(t)
+	want, seed := 1000, uint64(1)
+	if testing.Short() {
+		want = 100
+	}
+	if n, err := strconv.Atoi(os.Getenv("NFPKIT_TWOJITS_N")); err == nil {
+		want = n
+	}
+	if s, err := strconv.ParseUint(os.Getenv("NFPKIT_TWOJITS_SEED"), 0, 64); err == nil {
+		seed = s
+	}
+	faults := map[string]int{}
+	examples := len(list)
+	// A few more than asked for: the driver refuses some that our rules allow.
+	for ; len(list) < examples+want+want/2+20; seed++ {
+		if p, f := offloadable(seed, profile, faults); f != nil {
+			names, list = append(names, fmt.Sprintf("seed %d", seed)), append(list, rival{p, f})
+		}
+	}
+	for _, k := range kernelFaults {
+		t.Logf("%d instructions kept from fault %s: %s", faults[k.Name], k.Name, k.Why)
+	}
+	var codes []*code.Code
+	for _, r := range list {
+		codes = append(codes, r.f.Code)
+	}
+	all := translate(t, profile, codes)
+	refused := map[string][]string{}
+	random, words, packets := 0, [2]int{}, 0
+	var host *Kernel
+	if err := Permitted(); err != nil {
+		t.Logf("the running kernel is not asked: %v", err)
+	} else if host, err = NewKernel(0); err != nil {
+		t.Fatal(err)
+	} else {
+		defer host.Close()
+	}
+	asked := 0
+	for i, r := range list {
+		tr := &all[i]
+		if tr.Words == nil {
+			why := general(tr.Refused)
+			refused[why] = append(refused[why], names[i])
+			continue
+		}
+		k, o := compareBoth(t, names[i], r, profile, tr)
+		words[0], words[1] = words[0]+k, words[1]+o
+		packets += len(r.p.Packets)
+		if i < examples {
+			continue
+		}
+		random++
+		if host == nil {
+			continue
+		}
+		got, err := host.Run(r.p)
+		if no := new(Refused); errors.As(err, &no) {
+			continue
+		}
+		asked++
+		if result, err2 := runInterp(r.p, r.f.Code); err != nil || err2 != nil {
+			t.Errorf("%s: the running kernel: %v %v", names[i], err, err2)
+		} else if m := compare(result, got, raw); m != nil {
+			t.Errorf("%s: the running kernel: %v", names[i], m)
+		}
+	}
+	for _, why := range slices.SortedFunc(maps.Keys(refused), func(a, b string) int { return len(refused[b]) - len(refused[a]) }) {
+		t.Logf("the driver refuses %d: %s (%s)", len(refused[why]), why, strings.Join(refused[why][:min(4, len(refused[why]))], ", "))
+	}
+	t.Logf("suite: two compilers: %d random programs and %d examples, %d packets; %d words of the driver, %d of ours; the running kernel ran %d",
+		random, examples, packets, words[0], words[1], asked)
+	if random < want {
+		t.Errorf("%d random programs were compared, %d are wanted", random, want)
+	}
+}
