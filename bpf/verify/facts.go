@@ -103,7 +103,8 @@ type Reason struct {
 type Rejection struct {
 	Program string
 	Reasons []Reason
-	// Unproven says that Facts were returned too (Options.Unproven): only bounds
+	// Unproven says that Facts were returned too (Options.Unproven): only unwritten
+	// registers (which are 0), accesses through numbers (Mem is nil there), bounds
 	// and termination are left to be checked while the program runs.
 	Unproven bool
 }

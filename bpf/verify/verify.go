@@ -25,8 +25,8 @@ const defaultBudget = 1_000_000 // instructions explored; kernel: BPF_COMPLEXITY
 //   - an instruction that is not Reachable is never executed.
 //
 // The error is a *Rejection with every reason found. With opt.Unproven, and only
-// bounds or termination left to prove, it is returned together with Facts that
-// assume them.
+// what checks at run time make up for left to prove (see Rejection.Unproven), it
+// is returned together with Facts that assume it.
 //
 // Not covered: callbacks (bpf_loop, for_each_map_elem), kernel functions, dynptrs,
 // timers, locks, sockets, ring buffer records and maps in maps give
@@ -176,7 +176,8 @@ func onlyTermination(rs []Reason) []Reason {
 func onlyBounds(rs []Reason) bool {
 	for _, r := range rs {
 		switch r.Reason {
-		case "infinite-loop", "too-complex", "packet-bounds", "map-value-bounds", "mem-bounds", "stack-bounds", "null-check", "pointer-offset", "size-bounds", "zero-size":
+		case "infinite-loop", "too-complex", "packet-bounds", "map-value-bounds", "mem-bounds", "stack-bounds", "null-check", "pointer-offset", "size-bounds", "zero-size",
+			"uninit-register", "not-a-pointer":
 		default:
 			return false
 		}

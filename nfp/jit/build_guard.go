@@ -1,6 +1,9 @@
 package jit
 
 import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
@@ -35,4 +38,16 @@ func (b *funcBuilder) guard(acc *verify.Access, ptr *ir.Value, off int64, size i
 	b.cur.Branch(b.pc, cond, ir.Edge{To: good}, ir.Edge{To: bad})
 	bad.Kind, bad.PC = ir.TermAbort, b.pc
 	b.cur = good
+}
+
+// stray builds an access through a register that holds no pointer, which only an
+// unproven program has: it aborts wherever it is reached.
+func (b *funcBuilder) stray(ins *code.Insn) {
+	bad, rest := b.fn.NewBlock(), b.fn.NewBlock()
+	b.cur.Branch(b.pc, b.constant(ir.I32, 1), ir.Edge{To: bad}, ir.Edge{To: rest})
+	bad.Kind, bad.PC = ir.TermAbort, b.pc
+	b.cur = rest
+	if ins.OpCode.Class() == asm.LdXClass {
+		b.regs[ins.Dst] = b.constant(ir.I64, 0)
+	}
 }

@@ -33,6 +33,10 @@ type memRef struct {
 
 // access builds a load, a store or an atomic operation.
 func (b *funcBuilder) access(ins *code.Insn) error {
+	if b.f.Mem[b.i] == nil {
+		b.stray(ins)
+		return nil
+	}
 	acc := accessOf(b.f, b.i)
 	size := ins.OpCode.Size().Sizeof()
 	base, load := ins.Dst, false
