@@ -31,6 +31,9 @@ program on which they differ is shrunk and printed. Exit status 1 if any differ.
 				return err
 			}
 			if asJSON {
+				if sum.Differences == nil {
+					sum.Differences = []*difftest.Difference{} // [] in JSON
+				}
 				err = writeJSON(cmd.OutOrStdout(), sum)
 			} else {
 				_, err = fmt.Fprint(cmd.OutOrStdout(), sum)

@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,16 +29,16 @@ type Config struct {
 
 // Summary is what a run found.
 type Summary struct {
-	Seed     uint64
-	Programs int
-	Packets  int
-	Compared map[string]int            // programs by engine that ran them
-	Refused  map[string]map[string]int // by who refused ("verify", "kernel", "compile"), by reason
+	Seed     uint64                    `json:"seed"`
+	Programs int                       `json:"programs"`
+	Packets  int                       `json:"packets"`
+	Compared map[string]int            `json:"compared"` // programs by engine that ran them
+	Refused  map[string]map[string]int `json:"refused"`  // by who refused ("verify", "kernel", "compile"), by reason
 	// What one verifier accepts and the other does not. The kernel's no to a
 	// program of ours is the alarming one.
-	OnlyKernel  int
-	OnlyOurs    int
-	Differences []*Difference
+	OnlyKernel  int           `json:"only_kernel"`
+	OnlyOurs    int           `json:"only_ours"`
+	Differences []*Difference `json:"differences"`
 }
 
 // Difference is a program on which an engine left the interpreter's way.
@@ -47,6 +48,15 @@ type Difference struct {
 	Mismatch *Mismatch
 	Err      error // the engine failed altogether
 	Program  *Program
+}
+
+// MarshalJSON gives the seed, the engine and what String says of the rest.
+func (d *Difference) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Seed    uint64 `json:"seed"`
+		Engine  string `json:"engine"`
+		Message string `json:"message"`
+	}{d.Seed, d.Engine, d.String()})
 }
 
 func (d *Difference) String() string {
