@@ -37,13 +37,13 @@ var kernelFaults = []KernelFault{
 	{"shift-range", "shifts by a register are translated for the range that the verifier saw on the paths it did not prune"},
 	{"mul-range", "products too: 16-bit factors seen, wider ones on a path that was pruned"},
 	{"xadd-range", "atomic adds too: a 16-bit number seen, a wider one on a path that was pruned"},
-	{"head-range", "bpf_xdp_adjust_head too: a constant seen, another one on a path that was pruned"},
+	{"head-range", "bpf_xdp_adjust_head too: no check for the constant that was seen, another one on a path that was pruned"},
 	{"negative-offset", "the offset of an access to a map value is added without its sign, so that a negative one carries into the upper half of the address"},
+	{"caller-bytes", "bytes and halves in a caller's frame: their place in the word is a negative remainder"},
 	{"head-short", "bpf_xdp_adjust_head by a constant does not look at the packet's length: frames have 60 bytes, but a cut tail or a second program's work leaves less"},
 	{"key-padding", "the firmware clears what follows a key in its last word on the stack, and the driver's code does not put it back"},
 	{"div-register", "a division by a register that is zero on all paths seen divides by zero in the translator: the kernel stops"},
 	{"div-shift-0", "a reciprocal that needs no shift (of 1, 641 and 6700417) gets one by 0, which the machine takes for an indirect shift"},
-	{"div32-negative", "a 32-bit division by a constant of 2^31 and above gives zero"},
 	{"minus-2-31", "add, sub and compare with -2^31 negate the constant, which overflows"},
 }
 
@@ -171,8 +171,12 @@ func (e *editor) avoidFaults() {
 			e.faults["minus-2-31"]++
 			ins.Constant++
 			e.with[i] = []asm.Instruction{ins}
-		case e.behind(i):
-			e.faults["negative-offset"]++
+		case e.behind(i), e.callersBytes(i):
+			if e.behind(i) {
+				e.faults["negative-offset"]++
+			} else {
+				e.faults["caller-bytes"]++
+			}
 			e.with[i] = []asm.Instruction{nothing()}
 			if class == asm.LdXClass {
 				e.with[i] = []asm.Instruction{number(ins.Dst)}
@@ -190,6 +194,12 @@ func (e *editor) avoidFaults() {
 func (e *editor) behind(i int) bool {
 	m := e.f.Mem[i]
 	return m != nil && m.Kind == verify.PtrMapValue && e.insn(i).Offset < 0
+}
+
+// callersBytes reports an access to part of a word in a caller's frame.
+func (e *editor) callersBytes(i int) bool {
+	m := e.f.Mem[i]
+	return m != nil && m.Kind == verify.PtrStack && m.Up != 0 && (m.Size < 4 || m.Min%4 != 0 || m.Min != m.Max)
 }
 
 // constant makes the second operand a constant.
@@ -232,10 +242,7 @@ func (e *editor) divide(i int) {
 		ins.Constant = []int64{2, 3, 7, 10, 14, 255, 65536, 0x7fffffff}[e.dice(i, 8)]
 	}
 	if ins.Constant < 0 {
-		if ins.OpCode.Class() == asm.ALUClass {
-			e.faults["div32-negative"]++
-		}
-		ins.Constant = ins.Constant&math.MaxInt32 | 1
+		ins.Constant = ins.Constant&math.MaxInt32 | 1 // the driver refuses any other
 	}
 	switch ins.Constant {
 	case 1, 641, 6700417:

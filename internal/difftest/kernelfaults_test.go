@@ -1,0 +1,178 @@
+//go:build linux
+
+package difftest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/internal/uml"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// faultPackets are what the reproducers run on: every byte another, first bytes that
+// lead both ways.
+func faultPackets() [][]byte {
+	var all [][]byte
+	for _, first := range []byte{0, 7, 0xf4} {
+		p := make([]byte, 64)
+		for i := range p {
+			p[i] = byte(0x91 + 7*i)
+		}
+		p[0] = first
+		all = append(all, p)
+	}
+	return all
+}
+
+// faultProgram reads a reproducer.
+func faultProgram(t *testing.T, file string) rival {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := asmtext.Parse(file, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Program{Spec: parsed.Spec.Programs[parsed.Programs[0]], Maps: parsed.Spec.Maps, Initial: Contents{}, Packets: faultPackets()}
+	populate(p)
+	delete(p.Initial, "out")
+	c, err := resolve(p)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	f, err := verify.Verify(c, nil)
+	if err != nil {
+		t.Fatalf("%s: %+v", file, err)
+	}
+	return rival{p, f}
+}
+
+// Each known fault of the Linux driver's translator shows: its code gives another
+// result than the interpreter, or none; ours gives the same. A fault that no longer
+// shows is one to strike from docs/kernel-jit.md.
+func TestKernelFaults(t *testing.T) {
+	files, err := filepath.Glob("testdata/kernelfaults/*.bpf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/kernel-jit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile, err := profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []rival
+	var codes []*code.Code
+	var names []string
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".bpf")
+		if !strings.Contains(string(doc), "| "+name+" |") {
+			t.Errorf("%s: docs/kernel-jit.md does not know it", name)
+		}
+		r := faultProgram(t, file)
+		ours(t, name, r)
+		if strings.HasPrefix(name, "crash-") {
+			continue
+		}
+		names, list, codes = append(names, name), append(list, r), append(codes, r.f.Code)
+	}
+	for i, tr := range translate(t, profile, codes) {
+		if tr.Words == nil {
+			t.Errorf("%s: the driver refuses it: %s", names[i], tr.Refused)
+			continue
+		}
+		want, err := runInterp(list[i].p, codes[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := runKernelWords(list[i].p, list[i].f, profile, &tr)
+		switch {
+		case err != nil:
+			t.Logf("%s: the driver's code: %v", names[i], err)
+		default:
+			m := compare(want, got, func(v uint32) uint32 { return driver.Canonical(profile, codes[i].Type, v) })
+			if m == nil {
+				t.Errorf("%s: the driver's code does what it should", names[i])
+			}
+			t.Logf("%s: the driver's code: %v", names[i], m)
+		}
+	}
+}
+
+// ours checks that our compiler has not the fault.
+func ours(t *testing.T, name string, r rival) {
+	t.Helper()
+	profile, err := profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := runInterp(r.p, r.f.Code)
+	if err != nil {
+		t.Errorf("%s: interp: %v", name, err)
+		return
+	}
+	im, err := jit.Compile(r.f, profile, nil)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	got, err := runOurs(r.p, profile, im)
+	if err != nil {
+		t.Errorf("%s: our code: %v", name, err)
+		return
+	}
+	if m := compare(want, got, func(v uint32) uint32 { return driver.Canonical(profile, r.f.Code.Type, v) }); m != nil {
+		t.Errorf("%s: our code: %v", name, m)
+	}
+}
+
+// Programs that stop the kernel while it translates them: the guest's ends.
+func TestKernelCrashes(t *testing.T) {
+	files, err := filepath.Glob("testdata/kernelfaults/crash-*.bpf")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no reproducers: %v", err)
+	}
+	profile, err := profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := uml.Build(t.Context(), func(line string) { t.Log(line) })
+	if errors.Is(err, uml.ErrUnavailable) {
+		t.Skipf("the guest kernel cannot be had: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	init, err := guestInit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		_, err := uml.Translate(ctx, &uml.TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, []*code.Code{faultProgram(t, file).f.Code})
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "Kernel panic") {
+			t.Errorf("%s: %v, want a kernel that stops", file, err)
+			continue
+		}
+		for _, l := range strings.Split(err.Error(), "\n") {
+			if strings.Contains(l, "Kernel panic") {
+				t.Logf("%s: %s", filepath.Base(file), strings.TrimSpace(l))
+			}
+		}
+	}
+}
