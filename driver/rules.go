@@ -178,7 +178,7 @@ func divRange(c *ruleCheck, i int) string {
 		if src.UMax > math.MaxUint32 {
 			return fmt.Sprintf("divisor r%d is %#x", ins.Src, src.UMax)
 		}
-	} else if ins.OpCode.Class() == asm.ALU64Class && ins.Constant < 0 {
+	} else if ins.Constant < 0 {
 		return fmt.Sprintf("divisor %d is negative", ins.Constant)
 	}
 	return ""
