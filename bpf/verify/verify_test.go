@@ -23,6 +23,7 @@ import (
 //	arg2=fp[-8,-8]:4                  memory of a call's argument
 //	taken | falls | both              the edges of a branch that can be taken
 //	dead                              the instruction is not reachable
+//	want2=0xff                        the bits of the register that anybody looks at (Facts.Demand)
 //	depth=N                           on a .program or .func line: bytes of its frame
 //	memsize=N unproven budget=N       on a .program line: options
 func TestPrograms(t *testing.T) {
@@ -156,6 +157,9 @@ func (x *expectation) fact(f *Facts, i, line int, w string) {
 	case m != nil:
 		fmt.Sscan(m[1], &n)
 		got = fmt.Sprintf("r%d=%s", n, strings.ReplaceAll(f.Regs[i][n].String(), " ", ""))
+	case strings.HasPrefix(w, "want"):
+		fmt.Sscanf(w, "want%d=", &n)
+		got = fmt.Sprintf("want%d=%#x", n, f.Demand()[i][n])
 	case strings.HasPrefix(w, "mem="):
 		if f.Mem[i] != nil {
 			got = "mem=" + accessText(f.Mem[i])
