@@ -216,18 +216,18 @@ func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) b
 	switch k.kind {
 	case muRead:
 		in = (int(k.unit)*(int(a.len)+1) + 3) / 4
-		latency = e.latency(k, e.spec.CTMRead, e.spec.EMEMRead)
+		latency = e.latency(k, e.spec.CTM.Read, e.spec.EMEM.Read)
 		ok = e.fits(c, k, in, pc) && e.read(c, k, a, pc)
 	case muWrite:
 		out = (int(k.unit)*(int(a.len)+1) + 3) / 4
-		latency = e.latency(k, e.spec.CTMWrite, e.spec.EMEMWrite)
+		latency = e.latency(k, e.spec.CTM.Write, e.spec.EMEM.Write)
 		ok = e.fits(c, k, out, pc) && e.write(c, k, a, pc)
 	case muAtomic:
 		var words int
 		if words, out = k.operands(a); k.test {
 			in = words
 		}
-		latency = e.latency(k, e.spec.CTMAtomic, e.spec.EMEMAtomic)
+		latency = e.latency(k, e.spec.CTM.Atomic, e.spec.EMEM.Atomic)
 		ok = e.fits(c, k, max(in, out), pc) && e.atomic(c, k, a, words, pc)
 	}
 	if !ok {

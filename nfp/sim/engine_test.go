@@ -191,7 +191,7 @@ func TestContextsShareTheEngine(t *testing.T) {
 		code := "mem[read32_swap, $xfer_0, gprA_9, 0, 1], ctx_swap[sig1], defer[2]\n" + strings.Repeat("nop\n", c.work+3)
 		code += "br[.0]"
 		b := newBench(t, false, code)
-		b.e.spec.CTMRead = c.latency
+		b.e.spec.CTM.Read = c.latency
 		for i := range b.e.Ctx {
 			b.e.Ctx[i].SetA(9, 0x80000000)
 			b.e.Ctx[i].Start(0)
@@ -239,7 +239,7 @@ func TestTrapCost(t *testing.T) {
 	}
 	spec := NFP4000()
 	issue := uint64(3 + spec.Branch - 1 + 30)
-	if c.A(1) != 7 || c.Issue() != issue || c.Elapsed() != issue+uint64(2*spec.EMEMRead) {
-		t.Errorf("A1 %d issue %d elapsed %d, want %d and %d", c.A(1), c.Issue(), c.Elapsed(), issue, issue+uint64(2*spec.EMEMRead))
+	if c.A(1) != 7 || c.Issue() != issue || c.Elapsed() != issue+uint64(2*spec.EMEM.Read) {
+		t.Errorf("A1 %d issue %d elapsed %d, want %d and %d", c.A(1), c.Issue(), c.Elapsed(), issue, issue+uint64(2*spec.EMEM.Read))
 	}
 }

@@ -417,7 +417,7 @@ func (e *Engine) trap(c *Context) {
 	}
 	c.issue += uint64(cost.Issue)
 	e.clock += uint64(cost.Issue)
-	c.wake = e.clock + uint64(cost.Reads*e.spec.EMEMRead)
+	c.wake = e.clock + uint64(cost.Reads*e.spec.EMEM.Read)
 	if next == Halt {
 		c.state, c.halt = halted, c.wake
 		return

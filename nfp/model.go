@@ -1,0 +1,230 @@
+package nfp
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Model is a card as far as its speed goes: how many engines, how fast, what
+// words and memories cost, what its ports and its host take. The simulator runs
+// by it; a compiler may weigh its choices by it. What the firmware costs stands
+// in its profile.
+//
+// Times are in engine cycles unless a unit says otherwise. The source of each
+// number stands in its field's tag and is printed to docs/accuracy.md. Three
+// abbreviations: "CoNEXT'21" is Krude et al., Determination of Throughput
+// Guarantees for Processor-based SmartNICs, doi 10.1145/3485983.3494842; "fitted"
+// means that docs/accuracy.md says to which measured points; "assumed" that
+// nothing is published.
+type Model struct {
+	Name    string
+	Product string
+
+	ClockMHz         int `unit:"MHz" source:"open NIC firmware's platform table"`
+	Islands          int `source:"CoNEXT'21: the worker islands of an NFP-4000"`
+	EnginesPerIsland int `source:"NFP-4000: 12 flow processing cores an island"`
+	Workers          int `source:"open NIC firmware: 10 engines of each of 5 islands run programs"`
+
+	Timing
+	CLS  Unit
+	CTM  Unit
+	IMEM Unit
+	EMEM Unit
+	Cache
+	Bus
+	Wire
+	Host
+}
+
+// Timing is what words cost beyond the cycle of each.
+type Timing struct {
+	Branch       int `unit:"cycles" source:"idle cycles of a taken branch less the defer slots filled; CoNEXT'21's estimator: 4 with the word"`
+	Settled      int `unit:"cycles" source:"the same where the condition codes were set at least one word earlier; CoNEXT'21's estimator: 3 with the word"`
+	Return       int `unit:"cycles" source:"the same for rtn and jump; a firmware comment calls the jump a 4-cycle branch"`
+	Swap         int `unit:"cycles" source:"the same for ctx_arb and commands that swap; CoNEXT'21's estimator: at least 3 with the word"`
+	PointerDelay int `unit:"words" source:"between a write of a local-memory pointer or T_INDEX and its use; what the Linux driver's compiler keeps"`
+}
+
+// Unit is a memory: a command waits for its bank, holds it, and answers.
+// A command longer than Line bytes holds the bank for each line begun.
+type Unit struct {
+	Bytes  int // of one unit; 0: as much as maps need
+	Read   int // command word to signal, unloaded
+	Write  int
+	Atomic int
+
+	ReadBusy   float64 // how long a command holds its bank
+	WriteBusy  float64
+	AtomicBusy float64
+	Banks      int // a power of two
+	Interleave int // bytes in a row in one bank, a power of two
+	Line       int // bytes a bank moves at once
+	Queue      int // commands a bank holds before the engine that issues one more must wait
+}
+
+// Cache is the cache in front of external memory's DRAM.
+type Cache struct {
+	CacheBytes int     `unit:"bytes" source:"Netmon/HeteroSketch: 3 MB an external memory unit, knee there"`
+	CacheLine  int     `unit:"bytes" source:"assumed"`
+	CacheWays  int     `source:"assumed"`
+	MissRead   int     `unit:"cycles" source:"Clara (SOSP'21): a 4-byte read of external memory takes 336"`
+	MissBusy   float64 `unit:"cycles" source:"how long a miss holds the DRAM; Netmon/HeteroSketch: 67 M random atomics a second uncached"`
+}
+
+// Bus is the way from an island's engines to the memories.
+type Bus struct {
+	CommandBusy float64 `unit:"cycles" source:"a command on an island's command bus; assumed"`
+	DataBytes   int     `unit:"bytes/cycle" source:"push and pull buses of an island; assumed"`
+}
+
+// Wire is the network side. Buffers are packets between the MAC and the
+// engines.
+type Wire struct {
+	Ports    int     `source:"the card's name"`
+	PortGbps int     `unit:"Gbit/s" source:"the card's name"`
+	MACMpps  float64 `unit:"M/s" source:"CoNEXT'21: highest packet rate the MAC accepts, confirmed by the vendor"`
+	Buffers  int     `unit:"packets" source:"buffers of 2 KiB in the CTMs of the worker islands, half of each island's 256 KiB; assumed"`
+	Ingress  int     `unit:"cycles" source:"last bit received to the packet being ready in an island; assumed"`
+	Egress   int     `unit:"cycles" source:"a packet released to its first bit sent; assumed"`
+}
+
+// Host is PCIe, a DMA write of a packet and of its descriptor.
+type Host struct {
+	DMALatency float64 `unit:"ns" source:"pcie-bench (SIGCOMM'18): 64 bytes written and read less 64 bytes read, 773 - 546"`
+	DMAPerByte float64 `unit:"ns" source:"pcie-bench: (1560 - 986 - 227) / (1520 - 64), latency a byte more"`
+	DMAMin     float64 `unit:"ns" source:"pcie-bench: 64-byte writes at 24.3 Gbit/s follow each other at this distance"`
+	DMABase    float64 `unit:"ns" source:"pcie-bench: writes of 256 and 1024 bytes at 50.5 and 53 Gbit/s follow at this and so much a byte"`
+	DMARate    float64 `unit:"ns/byte" source:"see DMABase"`
+}
+
+// unitSources says where the numbers of the memories come from: unit, then
+// field of Unit, "*" for the rest.
+var unitSources = map[string]map[string]string{
+	"CLS": {
+		"Bytes": "64 KiB an island", "Read": "several papers: 20 to 50", "Write": "assumed as reads", "Atomic": "assumed as reads",
+		"*": "assumed: one bank, 8 bytes a cycle",
+	},
+	"CTM": {
+		"Bytes": "256 KiB an island", "Read": "Clara: model coefficient", "Write": "Clara: model coefficient", "Atomic": "Clara: model coefficient",
+		"*": "assumed: CoNEXT'21 never saw it as a bottleneck; 8 bytes a cycle",
+	},
+	"IMEM": {
+		"Bytes": "4 MiB", "Read": "Clara: model coefficient", "Write": "Clara: model coefficient", "Atomic": "Clara: model coefficient",
+		"*": "assumed as external memory's",
+	},
+	"EMEM": {
+		"Read":       "fitted: blocking reads of one location, CoNEXT'21",
+		"Write":      "assumed as reads",
+		"Atomic":     "assumed as reads",
+		"ReadBusy":   "fitted: blocking reads of one location, saturated, CoNEXT'21",
+		"WriteBusy":  "assumed as reads",
+		"AtomicBusy": "fitted: posted adds, saturated, CoNEXT'21",
+		"Banks":      "CoNEXT'21: accesses spread out are up to 4 times faster than one location",
+		"Interleave": "a cache line: CoNEXT'21 saw 48 bytes in a row behave as one location (its own sentence says more than 16 bytes)",
+		"Line":       "assumed",
+		"Queue":      "assumed",
+	},
+}
+
+// UnitSource is where field of the memory unit comes from.
+func UnitSource(unit, field string) string {
+	if s, ok := unitSources[unit][field]; ok {
+		return s
+	}
+	return unitSources[unit]["*"]
+}
+
+// nfp4000 is the chip of the Agilio CX cards, as the 2x40 has it.
+func nfp4000() Model {
+	return Model{
+		ClockMHz: 800, Islands: 5, EnginesPerIsland: 12, Workers: 50,
+		Timing: Timing{Branch: 3, Settled: 2, Return: 3, Swap: 2, PointerDelay: 3},
+		CLS: Unit{Bytes: 64 << 10, Read: 35, Write: 35, Atomic: 35, ReadBusy: 1, WriteBusy: 1, AtomicBusy: 1,
+			Banks: 1, Interleave: 8, Line: 8, Queue: 64},
+		CTM: Unit{Bytes: 256 << 10, Read: 70, Write: 80, Atomic: 70, ReadBusy: 1, WriteBusy: 1, AtomicBusy: 1,
+			Banks: 1, Interleave: 8, Line: 8, Queue: 64},
+		IMEM: Unit{Bytes: 4 << 20, Read: 122, Write: 122, Atomic: 120, ReadBusy: 4, WriteBusy: 4, AtomicBusy: 4,
+			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
+		EMEM: Unit{Read: 95, Write: 95, Atomic: 95, ReadBusy: 4.05, WriteBusy: 4.05, AtomicBusy: 3.22,
+			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
+		Cache: Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
+		Bus:   Bus{CommandBusy: 1, DataBytes: 8},
+		Wire:  Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, Buffers: 5 * 64, Ingress: 400, Egress: 400},
+		Host:  Host{DMALatency: 227, DMAPerByte: 0.24, DMAMin: 21.1, DMABase: 2.5, DMARate: 0.1486},
+	}
+}
+
+// DefaultModel is the card where none is named.
+const DefaultModel = "cx-2x40"
+
+// Models are the cards there are, by name. The LX card is taken for the same
+// chip with a faster clock (assumed; it has an NFP-6000).
+func Models() []*Model {
+	var all []*Model
+	for _, c := range []struct {
+		name, product    string
+		mhz, ports, gbps int
+	}{
+		{"cx-2x10", "Agilio CX 2x10GbE", 633, 2, 10},
+		{"cx-1x40", "Agilio CX 1x40GbE", 800, 1, 40},
+		{"cx-2x25", "Agilio CX 2x25GbE", 800, 2, 25},
+		{"cx-2x40", "Agilio CX 2x40GbE", 800, 2, 40},
+		{"lx", "Agilio LX 1x100GbE", 1200, 1, 100},
+	} {
+		m := nfp4000()
+		m.Name, m.Product, m.ClockMHz, m.Ports, m.PortGbps = c.name, c.product, c.mhz, c.ports, c.gbps
+		all = append(all, &m)
+	}
+	return all
+}
+
+// ModelByName finds a card's model; "" is DefaultModel.
+func ModelByName(name string) (*Model, error) {
+	if name == "" {
+		name = DefaultModel
+	}
+	var names []string
+	for _, m := range Models() {
+		if m.Name == name {
+			return m, nil
+		}
+		names = append(names, m.Name)
+	}
+	return nil, fmt.Errorf("card %q: unknown; known are %s", name, strings.Join(names, ", "))
+}
+
+// Check reports a model that no card can be.
+func (m *Model) Check() error {
+	positive := func(what string, v int) error {
+		if v <= 0 {
+			return fmt.Errorf("card %s: %s is %d, must be at least 1", m.Name, what, v)
+		}
+		return nil
+	}
+	for _, f := range []struct {
+		what string
+		v    int
+	}{
+		{"clock", m.ClockMHz}, {"islands", m.Islands}, {"engines an island", m.EnginesPerIsland}, {"workers", m.Workers},
+		{"ports", m.Ports}, {"port speed", m.PortGbps}, {"buffers", m.Buffers}, {"bytes a cycle on the data bus", m.DataBytes},
+		{"cache line", m.CacheLine}, {"cache ways", m.CacheWays},
+	} {
+		if err := positive(f.what, f.v); err != nil {
+			return err
+		}
+	}
+	if most := m.Islands * m.EnginesPerIsland; m.Workers > most {
+		return fmt.Errorf("card %s: %d workers, it has %d engines", m.Name, m.Workers, most)
+	}
+	if m.MACMpps <= 0 {
+		return fmt.Errorf("card %s: a mac rate of %g Mpps, must be above 0", m.Name, m.MACMpps)
+	}
+	for i, u := range []*Unit{&m.CLS, &m.CTM, &m.IMEM, &m.EMEM} {
+		name := []string{"cls", "ctm", "imem", "emem"}[i]
+		power := func(v int) bool { return v > 0 && v&(v-1) == 0 }
+		if !power(u.Banks) || !power(u.Interleave) || u.Line <= 0 || u.Queue <= 0 {
+			return fmt.Errorf("card %s: %s: banks and interleave must be powers of two, line and queue above 0", m.Name, name)
+		}
+	}
+	return nil
+}
