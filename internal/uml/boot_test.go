@@ -6,11 +6,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,4 +148,39 @@ func TestTell(t *testing.T) {
 	if _, err := g.Next(); err == nil || err.Error() != "EOF" {
 		t.Errorf("error %v, want EOF", err)
 	}
+}
+
+// A guest that is asked to look at its descriptors until it is gone mostly aborts on
+// its way out (see finish); that is an end like any other.
+func TestPowerOffAmongSignals(t *testing.T) {
+	g, err := Start(t.Context(), options(t, "wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Next(); err != nil {
+		t.Fatal(err)
+	}
+	over, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				g.cmd.Process.Signal(syscall.SIGIO) // refused when the guest is gone
+			}
+		}
+	}()
+	defer func() { close(over); <-stopped }()
+	if err := g.Tell("power off"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := g.Next(); !errors.Is(err, io.EOF) {
+		t.Fatalf("report %+v, %v; want the guest's end", r, err)
+	}
+	t.Logf("the guest's process ended with %v", g.cmd.ProcessState)
 }
