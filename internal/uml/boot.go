@@ -118,7 +118,11 @@ func start(ctx context.Context, o *Options, dir string) (*Guest, error) {
 		return nil, err
 	}
 	g.cmd.Stdout, g.cmd.Stderr = w, w
-	err = g.cmd.Start()
+	if o.Socket != "" {
+		err = startTied(g.cmd)
+	} else {
+		err = g.cmd.Start()
+	}
 	w.Close()
 	if err != nil {
 		console.Close()

@@ -121,6 +121,14 @@ func (l *live) next(step string) report.Report {
 	return r
 }
 
+// tell answers the guest.
+func (l *live) tell() {
+	l.t.Helper()
+	if err := l.guest.Tell(""); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // end waits for the guest's end; the card may have blamed it for nothing else than
 // what one of the allowed texts has.
 func (l *live) end(allowed ...string) {
@@ -234,9 +242,7 @@ func TestOffloadXDP(t *testing.T) {
 			break
 		}
 		l.checkRunning(data[running](t, r))
-		if err := l.guest.Tell(""); err != nil {
-			t.Fatal(err)
-		}
+		l.tell()
 	}
 	f := data[flowed](t, l.next("replace"))
 	t.Logf("%d frames, %d replacements, frames by program %v", f.Sent, f.Swaps, f.Marks)
@@ -368,9 +374,7 @@ func dies(t *testing.T, arg string) {
 		t.Fatalf("report %+v, want one that waits", r)
 	}
 	l.unplug()
-	if err := l.guest.Tell(""); err != nil {
-		t.Fatal(err)
-	}
+	l.tell()
 	for what, text := range data[map[string]string](t, l.next("death")) {
 		if !strings.Contains(text, "no such device") {
 			t.Errorf("%s: %q, want that its device is gone", what, text)

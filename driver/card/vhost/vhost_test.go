@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,7 +75,7 @@ func (d *fake) Read(int, uint64, []byte)  {}
 func (d *fake) Write(int, uint64, []byte) {}
 
 // guest builds what a test boots; the test is skipped where that is impossible.
-func guest(t *testing.T) *uml.Options {
+func guest(t testing.TB) *uml.Options {
 	t.Helper()
 	kernel, err := uml.Build(context.Background(), func(line string) { t.Log(line) })
 	if errors.Is(err, uml.ErrUnavailable) {
@@ -91,7 +92,7 @@ func guest(t *testing.T) *uml.Options {
 }
 
 // serve offers dev at a new socket until the test ends; done has Serve's result.
-func serve(t *testing.T, tr *vhost.Transport, dev *fake) (socket string, done chan error) {
+func serve(t testing.TB, tr *vhost.Transport, dev *fake) (socket string, done chan error) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "card")
 	ln, err := vhost.Listen(socket)
@@ -170,5 +171,41 @@ func checkBurst(t *testing.T, dev *fake, writes int) {
 	}
 	if dev.writes != writes || dev.sum != sum {
 		t.Errorf("%d register writes arrived with checksum %#x, the last was %d; %d were sent with checksum %#x", dev.writes, dev.sum, dev.last, writes, sum)
+	}
+}
+
+// BenchmarkRegisterWrite is a posted write of the guest's kernel, one after the
+// other, through the file of the device's configuration space.
+func BenchmarkRegisterWrite(b *testing.B) {
+	o := guest(b)
+	dev := newFake()
+	socket, done := serve(b, vhost.New(nil), dev)
+	o.Socket = socket
+	o.Steps = []string{"wait", report.Word("pciburst", fmt.Sprintf("%d,%d,%d", burstOffset, burstSize, b.N))}
+	g, err := uml.Start(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	next := func() {
+		if r, err := g.Next(); err != nil || r.Error != "" {
+			b.Fatal(err, r.Error)
+		}
+	}
+	next()
+	b.ResetTimer()
+	if err := g.Tell(""); err != nil {
+		b.Fatal(err)
+	}
+	next() // the end of the wait
+	next() // of the burst
+	b.StopTimer()
+	if _, err := g.Next(); err != io.EOF {
+		b.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
+	if dev.writes != b.N {
+		b.Errorf("%d register writes arrived of %d", dev.writes, b.N)
 	}
 }

@@ -166,6 +166,7 @@ func steps() map[string]step {
 		"death":     death,
 		"maps":      maps,
 		"limits":    limits,
+		"updates":   updates,
 		"count":     count,
 		"tc":        tc,
 		"translate": translate,

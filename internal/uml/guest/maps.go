@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,35 @@ func maps(*env, string) (any, error) {
 		return nil, fmt.Errorf("hash: %w", err)
 	}
 	return map[string]any{"us_per_update": us}, nil
+}
+
+// updates updates the elements of a hash, as often as its argument says; the host
+// takes the time.
+func updates(e *env, arg string) (any, error) {
+	n, err := strconv.Atoi(arg)
+	if err != nil {
+		return nil, fmt.Errorf("want a count: %w", err)
+	}
+	devs, err := ports(1)
+	if err != nil {
+		return nil, err
+	}
+	const entries = 64
+	m, err := newMap(devs[0].link, ebpf.Hash, 4, 4, entries)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if _, err := e.ask(nil); err != nil {
+		return nil, err
+	}
+	for i := range n {
+		if err := m.Put(uint32(i%entries), uint32(i)); err != nil {
+			return nil, fmt.Errorf("update %d: %w", i, err)
+		}
+	}
+	_, err = e.ask(nil)
+	return n, err
 }
 
 // expect fails unless err is want, nil included.
