@@ -27,6 +27,8 @@ type Options struct {
 	DumpIR bool
 	// Check runs the checkers between passes (tests).
 	Check bool
+	// small leaves out the passes that may add words.
+	small bool
 }
 
 // Unsupported says that the program is good but this firmware cannot run it.
@@ -58,12 +60,32 @@ func (b *Bug) Error() string { return fmt.Sprintf("compiler bug in pass %s: %s",
 //   - starts at word 0, ends with eight nops and fits the profile's code store;
 //   - uses only the registers, signals and local memory that are a program's
 //     (docs/firmware-contract.md section 1);
-//   - has a symbol for each function and routine, a line for each word, and the
-//     use of each map word, opt.Use taken into account.
+//   - has a symbol for each function that is called and each routine, a line for
+//     each word, and the use of each map word, opt.Use taken into account.
+//
+// Where it does not fit, it is compiled once more for size.
 func Compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image, err error) {
 	if opt == nil {
 		opt = &Options{}
 	}
+	im, err = compile(f, p, opt)
+	if !tooLarge(err) {
+		return im, err
+	}
+	small := *opt
+	small.small = true
+	return compile(f, p, &small)
+}
+
+// tooLarge reports whether a refusal is for size alone.
+func tooLarge(err error) bool {
+	var u *Unsupported
+	return errors.As(err, &u) && len(u.Reasons) > 0 && !slices.ContainsFunc(u.Reasons, func(r verify.Reason) bool {
+		return r.Reason != "code-size" && r.Reason != "stack-size"
+	})
+}
+
+func compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image, err error) {
 	stage := &stage{name: "build"}
 	defer func() {
 		if r := recover(); r != nil {

@@ -13,10 +13,12 @@ type pass struct {
 	run    func(*ir.Module) (*ir.Module, error)
 	legal  bool // ir.CheckLegal holds afterwards, from here on
 	needed bool // cannot be left out
+	grows  bool // may add words: left out where the code would not fit
 }
 
 // passes run in this order between build and select.
 var passes = []pass{
+	{name: "inline", run: inline, grows: true},
 	{name: "unreachable", run: each(unreachable)},
 	{name: "deadcode", run: each(deadcode)},
 	{name: "legalize", run: legalize, legal: true, needed: true},
@@ -26,6 +28,7 @@ var passes = []pass{
 // passOrder says which pass must come before which; Compile's result would be
 // wrong or worse otherwise.
 var passOrder = [...]struct{ first, then, because string }{
+	{"inline", "deadcode", "a call needs its arguments whatever the function does with them"},
 	{"unreachable", "deadcode", "what only an unreachable block uses is dead"},
 	{"deadcode", "legalize", "halves of dead values would be made"},
 	{"legalize", "late deadcode", "most high halves are dead"},
@@ -87,7 +90,7 @@ func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
 	}
 	legal := false
 	for _, p := range passes {
-		if !p.needed && slices.Contains(opt.Off, p.name) {
+		if !p.needed && slices.Contains(opt.Off, p.name) || p.grows && opt.small {
 			continue
 		}
 		next, err := p.run(m)

@@ -1,0 +1,15 @@
+package jit
+
+import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+
+// inlineRoom is how many words inlining may add to a program. A program that then
+// does not fit is compiled again without.
+const inlineRoom = 256
+
+func inline(m *ir.Module) (*ir.Module, error) {
+	m.Inline(inlineRoom)
+	for _, f := range m.Funcs {
+		dropTrivialParams(f)
+	}
+	return m, nil
+}

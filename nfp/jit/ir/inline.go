@@ -1,0 +1,277 @@
+package ir
+
+// Inline puts the bodies of functions in the place of calls, where that is worth
+// the words, and drops the functions that nothing calls any more.
+//
+// A call costs its arguments' moves, a branch, a return and every register that
+// must be kept over it; a body in place costs its words once more, and later
+// passes see through it. So a body goes in where it has one caller, where it is
+// no larger than a call, and, with what is left of room words for the whole
+// module, where it is larger. The verifier refuses recursion; a function that
+// calls itself all the same stays as it is.
+//
+// The callee's frame becomes part of the caller's, above the caller's own. All
+// bodies put into one function begin at the same place: no two run at a time.
+func (m *Module) Inline(room int) {
+	in := &inliner{mod: m, room: room, sites: map[string]int{}, state: map[*Func]int{}}
+	for _, f := range m.Funcs {
+		for _, b := range f.Blocks {
+			for _, v := range b.Values {
+				if v.Op == OpCallFunc {
+					in.sites[v.Sym]++
+				}
+			}
+		}
+	}
+	for _, f := range m.Funcs {
+		in.visit(f)
+	}
+	called := map[string]bool{}
+	var mark func(f *Func)
+	mark = func(f *Func) {
+		if f == nil || called[f.Name] {
+			return
+		}
+		called[f.Name] = true
+		for _, b := range f.Blocks {
+			for _, v := range b.Values {
+				if v.Op == OpCallFunc {
+					mark(m.Func(v.Sym))
+				}
+			}
+		}
+	}
+	mark(m.Funcs[0])
+	kept := make([]*Func, 0, len(m.Funcs))
+	for _, f := range m.Funcs {
+		if called[f.Name] {
+			kept = append(kept, f)
+		}
+	}
+	m.Funcs = kept
+}
+
+// callWords is about what a call takes where it stands.
+const callWords = 16
+
+type inliner struct {
+	mod   *Module
+	room  int
+	sites map[string]int // calls of a function
+	state map[*Func]int  // 1 being visited, 2 done
+}
+
+// visit inlines into f, callees first.
+func (in *inliner) visit(f *Func) {
+	if in.state[f] != 0 {
+		return
+	}
+	in.state[f] = 1
+	s := &splicer{f: f, by: make([]*Value, f.NextID), own: f.Frame}
+	for i := 0; i < len(f.Blocks); i++ { // grows: what is behind a call comes to its end
+		b := f.Blocks[i]
+		for j, v := range b.Values {
+			if v.Op != OpCallFunc {
+				continue
+			}
+			callee := in.mod.Func(v.Sym)
+			in.visit(callee)
+			if in.state[callee] == 2 && in.wanted(callee) {
+				s.splice(b, j, callee)
+				i-- // b has the body's first calls now, if it has any
+				break
+			}
+		}
+	}
+	if s.spliced {
+		f.Replace(s.by)
+		f.RemoveUnreachable()
+	}
+	in.state[f] = 2
+}
+
+// wanted decides about one call of f, and takes what it costs from the room.
+func (in *inliner) wanted(f *Func) bool {
+	grow := f.Words() - callWords
+	if in.sites[f.Name] > 1 && grow > 0 {
+		if grow > in.room {
+			return false
+		}
+		in.room -= grow
+	}
+	in.sites[f.Name]--
+	return true
+}
+
+// Words is about how many words a function will take.
+func (f *Func) Words() int {
+	n := 0
+	for _, b := range f.Blocks {
+		n += 2
+		for _, v := range b.Values {
+			n += v.Words()
+		}
+	}
+	return n
+}
+
+// Words is about how many words a value will take, where its operands need no
+// work of their own: before legalize, half of what 64 bits ask for, as most high
+// halves are dead.
+func (v *Value) Words() int {
+	switch v.Op {
+	case OpConst, OpParam, OpZExt32, OpTrunc, OpPart, OpStackAddr:
+		return 0
+	case OpMul:
+		return 6
+	case OpMulWide:
+		return 7
+	case OpUDiv, OpUMod, OpSDiv, OpSMod, OpCallFunc, OpCallHelper, OpTailCall:
+		return 6
+	case OpBSwap, OpAtomic:
+		return 3
+	case OpLoad, OpStore:
+		return 2
+	}
+	return 1
+}
+
+// splicer puts bodies into f.
+type splicer struct {
+	f       *Func
+	by      []*Value // by number: what replaces a call's result
+	own     int      // bytes of f's own frame
+	spliced bool
+}
+
+// splice puts a copy of callee in the place of value j of block b, a call. What
+// is behind it goes to a block of its own, at the end.
+func (s *splicer) splice(b *Block, j int, callee *Func) {
+	f, call := s.f, b.Values[j]
+	s.spliced = true
+	base := 0
+	if callee.Frame > 0 {
+		base = (s.own + FrameAlign - 1) &^ (FrameAlign - 1)
+		f.Frame = max(f.Frame, base+callee.Frame)
+	}
+
+	rest := &Block{Values: append([]*Value(nil), b.Values[j+1:]...)}
+	rest.end(b)
+	c := &copier{f: f, value: make([]*Value, callee.NextID), block: make([]*Block, callee.NextBlock)}
+	for i, p := range callee.Params {
+		c.value[p.ID] = call.Args[i]
+	}
+	at := len(f.Blocks)
+	c.copy(callee.Blocks, base)
+	result := s.leave(f.Blocks[at:], rest, call.PC)
+
+	// The body's entry has no predecessor but the call.
+	entry := f.Blocks[at]
+	b.Values = append(b.Values[:j:j], entry.Values...)
+	b.end(entry)
+	f.Blocks = append(f.Blocks[:at], f.Blocks[at+1:]...)
+	for len(s.by) < int(f.NextID) {
+		s.by = append(s.by, nil)
+	}
+	s.by[call.ID] = result
+}
+
+// leave makes the returns of a body go on with rest, a block without a number
+// yet, and gives what is returned: rest becomes the end of the only block that
+// returns, or a block of its own with a parameter.
+func (s *splicer) leave(body []*Block, rest *Block, pc int32) *Value {
+	var returns []*Block
+	for _, b := range body {
+		if b.Kind == TermReturn {
+			returns = append(returns, b)
+		}
+	}
+	if len(returns) == 1 {
+		b := returns[0]
+		result := b.Result
+		b.Values = append(b.Values, rest.Values...)
+		b.end(rest)
+		return result
+	}
+	n := s.f.NewBlock()
+	n.Values = rest.Values
+	n.end(rest)
+	for _, b := range returns {
+		v := b.Result
+		b.Result = nil
+		b.Jump(b.PC, n, v)
+	}
+	return s.f.NewParam(n, I64, pc)
+}
+
+// end gives b the terminator of another block.
+func (b *Block) end(as *Block) {
+	b.Kind, b.PC, b.Cond, b.Result, b.ResultHi, b.Succs = as.Kind, as.PC, as.Cond, as.Result, as.ResultHi, as.Succs
+}
+
+// copier copies blocks into f. Values and blocks that it does not know stand for
+// themselves.
+type copier struct {
+	f     *Func
+	value []*Value // by number in the original
+	block []*Block
+}
+
+// copy copies blocks to the end of f, base being added to stack addresses.
+func (c *copier) copy(blocks []*Block, base int) {
+	for _, b := range blocks {
+		n := c.f.NewBlock()
+		n.PC = b.PC
+		c.block[b.ID] = n
+		for _, p := range b.Params {
+			c.value[p.ID] = c.f.NewParam(n, p.Type, p.PC)
+		}
+		n.Values = make([]*Value, 0, len(b.Values))
+		for _, v := range b.Values {
+			w := c.f.Add(n, v.Op, v.Type, v.PC)
+			id := w.ID
+			*w = *v
+			w.ID = id
+			if v.Op == OpStackAddr {
+				w.Int += int64(base)
+			}
+			c.value[v.ID] = w
+		}
+	}
+	// Arguments come last: one of a loop's stands behind its use.
+	for _, b := range blocks {
+		n := c.block[b.ID]
+		for i, v := range b.Values {
+			n.Values[i].Args = c.args(v.Args)
+		}
+		n.Kind, n.Cond, n.Result, n.ResultHi = b.Kind, c.of(b.Cond), c.of(b.Result), c.of(b.ResultHi)
+		for _, e := range b.Succs {
+			to := e.To
+			if t := c.block[to.ID]; t != nil {
+				to = t
+			}
+			n.Succs = append(n.Succs, Edge{To: to, Args: c.args(e.Args)})
+		}
+	}
+}
+
+func (c *copier) args(args []*Value) []*Value {
+	out := c.f.list(args)
+	for i, a := range out {
+		out[i] = c.of(a)
+	}
+	return out
+}
+
+// of is what stands for v in the copy.
+func (c *copier) of(v *Value) *Value {
+	if v == nil {
+		return nil
+	}
+	if int(v.ID) < len(c.value) {
+		if w := c.value[v.ID]; w != nil {
+			return w
+		}
+	}
+	return v
+}
