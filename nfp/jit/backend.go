@@ -22,7 +22,7 @@ type backend struct {
 	profile      *firmware.Profile
 	code         *code.Code // nil in tests that begin with ir
 	opt          *Options
-	signal       uint8                // that memory commands answer with
+	headMoves    bool                 // the packet's start moves while the program runs
 	singleAdjust bool                 // adjust_head runs once at most, on a packet as it came
 	direct       string               // the one map of firmware with a direct array
 	done         map[string]*machFunc // functions compiled so far
@@ -33,7 +33,7 @@ type backend struct {
 func newBackend(f *verify.Facts, m *ir.Module, p *firmware.Profile, opt *Options) *backend {
 	return &backend{
 		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt,
-		signal: uint8(p.Signals[0]), singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{},
+		headMoves: calls(m, helperAdjustHead), singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{},
 	}
 }
 
@@ -52,7 +52,9 @@ var machPasses = []machPass{
 		}
 		return nil
 	}},
-	{"branches", func(_ *backend, f *machFunc) error { dropBranches(f); return nil }},
+	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }},
+	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }},
+	{"order", func(_ *backend, f *machFunc) error { orderBlocks(f, nil); return nil }},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
 }
 
@@ -213,6 +215,20 @@ func (env *backend) directMap(name string, m *ebpf.MapSpec) bool {
 		env.direct = name
 	}
 	return env.direct == name && m.Type == ebpf.Array && m.MaxEntries > 0 && m.MaxEntries&(m.MaxEntries-1) == 0
+}
+
+// calls reports whether the program calls a helper anywhere.
+func calls(m *ir.Module, helper int64) bool {
+	for _, f := range m.Funcs {
+		for _, b := range f.Blocks {
+			for _, v := range b.Values {
+				if v.Op == ir.OpCallHelper && v.Int == helper {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // adjustsOnce reports whether the program's one adjust_head is outside of loops

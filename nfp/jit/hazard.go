@@ -107,7 +107,7 @@ func (h *hazardChecker) edges() {
 			}
 			h.succs[last] = append(h.succs[last], int(in.Target))
 			h.into[in.Target] = true
-		} else if in.Op != nfp.OpRtn && h.reloc[i] == nfp.RelocNone {
+		} else if in.Op != nfp.OpRtn && in.Op != nfp.OpCtxArb && h.reloc[i] == nfp.RelocNone {
 			h.fail(i, "branch without relocation")
 		}
 	}
@@ -165,7 +165,8 @@ func (h *hazardChecker) territory(i int, in *nfp.Inst) {
 	if in.Op == nfp.OpCSRWrite && in.Imm != lmCSR[0] && in.Imm != lmCSR[2] && in.Imm != lmCSR[3] {
 		h.fail(i, "writes control register %#x", in.Imm)
 	}
-	if in.Op == nfp.OpCmd && (in.Cmd.Sig == 0 || in.Cmd.Sig > 7 || in.Cmd.Ctx == 3 && in.Cmd.Sig == 0) {
+	posted := in.Op == nfp.OpCmd && in.Cmd.Ctx == 3 && in.Cmd.Code == cmdAddImm.Code && in.Cmd.Token == cmdAddImm.Token
+	if in.Op == nfp.OpCmd && (in.Cmd.Sig == 0 && !posted || in.Cmd.Sig > 7) {
 		h.fail(i, "signal %d", in.Cmd.Sig)
 	}
 }

@@ -33,11 +33,10 @@ func placeFrames(funcs []*machFunc) int {
 }
 
 // layout puts blocks and functions one behind the other and makes an image: the
-// entry first, functions in the order given, padding last. It fills the slots of
-// branches with what select chose, drops copies that became nothing, leaves out
-// jumps to the next word and resolves branches. Targets count from the image's
-// start; every word that depends on where the image goes has a relocation. pcs is
-// the eBPF pc of each word, -1 where it has none.
+// entry first, functions in the order given, padding last. It puts what goes into
+// the slots of branches behind them and resolves branches. Targets count from the
+// image's start; every word that depends on where the image goes has a
+// relocation. pcs is the eBPF pc of each word, -1 where it has none.
 //
 // Where the words are more than room the image comes without words; len(pcs) is
 // how many they are.
@@ -124,76 +123,21 @@ func (l *linker) fn(f *machFunc) {
 	l.im.Symbols = append(l.im.Symbols, nfp.Symbol{Name: f.Name, Addr: len(l.insts)})
 	l.local = l.local[:0]
 	l.start = l.start[:0]
-	through := passThrough(f)
-	for i, b := range f.Blocks {
+	for _, b := range f.Blocks {
 		l.start = append(l.start, len(l.insts))
-		l.block(f, b, through, int32(i))
+		l.block(f, b)
 	}
 	for _, p := range l.local {
-		l.insts[p.at].Target = uint16(l.start[through[p.to]])
+		l.insts[p.at].Target = uint16(l.start[p.to])
 	}
-}
-
-// dropBranches drops branches whose two ways lead to one place, as blocks between
-// have become empty. It must come before delay, which counts words.
-func dropBranches(f *machFunc) {
-	for changed := true; changed; {
-		changed = false
-		through := passThrough(f)
-		for _, b := range f.Blocks {
-			if n := len(b.Insts); n > 0 && b.Next >= 0 {
-				in := &b.Insts[n-1]
-				if in.To >= 0 && !in.Drop && through[in.To] == through[b.Next] {
-					in.Drop, in.To, changed = true, -1, true
-				}
-			}
-		}
-	}
-}
-
-// passThrough is, by block, where control that enters it arrives: behind blocks
-// that have become empty.
-func passThrough(f *machFunc) []int32 {
-	to := make([]int32, len(f.Blocks))
-	for i := range to {
-		n := int32(i)
-		for range f.Blocks {
-			b := f.Blocks[n]
-			if b.Next < 0 || slices.ContainsFunc(b.Insts, func(in machInst) bool { return !in.Drop }) {
-				break
-			}
-			n = b.Next
-		}
-		to[i] = n
-	}
-	return to
 }
 
 // block lays out one block.
-func (l *linker) block(f *machFunc, b *machBlock, through []int32, i int32) {
-	behind := int32(-1) // the block that the next word belongs to
-	if int(i)+1 < len(f.Blocks) {
-		behind = through[i+1]
-	}
-	if through[i] != i {
-		// Empty: whoever falls in here must fall on.
-		if b.Next >= 0 && through[b.Next] != behind {
-			l.jump(b.Next)
-		}
-		return
-	}
-	next := b.Next
+func (l *linker) block(f *machFunc, b *machBlock) {
 	for j := range b.Insts {
 		in := b.Insts[j]
-		if in.Drop {
-			continue
-		}
 		if in.Frame {
 			in.Imm += uint32(f.Offset)
-		}
-		if in.To >= 0 && next >= 0 && through[in.To] == behind && j == len(b.Insts)-1 {
-			in.Fn ^= 1 // conditions come in pairs of opposites
-			in.To, next = next, in.To
 		}
 		if in.Slots > 0 {
 			l.withSlots(b, j, in)
@@ -201,31 +145,12 @@ func (l *linker) block(f *machFunc, b *machBlock, through []int32, i int32) {
 		}
 		l.word(in)
 	}
-	if next >= 0 && through[next] != behind {
-		l.jump(next)
-	}
-}
-
-func (l *linker) jump(to int32) {
-	l.word(machInst{Inst: nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondAlways)}, PC: l.lastPC(), To: to})
-}
-
-func (l *linker) lastPC() int32 {
-	if n := len(l.pcs); n > 0 {
-		return l.pcs[n-1]
-	}
-	return -1
 }
 
 // withSlots lays out a branch whose slots are the words just emitted for the
 // instructions before it.
 func (l *linker) withSlots(b *machBlock, j int, br machInst) {
-	n := 0
-	for k := j - int(br.Slots); k < j; k++ {
-		if !b.Insts[k].Drop {
-			n++
-		}
-	}
+	n := int(br.Slots)
 	first := len(l.insts) - n
 	slots := slices.Clone(l.insts[first:])
 	pcs := slices.Clone(l.pcs[first:])

@@ -33,6 +33,9 @@ type machInst struct {
 	Call   *callSite
 	Reloc  nfp.RelocKind
 	Helper int32
+	In     uint32    // command, or wait for it: transfer registers that arrive
+	Out    uint32    // and that are sent
+	Mem    memBytes  // command: what it touches
 	Sym    string    // map of a relocation, or function that a branch goes to
 	Orig   *nfp.Inst // before allocation; nil where allocate added the instruction. Kept for verifyAllocation
 }

@@ -2,10 +2,11 @@ package jit
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/cilium/ebpf"
-	"github.com/nfpkit/nfpkit/bpf/verify"
 
+	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
@@ -51,7 +52,10 @@ type selector struct {
 	tail      int32 // block that turns a verdict into a result word, -1 none yet
 	tailIn    nfp.Operand
 	back      nfp.Operand // return address
-	room      []machInst  // see grow
+	xfers     *xferPlan
+	nextOut   int        // transfer register to send from next
+	override  override   // constant in a register for indirect references
+	room      []machInst // see grow
 }
 
 // selectFunc compiles f; the functions it calls are in env.done already.
@@ -65,6 +69,7 @@ func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
 	}
 	s.out.LM0 = entry || f.Frame > 0
 	s.prepare(order)
+	s.xfers = planXfers(s, order)
 	for range f.NextBlock {
 		s.blocks = append(s.blocks, &machBlock{Next: -1})
 	}
@@ -156,24 +161,94 @@ func (s *selector) prepare(order []*ir.Block) {
 				}
 				continue
 			}
-			if v.Op == ir.OpPart {
+			switch v.Op {
+			case ir.OpPart:
 				s.used[v.Args[0].ID] |= 1 << v.Int
+			case ir.OpSelect:
+				s.fuse(v.Args[0])
 			}
 			s.foldAddress(v)
+			s.foldShift(v)
 		}
 	}
 }
 
-// fuse marks a comparison that only its branch wants, and what it negates.
+// fuse marks a comparison that only its branch or select wants, and what it
+// looks into: a comparison that it negates, a sum of bits, the field of a word.
 func (s *selector) fuse(v *ir.Value) {
 	for isCompare(v.Op) && s.uses[v.ID] == 1 {
 		s.fused[v.ID] = true
-		if n, ok := constOf(v.Args[len(v.Args)-1]); !ok || n != 0 || v.Op != ir.OpEQ && v.Op != ir.OpNE {
+		last := v.Args[len(v.Args)-1]
+		n, ok := constOf(last)
+		if !ok || v.Op != ir.OpEQ && v.Op != ir.OpNE {
+			if ok && v.Op == ir.OpTest && isBit(n) {
+				s.fuseShift(v.Args[0], 0)
+			}
 			return
 		}
 		v = v.Args[0]
+		if s.uses[v.ID] != 1 || isCheap(v) {
+			return
+		}
+		switch {
+		case v.Op == ir.OpAnd:
+			m, ok := constOf(v.Args[1])
+			field := ok && (m == 0xff || m == 0xffff)
+			if n != 0 && !field {
+				return
+			}
+			s.fused[v.ID] = true
+			if field {
+				s.fuseShift(v.Args[0], bits.Len32(m))
+			} else if ok && isBit(m) {
+				s.fuseShift(v.Args[0], 0)
+			}
+			return
+		case n == 0 && (v.Op == ir.OpOr || v.Op == ir.OpXor):
+			s.fused[v.ID] = true
+			return
+		case n != 0:
+			return
+		}
 	}
 }
+
+func isBit(n uint32) bool { return bits.OnesCount32(n) == 1 }
+
+// fuseShift marks a shift to the right by a constant that only a bit (width 0) or
+// a field of whole bytes wants.
+func (s *selector) fuseShift(v *ir.Value, width int) {
+	if v.Op != ir.OpShr || s.uses[v.ID] != 1 {
+		return
+	}
+	n, ok := constOf(v.Args[1])
+	if n &= 31; ok && (width == 0 || n%8 == 0 && int(n)+width <= 32) {
+		s.fused[v.ID] = true
+	}
+}
+
+// foldShift marks a shift by a constant that one logic operation alone wants: it
+// shifts its right operand on the way. A field of a word of whole bytes is one
+// operation too.
+func (s *selector) foldShift(v *ir.Value) {
+	if v.Op != ir.OpAnd && v.Op != ir.OpOr || s.fused[v.ID] {
+		return
+	}
+	for i := range 2 {
+		if x := v.Args[i]; (x.Op == ir.OpShl || x.Op == ir.OpShr) && s.uses[x.ID] == 1 && !s.fused[x.ID] {
+			n, ok := constOf(x.Args[1])
+			other, isConst := constOf(v.Args[1-i])
+			if !ok || n&31 == 0 || isConst && other > 255 && !(v.Op == ir.OpAnd && x.Op == ir.OpShr && other == 0xffff) {
+				continue
+			}
+			s.fused[x.ID] = true
+			return
+		}
+	}
+}
+
+// atUsers reports whether v is made where it is used, not where it stands.
+func (s *selector) atUsers(v *ir.Value) bool { return s.fused[v.ID] }
 
 // foldAddress takes a small constant offset into the access, and drops the carry
 // from a map address: the high word of a map pointer is bits 39:8 of the table's
@@ -281,7 +356,14 @@ func (s *selector) dst(v *ir.Value) nfp.Operand {
 	return s.reg[v.ID]
 }
 
-// word is v in a register.
+// newDst is a general register for v, which is defined here.
+func (s *selector) newDst(v *ir.Value) nfp.Operand {
+	s.reg[v.ID] = s.newReg()
+	return s.reg[v.ID]
+}
+
+// word is v in a register: a general one, a transfer register, or a word of the
+// packet vector.
 func (s *selector) word(v *ir.Value) nfp.Operand {
 	switch v.Op {
 	case ir.OpConst:
@@ -294,6 +376,16 @@ func (s *selector) word(v *ir.Value) nfp.Operand {
 		return t
 	}
 	return s.dst(v)
+}
+
+// inRegister is o itself where that is a general register, else a copy.
+func (s *selector) inRegister(o nfp.Operand) nfp.Operand {
+	if o.Kind == nfp.Xfer || o.Kind == nfp.LM {
+		t := s.newReg()
+		s.move(t, o)
+		return t
+	}
+	return o
 }
 
 // handle loads a map's table id.
@@ -366,16 +458,21 @@ func (s *selector) alu(op nfp.ALUOp, dst, a, b nfp.Operand) *machInst {
 	if a.Kind == nfp.Const && b.Kind == nfp.Const {
 		a = s.number(a.N)
 	}
+	a = s.apart(a, b)
 	return s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(op), Dst: dst, A: a, B: b})
 }
 
 // shift is dst := a op (b shifted).
 func (s *selector) shift(op nfp.ShfOp, dst, a, b nfp.Operand, kind nfp.ShiftKind, n uint8) *machInst {
+	a = s.apart(a, b)
 	return s.emit(nfp.Inst{Op: nfp.OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: n})
 }
 
 // field merges bytes of src into dst; clear makes the others zero.
 func (s *selector) field(dst, src nfp.Operand, mask uint8, kind nfp.ShiftKind, n uint8, clear bool) {
+	if dst.Kind == nfp.LM {
+		src = s.apart(src, dst)
+	}
 	in := nfp.Inst{Op: nfp.OpLdField, Dst: dst, B: src, Mask: mask, Shift: kind, Amount: n}
 	if n == 0 {
 		in.Shift = nfp.ShiftNone
@@ -463,7 +560,7 @@ func (s *selector) assign(e ir.Edge) {
 		}
 		c := copy{dst: s.dst(p), value: a}
 		if !isCheap(a) {
-			c.src = s.dst(a)
+			c.src = s.word(a)
 			if c.src == c.dst {
 				continue
 			}

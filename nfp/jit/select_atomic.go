@@ -31,17 +31,20 @@ func (s *selector) atomic(v *ir.Value) {
 			old = s.dst(v)
 		}
 		a.word(a.p, a.args[0], a.arg(1), old)
+	case op == ir.AtomicAdd && v.Big && !fetch && s.postAdd(a):
 	case op == ir.AtomicAdd && v.Big:
-		s.give(0, a.args[0])
-		s.give(1, a.args[1])
-		c := cmdAdd
+		c, base, ins := cmdAdd, scratchXfer, 2
 		if fetch {
 			c.Token = 1
+		} else {
+			base, ins = s.outXfers(2), 0
 		}
-		s.command(c, a.p, 5)
+		s.give(base, a.args[0])
+		s.give(base+1, a.args[1])
+		s.command(c, a.p, 5, base, ins, 2)
 		if fetch {
-			s.take(s.tuplePart(v, 0), 0)
-			s.take(s.tuplePart(v, 1), 1)
+			s.take(s.tuplePart(v, 0), base)
+			s.take(s.tuplePart(v, 1), base+1)
 		}
 	case fetch || op >= ir.AtomicXchg:
 		s.unsupported("atomic64", "64-bit atomic "+ir.AtomicOp(v.Int).String()+" on a map value", "")
@@ -56,6 +59,47 @@ func (s *selector) atomic(v *ir.Value) {
 		a.word(a.p, a.args[0], nil, none)
 		a.word(s.further(a.p, 4), a.args[1], nil, none)
 	}
+}
+
+// override is a register that holds what an indirect reference wants beside its
+// data, for the block where it was loaded.
+type override struct {
+	block int32
+	code  uint32
+	reg   nfp.Operand
+}
+
+// Indirect references of additions with immediate data (nfp-isa section 13.3):
+// the data in bits 31:16, the length overridden with bit 3, and bit 2 for 64 bits.
+const (
+	overrideAdd   = 0x890
+	overrideAdd64 = 0xc90
+)
+
+// postAdd adds a number of 16 bits that travels in the command itself. Nothing
+// waits for such an addition: no word of the program's is read for it, and reads
+// of counters by the same program are asked for behind it.
+func (s *selector) postAdd(a *atomicSite) bool {
+	code := uint32(overrideAdd)
+	if a.v.Size == 8 {
+		code = overrideAdd64
+		if n, ok := constOf(a.args[1]); !ok || n != 0 {
+			return false
+		}
+	}
+	if widthOf(a.args[0], 0) > 16 {
+		return false
+	}
+	if o := &s.override; o.reg == none || o.block != s.cur || o.code != code {
+		*o = override{s.cur, code, s.number(code)}
+	}
+	x := s.operand(a.args[0])
+	p := place{a.p.mode, s.inRegister(a.p.a), s.inRegister(a.p.b), a.p.mem}
+	s.shift(nfp.ShfOr, none, s.override.reg, x, nfp.ShiftLeft, 16)
+	in := s.command(cmdAddImm, p, 1, 0, 0, 0)
+	in.Flags |= nfp.Indirect
+	in.Glue = true
+	return true
 }
 
 type atomicSite struct {
@@ -80,6 +124,9 @@ func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
 		a.addLoop(p, s.operand(x), s.orNew(old))
 		return
 	}
+	if a.op == ir.AtomicAdd && old == none && s.postAdd(a) {
+		return
+	}
 	var c nfp.Command
 	units := 1
 	switch a.op {
@@ -96,28 +143,30 @@ func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
 	default:
 		c, units = cmdCompareSwap, 2
 	}
-	value := a.turn(s.word(x))
-	switch a.op {
-	case ir.AtomicAnd:
-		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUNotB), Dst: xfer(0), B: value})
-	case ir.AtomicCmpXchg:
-		s.move(xfer(0), a.turn(s.word(expected)))
-		s.move(xfer(1), value)
-	default:
-		s.move(xfer(0), value)
-	}
 	if old != none {
 		c.Token |= 1
 	}
-	s.command(c, p, units)
+	base, ins := scratchXfer, units
+	if c.Token&1 == 0 {
+		base, ins = s.outXfers(units), 0
+	}
+	value := a.turn(s.word(x))
+	switch a.op {
+	case ir.AtomicAnd:
+		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUNotB), Dst: xfer(base), B: value})
+	case ir.AtomicCmpXchg:
+		s.move(xfer(base), a.turn(s.word(expected)))
+		s.move(xfer(base+1), value)
+	default:
+		s.move(xfer(base), value)
+	}
+	s.command(c, p, units, base, ins, units)
 	switch {
 	case old == none:
 	case a.v.Big:
-		s.take(old, 0)
+		s.take(old, base)
 	default:
-		t := s.newReg()
-		s.take(t, 0)
-		s.byteSwap(old, t, 32)
+		s.byteSwap(old, xfer(base), 32)
 	}
 }
 
@@ -138,16 +187,17 @@ func (a *atomicSite) addLoop(p place, x, old nfp.Operand) {
 	again, done := s.block(), s.block()
 	s.jump(again)
 	s.begin(again)
-	s.command(cmdRead32Swap, p, 1)
-	s.take(old, 0)
+	const base = scratchXfer
+	s.command(cmdRead32Swap, p, 1, base, 1, 0)
+	s.take(old, base)
 	seen, sum, turned := s.newReg(), s.newReg(), s.newReg()
 	s.byteSwap(seen, old, 32)
 	s.alu(nfp.ALUAdd, sum, old, x)
 	s.byteSwap(turned, sum, 32)
-	s.move(xfer(0), seen)
-	s.move(xfer(1), turned)
-	s.command(cmdCompareSwap, p, 2)
-	s.alu(nfp.ALUSub, none, seen, xfer(0))
+	s.move(xfer(base), seen)
+	s.move(xfer(base+1), turned)
+	s.command(cmdCompareSwap, p, 2, base, 2, 2)
+	s.alu(nfp.ALUSub, none, seen, xfer(base))
 	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondNE)}).To = again
 	s.jump(done)
 	s.begin(done)

@@ -1,18 +1,17 @@
 package jit
 
 import (
+	"math/bits"
+
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // cond ends the block: to yes where v is not 0, else to no. Comparisons set the
 // condition codes directly; of a subtraction C says "not below", unsigned, and
-// N != V "less", signed.
+// N != V "less", signed. Single bits and single bytes are tested by the branch
+// itself, a field of two bytes by two branches.
 func (s *selector) cond(v *ir.Value, yes, no int32) {
-	test := func(c nfp.Cond) {
-		s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(c)}).To = yes
-		s.jump(no)
-	}
 	if n, ok := constOf(v); ok {
 		if n != 0 {
 			no = yes
@@ -21,56 +20,197 @@ func (s *selector) cond(v *ir.Value, yes, no int32) {
 		return
 	}
 	if !s.isTest(v) {
-		s.alu(nfp.ALUOr, none, s.word(v), constant(0))
-		test(nfp.CondNE)
+		s.testZero(v)
+		s.test(nfp.CondNE, yes, no)
 		return
 	}
 	x, y := v.Args[0], v.Args[1]
-	zero := false
-	if n, ok := constOf(y); ok && n == 0 {
-		zero = true
-	}
 	switch v.Op {
-	case ir.OpEQ, ir.OpNE:
-		switch {
-		case zero && s.fused[x.ID] && v.Op == ir.OpEQ:
-			s.cond(x, no, yes)
-			return
-		case zero && s.fused[x.ID]:
-			s.cond(x, yes, no)
-			return
-		case zero:
-			s.alu(nfp.ALUOr, none, s.word(x), constant(0))
-		default:
-			s.compare(x, y)
-		}
-		if v.Op == ir.OpEQ {
-			test(nfp.CondEQ)
-		} else {
-			test(nfp.CondNE)
-		}
+	case ir.OpEQ:
+		s.equal(x, y, yes, no)
+	case ir.OpNE:
+		s.equal(x, y, no, yes)
 	case ir.OpULT:
 		s.compare(x, y)
-		test(nfp.CondCC)
+		s.test(nfp.CondCC, yes, no)
 	case ir.OpULE:
 		s.compare(y, x)
-		test(nfp.CondCS)
+		s.test(nfp.CondCS, yes, no)
 	case ir.OpSLT:
+		if n, ok := constOf(y); ok && n == 0 {
+			s.testBit(s.word(x), 31, yes, no)
+			return
+		}
 		s.compare(x, y)
-		test(nfp.CondLT)
+		s.test(nfp.CondLT, yes, no)
 	case ir.OpSLE:
 		s.compare(y, x)
-		test(nfp.CondGE)
+		s.test(nfp.CondGE, yes, no)
 	case ir.OpTest:
-		s.alu(nfp.ALUAnd, none, s.operand(x), s.operand(y))
-		test(nfp.CondNE)
+		s.testMask(x, y, yes, no)
 	case ir.OpULT64:
 		s.compareWide(v)
-		test(nfp.CondCC)
+		s.test(nfp.CondCC, yes, no)
 	case ir.OpSLT64:
 		s.compareWide(v)
-		test(nfp.CondLT)
+		s.test(nfp.CondLT, yes, no)
 	}
+}
+
+// test ends the block with a branch on the condition codes.
+func (s *selector) test(c nfp.Cond, yes, no int32) {
+	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(c)}).To = yes
+	s.jump(no)
+}
+
+// testBit ends the block: to yes where the bit is set.
+func (s *selector) testBit(x nfp.Operand, bit int, yes, no int32) {
+	s.emit(nfp.Inst{Op: nfp.OpBrBit, Fn: 1, A: x, Imm: uint32(bit)}).To = yes
+	s.jump(no)
+}
+
+// testByte ends the block: to yes where byte i of x is n.
+func (s *selector) testByte(x nfp.Operand, i int, n uint32, yes, no int32) {
+	s.emit(nfp.Inst{Op: nfp.OpBrByte, Fn: 1, A: x, Byte: uint8(i), Imm: n}).To = yes
+	s.jump(no)
+}
+
+// testZero sets Z where v is 0.
+func (s *selector) testZero(v *ir.Value) {
+	s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), B: s.word(v)})
+}
+
+// testMask ends the block: to yes where x & y is not 0.
+func (s *selector) testMask(x, y *ir.Value, yes, no int32) {
+	if n, ok := constOf(y); ok && isBit(n) {
+		bit := bits.TrailingZeros32(n)
+		if s.fused[x.ID] && x.Op == ir.OpShr {
+			k, _ := constOf(x.Args[1])
+			if bit += int(k & 31); bit > 31 {
+				s.jump(no)
+				return
+			}
+			x = x.Args[0]
+		}
+		s.testBit(s.word(x), bit, yes, no)
+		return
+	}
+	s.alu(nfp.ALUAnd, none, s.operand(x), s.operand(y))
+	s.test(nfp.CondNE, yes, no)
+}
+
+// equal ends the block: to yes where x = y.
+func (s *selector) equal(x, y *ir.Value, yes, no int32) {
+	n, ok := constOf(y)
+	switch {
+	case ok && n == 0 && s.fused[x.ID]:
+		s.isZero(x, yes, no)
+		return
+	case ok && n == 0:
+		s.testZero(x)
+	case ok && s.equalBytes(x, n, yes, no):
+		return
+	default:
+		s.compare(x, y)
+	}
+	s.test(nfp.CondEQ, yes, no)
+}
+
+// isZero ends the block: to yes where x, which is made here, is 0.
+func (s *selector) isZero(x *ir.Value, yes, no int32) {
+	switch {
+	case isCompare(x.Op):
+		s.cond(x, no, yes)
+	case x.Op == ir.OpAnd:
+		if w, at, size := s.fieldOf(x); size > 0 {
+			s.testBytes(w, at, size, 0, yes, no)
+			return
+		}
+		s.testMask(x.Args[0], x.Args[1], no, yes)
+	case x.Op == ir.OpXor:
+		s.compare(x.Args[0], x.Args[1])
+		s.test(nfp.CondEQ, yes, no)
+	default: // or
+		if high := addressOf(x); high != nil {
+			s.testZero(high)
+		} else {
+			s.alu(nfp.ALUOr, none, s.operand(x.Args[0]), s.operand(x.Args[1]))
+		}
+		s.test(nfp.CondEQ, yes, no)
+	}
+}
+
+// addressOf is the high word of what a lookup found, where x is the or of both
+// words: bits 39:8 of a table's base are never 0, so that it tells alone.
+func addressOf(x *ir.Value) *ir.Value {
+	low, high := x.Args[0], x.Args[1]
+	if low.Op != ir.OpPart || high.Op != ir.OpPart || low.Args[0] != high.Args[0] {
+		return nil
+	}
+	if low.Int == 1 {
+		low, high = high, low
+	}
+	call := low.Args[0]
+	if call.Op != ir.OpCallHelper || call.Int != helperLookup || low.Int != 0 || high.Int != 1 {
+		return nil
+	}
+	return high
+}
+
+// equalBytes compares fields of one or two bytes, if x is such a field.
+func (s *selector) equalBytes(x *ir.Value, n uint32, yes, no int32) bool {
+	w, at, size := s.fieldOf(x)
+	if size == 0 {
+		if width := widthOf(x, 0); width > 16 || n <= 255 && width > 8 || isCheap(x) {
+			return false
+		} else if w, at, size = s.word(x), 0, 2; width <= 8 {
+			size = 1
+		}
+	}
+	s.testBytes(w, at, size, n, yes, no)
+	return true
+}
+
+// testBytes ends the block: to yes where the field of size bytes, 1 or 2, from
+// byte at is n.
+func (s *selector) testBytes(w nfp.Operand, at, size int, n uint32, yes, no int32) {
+	if n>>(8*size) != 0 {
+		s.jump(no)
+		return
+	}
+	for i := range size - 1 {
+		next := s.block()
+		s.testByte(w, at+i, n>>(8*i)&0xff, next, no)
+		s.begin(next)
+	}
+	s.testByte(w, at+size-1, n>>(8*(size-1)), yes, no)
+}
+
+// fieldOf is the whole bytes of a word that x, made where it is used, takes out:
+// the word, the first byte and how many; size is 0 where it is no such thing.
+func (s *selector) fieldOf(x *ir.Value) (w nfp.Operand, at, size int) {
+	if !s.fused[x.ID] || x.Op != ir.OpAnd {
+		return none, 0, 0
+	}
+	switch n, _ := constOf(x.Args[1]); n {
+	case 0xff:
+		size = 1
+	case 0xffff:
+		size = 2
+	default:
+		return none, 0, 0
+	}
+	from := x.Args[0]
+	if s.fused[from.ID] {
+		k, _ := constOf(from.Args[1])
+		if k &= 31; k%8 != 0 {
+			return none, 0, 0
+		} else if at = int(k / 8); at+size > 4 {
+			return none, 0, 0
+		}
+		from = from.Args[0]
+	}
+	return s.word(from), at, size
 }
 
 // isTest reports whether v is a comparison to be made here: one fused with this
@@ -93,6 +233,7 @@ func (s *selector) compareWide(v *ir.Value) {
 	if xh.Kind == nfp.Const && yh.Kind == nfp.Const {
 		xh = s.number(xh.N)
 	}
+	xh, xl = s.apart(xh, yh), s.apart(xl, yl)
 	s.alu(nfp.ALUSub, none, xl, yl)
 	s.alu(nfp.ALUSubC, none, xh, yh)
 }

@@ -21,6 +21,10 @@ func (s *selector) packetLen(d nfp.Operand) {
 }
 
 func (s *selector) ctxLoad(v *ir.Value) {
+	if s.isStart(v) {
+		s.reg[v.ID] = lm(1, pvStart)
+		return
+	}
 	d := s.dst(v)
 	switch v.Sym {
 	case "data", "data_meta":
@@ -74,11 +78,34 @@ func (s *selector) memory(v *ir.Value) {
 	}
 }
 
-// place is where a memory command goes: its mode and address operands. In mode 1
-// the left one is shifted.
+// place is where a memory command goes: its mode and address operands, of which
+// in mode 1 the left one is shifted, and what the bytes are counted from.
 type place struct {
 	mode uint8
 	a, b nfp.Operand
+	mem  memBytes
+}
+
+// memBytes is the bytes an access touches: [from, to) behind a base. Of two
+// accesses from one base that do not overlap neither needs to wait for the other.
+type memBytes struct {
+	space    ir.Space
+	base     ir.ID // number of the base's value, -1 the packet's start, -2 unknown
+	from, to int32
+	write    bool
+}
+
+const (
+	basePacket  ir.ID = -1
+	baseUnknown ir.ID = -2
+)
+
+// conflicts reports whether the order of two accesses may matter.
+func (m *memBytes) conflicts(o *memBytes) bool {
+	if m.space != o.space || !m.write && !o.write {
+		return false
+	}
+	return m.base != o.base || m.base == baseUnknown || m.from < o.to && o.from < m.to
 }
 
 // data is the arguments behind the address.
@@ -91,13 +118,44 @@ func data(v *ir.Value) []*ir.Value {
 
 // place is the address of an access.
 func (s *selector) place(v *ir.Value) place {
+	write := v.Op != ir.OpLoad && v.Op != ir.OpRead
+	size := int32(s.bytes(v))
 	if v.Space == ir.MapMem {
-		return place{1, s.word(v.Args[1]), s.word(v.Args[0])}
+		base, off := baseOf(v.Args[0])
+		return place{1, s.word(v.Args[1]), s.word(v.Args[0]), memBytes{v.Space, base.ID, off, off + size, write}}
+	}
+	base, off := baseOf(v.Args[0])
+	mem := memBytes{v.Space, base.ID, off, off + size, write}
+	if s.isStart(base) {
+		mem.base = basePacket
 	}
 	if n, ok := smallOffset(v.Args[0]); ok {
-		return place{4, s.word(v.Args[0].Args[0]), constant(n)}
+		return place{4, s.word(v.Args[0].Args[0]), constant(n), mem}
 	}
-	return place{4, s.word(v.Args[0]), constant(0)}
+	return place{4, s.word(v.Args[0]), constant(0), mem}
+}
+
+// baseOf takes constants off a sum.
+func baseOf(v *ir.Value) (*ir.Value, int32) {
+	off := int32(0)
+	for v.Op == ir.OpAdd {
+		n, ok := constOf(v.Args[1])
+		if !ok {
+			break
+		}
+		off += int32(n)
+		v = v.Args[0]
+	}
+	return v, off
+}
+
+// isStart reports whether v is the address of the packet's first byte, and the
+// packet vector says so all through the program.
+func (s *selector) isStart(v *ir.Value) bool {
+	if s.env.headMoves {
+		return false
+	}
+	return v.Op == ir.OpPacketStart || v.Op == ir.OpCtxLoad && (v.Sym == "data" || v.Sym == "data_meta")
 }
 
 // memory commands of the compiler, nfp-isa 13.1: target and action, token
@@ -107,7 +165,9 @@ var (
 	cmdRead8       = nfp.Command{Code: 0x43, Token: 1}
 	cmdWrite8Swap  = nfp.Command{Code: 0x42, Token: 2}
 	cmdWrite32     = nfp.Command{Code: 0x5f}
+	cmdWrite32Swap = nfp.Command{Code: 0x5f, Token: 2}
 	cmdAdd         = nfp.Command{Code: 0x47}
+	cmdAddImm      = nfp.Command{Code: 0x47, Token: 2}
 	cmdSet         = nfp.Command{Code: 0x45}
 	cmdClr         = nfp.Command{Code: 0x46}
 	cmdXor         = nfp.Command{Code: 0x4f}
@@ -115,61 +175,87 @@ var (
 	cmdCompareSwap = nfp.Command{Code: 0x43, Token: 3}
 )
 
-// command issues a memory command over transfer registers 0 and up and waits for it.
-func (s *selector) command(c nfp.Command, p place, units int) {
-	c.Len = uint8(units - 1)
-	c.Mode = p.mode
-	c.Sig = s.env.signal
-	s.emit(nfp.Inst{Op: nfp.OpCmd, A: p.a, B: p.b, Cmd: c})
+// command issues a memory command over the transfer registers from base on:
+// ins arrive, outs are sent. addWaits chooses its signal and waits for it.
+func (s *selector) command(c nfp.Command, p place, units, base, ins, outs int) *machInst {
+	c.Len, c.Mode, c.Ctx, c.Xfer = uint8(units-1), p.mode, 3, uint8(base)
+	in := s.emit(nfp.Inst{Op: nfp.OpCmd, A: s.apart(p.a, p.b), B: p.b, Cmd: c})
+	in.In, in.Out, in.Mem = xferMask(base, ins), xferMask(base, outs), p.mem
+	return in
+}
+
+// readInto issues a read of words and returns the register of the first, and
+// whether they stay there.
+func (s *selector) readInto(v *ir.Value, c nfp.Command, p place, words int) (base int, stays bool) {
+	base, stays = s.xfers.stays(v)
+	if !stays {
+		base = scratchXfer
+	}
+	s.command(c, p, words, base, words, 0)
+	return base, stays
 }
 
 // access is a plain load or store of packet or map.
 func (s *selector) access(v *ir.Value, p place) {
 	switch v.Op {
 	case ir.OpLoad:
-		s.command(cmdRead32Swap, p, (int(v.Size)+3)/4)
-		switch v.Size {
-		case 8:
-			s.take(s.tuplePart(v, 0), 0)
-			s.take(s.tuplePart(v, 1), 1)
-		case 4:
-			s.take(s.dst(v), 0)
+		base, stays := s.readInto(v, cmdRead32Swap, p, (int(v.Size)+3)/4)
+		switch {
+		case v.Size < 4:
+			s.field(s.newDst(v), xfer(base), 1<<v.Size-1, nfp.ShiftNone, 0, true)
+		case stays:
+			s.reg[v.ID] = xfer(base)
+		case v.Size == 8:
+			s.take(s.tuplePart(v, 0), base)
+			s.take(s.tuplePart(v, 1), base+1)
 		default:
-			s.field(s.dst(v), xfer(0), 1<<v.Size-1, nfp.ShiftNone, 0, true)
+			s.take(s.dst(v), base)
 		}
 	case ir.OpRead:
-		s.command(cmdRead32Swap, p, int(v.Int))
-		for i := range int(v.Int) {
-			s.take(s.tuplePart(v, i), i)
+		base, stays := s.readInto(v, cmdRead32Swap, p, int(v.Int))
+		for i := 0; i < int(v.Int) && !stays; i++ {
+			s.take(s.tuplePart(v, i), base+i)
 		}
 	default:
-		for i, w := range data(v) {
-			s.give(i, w)
+		s.write(data(v), p, int(v.Size))
+	}
+}
+
+// write sends words, of the last one the low bytes.
+func (s *selector) write(words []*ir.Value, p place, size int) {
+	base := s.outXfers(len(words))
+	for i, w := range words {
+		s.give(base+i, w)
+	}
+	if size%4 == 0 {
+		s.command(cmdWrite32Swap, p, size/4, base, 0, size/4)
+		return
+	}
+	for at := 0; at < size; at += 8 { // what write8 moves at once
+		if at > 0 {
+			p = s.further(p, 8)
 		}
-		for at := 0; at < int(v.Size); at += 8 { // what write8 moves at once
-			if at > 0 {
-				p = s.further(p, 8)
-			}
-			in := cmdWrite8Swap
-			in.Xfer = uint8(at / 4)
-			s.command(in, p, min(int(v.Size)-at, 8))
-		}
+		n := min(size-at, 8)
+		s.command(cmdWrite8Swap, p, n, base+at/4, 0, (n+3)/4)
 	}
 }
 
 // further is a place n bytes on.
 func (s *selector) further(p place, n uint32) place {
-	t := s.newReg()
-	if p.mode == 1 {
-		s.alu(nfp.ALUAdd, t, p.b, constant(n))
-		return place{1, p.a, t}
-	}
-	if p.b.Kind == nfp.Const && p.b.N+n <= maxCommandConst {
+	p.mem.from += int32(n)
+	if p.mode == 4 && p.b.Kind == nfp.Const && p.b.N+n <= maxCommandConst {
 		p.b.N += n
 		return p
 	}
+	t := s.newReg()
+	if p.mode == 1 {
+		s.alu(nfp.ALUAdd, t, p.b, constant(n))
+		p.b = t
+		return p
+	}
 	s.alu(nfp.ALUAdd, t, p.a, constant(n))
-	return place{4, t, p.b}
+	p.a = t
+	return p
 }
 
 // take copies a transfer register to d, unless that is none.
@@ -208,38 +294,40 @@ func (s *selector) bigAccess(v *ir.Value) {
 	}
 	switch {
 	case known && phase == 0 && size%4 == 0 && load:
-		s.command(cmdRead32, p, size/4)
-		for i := range size / 4 {
-			s.take(dst(i), i)
+		base, stays := s.readInto(v, cmdRead32, p, size/4)
+		if stays && v.Type != ir.Tuple {
+			s.reg[v.ID] = xfer(base)
+		}
+		for i := 0; i < size/4 && !stays; i++ {
+			s.take(dst(i), base+i)
 		}
 	case known && phase == 0 && size%4 == 0:
+		base := s.outXfers(size / 4)
 		for i, w := range data(v) {
-			s.give(i, w)
+			s.give(base+i, w)
 		}
-		s.command(cmdWrite32, p, size/4)
+		s.command(cmdWrite32, p, size/4, base, 0, size/4)
 	case known && load && phase+size <= 4:
 		t := s.newReg()
 		s.alu(nfp.ALUAndNotB, t, p.b, constant(3))
-		s.command(cmdRead32, place{1, p.a, t}, 1)
-		s.field(s.dst(v), xfer(0), 1<<size-1, nfp.ShiftRight, uint8(8*phase), true)
+		p.b, p.mem.base = t, baseUnknown
+		s.command(cmdRead32, p, 1, scratchXfer, 1, 0)
+		s.field(s.dst(v), xfer(scratchXfer), 1<<size-1, nfp.ShiftRight, uint8(8*phase), true)
 	case load:
 		for i := range size {
-			s.readByte(p, i)
+			s.command(cmdRead8, s.turned(p, i), 1, scratchXfer, 1, 0)
 			if d := dst(i / 4); d != none {
-				s.field(d, xfer(0), 1<<(i%4), nfp.ShiftRight, uint8(24-8*(i%4)), i%4 == 0)
+				s.field(d, xfer(scratchXfer), 1<<(i%4), nfp.ShiftRight, uint8(24-8*(i%4)), i%4 == 0)
 			}
 		}
 	default:
 		for i := range size {
-			w := s.word(data(v)[i/4])
-			s.shiftTo(xfer(0), w, uint8(8*(i%4)))
-			s.command(cmdWrite8Swap, s.turned(p, i), 1)
+			base := s.outXfers(1)
+			s.shiftTo(xfer(base), s.word(data(v)[i/4]), uint8(8*(i%4)))
+			s.command(cmdWrite8Swap, s.turned(p, i), 1, base, 0, 1)
 		}
 	}
 }
-
-// readByte brings byte i behind the place, turned, to bits 31:24 of transfer register 0.
-func (s *selector) readByte(p place, i int) { s.command(cmdRead8, s.turned(p, i), 1) }
 
 // turned is the address of byte i behind the place, XOR 3.
 func (s *selector) turned(p place, i int) place {
@@ -249,7 +337,8 @@ func (s *selector) turned(p place, i int) place {
 	}
 	t := s.newReg()
 	s.alu(nfp.ALUXor, t, low, constant(3))
-	return place{1, p.a, t}
+	p.b, p.mem.base = t, baseUnknown
+	return p
 }
 
 // shiftTo is d := x >> n.

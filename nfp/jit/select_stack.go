@@ -44,7 +44,7 @@ func (s *selector) frameAddr(off int) nfp.Operand {
 var lmCSR = [4]uint32{0x64, 0x6c, 0x94, 0x9c}
 
 func (s *selector) setPointer(ptr uint8, addr nfp.Operand) {
-	s.emit(nfp.Inst{Op: nfp.OpCSRWrite, A: addr, Imm: lmCSR[ptr]})
+	s.emit(nfp.Inst{Op: nfp.OpCSRWrite, A: s.inRegister(addr), Imm: lmCSR[ptr]})
 	if ptr == 0 {
 		s.out.Moves0 = true
 	}

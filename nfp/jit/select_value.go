@@ -18,10 +18,8 @@ func (s *selector) value(b *ir.Block, j int) {
 		if s.reg[v.ID].Kind == nfp.None { // else done with its low half
 			s.sumHi(v, none)
 		}
-	case ir.OpAnd:
-		s.alu(nfp.ALUAnd, s.dst(v), s.operand(v.Args[0]), s.operand(v.Args[1]))
-	case ir.OpOr:
-		s.alu(nfp.ALUOr, s.dst(v), s.operand(v.Args[0]), s.operand(v.Args[1]))
+	case ir.OpAnd, ir.OpOr:
+		s.logic(v)
 	case ir.OpXor:
 		s.xor(v)
 	case ir.OpMul:
@@ -42,7 +40,11 @@ func (s *selector) value(b *ir.Block, j int) {
 	case ir.OpPart:
 		s.part(v)
 	case ir.OpPacketStart:
-		s.move(s.dst(v), lm(1, pvStart))
+		if s.isStart(v) {
+			s.reg[v.ID] = lm(1, pvStart)
+		} else {
+			s.move(s.dst(v), lm(1, pvStart))
+		}
 	case ir.OpPacketLen:
 		s.packetLen(s.dst(v))
 	case ir.OpCtxLoad:
@@ -70,6 +72,9 @@ func (s *selector) value(b *ir.Block, j int) {
 func (s *selector) tuplePart(v *ir.Value, i int) nfp.Operand {
 	if s.used[v.ID]>>i&1 == 0 {
 		return none
+	}
+	if base, ok := s.xfers.stays(v); ok {
+		return xfer(base + i)
 	}
 	for len(s.parts[v.ID]) <= i {
 		s.parts[v.ID] = append(s.parts[v.ID], none)
@@ -199,6 +204,52 @@ func (s *selector) sumHi(v *ir.Value, low nfp.Operand) {
 	s.alu(carry, s.dst(v), ha, hb)
 }
 
+// logic is and, or: with a shift folded in, a field of whole bytes, or plain.
+func (s *selector) logic(v *ir.Value) {
+	op, shf := nfp.ALUOr, nfp.ShfOr
+	if v.Op == ir.OpAnd {
+		op, shf = nfp.ALUAnd, nfp.ShfAnd
+	}
+	for i, x := range v.Args {
+		if !s.fused[x.ID] {
+			continue
+		}
+		n, _ := constOf(x.Args[1])
+		kind := nfp.ShiftLeft
+		if x.Op == ir.OpShr {
+			kind = nfp.ShiftRight
+		}
+		other := v.Args[1-i]
+		if c, ok := constOf(other); ok && c == 0xffff {
+			s.field(s.dst(v), s.word(x.Args[0]), 0b0011, kind, uint8(n&31), true)
+			return
+		}
+		s.shift(shf, s.dst(v), s.operand(other), s.word(x.Args[0]), kind, uint8(n&31))
+		return
+	}
+	if n, ok := constOf(v.Args[1]); ok && v.Op == ir.OpAnd && n > 255 {
+		if mask, ok := byteMask(n); ok {
+			s.field(s.dst(v), s.word(v.Args[0]), mask, nfp.ShiftNone, 0, true)
+			return
+		}
+	}
+	s.alu(op, s.dst(v), s.operand(v.Args[0]), s.operand(v.Args[1]))
+}
+
+// byteMask is the bytes of n that are all ones, where the others are zero.
+func byteMask(n uint32) (mask uint8, ok bool) {
+	for i := range 4 {
+		switch n >> (8 * i) & 0xff {
+		case 0xff:
+			mask |= 1 << i
+		case 0:
+		default:
+			return 0, false
+		}
+	}
+	return mask, true
+}
+
 func (s *selector) xor(v *ir.Value) {
 	x, y := v.Args[0], v.Args[1]
 	if n, ok := constOf(y); ok && n == ^uint32(0) {
@@ -211,6 +262,7 @@ func (s *selector) xor(v *ir.Value) {
 // multiply is the step sequence of a 32 x 32 product; high may be none.
 func (s *selector) multiply(low, high nfp.Operand, v *ir.Value) {
 	x, y := s.word(v.Args[0]), s.operand(v.Args[1])
+	x = s.apart(x, y)
 	for _, step := range [...]nfp.MulStep{nfp.MulStart, nfp.Mul32Step1, nfp.Mul32Step1 + 1, nfp.Mul32Step1 + 2, nfp.Mul32Step1 + 3} {
 		in := s.emit(nfp.Inst{Op: nfp.OpMul, Fn: uint8(step), A: x, B: y})
 		in.Glue = step != nfp.MulStart
@@ -255,13 +307,14 @@ func (s *selector) low5(n nfp.Operand) nfp.Operand {
 
 // shiftBy is d := x << n or x >> n, of n the low 5 bits count.
 func (s *selector) shiftBy(d, x, n nfp.Operand, kind nfp.ShiftKind) {
-	s.alu(nfp.ALUOr, none, n, constant(0)).PortA = true
+	s.alu(nfp.ALUOr, none, s.inRegister(n), constant(0)).PortA = true
 	s.shift(nfp.ShfB, d, none, x, kind, 0).Glue = true
 }
 
 // funnel is d := low word of hi:lo >> n, n below 32.
 func (s *selector) funnel(d, hi, lo, n nfp.Operand) {
-	s.alu(nfp.ALUOr, none, n, constant(0)).PortA = true
+	hi = s.apart(hi, lo)
+	s.alu(nfp.ALUOr, none, s.inRegister(n), constant(0)).PortA = true
 	s.shift(nfp.ShfB, d, hi, lo, nfp.ShiftDouble, 0).Glue = true
 }
 

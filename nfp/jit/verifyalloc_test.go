@@ -51,7 +51,7 @@ func allocated(t *testing.T, vars int) *machFunc {
 		t.Fatal(err)
 	}
 	p := unlimited(t)
-	env := &backend{kind: ebpf.UnspecifiedProgram, profile: p, opt: &Options{}, signal: 1, done: map[string]*machFunc{}}
+	env := &backend{kind: ebpf.UnspecifiedProgram, profile: p, opt: &Options{}, done: map[string]*machFunc{}}
 	mf := selectFunc(env, legal.Funcs[0], true)
 	allocate(mf, true)
 	return mf

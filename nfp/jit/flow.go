@@ -1,0 +1,116 @@
+package jit
+
+import "slices"
+
+// cleanFlow removes what allocation and selection left over: copies that became
+// nothing, empty blocks, branches whose two ways lead to one place, blocks that
+// nothing reaches; and joins blocks that follow one another on the only way, so
+// that schedule has more to choose from.
+func cleanFlow(f *machFunc) {
+	for _, b := range f.Blocks {
+		b.Insts = slices.DeleteFunc(b.Insts, func(in machInst) bool { return in.Drop })
+	}
+	through := passThrough(f)
+	for _, b := range f.Blocks {
+		if b.Next >= 0 {
+			b.Next = through[b.Next]
+		}
+		if in := b.branch(); in != nil {
+			in.To = through[in.To]
+			if in.To == b.Next {
+				b.Insts = b.Insts[:len(b.Insts)-1]
+			}
+		}
+	}
+	preds := f.predecessors()
+	for i, b := range f.Blocks {
+		for i == 0 || len(preds[i]) > 0 {
+			if b.branch() != nil || b.Next <= 0 || b.Next == int32(i) || len(preds[b.Next]) != 1 {
+				break
+			}
+			next := f.Blocks[b.Next]
+			b.Insts = append(b.Insts, next.Insts...)
+			b.Next = next.Next
+			next.Insts, next.Next = nil, -1
+		}
+	}
+	f.keepReached()
+}
+
+// branch is the block's branch to another block, nil where it has none.
+func (b *machBlock) branch() *machInst {
+	if n := len(b.Insts); n > 0 && b.Insts[n-1].To >= 0 {
+		return &b.Insts[n-1]
+	}
+	return nil
+}
+
+// predecessors are the blocks that lead to each block that is reached; that of
+// the entry is -1, beside others.
+func (f *machFunc) predecessors() [][]int32 {
+	preds := make([][]int32, len(f.Blocks))
+	seen := make([]bool, len(f.Blocks))
+	stack := []int32{0}
+	seen[0], preds[0] = true, []int32{-1}
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		f.Blocks[n].succs(func(t int32) {
+			preds[t] = append(preds[t], n)
+			if !seen[t] {
+				seen[t] = true
+				stack = append(stack, t)
+			}
+		})
+	}
+	return preds
+}
+
+// keepReached drops blocks that nothing reaches and numbers the rest anew.
+func (f *machFunc) keepReached() {
+	preds := f.predecessors()
+	var order []int32
+	for i := range f.Blocks {
+		if i == 0 || len(preds[i]) > 0 {
+			order = append(order, int32(i))
+		}
+	}
+	f.reorder(order)
+}
+
+// reorder lays the blocks out in the order given; others are dropped.
+func (f *machFunc) reorder(order []int32) {
+	to := make([]int32, len(f.Blocks))
+	blocks := make([]*machBlock, len(order))
+	for i, n := range order {
+		to[n] = int32(i)
+		blocks[i] = f.Blocks[n]
+	}
+	for _, b := range blocks {
+		if b.Next >= 0 {
+			b.Next = to[b.Next]
+		}
+		if in := b.branch(); in != nil {
+			in.To = to[in.To]
+		}
+	}
+	f.Blocks = blocks
+}
+
+// passThrough is, by block, where control that enters it arrives: behind blocks
+// that have become empty.
+func passThrough(f *machFunc) []int32 {
+	to := make([]int32, len(f.Blocks))
+	for i := range to {
+		n := int32(i)
+		for range f.Blocks {
+			b := f.Blocks[n]
+			if b.Next < 0 || len(b.Insts) > 0 {
+				break
+			}
+			n = b.Next
+		}
+		to[i] = n
+	}
+	return to
+}

@@ -1,0 +1,266 @@
+package jit
+
+import (
+	"sort"
+
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// What memory delivers lies in transfer registers, which instructions read like
+// general ones. So a loaded word stays where it arrived, and no instruction
+// copies it, if its register is not needed otherwise while the word is: calls
+// lose transfer registers, and later reads fill them.
+//
+// A word's life is found in the ir, before selection: from the read to the last
+// instruction that will mention it. Instructions are numbered in reverse
+// postorder; a life is spans of numbers, both ends included. Reads are given the
+// first run of registers below scratchXfer that is free for the lives of all
+// their words; a read that finds none, or one of whose words lives across a call,
+// arrives in the scratch registers and is copied to general ones at once.
+
+// scratchXfer and up are for words that do not stay.
+const (
+	scratchXfer  = 24
+	scratchXfers = 8
+)
+
+// xferPlan says where reads arrive.
+type xferPlan struct {
+	base []int8 // by value number: first register of a read that stays, -1 of others
+}
+
+// stays reports whether the read's words stay in transfer registers.
+func (p *xferPlan) stays(v *ir.Value) (base int, ok bool) {
+	b := p.base[v.ID]
+	return int(b), b >= 0
+}
+
+// useSite is a place where a value is mentioned.
+type useSite struct {
+	block ir.ID
+	at    int32
+}
+
+type xferPlanner struct {
+	s          *selector
+	plan       *xferPlan
+	start, end []int32 // by block number: numbers of its first value and terminator
+	at         []int32 // by value number
+	home       []ir.ID // by value number: block
+	preds      [][]ir.Pred
+	sites      [][]useSite // by value number, of reads, their parts, and values made at their users
+	calls      []int32
+	busy       [scratchXfer][]span
+	seen       []int32 // by block number: stamp
+	stamp      int32
+}
+
+// planXfers decides it for all reads of the function; prepare must have run.
+func planXfers(s *selector, order []*ir.Block) *xferPlan {
+	p := &xferPlanner{s: s, plan: &xferPlan{base: make([]int8, s.f.NextID)},
+		start: make([]int32, s.f.NextBlock), end: make([]int32, s.f.NextBlock),
+		at: make([]int32, s.f.NextID), home: make([]ir.ID, s.f.NextID), sites: make([][]useSite, s.f.NextID),
+		preds: s.f.Preds(), seen: make([]int32, s.f.NextBlock)}
+	var reads []*ir.Value
+	n := int32(0)
+	for _, b := range order {
+		p.start[b.ID] = n
+		n++
+		for _, v := range b.Values {
+			p.at[v.ID], p.home[v.ID] = n, b.ID
+			n++
+			switch {
+			case v.Op == ir.OpCallFunc, v.Op == ir.OpTailCall,
+				v.Op == ir.OpCallHelper && !s.env.profile.Inlines(int32(v.Int)) && !(v.Int == helperLookup && s.env.profile.DirectMap):
+				p.calls = append(p.calls, p.at[v.ID])
+			case wordsRead(v) > 0 && s.uses[v.ID] > 0:
+				reads = append(reads, v)
+			}
+		}
+		p.end[b.ID] = n
+		n++
+	}
+	for i := range p.plan.base {
+		p.plan.base[i] = -1
+	}
+	if len(reads) == 0 {
+		return p.plan
+	}
+	p.collect(order)
+	for _, v := range reads {
+		p.place(v)
+	}
+	return p.plan
+}
+
+// wordsRead is how many words a plain read delivers whole, 0 for all that is no
+// such read.
+func wordsRead(v *ir.Value) int {
+	switch {
+	case v.Space == ir.Stack:
+		return 0
+	case v.Op == ir.OpRead && !(v.Big && !wholeWords(v)):
+		return int(v.Int)
+	case v.Op == ir.OpLoad && !v.Big, v.Op == ir.OpLoad && v.Size >= 4 && wholeWords(v):
+		return (int(v.Size) + 3) / 4
+	}
+	return 0
+}
+
+// wholeWords reports whether a big-endian access moves whole words.
+func wholeWords(v *ir.Value) bool { return v.Align >= 4 && v.Phase%4 == 0 }
+
+// collect finds where values are mentioned. A value that is made at its users
+// (fused comparisons, folded addresses and shifts) passes their places on.
+func (p *xferPlanner) collect(order []*ir.Block) {
+	mention := func(v *ir.Value, s ...useSite) {
+		if v.Op == ir.OpPart {
+			v = v.Args[0]
+		}
+		if wordsRead(v) > 0 || p.s.atUsers(v) {
+			p.sites[v.ID] = append(p.sites[v.ID], s...)
+		}
+	}
+	for i := len(order) - 1; i >= 0; i-- {
+		b := order[i]
+		end := useSite{b.ID, p.end[b.ID]}
+		for _, v := range [...]*ir.Value{b.Cond, b.Result, b.ResultHi} {
+			if v != nil {
+				mention(v, end)
+			}
+		}
+		for _, e := range b.Succs {
+			for _, a := range e.Args {
+				mention(a, end)
+			}
+		}
+	}
+	for i := len(order) - 1; i >= 0; i-- {
+		b := order[i]
+		for j := len(b.Values) - 1; j >= 0; j-- {
+			v := b.Values[j]
+			if v.Op == ir.OpPart || p.s.uses[v.ID] == 0 && !v.Op.Is(ir.Effect) {
+				continue
+			}
+			site := []useSite{{b.ID, p.at[v.ID]}}
+			if p.s.atUsers(v) {
+				site = p.sites[v.ID]
+			}
+			for _, a := range v.Args {
+				mention(a, site...)
+			}
+		}
+	}
+}
+
+// life is the spans in which the read's words must stay.
+func (p *xferPlanner) life(v *ir.Value) []span {
+	home, def := p.home[v.ID], p.at[v.ID]
+	p.stamp++
+	var out []span
+	var walk []ir.ID
+	enter := func(b ir.ID) { // the words are wanted where b begins
+		for _, q := range p.preds[b] {
+			if p.seen[q.Block.ID] != p.stamp {
+				p.seen[q.Block.ID] = p.stamp
+				walk = append(walk, q.Block.ID)
+			}
+		}
+	}
+	last := map[ir.ID]int32{}
+	for _, s := range p.sites[v.ID] {
+		last[s.block] = max(last[s.block], s.at)
+		if s.block != home {
+			enter(s.block)
+		}
+	}
+	for len(walk) > 0 {
+		b := walk[len(walk)-1]
+		walk = walk[:len(walk)-1]
+		last[b] = p.end[b]
+		if b != home {
+			enter(b)
+		}
+	}
+	for b, at := range last {
+		from := p.start[b]
+		if b == home {
+			from = def
+		}
+		out = append(out, span{from, at})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].from < out[j].from })
+	return out
+}
+
+// place gives a read registers, if its words can stay.
+func (p *xferPlanner) place(v *ir.Value) {
+	n := wordsRead(v)
+	if n > scratchXfer {
+		return
+	}
+	life := p.life(v)
+	if len(life) == 0 {
+		return
+	}
+	for _, s := range life {
+		i := sort.Search(len(p.calls), func(i int) bool { return p.calls[i] > s.from })
+		if i < len(p.calls) && p.calls[i] < s.to {
+			return
+		}
+	}
+	run := 0
+	for r := range scratchXfer {
+		if p.free(r, life) {
+			run++
+		} else {
+			run = 0
+		}
+		if run == n {
+			p.plan.base[v.ID] = int8(r - n + 1)
+			for k := r - n + 1; k <= r; k++ {
+				p.busy[k] = append(p.busy[k], life...)
+				sort.Slice(p.busy[k], func(i, j int) bool { return p.busy[k][i].from < p.busy[k][j].from })
+			}
+			return
+		}
+	}
+}
+
+func (p *xferPlanner) free(r int, life []span) bool {
+	busy := p.busy[r]
+	for _, s := range life {
+		// Spans of one register do not overlap, so their ends ascend too.
+		i := sort.Search(len(busy), func(i int) bool { return busy[i].to >= s.from })
+		if i < len(busy) && busy[i].from <= s.to {
+			return false
+		}
+	}
+	return true
+}
+
+// xferMask is the registers [base, base+n).
+func xferMask(base, n int) uint32 { return uint32((uint64(1)<<n - 1) << base) }
+
+// outXfers chooses n registers to send from. They go round, so that a command's
+// data need not be waited for until all have been used.
+func (s *selector) outXfers(n int) int {
+	if s.nextOut+n > 32 {
+		s.nextOut = 0
+	}
+	base := s.nextOut
+	s.nextOut += n
+	return base
+}
+
+// apart keeps two transfer registers, or two words of local memory, out of one
+// instruction, which can read only one of a kind.
+func (s *selector) apart(a, b nfp.Operand) nfp.Operand {
+	if a.Kind == b.Kind && (a.Kind == nfp.Xfer || a.Kind == nfp.LM) {
+		t := s.newReg()
+		s.move(t, a)
+		return t
+	}
+	return a
+}
