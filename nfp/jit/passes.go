@@ -21,6 +21,8 @@ var passes = []pass{
 	{name: "inline", run: inline, grows: true},
 	{name: "unreachable", run: each(unreachable)},
 	{name: "deadcode", run: each(deadcode)},
+	{name: "divide", run: each((*ir.Func).DivideByConstants)},
+	{name: "multiply", run: each((*ir.Func).MultiplyByConstants)},
 	{name: "legalize", run: legalize, legal: true, needed: true},
 	{name: "late deadcode", run: each(deadcode)},
 }
@@ -30,6 +32,8 @@ var passes = []pass{
 var passOrder = [...]struct{ first, then, because string }{
 	{"inline", "deadcode", "a call needs its arguments whatever the function does with them"},
 	{"unreachable", "deadcode", "what only an unreachable block uses is dead"},
+	{"divide", "multiply", "a remainder multiplies by the divisor"},
+	{"multiply", "legalize", "64-bit products become several"},
 	{"deadcode", "legalize", "halves of dead values would be made"},
 	{"legalize", "late deadcode", "most high halves are dead"},
 }

@@ -1,0 +1,56 @@
+package ir
+
+// editor replaces values by others made in front of them, block by block.
+type editor struct {
+	f   *Func
+	by  []*Value // by number: what replaces it
+	out []*Value // the block's values, as they become
+	pc  int32    // of the values being made
+}
+
+func newEditor(f *Func) *editor { return &editor{f: f, by: make([]*Value, f.NextID)} }
+
+func (e *editor) begin(b *Block) { e.out = make([]*Value, 0, len(b.Values)+4) }
+
+// put keeps v, or notes what replaces it.
+func (e *editor) put(v, by *Value) {
+	if by == nil {
+		e.out = append(e.out, v)
+		return
+	}
+	e.by[v.ID] = by
+}
+
+func (e *editor) end(b *Block) { b.Values = e.out }
+
+// finish puts the replacements into effect.
+func (e *editor) finish() {
+	for len(e.by) < int(e.f.NextID) {
+		e.by = append(e.by, nil)
+	}
+	e.f.Replace(e.by)
+}
+
+func (e *editor) add(op Op, t Type, args ...*Value) *Value {
+	v := e.f.NewValue(op, t, e.pc, args...)
+	e.out = append(e.out, v)
+	return v
+}
+
+// number is a constant.
+func (e *editor) number(t Type, n uint64) *Value {
+	v := e.add(OpConst, t)
+	v.Int = int64(n)
+	if t == I32 {
+		v.Int = int64(int32(n))
+	}
+	return v
+}
+
+// shift shifts by a constant below the width; by 0 it is x itself.
+func (e *editor) shift(op Op, x *Value, n int) *Value {
+	if n == 0 {
+		return x
+	}
+	return e.add(op, x.Type, x, e.number(I32, uint64(n)))
+}
