@@ -125,3 +125,7 @@ func (freed) NextKey([]byte) ([]byte, error)        { return nil, maps.ENOENT }
 func (freed) Value(int) []byte                      { return nil }
 func (freed) LookupAll([]byte) ([]byte, error)      { return nil, maps.ENOENT }
 func (freed) UpdateAll(_, _ []byte, _ uint64) error { return errFreed }
+
+// MarkUse notes which words of m's values a placed program counts in or reads, as Load
+// does; a *MapError says that another program uses one otherwise.
+func (m *Map) MarkUse(use []nfp.WordUse) error { return m.setUse(use) }

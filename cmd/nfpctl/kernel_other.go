@@ -1,0 +1,15 @@
+//go:build !linux
+
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// hostKernel says that there is none.
+func hostKernel(string) (offload.Kernel, error) {
+	return nil, fmt.Errorf("cards are managed on linux, this is %s", runtime.GOOS)
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// Exit codes: done; no (refused, failed, drifted); usage.
+const (
+	exitDone = iota
+	exitNo
+	exitUsage
+)
+
+// errNo ends a command with exit code 1 where all was said already.
+var errNo = errors.New("no")
+
+// usageError is a fault of the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// opener makes the kernel that a command works on; pins is the directory of pins, empty
+// for the usual one.
+type opener func(pins string) (offload.Kernel, error)
+
+// run is the whole command. Data goes to stdout, talk to stderr.
+func run(kernel opener, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	e := &env{open: kernel}
+	root := newRoot(e)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errNo):
+		return exitNo
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "nfpctl: %v\n", err)
+		return exitUsage
+	case e.verbose:
+		fmt.Fprintf(stderr, "nfpctl: %+v\n", err)
+	default:
+		fmt.Fprintf(stderr, "nfpctl: %v\n", err)
+	}
+	return exitNo
+}
+
+const long = `nfpctl loads eBPF programs onto Agilio cards, replaces them while traffic runs,
+and takes them off. What should run is kept in a journal, so that an operation
+that was interrupted is finished or rolled back by the next one.
+
+A PROG argument is an ELF object (file.o) or eBPF text (file.bpf); file.o:name
+picks one program of several. "-" is standard input. A PORT is an interface, or
+NETNS/INTERFACE.`
+
+// env is what all commands share: flags of the root, and what follows from them.
+type env struct {
+	open    opener
+	journal string
+	pins    string
+	json    bool
+	verbose bool
+	wait    time.Duration
+}
+
+// kernel is what the command works on.
+func (e *env) kernel() (offload.Kernel, error) { return e.open(e.pins) }
+
+// manager works on that kernel, and tells its steps with -v.
+func (e *env) manager(cmd *cobra.Command) (*offload.Manager, error) {
+	k, err := e.kernel()
+	if err != nil {
+		return nil, err
+	}
+	opt := offload.Options{Journal: e.journal, Patience: e.wait, Open: openObject}
+	if e.verbose {
+		opt.Log = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl:", line) }
+	}
+	return offload.New(k, opt), nil
+}
+
+// openObject reads what the journal has of an object: ELF or text, as object.Read tells.
+func openObject(data []byte) (*ebpf.CollectionSpec, error) {
+	o, err := object.Read("object", data, nil)
+	if err != nil {
+		return nil, err
+	}
+	return o.Spec, nil
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "nfpctl",
+		Short:         "run eBPF programs on Agilio cards",
+		Long:          long,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q; nfpctl help lists them", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := root.PersistentFlags()
+	f.StringVar(&e.journal, "journal", "/var/lib/nfpkit/journal.db", "file that keeps what should run")
+	f.StringVar(&e.pins, "pins", "/sys/fs/bpf/nfpkit", "directory of the bpf file system for pins")
+	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
+	f.BoolVarP(&e.verbose, "verbose", "v", false, "tell each step, and errors with logs and cures")
+	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl to be done")
+	root.AddCommand(newStatus(e))
+	return root
+}
+
+// writeJSON prints v, indented.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

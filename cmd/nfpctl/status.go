@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+func newStatus(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "show what should run, what does, and what nobody wants",
+		Long: `Shows each deployment with its ports, maps and drift, and objects on a card that
+nothing uses. Exit status 1 if anything drifted.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := e.manager(cmd)
+			if err != nil {
+				return err
+			}
+			s, err := m.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if e.json {
+				err = writeJSON(cmd.OutOrStdout(), s)
+			} else {
+				printStatus(cmd.OutOrStdout(), s)
+			}
+			for _, d := range s.Deployments {
+				if err == nil && len(d.Drift) > 0 {
+					err = errNo
+				}
+			}
+			return err
+		},
+	}
+}
+
+func printStatus(w io.Writer, s *offload.Status) {
+	for _, d := range s.Deployments {
+		fmt.Fprintf(w, "%s: %s, mode %s, program %d, tag %s, generation %d, loaded %s\n", d.Name, d.Source, d.Mode, d.ID, d.Tag, d.Generation, d.Loaded)
+		for _, p := range d.Ports {
+			fmt.Fprintf(w, "  port %s:", p.Port)
+			for _, a := range p.Attached {
+				fmt.Fprintf(w, " %s %d", a.Mode, a.Program)
+			}
+			if len(p.Attached) == 0 {
+				fmt.Fprint(w, " nothing")
+			}
+			if p.Error != "" {
+				fmt.Fprintf(w, " (%s)", p.Error)
+			}
+			fmt.Fprintln(w)
+		}
+		for _, m := range d.Maps {
+			fmt.Fprintf(w, "  map %s: id %d, %v\n", m.Name, m.ID, m.Shape)
+		}
+		for _, x := range d.Drift {
+			fmt.Fprintf(w, "  drift: %v\n", x)
+		}
+	}
+	for _, o := range s.Orphans {
+		fmt.Fprintf(w, "orphan: %s %d %s: %s\n", o.Kind, o.ID, o.Name, o.Why)
+	}
+}

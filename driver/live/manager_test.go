@@ -1,0 +1,500 @@
+package live_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/driver/live"
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// text is eBPF text that marks each packet's byte 14 with mark, counts it in element 0
+// of map counts, and gives verdict. Entries and value size set the map's shape.
+func text(mark, verdict, entries, value int) []byte {
+	return fmt.Appendf(nil, `
+.map counts array key=4 value=%d entries=%d
+.program xdp mark
+	r6 = *(u32 *)(r1 + 0)
+	r3 = *(u32 *)(r1 + 4)
+	r4 = r6
+	r4 += 60
+	if r4 > r3 goto out
+	r5 = %d
+	*(u8 *)(r6 + 14) = r5
+	r2 = 0
+	*(u32 *)(r10 - 4) = r2
+	r2 = r10
+	r2 += -4
+	r1 = map[counts]
+	call bpf_map_lookup_elem#1
+	if r0 == 0 goto out
+	r1 = 1
+	lock *(u64 *)(r0 + 0) += r1
+out:
+	r0 = %d
+	exit
+`, value, entries, mark, verdict)
+}
+
+func open(data []byte) (*ebpf.CollectionSpec, error) {
+	o, err := object.Read("test.bpf", data, nil)
+	if err != nil {
+		return nil, err
+	}
+	return o.Spec, nil
+}
+
+const (
+	drop = 1
+	pass = 2
+)
+
+var port0, port1 = offload.Ref{Name: "nfp0"}, offload.Ref{Name: "nfp1"}
+
+// bed is a card and a manager on it.
+type bed struct {
+	t       testing.TB
+	card    *live.Card
+	kernel  *live.Kernel
+	manager *offload.Manager
+	journal string
+}
+
+func newBed(t testing.TB) *bed {
+	t.Helper()
+	c, err := live.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bed{t: t, card: c, journal: filepath.Join(t.TempDir(), "state", "journal.db")}
+	b.restart()
+	return b
+}
+
+// restart is the manager's next process.
+func (b *bed) restart() {
+	if b.kernel != nil {
+		b.kernel.Close()
+	}
+	b.kernel = b.card.Open()
+	b.manager = b.on(b.kernel)
+}
+
+func (b *bed) on(k offload.Kernel) *offload.Manager {
+	return offload.New(k, offload.Options{Journal: b.journal, Open: open, Patience: time.Second})
+}
+
+func deployment(object []byte, ports ...offload.Ref) *offload.Deployment {
+	if len(ports) == 0 {
+		ports = []offload.Ref{port0}
+	}
+	return &offload.Deployment{Name: "fw", Object: object, Source: "test.bpf", Mode: offload.XDPOffload, Ports: ports}
+}
+
+// ok fails the test on an error.
+func (b *bed) ok(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatalf("%+v", err)
+	}
+}
+
+// refused checks an error's reason.
+func (b *bed) refused(err error, reason string) *offload.Error {
+	b.t.Helper()
+	var e *offload.Error
+	if !errors.As(err, &e) || e.Reason != reason {
+		b.t.Fatalf("error %v, want reason %s", err, reason)
+	}
+	return e
+}
+
+// mark sends a packet to a port and returns the mark that it came back with, 0 for none,
+// and -1 for a packet that was dropped.
+func (b *bed) mark(ref offload.Ref) int {
+	b.t.Helper()
+	r, err := b.card.Receive(ref, make([]byte, 64))
+	b.ok(err)
+	if r.Action == drop {
+		return -1
+	}
+	return int(r.Packet[14])
+}
+
+// count is what the program has counted so far, by its pinned map.
+func (b *bed) count() uint64 {
+	b.t.Helper()
+	status, err := b.manager.Status(b.t.Context())
+	b.ok(err)
+	if len(status.Deployments) != 1 || len(status.Deployments[0].Maps) != 1 {
+		b.t.Fatalf("%+v: want one deployment with one map", status)
+	}
+	m, err := b.kernel.Map(status.Deployments[0].Maps[0].ID)
+	b.ok(err)
+	defer m.Close()
+	v, err := m.Lookup(make([]byte, 4))
+	b.ok(err)
+	return binary.NativeEndian.Uint64(v)
+}
+
+func (b *bed) left(want live.Left) {
+	b.t.Helper()
+	b.restart() // lets go of descriptors
+	if got := b.card.Left(); got != want {
+		b.t.Errorf("left: %+v, want %+v", got, want)
+	}
+}
+
+func TestLoadReloadUnload(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8), port0, port1), nil))
+	if b.mark(port0) != 1 || b.mark(port1) != 1 {
+		t.Error("a port does not run the program")
+	}
+	b.refused(b.manager.Load(ctx, deployment(text(2, pass, 4, 8)), nil), "name-taken")
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8), port0, port1), nil)) // as it is
+
+	// The map keeps its shape: it goes on.
+	b.ok(b.manager.Reload(ctx, deployment(text(2, pass, 4, 8), port0, port1), nil))
+	if b.mark(port0) != 2 || b.mark(port1) != 2 {
+		t.Error("a port does not run the new program")
+	}
+	if n := b.count(); n != 4 {
+		t.Errorf("the map has counted %d packets, want 4: two before the reload", n)
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 2, Tables: 1})
+
+	// Another shape: refused, then migrated.
+	e := b.refused(b.manager.Reload(ctx, deployment(text(3, pass, 8, 16), port0), nil), "map-shape")
+	if !strings.Contains(e.Msg, "array 4:8 x 4") || !strings.Contains(e.Msg, "array 4:16 x 8") {
+		t.Errorf("%v: does not name both shapes", e)
+	}
+	if b.mark(port0) != 2 {
+		t.Error("after a refused reload the old program does not run")
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 2, Tables: 1})
+	resize := &offload.Change{Migrate: map[string]offload.Migration{"counts": offload.Resize}}
+	b.ok(b.manager.Reload(ctx, deployment(text(3, pass, 8, 16), port0), resize))
+	if b.mark(port0) != 3 || b.mark(port1) != 0 {
+		t.Error("want the third program on port 0 and none on port 1")
+	}
+	if n := b.count(); n != 6 {
+		t.Errorf("the map has counted %d packets, want 6: five came with the migration", n)
+	}
+	b.ok(b.manager.Reload(ctx, deployment(text(4, pass, 4, 8), port0), &offload.Change{Fresh: []string{"counts"}}))
+	if n := b.count(); n != 0 {
+		t.Errorf("a fresh map has counted %d", n)
+	}
+
+	b.ok(b.manager.Unload(ctx, "fw"))
+	if b.mark(port0) != 0 {
+		t.Error("the program runs after unload")
+	}
+	b.left(live.Left{})
+	b.refused(b.manager.Unload(ctx, "fw"), "unknown-deployment")
+}
+
+func TestRollBack(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	one := live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1}
+
+	asked := 0
+	sick := &offload.Change{Window: time.Second, Interval: time.Millisecond, Health: func(context.Context) error {
+		if asked++; asked < 3 {
+			return nil
+		}
+		if m := b.mark(port0); m != 2 {
+			t.Errorf("on trial packets meet mark %d, want 2", m)
+		}
+		return errors.New("half of the packets are dropped")
+	}}
+	e := b.refused(b.manager.Reload(ctx, deployment(text(2, pass, 4, 8), port0, port1), sick), "unhealthy")
+	if !strings.Contains(e.Error(), "half of the packets") || asked != 3 {
+		t.Errorf("%v after %d questions", e, asked)
+	}
+	if b.mark(port0) != 1 || b.mark(port1) != 0 {
+		t.Error("the old state is not back")
+	}
+	b.left(one)
+
+	// On trial someone else takes the port.
+	thief := &offload.Change{Window: time.Second, Interval: time.Millisecond, Health: func(context.Context) error {
+		b.steal(port0)
+		return nil
+	}}
+	b.refused(b.manager.Reload(ctx, deployment(text(3, pass, 4, 8)), thief), "program-changed")
+	if m := b.mark(port0); m != -1 {
+		t.Errorf("mark %d: what the other put there was taken away", m)
+	}
+	// What the other put there is not overwritten unasked, and is when asked.
+	b.refused(b.manager.Reload(ctx, deployment(text(4, pass, 4, 8)), nil), "program-changed")
+	drifts, err := b.manager.Drifts(ctx)
+	b.ok(err)
+	if len(drifts) != 1 || drifts[0].Kind != "replaced" {
+		t.Errorf("drift %v, want one of kind replaced", drifts)
+	}
+	b.ok(b.manager.Repair(ctx, "fw"))
+	if m := b.mark(port0); m != 1 {
+		t.Errorf("after repair mark %d, want 1", m)
+	}
+	b.left(one)
+
+	// The first load of a name is rolled back to nothing.
+	b.ok(b.manager.Unload(ctx, "fw"))
+	b.refused(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), &offload.Change{Health: func(context.Context) error { return errors.New("no") }}), "unhealthy")
+	b.left(live.Left{})
+
+	// A migration that fails.
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	fails := &offload.Change{Migrate: map[string]offload.Migration{"counts": func(context.Context, offload.Map, offload.Map) error { return errors.New("cannot") }}}
+	b.refused(b.manager.Reload(ctx, deployment(text(2, pass, 8, 8)), fails), "migration-failed")
+	if m := b.mark(port0); m != 1 {
+		t.Errorf("mark %d, want 1", m)
+	}
+	b.left(one)
+}
+
+// steal puts another program in front of a port, as someone else would.
+func (b *bed) steal(ref offload.Ref) {
+	b.t.Helper()
+	other := b.card.Open()
+	defer other.Close()
+	ports, err := other.Ports("", ref.Name)
+	b.ok(err)
+	at, err := other.Attached(&ports[0])
+	b.ok(err)
+	var old offload.Program
+	if len(at) > 0 {
+		old, err = other.Program(at[0].Program)
+		b.ok(err)
+	}
+	spec, err := open([]byte(".program xdp other\n\tr0 = 1\n\texit\n"))
+	b.ok(err)
+	p, err := other.LoadProgram(spec.Programs["other"], nil, &ports[0])
+	b.ok(err)
+	b.ok(other.Swap(&ports[0], offload.XDPOffload, old, p))
+}
+
+func TestApply(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	a := deployment(text(1, pass, 4, 8))
+	z := deployment(text(9, pass, 4, 8), port1)
+	z.Name = "other"
+	apply := func(opt *offload.ApplyOptions, want []string, list ...*offload.Deployment) {
+		t.Helper()
+		steps, err := b.manager.Apply(ctx, list, opt)
+		b.ok(err)
+		var got []string
+		for _, s := range steps {
+			got = append(got, s.Do+" "+s.Deployment)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("steps %q, want %q", got, want)
+		}
+	}
+	apply(&offload.ApplyOptions{DryRun: true}, []string{"load fw", "load other"}, a, z)
+	b.left(live.Left{})
+	apply(nil, []string{"load fw", "load other"}, a, z)
+	apply(nil, []string{"nothing fw", "nothing other"}, a, z)
+	a2 := deployment(text(2, pass, 4, 8))
+	apply(nil, []string{"reload fw", "nothing other"}, a2, z)
+	b.steal(port0)
+	apply(nil, []string{"nothing fw", "nothing other"}, a2, z)
+	if b.mark(port0) != -1 {
+		t.Error("apply without repair replaced a foreign program")
+	}
+	apply(&offload.ApplyOptions{Repair: true}, []string{"repair fw", "nothing other"}, a2, z)
+	if b.mark(port0) != 2 {
+		t.Error("apply with repair did not")
+	}
+	apply(&offload.ApplyOptions{Prune: true, DryRun: true}, []string{"unload other", "nothing fw"}, a2)
+	apply(nil, []string{"nothing fw"}, a2)
+	apply(&offload.ApplyOptions{Prune: true}, []string{"unload other", "nothing fw"}, a2)
+	apply(&offload.ApplyOptions{Prune: true}, []string{"unload fw"})
+	b.left(live.Left{})
+	_, err := b.manager.Apply(ctx, []*offload.Deployment{a, a}, nil)
+	b.refused(err, "bad-state")
+	z.Ports = a.Ports
+	_, err = b.manager.Apply(ctx, []*offload.Deployment{a, z}, nil)
+	b.refused(err, "port-taken")
+}
+
+// A card that was taken out, and a machine that was booted again: apply brings all back.
+func TestDeviceRemovalAndReboot(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	d := deployment(text(1, pass, 4, 8))
+	b.ok(b.manager.Load(ctx, d, nil))
+	b.mark(port0)
+	b.card.Unplug()
+	status, err := b.manager.Status(ctx)
+	b.ok(err)
+	if drift := status.Deployments[0].Drift; len(drift) != 1 || drift[0].Kind != "no-port" {
+		t.Errorf("drift %v, want one of kind no-port", drift)
+	}
+	b.refused(b.manager.Repair(ctx, "fw"), "no-port")
+	b.card.Plug()
+	drifts, err := b.manager.Drifts(ctx)
+	b.ok(err)
+	if len(drifts) != 1 || drifts[0].Kind != "device-gone" {
+		t.Errorf("drift %v, want one of kind device-gone", drifts)
+	}
+	_, err = b.manager.Apply(ctx, []*offload.Deployment{d}, nil)
+	b.ok(err)
+	if b.mark(port0) != 1 {
+		t.Error("the program is not back")
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
+
+	b.kernel.Close()
+	b.card.Reboot()
+	b.restart()
+	// Another program has the same number now.
+	b.steal(port1)
+	_, err = b.manager.Apply(ctx, []*offload.Deployment{d}, nil)
+	b.ok(err)
+	if b.mark(port0) != 1 || b.mark(port1) != -1 {
+		t.Error("after a reboot the program is not back, or the other one is gone")
+	}
+	b.ok(b.manager.Unload(ctx, "fw"))
+	b.left(live.Left{Programs: 1, Ports: 1})
+
+	// Unload while the card is out.
+	b.ok(b.manager.Load(ctx, d, nil))
+	b.card.Unplug()
+	b.ok(b.manager.Unload(ctx, "fw"))
+	b.left(live.Left{})
+}
+
+func TestOrphans(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	other := b.card.Open()
+	defer other.Close()
+	ports, err := other.Ports("", "nfp0")
+	b.ok(err)
+	coll, err := open(text(1, pass, 4, 8))
+	b.ok(err)
+	m, err := other.CreateMap(coll.Maps["counts"], &ports[0])
+	b.ok(err)
+	p, err := other.LoadProgram(coll.Programs["mark"], map[string]offload.Map{"counts": m}, &ports[0])
+	b.ok(err)
+	free, err := other.CreateMap(coll.Maps["counts"], &ports[0])
+	b.ok(err)
+	b.ok(other.Pin(p, "stray/program"))
+	status, err := b.manager.Status(ctx)
+	b.ok(err)
+	var got []string
+	for _, o := range status.Orphans {
+		got = append(got, fmt.Sprint(o.Kind, o.ID, o.Name))
+	}
+	want := []string{fmt.Sprint("program", p.ID(), "mark"), fmt.Sprint("map", free.ID(), "counts"), "pins0stray"}
+	if !slices.Equal(got, want) {
+		t.Errorf("orphans %q, want %q", got, want)
+	}
+	gone, err := b.manager.Clean(ctx)
+	b.ok(err)
+	if !slices.Equal(gone, []string{"stray"}) {
+		t.Errorf("cleaned %q", gone)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	b := newBed(t)
+	b.ok(b.manager.Load(t.Context(), deployment(text(1, pass, 4, 8)), nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reports := make(chan offload.WatchReport, 10)
+	done := make(chan error)
+	process := b.card.Open()
+	defer process.Close()
+	go func() {
+		done <- b.on(process).Watch(ctx, &offload.WatchOptions{Repair: true, Report: func(r offload.WatchReport) { reports <- r }})
+	}()
+	b.steal(port0)
+	for _, want := range []string{"appeared", "repaired"} {
+		if r := <-reports; r.State != want || r.Drift.Kind != "replaced" {
+			t.Fatalf("report %+v, want %s", r, want)
+		}
+	}
+	if m := b.mark(port0); m != 1 {
+		t.Errorf("mark %d after the repair, want 1", m)
+	}
+	cancel()
+	b.ok(<-done)
+}
+
+func TestJournalMode(t *testing.T) {
+	b := newBed(t)
+	b.ok(b.manager.Load(t.Context(), deployment(text(1, pass, 4, 8)), nil))
+	info, err := os.Stat(b.journal)
+	b.ok(err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the journal's mode is %04o", info.Mode().Perm())
+	}
+	b.ok(os.Chmod(b.journal, 0o644))
+	b.refused(b.manager.Recover(t.Context()), "journal")
+	b.ok(os.Chmod(b.journal, 0o600))
+	j, err := offload.OpenJournal(b.journal, 0)
+	b.ok(err)
+	b.refused(b.on(b.kernel).Recover(t.Context()), "journal") // held
+	b.ok(j.Close())
+	b.ok(os.Rename(b.journal, b.journal+".moved"))
+	b.ok(os.Symlink(b.journal+".moved", b.journal))
+	b.refused(b.manager.Recover(t.Context()), "journal")
+}
+
+func TestRefusals(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	with := func(change func(d *offload.Deployment)) *offload.Deployment {
+		d := deployment(text(1, pass, 4, 8))
+		change(d)
+		return d
+	}
+	for _, c := range []struct {
+		reason string
+		d      *offload.Deployment
+	}{
+		{"bad-name", with(func(d *offload.Deployment) { d.Name = "../x" })},
+		{"bad-name", with(func(d *offload.Deployment) { d.Name = "" })},
+		{"bad-state", with(func(d *offload.Deployment) { d.Ports = nil })},
+		{"bad-state", with(func(d *offload.Deployment) { d.Ports = []offload.Ref{port0, port0} })},
+		{"bad-state", with(func(d *offload.Deployment) { d.Mode = "fast" })},
+		{"bad-object", with(func(d *offload.Deployment) { d.Object = []byte("\x7fELF") })},
+		{"bad-object", with(func(d *offload.Deployment) { d.Object = nil })},
+		{"no-program", with(func(d *offload.Deployment) { d.Program = "nobody" })},
+		{"wrong-type", with(func(d *offload.Deployment) { d.Mode = offload.TCOffload })},
+		{"no-port", with(func(d *offload.Deployment) { d.Ports = []offload.Ref{{Name: "eth9"}} })},
+		{"no-native", with(func(d *offload.Deployment) { d.Mode = offload.XDPDriver })},
+		{"rejected", with(func(d *offload.Deployment) { d.Object = []byte(".program xdp p\n\texit\n") })},
+		{"driver-rejected", with(func(d *offload.Deployment) {
+			d.Object = []byte(".program xdp p\n\tr0 = *(u32 *)(r1 + 12)\n\tr0 = 1\n\texit\n")
+		})},
+		{"card-full", with(func(d *offload.Deployment) { d.Object = text(1, pass, 1<<23, 8) })},
+		{"map-type", with(func(d *offload.Deployment) {
+			d.Object = []byte(strings.Replace(string(text(1, pass, 4, 8)), "array", "lru_hash", 1))
+		})},
+	} {
+		e := b.refused(b.manager.Load(ctx, c.d, nil), c.reason)
+		if strings.ContainsAny(e.Error(), "\n") || e.Link() == "" || offload.Explain(c.reason).Word != c.reason {
+			t.Errorf("%s: %v: not one line, or not in the table", c.reason, e)
+		}
+		if full := fmt.Sprintf("%+v", e); !strings.Contains(full, "broken link: ") || !strings.Contains(full, "cure: ") {
+			t.Errorf("%s: %s: lacks link or cure", c.reason, full)
+		}
+		if c.reason == "rejected" && len(e.Log) == 0 || c.reason == "driver-rejected" && len(e.Log) == 0 {
+			t.Errorf("%v: without a log", e)
+		}
+	}
+	b.left(live.Left{})
+}

@@ -1,0 +1,280 @@
+package offload
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// Maps outlive programs. A map of the next generation that has the name and shape of
+// one of the current generation is that map: its entries and counters go on while
+// packets flow. Another shape needs a Migration, or the caller's word that the map may
+// start empty.
+
+// ShapeOf is the shape of a map that a spec makes.
+func ShapeOf(spec *ebpf.MapSpec) Shape {
+	return Shape{Type: MapTypeName(spec.Type), Key: spec.KeySize, Value: spec.ValueSize, Entries: spec.MaxEntries, Flags: spec.Flags}
+}
+
+// String is as in "hash 4:8 x 100".
+func (s Shape) String() string {
+	text := fmt.Sprintf("%s %d:%d x %d", s.Type, s.Key, s.Value, s.Entries)
+	if s.Flags != 0 {
+		text += fmt.Sprintf(" flags %#x", s.Flags)
+	}
+	return text
+}
+
+// mapsOf are the specs of the maps that a program uses, by name.
+func mapsOf(prog *ebpf.ProgramSpec, coll *ebpf.CollectionSpec) ([]*ebpf.MapSpec, error) {
+	seen := map[string]*ebpf.MapSpec{}
+	for i := range prog.Instructions {
+		ins := &prog.Instructions[i]
+		if !ins.IsLoadFromMap() {
+			continue
+		}
+		name := ins.Reference()
+		spec := coll.Maps[name]
+		if spec == nil {
+			return nil, &Error{Op: "read", Object: prog.Name, Reason: "map-missing", Msg: fmt.Sprintf("the program uses map %.80q, which the object does not define", name)}
+		}
+		seen[name] = spec
+	}
+	all := make([]*ebpf.MapSpec, 0, len(seen))
+	for name, spec := range seen {
+		if spec.Name != name {
+			c := spec.Copy()
+			c.Name = name
+			spec = c
+		}
+		all = append(all, spec)
+	}
+	slices.SortFunc(all, func(a, b *ebpf.MapSpec) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// A Carry says what becomes of a map in a change.
+type Carry struct {
+	Map  string `json:"map"`
+	Fate string `json:"fate"` // new, carried, migrated, fresh, dropped, or refused
+	Old  *Shape `json:"old,omitempty"`
+	New  *Shape `json:"new,omitempty"`
+}
+
+// carries decides about each map, from the journal's knowledge alone.
+func carries(cur *Generation, specs []*ebpf.MapSpec, onCard bool, c *Change) []Carry {
+	var all []Carry
+	old := map[string]Shape{}
+	wasOnCard := false
+	if cur != nil {
+		wasOnCard = cur.Deployment.Mode.Offloaded()
+		for _, e := range cur.Maps {
+			old[e.Name] = e.Shape
+		}
+	}
+	for _, spec := range specs {
+		shape := ShapeOf(spec)
+		before, had := old[spec.Name]
+		delete(old, spec.Name)
+		carry := Carry{Map: spec.Name, New: &shape}
+		if had {
+			carry.Old = &before
+		}
+		switch {
+		case !had:
+			carry.Fate = "new"
+		case slices.Contains(c.Fresh, spec.Name):
+			carry.Fate = "fresh"
+		case before == shape && wasOnCard == onCard:
+			carry.Fate = "carried"
+		case c.Migrate[spec.Name] != nil:
+			carry.Fate = "migrated"
+		default:
+			carry.Fate = "refused"
+		}
+		all = append(all, carry)
+	}
+	if cur != nil {
+		for _, e := range cur.Maps {
+			if before, still := old[e.Name]; still {
+				all = append(all, Carry{Map: e.Name, Fate: "dropped", Old: &before})
+			}
+		}
+	}
+	return all
+}
+
+// prepareMaps carries over or creates the maps of the next generation, and pins them.
+func (t *transition) prepareMaps(on *Port) error {
+	specs, err := mapsOf(t.spec, t.coll)
+	if err != nil {
+		return err
+	}
+	cur, next := t.record.Current, t.record.Next
+	if t.old == nil {
+		cur = nil // its maps are gone with it
+	}
+	fates := carries(cur, specs, on != nil, t.change)
+	for i, spec := range specs {
+		carry := fates[i]
+		if carry.Fate == "refused" {
+			where := ""
+			if *carry.Old == *carry.New {
+				where = ", in another memory"
+			}
+			return &Error{Op: t.op, Object: t.name, Reason: "map-shape", Msg: fmt.Sprintf("map %s was %v and is to be %v%s", spec.Name, carry.Old, carry.New, where)}
+		}
+		var m Map
+		if carry.Fate == "carried" {
+			if m, err = t.kernel.PinnedMap(mapPin(cur, spec.Name)); err != nil && ReasonOf(err) != "no-object" {
+				return err
+			}
+			carry.Fate = cmp.Or(map[bool]string{true: "new"}[m == nil], carry.Fate) // someone removed the pin
+		}
+		if m == nil {
+			if m, err = t.kernel.CreateMap(spec, on); err != nil {
+				return err
+			}
+			t.made[spec.Name] = true
+		}
+		t.maps[spec.Name], t.close = m, append(t.close, m)
+		if err := t.kernel.Pin(m, mapPin(next, spec.Name)); err != nil {
+			return err
+		}
+		next.Maps = append(next.Maps, MapEntry{Name: spec.Name, ID: m.ID(), Shape: *carry.New, Carried: carry.Fate == "carried"})
+		t.logf("%s %s: map %s: %s, id %d", t.op, t.name, spec.Name, carry.Fate, m.ID())
+	}
+	return nil
+}
+
+// fillMaps writes what the object says that new maps start with.
+func (t *transition) fillMaps() error {
+	for _, e := range t.record.Next.Maps {
+		if !t.made[e.Name] {
+			continue
+		}
+		m, spec := t.maps[e.Name], t.coll.Maps[e.Name]
+		if t.record.Next.Deployment.Mode.Offloaded() && spec.Type == ebpf.Array {
+			if err := zeroArray(m, spec); err != nil {
+				return err
+			}
+		}
+		for _, kv := range spec.Contents {
+			key, err := entryBytes(kv.Key, int(spec.KeySize))
+			if err != nil {
+				return badContents(e.Name, "key", err)
+			}
+			value, err := entryBytes(kv.Value, int(spec.ValueSize))
+			if err != nil {
+				return badContents(e.Name, "value", err)
+			}
+			if err := m.Update(key, value, ebpf.UpdateAny); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func badContents(name, what string, err error) error {
+	return &Error{Op: "fill map", Object: name, Reason: "map-value", Msg: fmt.Sprintf("initial %s: %v", what, err)}
+}
+
+// zeroArray writes each element of an array whose firmware has none until then: it
+// keeps arrays in its hash table and programs would not find them.
+func zeroArray(m Map, spec *ebpf.MapSpec) error {
+	if _, err := m.Lookup(make([]byte, 4)); ReasonOf(err) != "no-entry" {
+		return err
+	}
+	keys := make([]byte, 0, 4*spec.MaxEntries)
+	for i := range spec.MaxEntries {
+		keys = binary.NativeEndian.AppendUint32(keys, i)
+	}
+	_, err := m.Fill(keys, make([]byte, uint64(spec.ValueSize)*uint64(spec.MaxEntries)))
+	return err
+}
+
+// entryBytes is a key or value of a spec's contents as bytes in the host's order.
+func entryBytes(v any, size int) ([]byte, error) {
+	b, ok := v.([]byte)
+	if !ok {
+		var buf bytes.Buffer
+		if reflect.ValueOf(v).Kind() == reflect.String {
+			return nil, fmt.Errorf("program or map %q cannot be put into a map here", v)
+		}
+		if err := binary.Write(&buf, binary.NativeEndian, v); err != nil {
+			return nil, err
+		}
+		b = buf.Bytes()
+	}
+	if len(b) != size {
+		return nil, fmt.Errorf("%d bytes, the map takes %d", len(b), size)
+	}
+	return b, nil
+}
+
+// migrate runs the caller's functions on maps whose shape changed.
+func (t *transition) migrate(ctx context.Context) error {
+	cur := t.record.Current
+	if cur == nil || t.old == nil {
+		return nil
+	}
+	for _, e := range t.record.Next.Maps {
+		had := slices.ContainsFunc(cur.Maps, func(o MapEntry) bool { return o.Name == e.Name })
+		migration := t.change.Migrate[e.Name]
+		if !had || migration == nil || e.Carried || slices.Contains(t.change.Fresh, e.Name) {
+			continue
+		}
+		old, err := t.kernel.PinnedMap(mapPin(cur, e.Name))
+		if err != nil {
+			return err
+		}
+		err = migration(ctx, old, t.maps[e.Name])
+		old.Close()
+		if err != nil {
+			return &Error{Op: t.op, Object: t.name, Reason: "migration-failed", Msg: fmt.Sprintf("map %s: %s", e.Name, oneLine(err)), Err: err}
+		}
+	}
+	return nil
+}
+
+// Resize is a Migration that keeps keys, and cuts values off or lengthens them with
+// zeros. Keys must be of one size. Entries that do not fit any more are an error.
+func Resize(ctx context.Context, old, new Map) error {
+	from, err := old.Info()
+	if err != nil {
+		return err
+	}
+	to, err := new.Info()
+	if err != nil {
+		return err
+	}
+	if from.Shape.Key != to.Shape.Key {
+		return fmt.Errorf("keys of %d bytes cannot become keys of %d", from.Shape.Key, to.Shape.Key)
+	}
+	var keys, values []byte
+	err = old.Dump(func(key, value []byte) bool {
+		keys = append(keys, key...)
+		value = value[:min(len(value), int(to.Shape.Value))]
+		values = append(append(values, value...), make([]byte, int(to.Shape.Value)-len(value))...)
+		return ctx.Err() == nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// An array's elements are there whether used or not; a shorter one loses its last.
+	if max := int(to.Shape.Entries); from.Shape.Type == "array" && len(keys) > 4*max {
+		keys, values = keys[:4*max], values[:max*int(to.Shape.Value)]
+	}
+	_, err = new.Fill(keys, values)
+	return err
+}

@@ -1,0 +1,369 @@
+package offload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// Change says how to go from one generation to the next; the zero value is a plain one.
+type Change struct {
+	// Migrate carries the entries of a map whose shape changed, by the map's name, before
+	// any packet meets the new program. The old program goes on counting in old meanwhile.
+	Migrate map[string]Migration
+	// Fresh names maps that start empty although there were such before.
+	Fresh []string
+	// Health is asked over and over while the new program is on trial; its first error
+	// brings the old one back. Nil: only that the program stays attached is looked at.
+	Health func(ctx context.Context) error
+	// Window is how long the trial lasts; Interval the time between two questions, 0 for a
+	// tenth of the window.
+	Window, Interval time.Duration
+	// Force replaces whatever is found in front of the ports instead of the program that
+	// should be there.
+	Force bool
+}
+
+// A Migration carries entries from a map to its successor.
+type Migration func(ctx context.Context, old, new Map) error
+
+// transition is one change under way. After an error nothing of it is left but what the
+// error says.
+type transition struct {
+	*session
+	change *Change
+	op     string
+	name   string
+	record Record // as the journal has it
+	coll   *ebpf.CollectionSpec
+	spec   *ebpf.ProgramSpec
+	ports  []*Port // of the new deployment, in its order
+	left   []*Port // of the old one, no longer wanted
+	next   Program
+	old    Program
+	maps   map[string]Map
+	made   map[string]bool // maps that did not exist before
+	close  []interface{ Close() error }
+}
+
+// change goes from what the journal has of d.Name, or nothing, to d.
+func (s *session) change(ctx context.Context, op string, d *Deployment, c *Change) (err error) {
+	if c == nil {
+		c = &Change{}
+	}
+	if d.Mode == "" {
+		d.Mode = XDPOffload
+	}
+	t := &transition{session: s, change: c, op: op, name: d.Name, maps: map[string]Map{}, made: map[string]bool{}}
+	defer func() {
+		for _, o := range t.close {
+			o.Close()
+		}
+	}()
+	start := time.Now()
+	if err := t.look(d); err != nil {
+		return err
+	}
+	if err := t.prepare(ctx, d); err != nil {
+		return errors.Join(err, s.undo(t.name))
+	}
+	if err := t.switchOver(ctx); err != nil {
+		return errors.Join(err, s.undo(t.name))
+	}
+	trial := time.Now()
+	if err := t.confirm(ctx); err != nil {
+		return errors.Join(err, s.undo(t.name))
+	}
+	onTrial := time.Since(trial)
+	if err := t.accept(); err != nil {
+		return err
+	}
+	took := time.Since(start) - onTrial
+	s.opt.Took(op, took)
+	s.logf("%s %s: program %d of generation %d runs, after %v", op, t.name, t.record.Current.Program, t.record.Current.Number, took.Round(time.Microsecond))
+	return nil
+}
+
+// look reads the object and finds the ports, without changing anything.
+func (t *transition) look(d *Deployment) error {
+	if err := d.check(); err != nil {
+		return err
+	}
+	var err error
+	if t.coll, t.spec, err = d.open(t.opt.Open); err != nil {
+		return err
+	}
+	for _, ref := range d.Ports {
+		p, err := t.port(ref)
+		if err != nil {
+			return err
+		}
+		t.ports = append(t.ports, p)
+		if first := t.ports[0]; d.Mode.Offloaded() && p.Card != first.Card {
+			return &Error{Op: t.op, Object: t.name, Reason: "wrong-device",
+				Msg: fmt.Sprintf("ports %s and %s are of different cards, %s and %s", first.Ref(), p.Ref(), first.Card, p.Card)}
+		}
+	}
+	for _, other := range t.names() {
+		r := t.records[other]
+		if other == t.name || r.Current == nil || r.Current.Deployment.Mode != d.Mode {
+			continue
+		}
+		for _, ref := range d.Ports {
+			if slices.Contains(r.Current.Deployment.Ports, ref) {
+				return &Error{Op: t.op, Object: t.name, Reason: "port-taken", Msg: fmt.Sprintf("port %s runs deployment %s in mode %s", ref, other, d.Mode)}
+			}
+		}
+	}
+	if r := t.records[t.name]; r != nil {
+		t.record = *r
+	}
+	return t.lookAtCurrent(d)
+}
+
+// lookAtCurrent opens the program that runs and holds the ports against it.
+func (t *transition) lookAtCurrent(d *Deployment) error {
+	cur := t.record.Current
+	var err error
+	if t.old, err = t.program(cur); err != nil {
+		return err
+	}
+	if t.old != nil {
+		t.close = append(t.close, t.old)
+	}
+	if cur != nil {
+		for _, ref := range cur.Deployment.Ports {
+			if slices.Contains(d.Ports, ref) && cur.Deployment.Mode == d.Mode {
+				continue
+			}
+			p, err := t.port(ref)
+			if ReasonOf(err) == "no-port" {
+				continue // gone, and the program with it
+			}
+			if err != nil {
+				return err
+			}
+			t.left = append(t.left, p)
+		}
+	}
+	if t.change.Force {
+		return nil
+	}
+	for _, p := range t.ports {
+		found, err := t.attached(p, d.Mode)
+		if err != nil {
+			return err
+		}
+		if want := t.expected(p.Ref(), d.Mode); found != want {
+			return changed(t.op, p, d.Mode, want, found)
+		}
+	}
+	return nil
+}
+
+// expected is the id of the program that should stand before a port now.
+func (t *transition) expected(ref Ref, mode Mode) uint32 {
+	cur := t.record.Current
+	if cur == nil || cur.Deployment.Mode != mode || !slices.Contains(cur.Deployment.Ports, ref) {
+		return 0
+	}
+	return idOf(t.old)
+}
+
+// changed is the error of finding another program.
+func changed(op string, p *Port, mode Mode, want, found uint32) error {
+	say := func(id uint32) string {
+		if id == 0 {
+			return "none"
+		}
+		return fmt.Sprintf("program %d", id)
+	}
+	return &Error{Op: op, Object: p.Ref().String(), Reason: "program-changed",
+		Msg: fmt.Sprintf("in mode %s stands %s, expected is %s", mode, say(found), say(want))}
+}
+
+// prepare makes the next generation, pinned and in front of no port.
+func (t *transition) prepare(ctx context.Context, d *Deployment) error {
+	t.record.Counter++
+	next := &Generation{Number: t.record.Counter, Deployment: d, Loaded: time.Now().UTC()}
+	t.record.Next, t.record.Phase, t.record.Want = next, Preparing, d
+	if err := t.save(); err != nil {
+		return err
+	}
+	var on *Port
+	if d.Mode.Offloaded() {
+		on = t.ports[0]
+	}
+	if err := t.prepareMaps(on); err != nil {
+		return err
+	}
+	p, err := t.kernel.LoadProgram(t.spec, t.maps, on)
+	if err != nil {
+		return err
+	}
+	t.next, t.close = p, append(t.close, p)
+	if err := t.kernel.Pin(p, programPin(next)); err != nil {
+		return err
+	}
+	info, err := p.Info()
+	if err != nil {
+		return err
+	}
+	next.Program, next.Tag = info.ID, info.Tag
+	if err := t.save(); err != nil {
+		return err
+	}
+	// The card's driver learns from the program which words it counts in, so contents are
+	// written only now.
+	if err := t.fillMaps(); err != nil {
+		return err
+	}
+	return t.migrate(ctx)
+}
+
+func (t *transition) save() error {
+	r := t.record
+	if r.Next != nil {
+		g := *r.Next
+		r.Next = &g
+	}
+	return t.put(t.name, &r)
+}
+
+// switchOver puts the next program in front of each port.
+func (t *transition) switchOver(ctx context.Context) error {
+	mode := t.record.Next.Deployment.Mode
+	t.record.Phase = Switching
+	for _, p := range t.ports {
+		if mode.TC() && !p.Clsact && !slices.Contains(t.record.Hooks, p.Ref()) {
+			t.record.Hooks = append(slices.Clone(t.record.Hooks), p.Ref())
+		}
+	}
+	if err := t.save(); err != nil {
+		return err
+	}
+	for _, p := range t.ports {
+		if err := ctx.Err(); err != nil {
+			return &Error{Op: t.op, Object: t.name, Reason: "interrupted", Msg: err.Error(), Err: err}
+		}
+		if _, err := t.kernel.Hook(p, mode, true); err != nil {
+			return err
+		}
+		if err := t.swapIn(p, mode); err != nil {
+			return err
+		}
+		t.logf("%s %s: port %s runs program %d", t.op, t.name, p.Ref(), t.next.ID())
+	}
+	for _, p := range t.left {
+		if err := t.takeAway(p, t.record.Current.Deployment.Mode, t.old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// swapIn replaces what stands before a port: the program that should, or with Force
+// whichever does.
+func (t *transition) swapIn(p *Port, mode Mode) error {
+	old := t.old
+	if t.expected(p.Ref(), mode) == 0 {
+		old = nil
+	}
+	if t.change.Force {
+		found, err := t.attached(p, mode)
+		if err != nil {
+			return err
+		}
+		if found != idOf(old) {
+			old = nil
+			if found != 0 {
+				if old, err = t.kernel.Program(found); err != nil {
+					return err
+				}
+				defer old.Close()
+			}
+		}
+	}
+	return t.kernel.Swap(p, mode, old, t.next)
+}
+
+// takeAway removes prog from a port if it stands there.
+func (s *session) takeAway(p *Port, mode Mode, prog Program) error {
+	found, err := s.attached(p, mode)
+	if err != nil || found == 0 || prog == nil {
+		return err
+	}
+	if found != prog.ID() {
+		s.logf("port %s: program %d in mode %s is not ours: it stays", p.Ref(), found, mode)
+		return nil
+	}
+	return s.kernel.Swap(p, mode, prog, nil)
+}
+
+// confirm watches the next program while it is on trial.
+func (t *transition) confirm(ctx context.Context) error {
+	if err := t.stands(); err != nil {
+		return err
+	}
+	health := t.change.Health
+	if health == nil && t.change.Window == 0 {
+		return nil
+	}
+	interval := t.change.Interval
+	if interval <= 0 {
+		interval = max(t.change.Window/10, time.Millisecond)
+	}
+	end := time.Now().Add(t.change.Window)
+	for {
+		if health != nil {
+			if err := health(ctx); err != nil {
+				return &Error{Op: t.op, Object: t.name, Reason: "unhealthy", Msg: oneLine(err), Err: err}
+			}
+		}
+		if err := t.stands(); err != nil {
+			return err
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return &Error{Op: t.op, Object: t.name, Reason: "interrupted", Msg: ctx.Err().Error(), Err: ctx.Err()}
+		case <-time.After(min(left, interval)):
+		}
+	}
+}
+
+// stands checks that each port runs the next program, in the mode asked for.
+func (t *transition) stands() error {
+	mode := t.record.Next.Deployment.Mode
+	for _, p := range t.ports {
+		found, err := t.attached(p, mode)
+		if err != nil {
+			return err
+		}
+		if found != t.next.ID() {
+			return changed(t.op, p, mode, t.next.ID(), found)
+		}
+	}
+	return nil
+}
+
+// accept makes the next generation the current one and drops what came before. There is
+// no way back from here.
+func (t *transition) accept() error {
+	t.record.Current, t.record.Next, t.record.Phase = t.record.Next, nil, Retiring
+	if err := t.save(); err != nil {
+		return err
+	}
+	for _, o := range t.close { // so that nothing holds what is dropped
+		o.Close()
+	}
+	t.close = nil
+	return t.retire(t.name)
+}

@@ -1,0 +1,137 @@
+package offload
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// A Deployment is a program that should run, where, and how: the desired state. It
+// holds the whole object file, so that nothing else is needed to bring it back.
+type Deployment struct {
+	Name    string `json:"name"`    // names the pins' directory, too
+	Object  []byte `json:"object"`  // ELF, or whatever Options.Open reads
+	Source  string `json:"source"`  // where Object was read from, for people
+	Program string `json:"program"` // in the object; empty: its only one
+	Mode    Mode   `json:"mode"`
+	// Ports run the program, one by one; in an offloaded mode they must be of one card.
+	Ports []Ref `json:"ports"`
+}
+
+// validName keeps names inside their directory and readable; the bpf file system takes
+// no dots.
+func validName(name string) bool {
+	if name == "" || len(name) > 64 || strings.Contains("_-", name[:1]) {
+		return false
+	}
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+}
+
+// check says what is wrong with a deployment by itself.
+func (d *Deployment) check() error {
+	fail := func(reason, format string, args ...any) error {
+		return &Error{Op: "deployment", Object: d.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
+	}
+	if !validName(d.Name) {
+		return &Error{Op: "deployment", Reason: "bad-name", Msg: fmt.Sprintf("name %.80q", d.Name)}
+	}
+	if !slices.Contains(modes, d.Mode) {
+		return fail("bad-state", "mode %q is unknown", string(d.Mode))
+	}
+	if len(d.Ports) == 0 {
+		return fail("bad-state", "no ports")
+	}
+	for i, p := range d.Ports {
+		if p.Name == "" {
+			return fail("bad-state", "port %d has no name", i)
+		}
+		if slices.Contains(d.Ports[:i], p) {
+			return fail("bad-state", "port %s is there twice", p)
+		}
+	}
+	return nil
+}
+
+// Equal reports whether two deployments want the same.
+func (d *Deployment) Equal(o *Deployment) bool {
+	return d.Name == o.Name && d.Program == o.Program && d.Mode == o.Mode && slices.Equal(d.Ports, o.Ports) && bytes.Equal(d.Object, o.Object)
+}
+
+// Digest is the SHA-256 of the object.
+func (d *Deployment) Digest() string {
+	sum := sha256.Sum256(d.Object)
+	return hex.EncodeToString(sum[:])
+}
+
+// An Opener reads an object file that nobody vouches for.
+type Opener func(data []byte) (*ebpf.CollectionSpec, error)
+
+// openELF is the Opener for ELF objects.
+func openELF(data []byte) (*ebpf.CollectionSpec, error) {
+	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data))
+}
+
+// maxObject is the largest object file that is read, in bytes: a thousand times the
+// largest program a card can hold.
+const maxObject = 64 << 20
+
+// open reads a deployment's object and finds its program. A panic of the reader is an
+// error: the object is not to be trusted, and this process must live.
+func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.ProgramSpec, err error) {
+	bad := func(reason, format string, args ...any) error {
+		return &Error{Op: "read", Object: d.Source, Reason: reason, Msg: fmt.Sprintf(format, args...)}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			coll, prog, err = nil, nil, bad("bad-object", "its reader failed: %.200v", p)
+		}
+	}()
+	if len(d.Object) > maxObject {
+		return nil, nil, bad("bad-object", "%d bytes, the most is %d", len(d.Object), maxObject)
+	}
+	if coll, err = read(d.Object); err != nil {
+		return nil, nil, &Error{Op: "read", Object: d.Source, Reason: "bad-object", Msg: oneLine(err), Err: err}
+	}
+	names := make([]string, 0, len(coll.Programs))
+	for name := range coll.Programs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	switch {
+	case d.Program != "" && coll.Programs[d.Program] == nil:
+		return nil, nil, bad("no-program", "it has no program %.80q but %s", d.Program, list(names))
+	case d.Program != "":
+		prog = coll.Programs[d.Program]
+	case len(names) != 1:
+		return nil, nil, bad("no-program", "it has %d programs: %s", len(names), list(names))
+	default:
+		prog = coll.Programs[names[0]]
+	}
+	want := ebpf.XDP
+	if d.Mode.TC() {
+		want = ebpf.SchedCLS
+	}
+	if prog.Type != want {
+		return nil, nil, bad("wrong-type", "program %s is of type %v, mode %s takes %v", prog.Name, prog.Type, d.Mode, want)
+	}
+	return coll, prog, nil
+}
+
+// list shows up to ten names.
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	if n := len(names); n > 10 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:10], ", "), n-10)
+	}
+	return strings.Join(names, ", ")
+}
+
+// oneLine is an error's text without line breaks.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,94 @@
+package offload
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// A Link is one of the things that must hold for a program to run on a card, from the
+// interface to the instruction. An Error names the first that does not.
+type Link string
+
+const (
+	LinkPermission Link = "permission"
+	LinkKernel     Link = "kernel"
+	LinkPort       Link = "port"
+	LinkDriver     Link = "driver"
+	LinkFirmware   Link = "firmware application"
+	LinkCapability Link = "capability"
+	LinkMap        Link = "map"
+	LinkProgram    Link = "instruction"
+	LinkAttach     Link = "attachment"
+	LinkState      Link = "journal"
+)
+
+// An Error says what failed, and which link of the chain is broken. It prints as one
+// line; with %+v, everything that kernel, verifier and driver said follows.
+type Error struct {
+	Op     string   // what was tried: load, create map, attach, ...
+	Object string   // on what: a port, a program, a map; may be empty
+	Reason string   // from the table of reasons
+	Msg    string   // what and why, in one line
+	Extack string   // the kernel's own message from netlink
+	Log    []string // the verifier's log, whole, the driver's lines in it
+	Kernel []string // what the driver wrote into the kernel's log meanwhile, where that can be read
+	Err    error    // the errno beneath, or what it was wrapped in
+}
+
+// Link is the broken link of the chain.
+func (e *Error) Link() Link { return Explain(e.Reason).Link }
+
+// Error is one line: operation, object, what, the kernel's words, reason.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Object != "" {
+		b.WriteString(" " + e.Object)
+	}
+	b.WriteString(": " + e.Msg)
+	if e.Extack != "" {
+		fmt.Fprintf(&b, ": kernel: %q", e.Extack)
+	}
+	if e.Err != nil && !strings.Contains(e.Msg, e.Err.Error()) {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	fmt.Fprintf(&b, " (%s)", e.Reason)
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Format prints the line for %v, and with %+v link, hint and logs too.
+func (e *Error) Format(s fmt.State, verb rune) {
+	io.WriteString(s, e.Error())
+	if verb != 'v' || !s.Flag('+') {
+		return
+	}
+	r := Explain(e.Reason)
+	fmt.Fprintf(s, "\n  broken link: %s\n  cure: %s", r.Link, r.Hint)
+	for _, part := range []struct {
+		title string
+		lines []string
+	}{{"verifier", e.Log}, {"kernel log", e.Kernel}} {
+		if len(part.lines) > 0 {
+			fmt.Fprintf(s, "\n  %s:\n    %s", part.title, strings.Join(part.lines, "\n    "))
+		}
+	}
+}
+
+// Is makes errors.Is(err, &Error{Reason: r}) true for errors of that reason.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Reason == e.Reason && t.Op == "" && t.Msg == ""
+}
+
+// ReasonOf is the reason of the first *Error in err's chain; empty where there is none.
+func ReasonOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}

@@ -1,0 +1,150 @@
+//go:build linux
+
+package offload
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// bpf(2) for what cilium/ebpf has no form for: maps of an interface, objects whose device
+// is gone, names relative to our directory, element commands without reflection. Attribute
+// layouts are those of include/uapi/linux/bpf.h.
+
+// bpf is the system call. It is done again when interrupted before anything was done.
+func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
+	for {
+		r, _, errno := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(attr), size)
+		runtime.KeepAlive(attr)
+		if errno == 0 {
+			return int(r), nil
+		}
+		if errno != unix.EAGAIN {
+			return -1, errno
+		}
+	}
+}
+
+// bytesPtr is the address of b's first byte as the kernel takes it.
+func bytesPtr(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+// fd is an open object; the zero value is none.
+type fd struct {
+	file *os.File
+	id   uint32
+}
+
+func newFD(n int, name string) fd { return fd{file: os.NewFile(uintptr(n), name)} }
+
+func (f fd) int() int     { return int(f.file.Fd()) }
+func (f fd) ID() uint32   { return f.id }
+func (f fd) Close() error { return ignoreClosed(f.file.Close()) }
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// objPin and objGet are the bpf file system's names.
+func objPin(n int, path string) error {
+	attr := struct {
+		path  uint64
+		fd    uint32
+		flags uint32
+	}{fd: uint32(n)}
+	b, err := unix.ByteSliceFromString(path)
+	if err != nil {
+		return err
+	}
+	attr.path = bytesPtr(b)
+	_, err = bpf(unix.BPF_OBJ_PIN, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(b)
+	return err
+}
+
+func objGet(path string) (int, error) {
+	attr := struct {
+		path  uint64
+		fd    uint32
+		flags uint32
+	}{}
+	b, err := unix.ByteSliceFromString(path)
+	if err != nil {
+		return -1, err
+	}
+	attr.path = bytesPtr(b)
+	n, err := bpf(unix.BPF_OBJ_GET, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(b)
+	return n, err
+}
+
+// nextID is the id behind id among programs or maps; ENOENT behind the last.
+func nextID(cmd int, id uint32) (uint32, error) {
+	attr := struct{ start, next, flags uint32 }{start: id}
+	_, err := bpf(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return attr.next, err
+}
+
+func fdByID(cmd int, id uint32) (int, error) {
+	attr := struct{ id, next, flags uint32 }{id: id}
+	return bpf(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+}
+
+// progInfo is struct bpf_prog_info up to netns_ino.
+type progInfo struct {
+	typ, id                 uint32
+	tag                     [8]byte
+	jitedLen, xlatedLen     uint32
+	jited, xlated, loadTime uint64
+	uid, mapCount           uint32
+	maps                    uint64
+	name                    [16]byte
+	ifindex, gpl            uint32
+	netnsDev, netnsIno      uint64
+}
+
+// mapInfo is struct bpf_map_info up to netns_ino.
+type mapInfo struct {
+	typ, id, key, value, entries, flags uint32
+	name                                [16]byte
+	ifindex, vmlinux                    uint32
+	netnsDev, netnsIno                  uint64
+}
+
+func objInfo(n int, info unsafe.Pointer, size uintptr) error {
+	attr := struct {
+		fd, len uint32
+		info    uint64
+	}{uint32(n), uint32(size), uint64(uintptr(info))}
+	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(info)
+	return err
+}
+
+// fdinfo reads what /proc says of an object: all there is of one whose device is gone.
+func fdinfo(n int) (map[string]string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", n))
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			fields[key] = strings.TrimSpace(value)
+		}
+	}
+	return fields, nil
+}
+
+// kindOf is bpf-prog, bpf-map or whatever else a descriptor is.
+func kindOf(n int) string {
+	link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", n))
+	return strings.TrimPrefix(link, "anon_inode:")
+}

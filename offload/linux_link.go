@@ -1,0 +1,390 @@
+//go:build linux
+
+package offload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// rtnetlink for ports and XDP: messages of include/uapi/linux/rtnetlink.h and if_link.h.
+
+// xdpFlags are the XDP_FLAGS_*_MODE of if_link.h; xdpReplace makes a change conditional on
+// the program that EXPECTED_FD names.
+var xdpFlags = map[Mode]uint32{XDPGeneric: 1 << 1, XDPDriver: 1 << 2, XDPOffload: 1 << 3}
+
+const xdpReplace = 1 << 4
+
+// xdpIDs are the attributes that have the ids of programs by mode.
+var xdpIDs = []struct {
+	mode Mode
+	attr uint16
+}{{XDPOffload, unix.IFLA_XDP_HW_PROG_ID}, {XDPDriver, unix.IFLA_XDP_DRV_PROG_ID}, {XDPGeneric, unix.IFLA_XDP_SKB_PROG_ID}}
+
+// route opens rtnetlink in a namespace.
+func (l *Linux) route(netns string, groups uint32) (*netlink.Conn, error) {
+	c := netlink.Config{Groups: groups}
+	if netns != "" {
+		ns, err := l.openNetns(netns)
+		if err != nil {
+			return nil, err
+		}
+		defer ns.Close()
+		c.NetNS = int(ns.Fd())
+	}
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &c)
+	if err != nil {
+		return nil, errnoError("open netlink", netns, err)
+	}
+	// Kernels before 4.12 have no extended acknowledgements: errors are then without words.
+	_ = conn.SetOption(netlink.ExtendedAcknowledge, true)
+	return conn, nil
+}
+
+// ask sends one request and returns the answers.
+func (l *Linux) ask(netns string, typ uint16, flags netlink.HeaderFlags, data []byte) ([]netlink.Message, error) {
+	conn, err := l.route(netns, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Execute(netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | flags}, Data: data})
+}
+
+// words takes errno and the kernel's message out of a netlink error.
+func words(op, object string, err error) *Error {
+	var ours *Error
+	if errors.As(err, &ours) {
+		return ours
+	}
+	var operation *netlink.OpError
+	if errors.As(err, &operation) {
+		e := errnoError(op, object, operation.Err)
+		e.Extack = strings.TrimSpace(operation.Message)
+		return e
+	}
+	return errnoError(op, object, err)
+}
+
+// ifinfo is struct ifinfomsg.
+func ifinfo(index int) []byte {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	native.PutUint32(b[4:], uint32(index))
+	return b
+}
+
+// link is what RTM_GETLINK tells of an interface.
+type link struct {
+	index, mtu int
+	name       string
+	up         bool
+	programs   map[Mode]uint32
+}
+
+func parseLink(data []byte) (link, error) {
+	var l link
+	if len(data) < unix.SizeofIfInfomsg {
+		return l, fmt.Errorf("link of %d bytes", len(data))
+	}
+	l.index = int(int32(native.Uint32(data[4:])))
+	l.up = native.Uint32(data[8:])&unix.IFF_UP != 0
+	ad, err := netlink.NewAttributeDecoder(data[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return l, err
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.IFLA_IFNAME:
+			l.name = ad.String()
+		case unix.IFLA_MTU:
+			l.mtu = int(ad.Uint32())
+		case unix.IFLA_XDP:
+			l.programs = map[Mode]uint32{}
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					for _, x := range xdpIDs {
+						if ad.Type() == x.attr {
+							l.programs[x.mode] = ad.Uint32()
+						}
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return l, ad.Err()
+}
+
+// Ports lists interfaces, all or those of the given names.
+func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
+	fail := func(err error) ([]Port, error) { return nil, words("list ports", netns, err) }
+	var msgs []netlink.Message
+	if len(names) == 0 {
+		var err error
+		if msgs, err = l.ask(netns, unix.RTM_GETLINK, netlink.Dump, ifinfo(0)); err != nil {
+			return fail(err)
+		}
+	}
+	for _, name := range names {
+		ae := netlink.NewAttributeEncoder()
+		ae.String(unix.IFLA_IFNAME, name)
+		attrs, err := ae.Encode()
+		if err != nil {
+			return fail(err)
+		}
+		one, err := l.ask(netns, unix.RTM_GETLINK, 0, append(ifinfo(0), attrs...))
+		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) { // the last two: no possible name
+			continue
+		}
+		if err != nil {
+			return fail(err)
+		}
+		msgs = append(msgs, one...)
+	}
+	var all []Port
+	for _, m := range msgs {
+		k, err := parseLink(m.Data)
+		if err != nil {
+			return fail(err)
+		}
+		if k.name != "" {
+			all = append(all, Port{Netns: netns, Name: k.name, Index: k.index, Up: k.up, MTU: k.mtu})
+		}
+	}
+	qdiscs, err := l.clsacts(netns)
+	if err != nil {
+		return fail(err)
+	}
+	err = l.in(netns, func() error {
+		for i := range all {
+			all[i].Clsact = qdiscs[all[i].Index]
+			l.describe(&all[i])
+		}
+		return nil
+	})
+	slices.SortFunc(all, func(a, b Port) int { return a.Index - b.Index })
+	return all, err
+}
+
+// elsewhere is a named namespace, other than one, that has a port of a name; empty where
+// there is none.
+func (l *Linux) elsewhere(name, but string) string {
+	for _, ns := range l.Namespaces() {
+		if ns == but {
+			continue
+		}
+		if ports, err := l.Ports(ns, name); err == nil && len(ports) > 0 {
+			return ns
+		}
+	}
+	return ""
+}
+
+// Attached lists what stands in front of a port.
+func (l *Linux) Attached(p *Port) ([]Attachment, error) {
+	msgs, err := l.ask(p.Netns, unix.RTM_GETLINK, 0, ifinfo(p.Index))
+	if err != nil {
+		return nil, words("look at", p.Ref().String(), err)
+	}
+	if len(msgs) == 0 {
+		return nil, nil
+	}
+	k, err := parseLink(msgs[0].Data)
+	if err != nil {
+		return nil, words("look at", p.Ref().String(), err)
+	}
+	var all []Attachment
+	for _, x := range xdpIDs {
+		if id := k.programs[x.mode]; id != 0 {
+			all = append(all, Attachment{Mode: x.mode, Program: id, InHardware: x.mode == XDPOffload})
+		}
+	}
+	filters, err := l.filters(p, ingress)
+	if err != nil {
+		return nil, words("look at", p.Ref().String(), err)
+	}
+	for _, f := range filters {
+		if f.kind == "bpf" && f.program != 0 && (f.flags&skipSW != 0 || f.ours()) {
+			mode := TCSoftware
+			if f.flags&skipSW != 0 {
+				mode = TCOffload
+			}
+			all = append(all, Attachment{Mode: mode, Program: f.program, InHardware: f.flags&inHW != 0})
+		}
+	}
+	return all, nil
+}
+
+// descriptor is a program's, or that of none.
+func descriptor(p Program) (int32, error) {
+	if p == nil {
+		return -1, nil
+	}
+	n, ok := p.(*linuxProgram)
+	if !ok {
+		return -1, fmt.Errorf("%T is not of this kernel", p)
+	}
+	return int32(n.int()), nil
+}
+
+// Swap puts new in the place of old.
+func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
+	op := "attach"
+	if new == nil {
+		op = "detach"
+	}
+	fd, err := descriptor(new)
+	if err == nil && mode.TC() {
+		return l.swapFilter(op, p, mode, old, fd)
+	}
+	expected, err2 := descriptor(old)
+	if err = errors.Join(err, err2); err != nil {
+		return &Error{Op: op, Object: p.Ref().String(), Reason: "wrong-device", Msg: err.Error()}
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.Nested(unix.IFLA_XDP, func(ae *netlink.AttributeEncoder) error {
+		ae.Int32(unix.IFLA_XDP_FD, fd)
+		ae.Uint32(unix.IFLA_XDP_FLAGS, xdpFlags[mode]|xdpReplace)
+		ae.Int32(unix.IFLA_XDP_EXPECTED_FD, expected)
+		return nil
+	})
+	attrs, err := ae.Encode()
+	if err != nil {
+		return errnoError(op, p.Ref().String(), err)
+	}
+	log := listenKernelLog()
+	defer log.close()
+	if _, err := l.ask(p.Netns, unix.RTM_SETLINK, netlink.Acknowledge, append(ifinfo(p.Index), attrs...)); err != nil {
+		e := words(op, p.Ref().String(), err)
+		e.Kernel = log.lines()
+		return attachError(e, mode)
+	}
+	return nil
+}
+
+// attachReasons tell errors of attaching apart, by errno and by what the kernel's message
+// has in it. The kernel has no other names for them.
+var attachReasons = []struct {
+	errno  unix.Errno
+	says   string
+	reason string
+}{
+	{unix.EEXIST, "does not match expected", "program-changed"},
+	{unix.EEXIST, "can't be active at the same time", "mode-conflict"},
+	{unix.EEXIST, "upper device", "port-busy"},
+	{unix.EEXIST, "", "program-changed"},
+	{unix.EBUSY, "already attached", "program-changed"},
+	{unix.EBUSY, "XDP link", "link-held"},
+	{unix.EBUSY, "live reload", "no-live-replace"},
+	{unix.EBUSY, "", "card-busy"},
+	{unix.EINVAL, "different device", "wrong-device"},
+	{unix.EINVAL, "not bound to every device", "wrong-device"},
+	{unix.EINVAL, "non-bound", "wrong-device"},
+	{unix.EINVAL, "HW_MODE", "mode-conflict"},
+	{unix.EINVAL, "generic mode", "mode-conflict"},
+	{unix.EINVAL, "offloaded prog to drv", "mode-conflict"},
+	{unix.EINVAL, "ambiguous", "mode-conflict"},
+	{unix.EINVAL, "MTU", "port-busy"},
+	{unix.EOPNOTSUPP, "native mode", "no-native"},
+	{unix.EOPNOTSUPP, "packet split", "program-size"},
+	{unix.EOPNOTSUPP, "stack too large", "program-size"},
+	{unix.EOPNOTSUPP, "program too long", "program-size"},
+	{unix.EOPNOTSUPP, "offload is disabled", "tc-offload-off"},
+	{unix.EOPNOTSUPP, "does not support eBPF", "no-firmware"},
+	{unix.EOPNOTSUPP, "", "no-offload"},
+	{unix.EIO, "", "firmware-error"},
+	{unix.ETIMEDOUT, "", "firmware-timeout"},
+	{unix.ENODEV, "", "port-gone"},
+}
+
+// attachError gives an error of attaching its reason.
+func attachError(e *Error, mode Mode) error {
+	if e.Reason == "no-permission" {
+		e.Msg = "the kernel does not let this process attach programs"
+		return e
+	}
+	for _, r := range attachReasons {
+		if errors.Is(e.Err, r.errno) && strings.Contains(e.Extack, r.says) {
+			e.Reason = r.reason
+			e.Msg = fmt.Sprintf("mode %s: %v", mode, r.errno)
+			return e
+		}
+	}
+	if major, minor := release(); errors.Is(e.Err, unix.EINVAL) && e.Extack == "" && (major < 5 || major == 5 && minor < 7) {
+		e.Reason, e.Msg = "old-kernel", fmt.Sprintf("kernel %d.%d cannot compare and swap programs", major, minor)
+		return e
+	}
+	if e.Reason == "unexpected" {
+		e.Reason = "attach-failed"
+	}
+	e.Msg = fmt.Sprintf("mode %s: %s", mode, e.Msg)
+	return e
+}
+
+// Watch tells of changes to links and filters.
+func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error) {
+	const linkAndFilters = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_TC-1)
+	if len(netns) == 0 {
+		netns = []string{""}
+	}
+	events := make(chan Event, 64)
+	running := make(chan struct{}, len(netns))
+	started := 0
+	for _, ns := range netns {
+		conn, err := l.route(ns, linkAndFilters)
+		if ReasonOf(err) == "no-port" && ns != "" {
+			continue // the namespace is gone; its ports are in the first one now
+		}
+		if err != nil {
+			return nil, err // those that were started end with ctx
+		}
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		started++
+		go func() {
+			defer func() { running <- struct{}{} }()
+			defer stop()
+			defer conn.Close()
+			for ctx.Err() == nil {
+				msgs, err := conn.Receive()
+				if errors.Is(err, unix.ENOBUFS) {
+					msgs, err = []netlink.Message{{}}, nil // some were lost
+				}
+				if err != nil {
+					return
+				}
+				for _, m := range msgs {
+					select {
+					case events <- event(ns, m):
+					case <-ctx.Done():
+						return
+					}
+				}
+			}
+		}()
+	}
+	go func() {
+		for range started {
+			<-running
+		}
+		close(events)
+	}()
+	return events, nil
+}
+
+// event is what a message says.
+func event(netns string, m netlink.Message) Event {
+	if m.Header.Type != unix.RTM_NEWLINK && m.Header.Type != unix.RTM_DELLINK {
+		return Event{}
+	}
+	k, err := parseLink(m.Data)
+	if err != nil {
+		return Event{}
+	}
+	return Event{Port: Ref{netns, k.name}, Gone: m.Header.Type == unix.RTM_DELLINK}
+}

@@ -1,0 +1,418 @@
+//go:build linux
+
+package offload
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+)
+
+type linuxProgram struct{ fd }
+
+// LoadProgram has the kernel verify and translate a program.
+func (l *Linux) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]Map, on *Port) (Program, error) {
+	object := "program " + spec.Name
+	spec = spec.Copy()
+	for i := range spec.Instructions {
+		ins := &spec.Instructions[i]
+		// cilium/ebpf 0.22 writes the constant that was there before it takes the kind of an
+		// atomic operation out of the opcode.
+		if op := ins.OpCode.AtomicOp(); op != asm.InvalidAtomic {
+			ins.Constant = int64(op >> 8)
+		}
+		if !ins.IsLoadFromMap() || ins.Reference() == "" {
+			continue
+		}
+		m, ok := maps[ins.Reference()].(*linuxMap)
+		if !ok {
+			return nil, &Error{Op: "load", Object: object, Reason: "map-missing", Msg: fmt.Sprintf("map %q was not given", ins.Reference())}
+		}
+		if err := ins.AssociateMap(m); err != nil {
+			return nil, &Error{Op: "load", Object: object, Reason: "bad-object", Msg: oneLine(err), Err: err}
+		}
+	}
+	netns := ""
+	if on != nil {
+		spec.Ifindex, netns = uint32(on.Index), on.Netns
+	}
+	log := listenKernelLog()
+	defer log.close()
+	var p *ebpf.Program
+	err := l.in(netns, func() error {
+		var err error
+		p, err = ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogSizeStart: 1 << 20})
+		return err
+	})
+	runtime.KeepAlive(maps)
+	if err != nil {
+		return nil, l.loadError(err, object, spec, on, log.lines())
+	}
+	defer p.Close()
+	n, err := unix.FcntlInt(uintptr(p.FD()), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, errnoError("load", object, err)
+	}
+	return openProgram(n)
+}
+
+func openProgram(n int) (Program, error) {
+	p := &linuxProgram{newFD(n, "program")}
+	info, err := p.Info()
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.id = info.ID
+	return p, nil
+}
+
+// loadError says which link broke when a program could not be loaded.
+func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *Port, kernel []string) error {
+	var ours *Error
+	if errors.As(err, &ours) {
+		return ours
+	}
+	e := errnoError("load", object, err)
+	e.Kernel = kernel
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		e.Log, e.Err = ve.Log, ve.Cause
+		e.Msg = oneLine(ve.Cause)
+	}
+	say := func(reason, format string, args ...any) error {
+		e.Reason, e.Msg = reason, fmt.Sprintf(format, args...)
+		return e
+	}
+	driver, last := complaint(e.Log)
+	switch {
+	case e.Reason == "no-permission":
+		return say(e.Reason, "the kernel does not let this process load programs for a card")
+	case driver != "" && strings.Contains(driver, "extended registers"):
+		return say("jit-hardened", "%s", driver)
+	case driver != "":
+		return say("driver-rejected", "%s", driver)
+	case e.Reason != "unexpected" && e.Reason != "port-gone":
+		return e
+	case on != nil && spec.Type != ebpf.XDP && spec.Type != ebpf.SchedCLS:
+		return say("wrong-type", "programs of type %v do not run on a card", spec.Type)
+	case strings.Contains(last, "offload device mismatch") || strings.Contains(last, "device mismatch"):
+		return say("wrong-device", "%s", last)
+	case on != nil && len(e.Log) == 0:
+		return l.unboundError(e, on)
+	case last != "" && !strings.HasPrefix(last, "processed "):
+		return say("rejected", "%s", last)
+	case on != nil:
+		why := "the verifier was content, the driver's translator was not"
+		if len(kernel) > 0 {
+			why += ": " + kernel[len(kernel)-1]
+		}
+		return say("not-translated", "%s", why)
+	}
+	return say("rejected", "%s", cmp.Or(last, e.Msg))
+}
+
+// unboundError says why a program was refused before its first instruction was looked at:
+// the chain from the interface on is at fault.
+func (l *Linux) unboundError(e *Error, on *Port) error {
+	say := func(reason, format string, args ...any) error {
+		e.Reason, e.Msg = reason, fmt.Sprintf(format, args...)
+		return e
+	}
+	ports, err := l.Ports(on.Netns)
+	i := slices.IndexFunc(ports, func(p Port) bool { return p.Index == on.Index })
+	switch {
+	case err == nil && i < 0:
+		if where := l.elsewhere(on.Name, on.Netns); where != "" {
+			return say("foreign-namespace", "port %s is in namespace %s now", on.Ref(), where)
+		}
+		return say("port-gone", "port %s is no more", on.Ref())
+	case errors.Is(e.Err, unix.EOPNOTSUPP) && len(e.Kernel) > 0:
+		return say("not-translated", "%s", e.Kernel[len(e.Kernel)-1])
+	case errors.Is(e.Err, unix.EOPNOTSUPP):
+		return say("no-offload", "driver %s of port %s does not take programs", on.Driver, on.Ref())
+	case errors.Is(e.Err, unix.EINVAL) && on.Driver == "nfp" && !strings.HasSuffix(on.Firmware, " ebpf"):
+		return say("no-firmware", "port %s has firmware %q, whose application is not ebpf", on.Ref(), on.Firmware)
+	case errors.Is(e.Err, unix.EINVAL):
+		if major, minor := release(); major < 4 || major == 4 && minor < 13 {
+			return say("old-kernel", "kernel %d.%d knows no programs for cards", major, minor)
+		}
+		if len(e.Kernel) > 0 {
+			return say("not-translated", "%s", e.Kernel[len(e.Kernel)-1])
+		}
+		return say("no-offload", "driver %s of port %s has no device for programs", on.Driver, on.Ref())
+	}
+	return e
+}
+
+// complaint is the driver's last line in a verifier log, and the last line that is not
+// the verifier's statistics.
+func complaint(log []string) (driver, last string) {
+	for _, l := range log {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(l), "[nfp] "); ok {
+			driver = text
+		}
+	}
+	for _, l := range slices.Backward(log) {
+		l = strings.TrimSpace(l)
+		if l == "" || strings.HasPrefix(l, "processed ") || strings.HasPrefix(l, "verification time") || strings.HasPrefix(l, "stack depth") {
+			continue
+		}
+		return driver, l
+	}
+	return driver, ""
+}
+
+// Info reads all that the kernel shows.
+func (p *linuxProgram) Info() (ProgramInfo, error) {
+	var raw progInfo
+	err := objInfo(p.int(), unsafe.Pointer(&raw), unsafe.Sizeof(raw))
+	if errors.Is(err, unix.ENODEV) {
+		return p.goneInfo()
+	}
+	if err != nil {
+		return ProgramInfo{}, errnoError("look at", "program", err)
+	}
+	ids, jited := make([]uint32, raw.mapCount), make([]byte, raw.jitedLen)
+	info := ProgramInfo{
+		ID: raw.id, Name: unix.ByteSliceToString(raw.name[:]), Type: ebpf.ProgramType(raw.typ), Tag: hex.EncodeToString(raw.tag[:]),
+		Device: int(raw.ifindex), Netns: raw.netnsIno, Insns: int(raw.xlatedLen), Loaded: int64(raw.loadTime),
+	}
+	if len(ids)+len(jited) > 0 {
+		again := progInfo{mapCount: uint32(len(ids)), jitedLen: uint32(len(jited))}
+		again.maps = uint64(uintptr(unsafe.Pointer(unsafe.SliceData(ids))))
+		again.jited = bytesPtr(jited)
+		err := objInfo(p.int(), unsafe.Pointer(&again), unsafe.Sizeof(again))
+		runtime.KeepAlive(ids)
+		runtime.KeepAlive(jited)
+		if err != nil {
+			return info, errnoError("look at", "program", err)
+		}
+		info.Maps = ids[:min(len(ids), int(again.mapCount))]
+		if info.Device != 0 && again.jited != 0 {
+			for b := jited[:min(len(jited), int(again.jitedLen))]; len(b) >= 8; b = b[8:] {
+				info.Jited = append(info.Jited, binary.LittleEndian.Uint64(b))
+			}
+			info.Words = len(info.Jited)
+		}
+	}
+	if fields, err := fdinfo(p.int()); err == nil {
+		info.Locked, _ = strconv.ParseUint(fields["memlock"], 10, 64)
+	}
+	return info, nil
+}
+
+// goneInfo is what /proc knows of a program whose device is no more.
+func (p *linuxProgram) goneInfo() (ProgramInfo, error) {
+	fields, err := fdinfo(p.int())
+	if err != nil {
+		return ProgramInfo{}, errnoError("look at", "program", err)
+	}
+	id, _ := strconv.ParseUint(fields["prog_id"], 10, 32)
+	typ, _ := strconv.ParseUint(fields["prog_type"], 10, 32)
+	return ProgramInfo{ID: uint32(id), Type: ebpf.ProgramType(typ), Tag: fields["prog_tag"], Gone: true}, nil
+}
+
+func missing(op, object string, err error) error {
+	e := errnoError(op, object, err)
+	if errors.Is(err, unix.ENOENT) {
+		e.Reason, e.Msg = "no-object", "there is none"
+	}
+	return e
+}
+
+// Program opens a program by id.
+func (l *Linux) Program(id uint32) (Program, error) {
+	n, err := fdByID(unix.BPF_PROG_GET_FD_BY_ID, id)
+	if err != nil {
+		return nil, missing("open", fmt.Sprintf("program %d", id), err)
+	}
+	return openProgram(n)
+}
+
+// Map opens a map by id.
+func (l *Linux) Map(id uint32) (Map, error) {
+	n, err := fdByID(unix.BPF_MAP_GET_FD_BY_ID, id)
+	if err != nil {
+		return nil, missing("open", fmt.Sprintf("map %d", id), err)
+	}
+	return openMap(n)
+}
+
+// Objects lists what is loaded.
+func (l *Linux) Objects() ([]Object, error) {
+	var all []Object
+	err := eachID(unix.BPF_PROG_GET_NEXT_ID, func(id uint32) error {
+		p, err := l.Program(id)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		info, err := p.Info()
+		if err == nil {
+			all = append(all, Object{Program: &info})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachID(unix.BPF_MAP_GET_NEXT_ID, func(id uint32) error {
+		m, err := l.Map(id)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		info, err := m.Info()
+		if err == nil {
+			all = append(all, Object{Map: &info})
+		}
+		return err
+	})
+	return all, err
+}
+
+// eachID calls fn for each id; objects that go away meanwhile are passed over.
+func eachID(cmd int, fn func(id uint32) error) error {
+	for id := uint32(0); ; {
+		next, err := nextID(cmd, id)
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if err != nil {
+			return errnoError("list objects", "", err)
+		}
+		id = next
+		if err := fn(id); err != nil && ReasonOf(err) != "no-object" {
+			return err
+		}
+	}
+}
+
+// pin is the whole path of a pin. Names come from checked deployments and escaped maps;
+// one that would leave the directory is refused all the same.
+func (l *Linux) pin(path string) (string, error) {
+	if path == "" {
+		return l.pins, nil
+	}
+	if !filepath.IsLocal(path) {
+		return "", &Error{Op: "pin", Object: path, Reason: "pin", Msg: "the name leaves the directory of pins"}
+	}
+	return filepath.Join(l.pins, path), nil
+}
+
+// Pin gives an object a name.
+func (l *Linux) Pin(o Pinner, path string) error {
+	full, err := l.pin(path)
+	if err != nil {
+		return err
+	}
+	n, ok := o.(interface{ int() int })
+	if !ok {
+		return &Error{Op: "pin", Object: path, Reason: "pin", Msg: fmt.Sprintf("%T is not of this kernel", o)}
+	}
+	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+		return &Error{Op: "pin", Object: path, Reason: "pin", Msg: oneLine(err), Err: err}
+	}
+	if err := objPin(n.int(), full); err != nil {
+		e := errnoError("pin", full, err)
+		if e.Reason == "unexpected" || !onBPF(filepath.Dir(full)) {
+			e.Reason = "pin"
+		}
+		return e
+	}
+	return nil
+}
+
+// onBPF reports whether a directory is of a bpf file system.
+func onBPF(dir string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(dir, &s) == nil && s.Type == unix.BPF_FS_MAGIC
+}
+
+func (l *Linux) open(path, kind string) (int, error) {
+	full, err := l.pin(path)
+	if err != nil {
+		return -1, err
+	}
+	n, err := objGet(full)
+	if errors.Is(err, unix.ENOTDIR) {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		return -1, missing("open", full, err)
+	}
+	if got := kindOf(n); got != kind {
+		unix.Close(n)
+		return -1, &Error{Op: "open", Object: full, Reason: "pin", Msg: fmt.Sprintf("it is a %s, not a %s", got, kind)}
+	}
+	return n, nil
+}
+
+// PinnedProgram opens a program by its pin.
+func (l *Linux) PinnedProgram(path string) (Program, error) {
+	n, err := l.open(path, "bpf-prog")
+	if err != nil {
+		return nil, err
+	}
+	return openProgram(n)
+}
+
+// PinnedMap opens a map by its pin.
+func (l *Linux) PinnedMap(path string) (Map, error) {
+	n, err := l.open(path, "bpf-map")
+	if err != nil {
+		return nil, err
+	}
+	return openMap(n)
+}
+
+// Pins lists a directory of pins.
+func (l *Linux) Pins(dir string) ([]string, error) {
+	full, err := l.pin(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(full)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &Error{Op: "list pins", Object: full, Reason: "pin", Msg: oneLine(err), Err: err}
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		if names[i] = e.Name(); e.IsDir() {
+			names[i] += "/"
+		}
+	}
+	return names, nil
+}
+
+// Unpin removes a name, or a directory of them.
+func (l *Linux) Unpin(path string) error {
+	full, err := l.pin(strings.TrimSuffix(path, "/"))
+	if err != nil {
+		return err
+	}
+	if full == l.pins {
+		return &Error{Op: "unpin", Object: full, Reason: "pin", Msg: "all pins at once are not removed"}
+	}
+	if err := os.RemoveAll(full); err != nil {
+		return &Error{Op: "unpin", Object: full, Reason: "pin", Msg: oneLine(err), Err: err}
+	}
+	return nil
+}

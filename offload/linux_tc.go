@@ -1,0 +1,254 @@
+//go:build linux
+
+package offload
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Traffic control: a clsact qdisc and one cls_bpf filter on its ingress side, with a
+// preference and handle of our own (include/uapi/linux/pkt_sched.h, pkt_cls.h).
+
+var native = binary.NativeEndian
+
+const (
+	clsactHandle = 0xffff0000
+	clsactParent = 0xfffffff1
+	ingress      = 0xfffffff2
+	egress       = 0xfffffff3
+
+	ourPreference = 1
+	ourHandle     = 1
+
+	tcaKind      = 1
+	tcaOptions   = 2
+	tcaBPFFD     = 6
+	tcaBPFName   = 7
+	tcaBPFFlags  = 8
+	tcaBPFGen    = 9
+	tcaBPFID     = 11
+	directAction = 1
+
+	skipHW = 1 << 0
+	skipSW = 1 << 1
+	inHW   = 1 << 2
+)
+
+// tcmsg is struct tcmsg.
+func tcmsg(index int, handle, parent, info uint32) []byte {
+	b := make([]byte, 20)
+	native.PutUint32(b[4:], uint32(index))
+	native.PutUint32(b[8:], handle)
+	native.PutUint32(b[12:], parent)
+	native.PutUint32(b[16:], info)
+	return b
+}
+
+// kindAttr is TCA_KIND.
+func kindAttr(kind string) []byte {
+	ae := netlink.NewAttributeEncoder()
+	ae.String(tcaKind, kind)
+	b, _ := ae.Encode() // a constant text
+	return b
+}
+
+// clsacts are the interfaces of a namespace that have a clsact qdisc, by index.
+func (l *Linux) clsacts(netns string) (map[int]bool, error) {
+	msgs, err := l.ask(netns, unix.RTM_GETQDISC, netlink.Dump, tcmsg(0, 0, 0, 0))
+	if errors.Is(err, unix.EOPNOTSUPP) { // a kernel without traffic control
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := map[int]bool{}
+	for _, m := range msgs {
+		f, err := parseFilter(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if f.kind == "clsact" {
+			found[f.index] = true
+		}
+	}
+	return found, nil
+}
+
+// filter is what RTM_GETTFILTER tells, or RTM_GETQDISC.
+type filter struct {
+	index                        int
+	handle, info, program, flags uint32
+	kind                         string
+}
+
+// ours reports whether the filter has our place.
+func (f *filter) ours() bool { return f.info>>16 == ourPreference && f.handle == ourHandle }
+
+func parseFilter(data []byte) (filter, error) {
+	var f filter
+	if len(data) < 20 {
+		return f, fmt.Errorf("traffic control message of %d bytes", len(data))
+	}
+	f.index = int(int32(native.Uint32(data[4:])))
+	f.handle, f.info = native.Uint32(data[8:]), native.Uint32(data[16:])
+	ad, err := netlink.NewAttributeDecoder(data[20:])
+	if err != nil {
+		return f, err
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case tcaKind:
+			f.kind = ad.String()
+		case tcaOptions:
+			if f.kind != "bpf" {
+				continue
+			}
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					switch ad.Type() {
+					case tcaBPFID:
+						f.program = ad.Uint32()
+					case tcaBPFGen:
+						f.flags = ad.Uint32()
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return f, ad.Err()
+}
+
+// filters lists those on one side of an interface's clsact qdisc.
+func (l *Linux) filters(p *Port, side uint32) ([]filter, error) {
+	msgs, err := l.ask(p.Netns, unix.RTM_GETTFILTER, netlink.Dump, tcmsg(p.Index, 0, side, 0))
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil // no such qdisc
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []filter
+	for _, m := range msgs {
+		f, err := parseFilter(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if f.index == p.Index && f.handle != 0 { // 0: the message of a chain or preference itself
+			all = append(all, f)
+		}
+	}
+	return all, nil
+}
+
+// swapFilter is Swap for traffic control. Creation fails if there is one; for the rest the
+// kernel has no condition, so we look first.
+func (l *Linux) swapFilter(op string, p *Port, mode Mode, old Program, fd int32) error {
+	object := p.Ref().String()
+	found := uint32(0)
+	all, err := l.Attached(p)
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.Mode == mode {
+			found = a.Program
+		}
+	}
+	if found != idOf(old) {
+		return &Error{Op: op, Object: object, Reason: "program-changed", Msg: fmt.Sprintf("in mode %s stands program %d, expected is %d", mode, found, idOf(old))}
+	}
+	const protocol = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
+	msg := append(tcmsg(p.Index, ourHandle, ingress, ourPreference<<16|protocol), kindAttr("bpf")...)
+	log := listenKernelLog()
+	defer log.close()
+	fail := func(err error) error {
+		e := words(op, object, err)
+		e.Kernel = log.lines()
+		return attachError(e, mode)
+	}
+	if fd < 0 {
+		if _, err := l.ask(p.Netns, unix.RTM_DELTFILTER, netlink.Acknowledge, msg); err != nil {
+			return fail(err)
+		}
+		return nil
+	}
+	if mode == TCOffload && !p.TCOffload {
+		return &Error{Op: op, Object: object, Reason: "tc-offload-off", Msg: "its feature hw-tc-offload is off"}
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.Nested(tcaOptions, func(ae *netlink.AttributeEncoder) error {
+		ae.Uint32(tcaBPFFD, uint32(fd))
+		ae.String(tcaBPFName, "nfpkit")
+		ae.Uint32(tcaBPFFlags, directAction)
+		ae.Uint32(tcaBPFGen, map[Mode]uint32{TCOffload: skipSW, TCSoftware: skipHW}[mode])
+		return nil
+	})
+	attrs, err := ae.Encode()
+	if err != nil {
+		return errnoError(op, object, err)
+	}
+	flags := netlink.Acknowledge | netlink.Create
+	if old == nil {
+		flags |= netlink.Excl
+	}
+	if _, err := l.ask(p.Netns, unix.RTM_NEWTFILTER, flags, append(msg, attrs...)); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// Hook makes or removes the clsact qdisc.
+func (l *Linux) Hook(p *Port, mode Mode, on bool) (bool, error) {
+	if !mode.TC() {
+		return false, nil
+	}
+	object := p.Ref().String()
+	msg := append(tcmsg(p.Index, clsactHandle, clsactParent, 0), kindAttr("clsact")...)
+	if on {
+		qdiscs, err := l.clsacts(p.Netns)
+		if err != nil {
+			return false, words("add qdisc", object, err)
+		}
+		if qdiscs[p.Index] {
+			return false, nil
+		}
+		_, err = l.ask(p.Netns, unix.RTM_NEWQDISC, netlink.Acknowledge|netlink.Create|netlink.Excl, msg)
+		if errors.Is(err, unix.EEXIST) {
+			e := words("add qdisc", object, err)
+			e.Reason, e.Msg = "port-busy", "the port has another ingress qdisc"
+			return false, e
+		}
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+			e := words("add qdisc", object, err)
+			e.Reason, e.Msg = "old-kernel", "the kernel has no clsact qdisc"
+			return false, e
+		}
+		if err != nil {
+			return false, words("add qdisc", object, err)
+		}
+		return true, nil
+	}
+	qdiscs, err := l.clsacts(p.Netns)
+	if err != nil || !qdiscs[p.Index] {
+		return false, err
+	}
+	for _, side := range []uint32{ingress, egress} {
+		filters, err := l.filters(p, side)
+		if err != nil {
+			return false, words("remove qdisc", object, err)
+		}
+		if len(filters) > 0 {
+			return false, nil // others use it
+		}
+	}
+	if _, err := l.ask(p.Netns, unix.RTM_DELQDISC, netlink.Acknowledge, msg); err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, words("remove qdisc", object, err)
+	}
+	return true, nil
+}

@@ -1,0 +1,222 @@
+package offload
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// What an operation left half done is finished or undone from the journal and from
+// what the kernel shows, never from memory: the same code serves an operation that
+// failed, and the next process after one that was killed. Each step may have been done
+// already, so each is one that can be done twice.
+
+// recover settles all records.
+func (s *session) recover() error {
+	var all error
+	for _, name := range s.names() {
+		if s.records[name].Phase == Idle {
+			continue
+		}
+		s.logf("recover %s: phase %s", name, s.records[name].Phase)
+		all = errors.Join(all, s.settle(name))
+	}
+	return all
+}
+
+// settle finishes or undoes the operation on one deployment.
+func (s *session) settle(name string) error {
+	switch r := s.records[name]; {
+	case r.Phase == Retiring:
+		return s.retire(name)
+	case r.Phase == Switching && r.Next == nil:
+		return s.finishUnload(name)
+	default:
+		return s.undo(name)
+	}
+}
+
+// undo goes back to the current generation, or to nothing.
+func (s *session) undo(name string) error {
+	r, ok := s.records[name]
+	if !ok || r.Phase == Idle {
+		return nil
+	}
+	u := *r
+	if u.Phase == Switching {
+		if err := s.giveBack(&u); err != nil {
+			return fmt.Errorf("roll back: %w", err)
+		}
+		u.Phase = Preparing
+		if err := s.put(name, &u); err != nil {
+			return err
+		}
+	}
+	if u.Next != nil {
+		if err := s.kernel.Unpin(generationDir(name, u.Next.Number)); err != nil {
+			return err
+		}
+	}
+	u.Next, u.Want = nil, nil
+	if u.Current != nil {
+		u.Want = u.Current.Deployment
+	}
+	// A load that failed leaves as little as an unload does.
+	u.Phase = Retiring
+	if err := s.put(name, &u); err != nil {
+		return err
+	}
+	s.logf("%s: rolled back", name)
+	return s.retire(name)
+}
+
+// giveBack puts the current generation in front of all its ports again, and takes the
+// next one from those it has.
+func (s *session) giveBack(r *Record) error {
+	next, err := s.program(r.Next)
+	if err != nil {
+		return err
+	}
+	cur, err := s.program(r.Current)
+	if err != nil {
+		return err
+	}
+	defer closeAll(next, cur)
+	had := func(ref Ref) bool {
+		return r.Current != nil && slices.Contains(r.Current.Deployment.Ports, ref) && r.Current.Deployment.Mode == r.Next.Deployment.Mode
+	}
+	var all error
+	for _, ref := range r.Next.Deployment.Ports {
+		p, err := s.port(ref)
+		if ReasonOf(err) == "no-port" {
+			continue
+		}
+		if err != nil {
+			all = errors.Join(all, err)
+			continue
+		}
+		mode := r.Next.Deployment.Mode
+		found, err := s.attached(p, mode)
+		if err == nil && next != nil && found == next.ID() {
+			back := cur
+			if !had(ref) {
+				back = nil
+			}
+			err = s.kernel.Swap(p, mode, next, back)
+		}
+		all = errors.Join(all, err)
+	}
+	if r.Current == nil || cur == nil {
+		return all
+	}
+	for _, ref := range r.Current.Deployment.Ports { // those that were taken from it
+		if slices.Contains(r.Next.Deployment.Ports, ref) && had(ref) {
+			continue
+		}
+		p, err := s.port(ref)
+		if ReasonOf(err) == "no-port" {
+			continue
+		}
+		if err == nil {
+			var found uint32
+			if found, err = s.attached(p, r.Current.Deployment.Mode); err == nil && found == 0 {
+				err = s.kernel.Swap(p, r.Current.Deployment.Mode, nil, cur)
+			}
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// retire drops all generations but the current one, and hooks that it does not need; then
+// the record is idle, or, with nothing wanted, gone.
+func (s *session) retire(name string) error {
+	r := *s.records[name]
+	pins, err := s.kernel.Pins(name)
+	if err != nil {
+		return err
+	}
+	keep := ""
+	if r.Current != nil {
+		keep = fmt.Sprintf("gen-%d/", r.Current.Number)
+	}
+	for _, pin := range pins {
+		if pin == keep {
+			continue
+		}
+		if err := s.kernel.Unpin(name + "/" + pin); err != nil {
+			return err
+		}
+	}
+	var hooks []Ref
+	for _, ref := range r.Hooks {
+		if r.Current != nil && r.Current.Deployment.Mode.TC() && slices.Contains(r.Current.Deployment.Ports, ref) {
+			hooks = append(hooks, ref)
+			continue
+		}
+		p, err := s.port(ref)
+		if ReasonOf(err) == "no-port" {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := s.kernel.Hook(p, TCSoftware, false); err != nil {
+			return err
+		}
+	}
+	r.Hooks, r.Phase, r.Next = hooks, Idle, nil
+	if r.Current == nil {
+		if err := s.kernel.Unpin(name); err != nil {
+			return err
+		}
+		return s.put(name, nil)
+	}
+	return s.put(name, &r)
+}
+
+// unload takes a deployment away.
+func (s *session) unload(name string) error {
+	r := s.records[name]
+	if r == nil {
+		return unknown("unload", name)
+	}
+	u := *r
+	u.Want, u.Next, u.Phase = nil, nil, Switching
+	if err := s.put(name, &u); err != nil {
+		return err
+	}
+	return s.finishUnload(name)
+}
+
+// finishUnload clears the ports and forgets the deployment.
+func (s *session) finishUnload(name string) error {
+	r := *s.records[name]
+	prog, err := s.program(r.Current)
+	if err != nil {
+		return err
+	}
+	defer closeAll(prog)
+	for _, ref := range r.Current.Deployment.Ports {
+		p, err := s.port(ref)
+		if ReasonOf(err) == "no-port" {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.takeAway(p, r.Current.Deployment.Mode, prog); err != nil {
+			return err
+		}
+	}
+	r.Current, r.Phase = nil, Retiring
+	if err := s.put(name, &r); err != nil {
+		return err
+	}
+	closeAll(prog)
+	if err := s.retire(name); err != nil {
+		return err
+	}
+	s.logf("unload %s: done", name)
+	return nil
+}

@@ -1,0 +1,292 @@
+package offload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A Drift is a way in which a port does not run what it should.
+type Drift struct {
+	Deployment string `json:"deployment"`
+	Port       Ref    `json:"port"`
+	Mode       Mode   `json:"mode"`
+	// Kind is removed (no program stands there), replaced (another one does), no-port,
+	// or device-gone (the program's device is no more).
+	Kind  string `json:"kind"`
+	Want  uint32 `json:"want_id"`
+	Found uint32 `json:"found_id,omitempty"`
+}
+
+// String is one line.
+func (d Drift) String() string {
+	text := fmt.Sprintf("%s: port %s, %s: %s: want program %d", d.Deployment, d.Port, d.Mode, d.Kind, d.Want)
+	if d.Found != 0 {
+		text += fmt.Sprintf(", found %d", d.Found)
+	}
+	return text
+}
+
+// PortStatus is what stands in front of one port of a deployment.
+type PortStatus struct {
+	Port     Ref          `json:"port"`
+	Index    int          `json:"ifindex"`
+	Card     string       `json:"card"`
+	Attached []Attachment `json:"attached"`
+	Error    string       `json:"error,omitempty"`
+}
+
+// DeploymentStatus is one deployment, as the journal has it and as it is.
+type DeploymentStatus struct {
+	Name       string       `json:"name"`
+	Source     string       `json:"source"`
+	Program    string       `json:"program"`
+	Digest     string       `json:"sha256"`
+	Mode       Mode         `json:"mode"`
+	Generation uint64       `json:"generation"`
+	ID         uint32       `json:"id"`
+	Tag        string       `json:"tag"`
+	Loaded     string       `json:"loaded_at"` // RFC 3339, UTC
+	Maps       []MapEntry   `json:"maps"`
+	Ports      []PortStatus `json:"ports"`
+	Drift      []Drift      `json:"drift"`
+}
+
+// Status is all that the manager knows of.
+type Status struct {
+	Deployments []DeploymentStatus `json:"deployments"`
+	Orphans     []Orphan           `json:"orphans"`
+}
+
+// Status looks at everything.
+func (m *Manager) Status(ctx context.Context) (*Status, error) {
+	out := &Status{Deployments: []DeploymentStatus{}}
+	err := m.turn(ctx, func(s *session) error {
+		for _, name := range s.names() {
+			if s.records[name].Current != nil {
+				out.Deployments = append(out.Deployments, s.deploymentStatus(name))
+			}
+		}
+		var err error
+		out.Orphans, err = s.orphans()
+		return err
+	})
+	return out, err
+}
+
+func (s *session) deploymentStatus(name string) DeploymentStatus {
+	g := s.records[name].Current
+	d := g.Deployment
+	st := DeploymentStatus{
+		Name: name, Source: d.Source, Program: d.Program, Digest: d.Digest(), Mode: d.Mode, Generation: g.Number,
+		ID: g.Program, Tag: g.Tag, Loaded: g.Loaded.Format("2006-01-02T15:04:05Z"),
+		Maps: append([]MapEntry{}, g.Maps...), Drift: append([]Drift{}, s.drifts(name)...),
+	}
+	for _, ref := range d.Ports {
+		ps := PortStatus{Port: ref, Attached: []Attachment{}}
+		p, err := s.port(ref)
+		if err == nil {
+			ps.Index, ps.Card = p.Index, p.Card
+			var all []Attachment
+			if all, err = s.kernel.Attached(p); err == nil {
+				ps.Attached = append(ps.Attached, all...)
+			}
+		}
+		if err != nil {
+			ps.Error = err.Error()
+		}
+		st.Ports = append(st.Ports, ps)
+	}
+	return st
+}
+
+// drifts holds a deployment against its ports.
+func (s *session) drifts(name string) []Drift {
+	r := s.records[name]
+	if r == nil || r.Current == nil {
+		return nil
+	}
+	g := r.Current
+	prog, err := s.program(g)
+	defer closeAll(prog)
+	gone := err == nil && prog == nil
+	var all []Drift
+	for _, ref := range g.Deployment.Ports {
+		d := Drift{Deployment: name, Port: ref, Mode: g.Deployment.Mode, Want: g.Program}
+		p, err := s.port(ref)
+		if ReasonOf(err) == "no-port" {
+			d.Kind = "no-port"
+			all = append(all, d)
+			continue
+		}
+		if err != nil {
+			continue // cannot be known; Status says why
+		}
+		if d.Found, err = s.attached(p, d.Mode); err != nil {
+			continue
+		}
+		switch {
+		case d.Found == 0 && gone:
+			d.Kind = "device-gone"
+		case d.Found == 0:
+			d.Kind = "removed"
+		case d.Found != g.Program:
+			d.Kind = "replaced"
+		default:
+			continue
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// Drifts lists all drift there is.
+func (m *Manager) Drifts(ctx context.Context) ([]Drift, error) {
+	var all []Drift
+	err := m.turn(ctx, func(s *session) error {
+		for _, name := range s.names() {
+			all = append(all, s.drifts(name)...)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Netns lists the namespaces that deployments have ports in, the caller's first.
+func (m *Manager) Netns(ctx context.Context) ([]string, error) {
+	names := []string{""}
+	err := m.turn(ctx, func(s *session) error {
+		for _, name := range s.names() {
+			for _, d := range s.records[name].deployments() {
+				for _, ref := range d.Ports {
+					if !slices.Contains(names, ref.Netns) {
+						names = append(names, ref.Netns)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	return names, err
+}
+
+// An Orphan is something that nothing wants any more.
+type Orphan struct {
+	// Kind is program or map (on a card, in front of no port and of no deployment) or pins
+	// (a directory of pins that the journal does not know).
+	Kind string `json:"kind"`
+	ID   uint32 `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+	Why  string `json:"why"`
+}
+
+// orphans looks for what holds the card's memory or names for nothing.
+func (s *session) orphans() ([]Orphan, error) {
+	ours, oursMap := map[uint32]bool{}, map[uint32]bool{}
+	for _, r := range s.records {
+		for _, g := range []*Generation{r.Current, r.Next} {
+			if g == nil {
+				continue
+			}
+			ours[g.Program] = true
+			for _, e := range g.Maps {
+				oursMap[e.ID] = true
+			}
+		}
+	}
+	objects, err := s.kernel.Objects()
+	if err != nil {
+		return nil, err
+	}
+	all := []Orphan{}
+	standing, err := s.standing()
+	if err != nil {
+		return nil, err
+	}
+	used := map[uint32]bool{}
+	for _, o := range objects {
+		if p := o.Program; p != nil {
+			for _, id := range p.Maps {
+				used[id] = used[id] || !p.Gone
+			}
+			switch {
+			case p.Gone && !ours[p.ID]:
+				all = append(all, Orphan{"program", p.ID, p.Name, "its device was removed; a file descriptor or pin holds it"})
+			case p.Device != 0 && !ours[p.ID] && !standing[p.ID]:
+				all = append(all, Orphan{"program", p.ID, p.Name, "it is in front of no port; a file descriptor or pin holds it"})
+			}
+		}
+	}
+	for _, o := range objects {
+		if m := o.Map; m != nil && (m.Device != 0 || m.Gone) && !oursMap[m.ID] && !used[m.ID] {
+			all = append(all, Orphan{"map", m.ID, m.Name, "no program uses it; a file descriptor or pin holds it"})
+		}
+	}
+	dirs, err := s.kernel.Pins("")
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		if name, isDir := cutSlash(dir); !isDir || s.records[name] == nil {
+			all = append(all, Orphan{Kind: "pins", Name: name, Why: "the journal has no deployment of that name"})
+		}
+	}
+	return all, nil
+}
+
+func cutSlash(s string) (name string, slash bool) {
+	if n := len(s) - 1; n >= 0 && s[n] == '/' {
+		return s[:n], true
+	}
+	return s, false
+}
+
+// standing are the programs in front of any port of the namespaces that are known.
+func (s *session) standing() (map[uint32]bool, error) {
+	ids := map[uint32]bool{}
+	spaces := map[string]bool{"": true}
+	for _, r := range s.records {
+		for _, d := range r.deployments() {
+			for _, ref := range d.Ports {
+				spaces[ref.Netns] = true
+			}
+		}
+	}
+	for netns := range spaces {
+		ports, err := s.kernel.Ports(netns)
+		if err != nil {
+			if netns == "" {
+				return nil, err
+			}
+			continue // the namespace is gone, and its ports are back in the first one
+		}
+		for i := range ports {
+			all, err := s.kernel.Attached(&ports[i])
+			if err != nil && ReasonOf(err) != "no-port" && ReasonOf(err) != "port-gone" {
+				return nil, err
+			}
+			for _, a := range all {
+				ids[a.Program] = true
+			}
+		}
+	}
+	return ids, nil
+}
+
+// Clean removes directories of pins that the journal does not know, and returns their
+// names.
+func (m *Manager) Clean(ctx context.Context) ([]string, error) {
+	var gone []string
+	err := m.turn(ctx, func(s *session) error {
+		orphans, err := s.orphans()
+		for _, o := range orphans {
+			if o.Kind == "pins" {
+				err = errors.Join(err, s.kernel.Unpin(o.Name))
+				gone = append(gone, o.Name)
+			}
+		}
+		return err
+	})
+	return gone, err
+}

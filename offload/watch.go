@@ -1,0 +1,167 @@
+package offload
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// WatchOptions says what Watch does.
+type WatchOptions struct {
+	Repair bool          // put the wanted program back
+	Every  time.Duration // look even without an event; 0: 30 s. bpf_link changes make no event
+	// Report hears each drift once when it appears, and each repair.
+	Report func(WatchReport)
+}
+
+// A WatchReport is a drift that appeared, went away by itself, or was repaired.
+type WatchReport struct {
+	Time     time.Time `json:"time"`
+	Drift    Drift     `json:"drift"`
+	State    string    `json:"state"` // appeared, resolved, repaired, not-repaired
+	Error    string    `json:"error,omitempty"`
+	Duration string    `json:"duration,omitempty"` // of the repair
+}
+
+// settleTime is how long to wait for more events before looking: one change makes
+// several.
+const settleTime = 5 * time.Millisecond
+
+// retryTime is how long to wait before a repair that failed is tried again.
+const retryTime = 5 * time.Second
+
+// Watch reports, and on request repairs, drift until ctx ends, which is no error. The
+// journal is free for others between two looks.
+func (m *Manager) Watch(ctx context.Context, opt *WatchOptions) error {
+	w := &watcher{Manager: m, opt: *opt}
+	if w.opt.Every == 0 {
+		w.opt.Every = 30 * time.Second
+	}
+	if w.opt.Report == nil {
+		w.opt.Report = func(WatchReport) {}
+	}
+	err := w.run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+type watcher struct {
+	*Manager
+	opt   WatchOptions
+	known []Drift
+	tried map[string]time.Time // by deployment: the last repair that failed
+}
+
+func (w *watcher) run(ctx context.Context) error {
+	w.tried = map[string]time.Time{}
+	for {
+		spaces, err := w.Netns(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.within(ctx, spaces); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// within watches a set of namespaces until another set is needed.
+func (w *watcher) within(ctx context.Context, spaces []string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := w.kernel.Watch(ctx, spaces...)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(0) // what happened before the watch began
+	defer timer.Stop()
+	for {
+		if err := w.look(ctx); err != nil && ReasonOf(err) != "journal" {
+			return err
+		}
+		if now, err := w.Netns(ctx); err == nil && !slices.Equal(now, spaces) {
+			return nil
+		}
+		timer.Reset(w.opt.Every)
+		if len(w.tried) > 0 {
+			timer.Reset(min(w.opt.Every, retryTime))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			continue
+		case _, ok := <-events:
+			if !ok {
+				return errors.New("watch: the kernel's events ended")
+			}
+		}
+		settle(ctx, events)
+	}
+}
+
+// settle takes events until there are none for a moment.
+func settle(ctx context.Context, events <-chan Event) {
+	for end := time.After(20 * settleTime); ; {
+		select {
+		case _, ok := <-events:
+			if !ok {
+				return
+			}
+		case <-time.After(settleTime):
+			return
+		case <-end:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look compares once, reports what is new, and repairs.
+func (w *watcher) look(ctx context.Context) error {
+	found, err := w.Drifts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range w.known {
+		if !slices.Contains(found, d) {
+			w.opt.Report(WatchReport{Time: time.Now(), Drift: d, State: "resolved"})
+		}
+	}
+	for _, d := range found {
+		if !slices.Contains(w.known, d) {
+			w.opt.Report(WatchReport{Time: time.Now(), Drift: d, State: "appeared"})
+		}
+	}
+	w.known = found
+	if !w.opt.Repair {
+		return nil
+	}
+	done := map[string]bool{}
+	for _, d := range found {
+		if done[d.Deployment] || time.Since(w.tried[d.Deployment]) < retryTime {
+			continue
+		}
+		done[d.Deployment] = true
+		start := time.Now()
+		err := w.Repair(ctx, d.Deployment)
+		r := WatchReport{Time: time.Now(), Drift: d, State: "repaired", Duration: time.Since(start).String()}
+		if err != nil {
+			r.State, r.Error = "not-repaired", err.Error()
+			w.tried[d.Deployment] = time.Now()
+		} else {
+			delete(w.tried, d.Deployment)
+		}
+		w.opt.Report(r)
+	}
+	if len(done) > 0 {
+		if w.known, err = w.Drifts(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
