@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // The journal keeps, per deployment, what should run, what is known to run, and the
@@ -92,7 +93,7 @@ func OpenJournal(path string, patience time.Duration) (*Journal, error) {
 		return fail(fmt.Sprintf("its mode is %04o, it must be 0600", info.Mode().Perm()), nil)
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: max(patience, time.Millisecond)})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return fail("another process has it open", err)
 	}
 	if err != nil {

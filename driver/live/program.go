@@ -1,7 +1,10 @@
 package live
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,17 +93,18 @@ func (k *Kernel) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]offload.Map
 	if err != nil {
 		return fail(reasonOf(err), err.Error(), err, log)
 	}
-	tag, err := spec.Instructions.Tag(binary.LittleEndian)
-	if err != nil {
+	var text bytes.Buffer
+	if err := spec.Instructions.Marshal(&text, binary.LittleEndian); err != nil {
 		return fail("bad-object", err.Error(), err, nil)
 	}
+	sum := sha256.Sum256(text.Bytes())
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
 	if _, err := k.c.byIndex("load", on); err != nil {
 		return nil, err
 	}
 	p := &program{
-		name: spec.Name, tag: tag, typ: spec.Type, image: image, maps: map[string]*table{}, device: on.Index,
+		name: spec.Name, tag: hex.EncodeToString(sum[:8]), typ: spec.Type, image: image, maps: map[string]*table{}, device: on.Index,
 		bytes: int(spec.Instructions.Size()),
 	}
 	for _, use := range image.Maps {
