@@ -1,6 +1,7 @@
 # make test        everything that guards a change; installs what it needs when root
 # make soak        the same comparisons with larger counts; hours
 # make bench       the numbers of docs/performance.md
+# make compare     its table of our compiler's code and the Linux driver's
 # make examples    rebuilds the example objects with clang
 # make golden      rewrites expected outputs; review the diff
 
@@ -8,7 +9,7 @@ GO ?= go
 # One test process per core: the suites are CPU bound.
 TESTFLAGS ?= -timeout 40m
 
-.PHONY: test packages lint unit examples golden bench soak
+.PHONY: test packages lint unit examples golden bench compare soak
 .DEFAULT_GOAL := test
 
 test: packages lint unit
@@ -34,6 +35,9 @@ golden:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+compare:
+	@$(GO) run ./cmd/nfpsim compare --kernel --list examples/compare.list --corpus
 
 # Counts are set here so that a soak is repeatable; results go to docs/soak.md.
 soak:

@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"internal/uml": {"internal/cache", "internal/uml/report", "driver", "driver/card", "driver/card/vhost", "nfp/firmware",
 		"bpf/code"},
 	"internal/uml/guest": {"internal/uml/report", "offload"},
-	"internal/difftest": {"driver", "nfp", "nfp/firmware", "nfp/jit", "nfp/jit/ir", "nfp/sim",
+	"internal/difftest": {"internal/cache", "driver", "nfp", "nfp/firmware", "nfp/jit", "nfp/jit/ir", "nfp/sim",
 		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/maps", "bpf/object", "bpf/verify"},
 }
 

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -115,6 +116,35 @@ func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Pr
 		return nil, &LoadError{name, "link", err.Error(), err}
 	}
 	return n.LoadWords(name, linked, typ)
+}
+
+// CreateKernelMaps makes the maps of a program with the table ids that its words
+// have, in order of Code.Maps, and has them know which words of their values are
+// counters (LinuxUse). Ids in between go to maps named otherN. The card must have no maps yet.
+func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
+	if len(tables) != len(f.Code.Maps) || len(n.maps) > 0 {
+		return fmt.Errorf("%d table ids for %d maps, %d maps there", len(tables), len(f.Code.Maps), len(n.maps))
+	}
+	use := LinuxUse(f)
+	for id, left := uint32(1), len(tables); left > 0; id++ {
+		spec := &ebpf.MapSpec{Name: fmt.Sprintf("other%d", id), Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+		at := slices.Index(tables, id)
+		if at >= 0 {
+			spec = f.Code.Maps[at]
+			left--
+		}
+		m, err := n.CreateMap(spec)
+		if err != nil {
+			return err
+		}
+		if at < 0 {
+			continue
+		}
+		if err := m.Agree(use[at].Words); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Agree joins a program's use of the words of the map's values with what is

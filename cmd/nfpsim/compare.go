@@ -1,28 +1,15 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
-	"github.com/nfpkit/nfpkit/bpf/code"
-	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
-	"github.com/nfpkit/nfpkit/internal/uml"
-	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
-
-// compareTimeout is what a guest may take, build of its kernel apart.
-const compareTimeout = 2 * time.Minute
 
 // compareSide is one of the two programs in compare's JSON.
 type compareSide struct {
@@ -41,15 +28,18 @@ type compareResult struct {
 
 type compareOptions struct {
 	target
-	packet, pcap, listing string
-	preload               []string
-	kernel, json          bool
+	packet, pcap, listing, list string
+	preload                     []string
+	kernel, corpus, json        bool
 }
+
+// table reports whether many programs are to be compared.
+func (o *compareOptions) table() bool { return o.list != "" || o.corpus }
 
 func newCompare() *cobra.Command {
 	var o compareOptions
 	cmd := &cobra.Command{
-		Use:   "compare (A B | --kernel PROG) (--packet HEX | --pcap IN)",
+		Use:   "compare (A B | --kernel PROG) (--packet HEX | --pcap IN) | compare --kernel [--list FILE] [--corpus]",
 		Short: "compare two programs, or two compilers' code, on the same packets",
 		Long: `Runs two programs on the same packets, each on a card of its own, and shows the
 words of each and the cycles that a packet takes. Exit status 1 says that they
@@ -58,10 +48,24 @@ do not do the same.
 With --kernel, one program is compiled twice: by the Linux nfp driver's
 translator and by ours. The driver runs in a User Mode Linux guest whose nfp
 driver is bound to the simulated card; its kernel is built first where the cache
-has none, which takes three minutes. --listing FILE takes the driver's code from a
-file instead: the words of "bpftool prog dump jited", or any listing of them.`,
+has none, which takes three minutes. What it makes of a program is kept in the
+user's cache, so that asking again boots nothing. --listing FILE takes the
+driver's code from a file instead: the words of "bpftool prog dump jited", or
+any listing of them.
+
+--list FILE compares many programs and prints a table with geometric means at the
+end. A line of it is a PROG and its --packet, --pcap and --map, with files
+relative to the list; # starts a comment. --corpus adds every XDP program of the kernel's
+samples and selftests that the driver takes, which are compiled first (once) and
+run on packets of their own.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.table() {
+				if len(args) > 0 || !o.kernel || o.packet != "" || o.pcap != "" || o.listing != "" || o.preload != nil {
+					return usagef("compare --list and --corpus go with --kernel, and with no PROG, packets or maps beside")
+				}
+				return o.runTable(cmd)
+			}
 			if want := map[bool]int{false: 2, true: 1}[o.kernel || o.listing != ""]; len(args) != want {
 				return usagef("compare takes two programs, or one with --kernel or --listing; got %d", len(args))
 			}
@@ -75,6 +79,8 @@ file instead: the words of "bpftool prog dump jited", or any listing of them.`,
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map of both first (repeatable)")
 	f.BoolVar(&o.kernel, "kernel", false, "compare the Linux driver's code for one program with ours")
 	f.StringVar(&o.listing, "listing", "", "take the driver's code from this file; no guest is booted")
+	f.StringVar(&o.list, "list", "", "compare the programs that this file lists")
+	f.BoolVar(&o.corpus, "corpus", false, "compare the XDP programs of the kernel's samples and selftests")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
 }
@@ -105,10 +111,8 @@ func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return explainRefusal(cmd.ErrOrStderr(), args[0], err)
 	}
-	for _, r := range both {
-		if err := eachMap(r.engine, o.preload, preload); err != nil {
-			return err
-		}
+	if err := fillBoth(both, o.preload); err != nil {
+		return err
 	}
 	result, err := contest(both, packets)
 	if err != nil {
@@ -125,6 +129,16 @@ func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
+// fillBoth fills maps of both.
+func fillBoth(both [2]rival, maps []string) error {
+	for _, r := range both {
+		if err := eachMap(r.engine, maps, preload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // programs loads two PROG arguments.
 func (o *compareOptions) programs(cmd *cobra.Command, args []string, p *firmware.Profile) (both [2]rival, err error) {
 	for i, arg := range args {
@@ -139,124 +153,6 @@ func (o *compareOptions) programs(cmd *cobra.Command, args []string, p *firmware
 		return both, fmt.Errorf("one is of type %v, the other of type %v", both[0].typ, both[1].typ)
 	}
 	return both, nil
-}
-
-// compilers loads one program as the driver's code and as ours.
-func (o *compareOptions) compilers(cmd *cobra.Command, arg string, p *firmware.Profile) (both [2]rival, err error) {
-	obj, _, err := open(cmd, arg)
-	if err != nil {
-		return both, err
-	}
-	spec, err := obj.Program("")
-	if err != nil {
-		return both, err
-	}
-	f, err := verified(obj, spec.Name, nil)
-	if err != nil {
-		return both, err
-	}
-	ours, err := loadAll([]*verify.Facts{f}, p)
-	if err != nil {
-		return both, err
-	}
-	var theirs *simEngine
-	if o.listing != "" {
-		theirs, err = o.listed(cmd, f, p)
-	} else {
-		theirs, err = translated(cmd, f, p)
-	}
-	if err != nil {
-		return both, err
-	}
-	both[0] = rival{"linux", theirs.prog.Words, theirs, f.Code.Type}
-	both[1] = rival{"nfpkit", ours.prog.Words, ours, f.Code.Type}
-	return both, nil
-}
-
-// translated asks a guest's driver for its code.
-func translated(cmd *cobra.Command, f *verify.Facts, p *firmware.Profile) (*simEngine, error) {
-	ctx := cmd.Context()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "nfpsim:", line) }
-	kernel, err := uml.Build(ctx, say)
-	if errors.Is(err, uml.ErrUnavailable) {
-		return nil, fmt.Errorf("%w (a captured listing can be given with --listing)", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "nfpsim-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	init := filepath.Join(dir, "init")
-	if err := uml.BuildInit(ctx, uml.GuestPackage, init); err != nil {
-		return nil, fmt.Errorf("the guest's program is built by go in a checkout of nfpkit: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
-	defer cancel()
-	all, err := uml.Translate(ctx, &uml.TranslateOptions{Kernel: kernel, Init: init, Firmware: p}, []*code.Code{f.Code})
-	if err != nil {
-		return nil, err
-	}
-	if all[0].Words == nil {
-		return nil, fmt.Errorf("the driver refuses the program: %s", all[0].Refused)
-	}
-	nic, err := kernelCard(f, p, all[0].Tables)
-	if err != nil {
-		return nil, err
-	}
-	prog, err := nic.LoadKernel("linux", all[0].Words, f.Code.Type)
-	return &simEngine{nic: nic, prog: prog}, err
-}
-
-// listed takes the driver's code from a listing. Its maps have the table ids 1, 2
-// and so on, in the order in which the program first names them.
-func (o *compareOptions) listed(cmd *cobra.Command, f *verify.Facts, p *firmware.Profile) (*simEngine, error) {
-	src, err := readText(o.listing, cmd.InOrStdin())
-	if err != nil {
-		return nil, err
-	}
-	im, err := nfp.Assemble(src)
-	if err != nil {
-		return nil, prefix(o.listing, err)
-	}
-	tables := make([]uint32, len(f.Code.Maps))
-	for i := range tables {
-		tables[i] = uint32(i + 1)
-	}
-	nic, err := kernelCard(f, p, tables)
-	if err != nil {
-		return nil, err
-	}
-	prog, err := nic.Load(im, f.Code.Type)
-	return &simEngine{nic: nic, prog: prog}, err
-}
-
-// kernelCard is a card with a program's maps at the given table ids, whose
-// counters are those that the Linux driver knows.
-func kernelCard(f *verify.Facts, p *firmware.Profile, tables []uint32) (*driver.NIC, error) {
-	nic, err := driver.New(p, nil)
-	if err != nil {
-		return nil, err
-	}
-	use := driver.LinuxUse(f)
-	for i, spec := range f.Code.Maps {
-		m, err := nic.CreateMap(spec)
-		if err != nil {
-			return nil, err
-		}
-		if m.ID != tables[i] {
-			return nil, fmt.Errorf("map %s has table id %d in the code, %d is the next", spec.Name, tables[i], m.ID)
-		}
-		if err := m.Agree(use[i].Words); err != nil {
-			return nil, err
-		}
-	}
-	return nic, nil
 }
 
 // maxDiffer is how many differences are listed.

@@ -149,6 +149,25 @@ func microseconds() func() uint64 {
 	}
 }
 
+// Fill puts into the maps of a card what they hold before the first packet.
+func (p *Program) Fill(card *driver.NIC) error {
+	for _, name := range sortedNames(p.Initial) {
+		m := card.Map(name)
+		if m == nil {
+			return fmt.Errorf("the card has no map %s", name)
+		}
+		n := maps.HostValueSize(m.Map)
+		for _, e := range p.Initial[name] {
+			value := make([]byte, n)
+			copy(value, e.Value)
+			if err := m.UpdateAll(e.Key, value, maps.Any); err != nil {
+				return fmt.Errorf("map %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
 // onCard makes the program's maps on a card, loads it and runs its packets.
 func onCard(card *driver.NIC, p *Program, img *nfp.Image, tails map[uint32]*nfp.Image) (*Result, error) {
 	var all []maps.Map
@@ -157,15 +176,10 @@ func onCard(card *driver.NIC, p *Program, img *nfp.Image, tails map[uint32]*nfp.
 		if err != nil {
 			return nil, err
 		}
-		n := maps.HostValueSize(m.Map)
-		for _, e := range p.Initial[name] {
-			value := make([]byte, n)
-			copy(value, e.Value)
-			if err := m.UpdateAll(e.Key, value, maps.Any); err != nil {
-				return nil, fmt.Errorf("map %s: %w", name, err)
-			}
-		}
 		all = append(all, m)
+	}
+	if err := p.Fill(card); err != nil {
+		return nil, err
 	}
 	for i, image := range tails {
 		prog, err := card.Load(image, p.Spec.Type)

@@ -20,8 +20,8 @@ func TestCorpusVerifiers(t *testing.T) {
 	if err := Permitted(); err != nil {
 		t.Skip(err)
 	}
-	dir, _, err := buildCorpus(t.Context())
-	if errors.Is(err, errNoCorpus) {
+	dir, _, err := BuildCorpus(t.Context())
+	if errors.Is(err, ErrNoCorpus) {
 		t.Skip(err)
 	}
 	if err != nil {

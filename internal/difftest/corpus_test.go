@@ -1,12 +1,10 @@
 package difftest
 
 import (
-	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,8 +39,8 @@ func TestCorpus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the kernel's samples: not in short mode")
 	}
-	dir, failed, err := buildCorpus(t.Context())
-	if errors.Is(err, errNoCorpus) {
+	dir, failed, err := BuildCorpus(t.Context())
+	if errors.Is(err, ErrNoCorpus) {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -104,11 +102,7 @@ func runCorpusProgram(t *testing.T, w *worker, obj *object.Object, prog, name st
 		}
 		return "object: " + e.Faults[0].Reason, 0
 	}
-	p := &Program{Spec: obj.Spec.Programs[prog], Maps: map[string]*ebpf.MapSpec{}, Initial: Contents{}, Packets: traffic()}
-	for _, m := range c.Maps {
-		p.Maps[m.Name] = m
-	}
-	populate(p)
+	p := withTraffic(obj.Spec.Programs[prog], c)
 	w.sum = newSummary(0)
 	f := w.verify(p, c)
 	if f == nil {
@@ -153,26 +147,6 @@ func only(reasons map[string]int) string {
 	return strings.Join(slices.Sorted(maps.Keys(reasons)), " ")
 }
 
-// populate puts something into maps that the object leaves empty, so that
-// lookups find it: small numbers, the same for all engines.
-func populate(p *Program) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, name := range sortedNames(p.Maps) {
-		spec := p.Maps[name]
-		if len(spec.Contents) > 0 || !hasValues(spec.Type) || spec.Flags != 0 || spec.KeySize < 4 {
-			continue
-		}
-		for i := range min(spec.MaxEntries, 4) {
-			e := Entry{make([]byte, spec.KeySize), make([]byte, spec.ValueSize)}
-			binary.LittleEndian.PutUint32(e.Key, i)
-			for at := 0; at+4 <= len(e.Value); at += 4 {
-				binary.LittleEndian.PutUint32(e.Value[at:], rng.Uint32N(16))
-			}
-			p.Initial[name] = append(p.Initial[name], e)
-		}
-	}
-}
-
 // corpusTable is docs/corpus.md.
 func corpusTable(objects int, failed []string, rows []row) string {
 	var b strings.Builder
@@ -191,7 +165,7 @@ and on the simulated card equal the interpreter's. Other results name who refuse
 reasons. Most of what verify refuses are the selftests' negative cases: the kernel's verifier refuses them as well, which
 TestCorpusVerifiers compares.
 
-`, len(traffic()))
+`, len(Traffic()))
 	counts := map[string]int{}
 	for _, r := range rows {
 		counts[r.result]++

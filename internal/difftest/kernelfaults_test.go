@@ -35,7 +35,7 @@ func faultPackets() [][]byte {
 }
 
 // faultProgram reads a reproducer.
-func faultProgram(t *testing.T, file string) rival {
+func faultProgram(t *testing.T, file string) Subject {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -56,7 +56,7 @@ func faultProgram(t *testing.T, file string) rival {
 	if err != nil {
 		t.Fatalf("%s: %+v", file, err)
 	}
-	return rival{p, f}
+	return Subject{strings.TrimSuffix(filepath.Base(file), ".bpf"), p, f}
 }
 
 // Each known fault of the Linux driver's translator shows: its code gives another
@@ -75,7 +75,7 @@ func TestKernelFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []rival
+	var list []Subject
 	var codes []*code.Code
 	var names []string
 	for _, file := range files {
@@ -88,18 +88,18 @@ func TestKernelFaults(t *testing.T) {
 		if strings.HasPrefix(name, "crash-") {
 			continue
 		}
-		names, list, codes = append(names, name), append(list, r), append(codes, r.f.Code)
+		names, list, codes = append(names, name), append(list, r), append(codes, r.Facts.Code)
 	}
 	for i, tr := range translate(t, profile, codes) {
 		if tr.Words == nil {
 			t.Errorf("%s: the driver refuses it: %s", names[i], tr.Refused)
 			continue
 		}
-		want, err := runInterp(list[i].p, codes[i])
+		want, err := runInterp(list[i].Program, codes[i])
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := runKernelWords(list[i].p, list[i].f, profile, &tr)
+		got, err := runKernelWords(list[i].Program, list[i].Facts, profile, &tr)
 		switch {
 		case err != nil:
 			t.Logf("%s: the driver's code: %v", names[i], err)
@@ -114,28 +114,28 @@ func TestKernelFaults(t *testing.T) {
 }
 
 // ours checks that our compiler has not the fault.
-func ours(t *testing.T, name string, r rival) {
+func ours(t *testing.T, name string, r Subject) {
 	t.Helper()
 	profile, err := profile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := runInterp(r.p, r.f.Code)
+	want, err := runInterp(r.Program, r.Facts.Code)
 	if err != nil {
 		t.Errorf("%s: interp: %v", name, err)
 		return
 	}
-	im, err := jit.Compile(r.f, profile, nil)
+	im, err := jit.Compile(r.Facts, profile, nil)
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return
 	}
-	got, err := runOurs(r.p, profile, im)
+	got, err := runOurs(r.Program, profile, im)
 	if err != nil {
 		t.Errorf("%s: our code: %v", name, err)
 		return
 	}
-	if m := compare(want, got, func(v uint32) uint32 { return driver.Canonical(profile, r.f.Code.Type, v) }); m != nil {
+	if m := compare(want, got, func(v uint32) uint32 { return driver.Canonical(profile, r.Facts.Code.Type, v) }); m != nil {
 		t.Errorf("%s: our code: %v", name, m)
 	}
 }
@@ -163,7 +163,7 @@ func TestKernelCrashes(t *testing.T) {
 	}
 	for _, file := range files {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		_, err := uml.Translate(ctx, &uml.TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, []*code.Code{faultProgram(t, file).f.Code})
+		_, err := uml.Translate(ctx, &uml.TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, []*code.Code{faultProgram(t, file).Facts.Code})
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), "Kernel panic") {
 			t.Errorf("%s: %v, want a kernel that stops", file, err)

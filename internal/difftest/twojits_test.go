@@ -90,7 +90,10 @@ func runKernelWords(p *Program, f *verify.Facts, profile *firmware.Profile, tr *
 	if err != nil {
 		return nil, err
 	}
-	if err := kernelMaps(card, p, f, tr.Tables); err != nil {
+	if err := card.CreateKernelMaps(f, tr.Tables); err != nil {
+		return nil, err
+	}
+	if err := p.Fill(card); err != nil {
 		return nil, err
 	}
 	prog, err := card.LoadKernel("kernel", tr.Words, f.Code.Type)
@@ -98,36 +101,6 @@ func runKernelWords(p *Program, f *verify.Facts, profile *firmware.Profile, tr *
 		return nil, err
 	}
 	return packetsOn(card, prog, p)
-}
-
-// kernelMaps makes a program's maps with the table ids that its words have, and
-// lets them know which of their words are counters.
-func kernelMaps(card *driver.NIC, p *Program, f *verify.Facts, tables []uint32) error {
-	if len(tables) == 0 {
-		return nil
-	}
-	use := driver.LinuxUse(f)
-	for id := uint32(1); id <= slices.Max(tables); id++ {
-		at := slices.Index(tables, id)
-		if at < 0 {
-			if _, err := card.CreateMap(&ebpf.MapSpec{Name: fmt.Sprintf("other%d", id), Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}); err != nil {
-				return err
-			}
-			continue
-		}
-		spec := f.Code.Maps[at]
-		m, err := card.CreateMap(spec)
-		if err != nil {
-			return err
-		}
-		if err := m.Agree(use[at].Words); err != nil {
-			return err
-		}
-		if err := fill(m, p.Initial[spec.Name]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // packetsOn runs a program's packets and reads its maps.
@@ -157,36 +130,31 @@ func packetsOn(card *driver.NIC, prog *driver.Program, p *Program) (*Result, err
 	return res, nil
 }
 
-// rival is a program that both compilers take.
-type rival struct {
-	p *Program
-	f *verify.Facts
-}
-
 // compareBoth holds both compilers' code against the interpreter. It returns the
 // words of each.
-func compareBoth(t *testing.T, name string, r rival, profile *firmware.Profile, tr *uml.Translation) (kernel, ours int) {
+func compareBoth(t *testing.T, r Subject, profile *firmware.Profile, tr *uml.Translation) (kernel, ours int) {
 	t.Helper()
-	same := func(v uint32) uint32 { return driver.Canonical(profile, r.f.Code.Type, v) }
+	name := r.Name
+	same := func(v uint32) uint32 { return driver.Canonical(profile, r.Facts.Code.Type, v) }
 	// The driver's exit has no code above XDP_TX: all others abort.
 	driverSame := func(v uint32) uint32 {
-		if v = same(v); r.f.Code.Type == ebpf.XDP && v > driver.XDPTX {
+		if v = same(v); r.Facts.Code.Type == ebpf.XDP && v > driver.XDPTX {
 			return driver.XDPAborted
 		}
 		return v
 	}
-	want, err := runInterp(r.p, r.f.Code)
+	want, err := runInterp(r.Program, r.Facts.Code)
 	if err != nil {
 		t.Errorf("%s: interp: %v", name, err)
 		return 0, 0
 	}
-	got, err := runKernelWords(r.p, r.f, profile, tr)
+	got, err := runKernelWords(r.Program, r.Facts, profile, tr)
 	if err != nil {
 		t.Errorf("%s: the driver's code: %v", name, err)
 	} else if m := compare(want, got, driverSame); m != nil {
 		t.Errorf("%s: the driver's code: %v", name, m)
 	}
-	im, err := jit.Compile(r.f, profile, nil)
+	im, err := jit.Compile(r.Facts, profile, nil)
 	if no := new(jit.Unsupported); errors.As(err, &no) {
 		t.Errorf("%s: our compiler refuses what the driver takes: %v", name, err)
 		return len(tr.Words), 0
@@ -195,7 +163,7 @@ func compareBoth(t *testing.T, name string, r rival, profile *firmware.Profile, 
 		t.Errorf("%s: our compiler: %v", name, err)
 		return len(tr.Words), 0
 	}
-	if got, err = runOurs(r.p, profile, im); err != nil {
+	if got, err = runOurs(r.Program, profile, im); err != nil {
 		t.Errorf("%s: our code: %v", name, err)
 	} else if m := compare(want, got, same); m != nil {
 		t.Errorf("%s: our code: %v", name, m)
@@ -211,8 +179,8 @@ func runOurs(p *Program, profile *firmware.Profile, im *nfp.Image) (*Result, err
 	return onCard(card, p, im, nil)
 }
 
-// exampleRivals are the programs of examples that our verifier takes.
-func exampleRivals(t *testing.T) (names []string, list []rival) {
+// exampleSubjects are the programs of examples that our verifier takes.
+func exampleSubjects(t *testing.T) (list []Subject) {
 	t.Helper()
 	for _, pattern := range []string{"*.o", "*.bpf"} {
 		files, err := filepath.Glob("../../examples/" + pattern)
@@ -220,11 +188,10 @@ func exampleRivals(t *testing.T) (names []string, list []rival) {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			n, l := objectRivals(t, file)
-			names, list = append(names, n...), append(list, l...)
+			list = append(list, Subjects(file)...)
 		}
 	}
-	return names, list
+	return list
 }
 
 // Random programs that the driver takes, and the examples, run alike.
@@ -233,7 +200,7 @@ func TestTwoCompilers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, list := exampleRivals(t)
+	list := exampleSubjects(t)
 	want, seed := 1000, uint64(1)
 	if testing.Short() {
 		want = 100
@@ -249,7 +216,7 @@ func TestTwoCompilers(t *testing.T) {
 	// A few more than asked for: the driver refuses some that our rules allow.
 	for ; len(list) < examples+want*8/5+20; seed++ {
 		if p, f := offloadable(seed, profile, faults); f != nil {
-			names, list = append(names, fmt.Sprintf("seed %d", seed)), append(list, rival{p, f})
+			list = append(list, Subject{fmt.Sprintf("seed %d", seed), p, f})
 		}
 	}
 	for _, k := range kernelFaults {
@@ -257,7 +224,7 @@ func TestTwoCompilers(t *testing.T) {
 	}
 	var codes []*code.Code
 	for _, r := range list {
-		codes = append(codes, r.f.Code)
+		codes = append(codes, r.Facts.Code)
 	}
 	all := translate(t, profile, codes)
 	refused := map[string][]string{}
@@ -275,12 +242,12 @@ func TestTwoCompilers(t *testing.T) {
 		tr := &all[i]
 		if tr.Words == nil {
 			why := general(tr.Refused)
-			refused[why] = append(refused[why], names[i])
+			refused[why] = append(refused[why], r.Name)
 			continue
 		}
-		k, o := compareBoth(t, names[i], r, profile, tr)
+		k, o := compareBoth(t, r, profile, tr)
 		words[0], words[1] = words[0]+k, words[1]+o
-		packets += len(r.p.Packets)
+		packets += len(r.Program.Packets)
 		if i < examples {
 			taken++
 			continue
@@ -289,15 +256,15 @@ func TestTwoCompilers(t *testing.T) {
 		if host == nil {
 			continue
 		}
-		got, err := host.Run(r.p)
+		got, err := host.Run(r.Program)
 		if no := new(Refused); errors.As(err, &no) {
 			continue
 		}
 		asked++
-		if result, err2 := runInterp(r.p, r.f.Code); err != nil || err2 != nil {
-			t.Errorf("%s: the running kernel: %v %v", names[i], err, err2)
+		if result, err2 := runInterp(r.Program, r.Facts.Code); err != nil || err2 != nil {
+			t.Errorf("%s: the running kernel: %v %v", r.Name, err, err2)
 		} else if m := compare(result, got, raw); m != nil {
-			t.Errorf("%s: the running kernel: %v", names[i], m)
+			t.Errorf("%s: the running kernel: %v", r.Name, m)
 		}
 	}
 	for _, why := range slices.SortedFunc(maps.Keys(refused), func(a, b string) int { return len(refused[b]) - len(refused[a]) }) {

@@ -228,7 +228,7 @@ func refusal(r *report.Translated) string {
 		}
 	}
 	for i := len(r.Log) - 1; i >= 0 && said == ""; i-- {
-		if l := r.Log[i]; l != "" && !strings.HasPrefix(l, "processed ") && !strings.HasPrefix(l, "verification time") {
+		if l := r.Log[i]; !statistics(l) {
 			said = l
 		}
 	}
@@ -236,6 +236,16 @@ func refusal(r *report.Translated) string {
 		said = strings.TrimPrefix(said+"; "+r.Kernel[len(r.Kernel)-1], "; ")
 	}
 	return strings.TrimSuffix(r.Error+": "+said, ": ")
+}
+
+// statistics reports whether a line of the verifier's log says how much it did.
+func statistics(line string) bool {
+	for _, head := range []string{"processed ", "verification time ", "stack depth "} {
+		if strings.HasPrefix(line, head) {
+			return true
+		}
+	}
+	return false
 }
 
 // source is a program as bpf(2) takes it.

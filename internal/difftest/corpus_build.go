@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/nfpkit/nfpkit/internal/cache"
 )
 
 // The corpus: every XDP program of the kernel's samples and selftests, compiled
@@ -33,30 +34,29 @@ var (
 	corpusSection = regexp.MustCompile(`SEC\("\??xdp`)
 )
 
-// errNoCorpus wraps what is missing on this machine to build the corpus.
-var errNoCorpus = errors.New("no corpus")
+// ErrNoCorpus wraps what is missing on this machine to build the corpus.
+var ErrNoCorpus = errors.New("no corpus")
 
-// buildCorpus returns the directory with the compiled objects, from the cache
-// where an earlier run left them, and the sources that clang refused.
-func buildCorpus(ctx context.Context) (dir string, failed []string, err error) {
+// BuildCorpus returns the directory with the compiled objects, from the cache
+// where an earlier run left them, and the sources that clang refused. An error
+// that is ErrNoCorpus says what this machine lacks.
+func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
 	version, err := corpusVersion(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	root := os.Getenv("NFPKIT_CACHE")
-	if root == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", nil, fmt.Errorf("%w: %v", errNoCorpus, err)
-		}
-		root = filepath.Join(cache, "nfpkit")
+	root, err := cache.Dir()
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %v", ErrNoCorpus, err)
 	}
+	unlock, err := cache.Lock(ctx, filepath.Join(root, "corpus.lock"))
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock()
 	dir = filepath.Join(root, fmt.Sprintf("corpus-%s-%d", version, corpusScript))
 	if list, err := os.ReadFile(filepath.Join(dir, "failed")); err == nil {
 		return dir, strings.Fields(string(list)), nil
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", nil, err
 	}
 	work, err := os.MkdirTemp(root, "build-")
 	if err != nil {
@@ -71,38 +71,35 @@ func buildCorpus(ctx context.Context) (dir string, failed []string, err error) {
 	if err := os.WriteFile(filepath.Join(out, "failed"), []byte(strings.Join(failed, "\n")), 0o644); err != nil {
 		return "", nil, err
 	}
-	if err := os.Rename(out, dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", nil, err
-	}
-	return dir, failed, nil
+	return dir, failed, os.Rename(out, dir)
 }
 
 // corpusVersion identifies the sources, the types and the compiler.
 func corpusVersion(ctx context.Context) (string, error) {
 	if runtime.GOOS != "linux" {
-		return "", fmt.Errorf("%w: not Linux", errNoCorpus)
+		return "", fmt.Errorf("%w: not Linux", ErrNoCorpus)
 	}
 	for _, file := range []string{corpusTarball, corpusBTF} {
 		if _, err := os.Stat(file); err != nil {
-			return "", fmt.Errorf("%w: %v", errNoCorpus, err)
+			return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
 		}
 	}
 	for _, tool := range []string{"clang", "bpftool", "python3", "xz", "dpkg-query"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("%w: %v", errNoCorpus, err)
+			return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
 		}
 	}
 	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${Version}", corpusRoot).Output()
 	if err != nil {
-		return "", fmt.Errorf("%w: package %s: %v", errNoCorpus, corpusRoot, err)
+		return "", fmt.Errorf("%w: package %s: %v", ErrNoCorpus, corpusRoot, err)
 	}
 	clang, err := exec.CommandContext(ctx, "clang", "-dumpversion").Output()
 	if err != nil {
-		return "", fmt.Errorf("%w: clang: %v", errNoCorpus, err)
+		return "", fmt.Errorf("%w: clang: %v", ErrNoCorpus, err)
 	}
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
-		return "", fmt.Errorf("%w: %v", errNoCorpus, err)
+		return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
 	}
 	name := strings.Join([]string{string(out), strings.TrimSpace(string(clang)), strings.TrimSpace(string(kernel))}, "-")
 	return strings.ReplaceAll(name, "/", "_"), nil

@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// traffic is what the corpus' programs see: the protocols that samples parse,
+// Traffic is what the corpus' programs see: the protocols that samples parse,
 // well formed and cut short, and noise.
-func traffic() [][]byte {
+func Traffic() [][]byte {
 	rng := rand.New(rand.NewPCG(6, 12))
 	payload := func(n int) []byte {
 		b := make([]byte, n)

@@ -1,0 +1,346 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/internal/difftest"
+	"github.com/nfpkit/nfpkit/internal/uml"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// subject is one program of the table, and what it is run on.
+type subject struct {
+	name    string
+	facts   *verify.Facts
+	packets []packet
+	fill    func(both [2]rival) error // the maps
+}
+
+// comparison is the table's JSON.
+type comparison struct {
+	Programs []comparedProgram `json:"programs"`
+	Means    []comparedMean    `json:"geometric_means"`
+	Refused  []comparedRefusal `json:"refused"`
+}
+
+// comparedProgram is a row: both compilers' code of one program. What both could do
+// at best, such as the program's longest chain of waits, belongs beside them.
+type comparedProgram struct {
+	Name    string       `json:"name"`
+	Packets int          `json:"packets"`
+	Linux   comparedCost `json:"linux"`
+	Nfpkit  comparedCost `json:"nfpkit"`
+	Differ  []string     `json:"differences"`
+}
+
+// comparedCost is what code costs: words with padding, and cycles from the
+// program's entry to its exit, means of a packet.
+type comparedCost struct {
+	Words   float64 `json:"words"`
+	Issue   float64 `json:"issue_cycles"`
+	Elapsed float64 `json:"elapsed_cycles"`
+}
+
+// comparedMean is the geometric means of some rows.
+type comparedMean struct {
+	Of       string       `json:"of"`
+	Programs int          `json:"programs"`
+	Linux    comparedCost `json:"linux"`
+	Nfpkit   comparedCost `json:"nfpkit"`
+}
+
+// comparedRefusal is a program that one of the compilers does not take.
+type comparedRefusal struct {
+	Name string `json:"name"`
+	By   string `json:"by"`
+	Why  string `json:"why"`
+}
+
+func (o *compareOptions) runTable(cmd *cobra.Command) error {
+	p, err := o.profile()
+	if err != nil {
+		return err
+	}
+	var list []subject
+	listed := 0
+	if o.list != "" {
+		if list, err = readList(cmd, o.list); err != nil {
+			return err
+		}
+		listed = len(list)
+	}
+	if o.corpus {
+		more, err := corpusSubjects(cmd)
+		if err != nil {
+			return err
+		}
+		list = append(list, more...)
+	}
+	table, err := compareAll(cmd, list, listed, p)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = writeJSON(cmd.OutOrStdout(), table)
+	} else {
+		err = table.print(cmd.OutOrStdout())
+	}
+	if err == nil && table.differs() {
+		err = errNo
+	}
+	return err
+}
+
+// readList reads a list of comparisons.
+func readList(cmd *cobra.Command, file string) ([]subject, error) {
+	text, err := readText(file, cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	var list []subject
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		s, err := readListed(cmd, filepath.Dir(file), words)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", file, n, err)
+		}
+		list = append(list, *s)
+	}
+	return list, nil
+}
+
+// readListed reads one line of a list whose files are relative to dir.
+func readListed(cmd *cobra.Command, dir string, words []string) (*subject, error) {
+	var hex, pcap string
+	var maps []string
+	f := pflag.NewFlagSet("line", pflag.ContinueOnError)
+	f.StringVar(&hex, "packet", "", "")
+	f.StringVar(&pcap, "pcap", "", "")
+	f.StringArrayVar(&maps, "map", nil, "")
+	if err := f.Parse(words); err != nil {
+		return nil, usageError{err}
+	}
+	if f.NArg() != 1 || (hex == "") == (pcap == "") {
+		return nil, usagef("a line has one PROG and one of --packet and --pcap")
+	}
+	in := func(name string) string {
+		if name == "" || filepath.IsAbs(name) {
+			return name
+		}
+		return filepath.Join(dir, name)
+	}
+	for i, m := range maps {
+		name, file, _ := strings.Cut(m, "=")
+		maps[i] = name + "=" + in(file)
+	}
+	arg := in(f.Arg(0))
+	obj, _, err := open(cmd, arg)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := obj.Program("")
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{name: strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg)), fill: func(both [2]rival) error { return fillBoth(both, maps) }}
+	if s.facts, err = verified(obj, spec.Name, nil); err != nil {
+		return nil, err
+	}
+	if pcap != "" {
+		s.packets, err = readPcap(in(pcap), cmd.InOrStdin())
+		return s, err
+	}
+	data, err := parseHex(hex)
+	if err != nil {
+		return nil, err
+	}
+	s.packets = []packet{{data: data, time: time.Unix(0, 0)}}
+	return s, checkPacket(data)
+}
+
+// corpusSubjects are the programs of the kernel's samples and selftests.
+func corpusSubjects(cmd *cobra.Command) ([]subject, error) {
+	dir, _, err := difftest.BuildCorpus(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	objects, err := filepath.Glob(filepath.Join(dir, "*.o"))
+	if err != nil {
+		return nil, err
+	}
+	var list []subject
+	for _, o := range objects {
+		for _, found := range difftest.Subjects(o) {
+			s := subject{name: found.Name, facts: found.Facts}
+			for _, data := range found.Program.Packets {
+				s.packets = append(s.packets, packet{data: data})
+			}
+			s.fill = func(both [2]rival) error {
+				return errors.Join(found.Program.Fill(both[0].engine.nic), found.Program.Fill(both[1].engine.nic))
+			}
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// compareAll compares the programs of list, the first listed of which are the
+// user's own.
+func compareAll(cmd *cobra.Command, list []subject, listed int, p *firmware.Profile) (*comparison, error) {
+	var all []*verify.Facts
+	for _, s := range list {
+		all = append(all, s.facts)
+	}
+	found, err := translations(cmd, p, all)
+	if err != nil {
+		return nil, err
+	}
+	table := &comparison{Programs: []comparedProgram{}, Refused: []comparedRefusal{}}
+	own := 0
+	bar := newProgress(cmd.ErrOrStderr(), "programs", len(list))
+	defer bar.done()
+	for i := range list {
+		row, refusal, err := compareOne(&list[i], p, &found[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", list[i].name, err)
+		}
+		if refusal != nil {
+			table.Refused = append(table.Refused, *refusal)
+		} else {
+			table.Programs = append(table.Programs, *row)
+		}
+		if i+1 == listed {
+			own = len(table.Programs)
+		}
+		bar.at(i + 1)
+	}
+	table.mean("listed", table.Programs[:own])
+	table.mean("corpus", table.Programs[own:])
+	if len(table.Means) > 1 {
+		table.mean("all", table.Programs)
+	}
+	return table, nil
+}
+
+// compareOne gives a row, or says who refuses the program.
+func compareOne(s *subject, p *firmware.Profile, t *uml.Translation) (*comparedProgram, *comparedRefusal, error) {
+	both, err := bothCompilers(s.facts, p, t)
+	var driver *driverRefusal
+	var ours *jit.Unsupported
+	switch {
+	case errors.As(err, &driver):
+		return nil, &comparedRefusal{s.name, "linux", driver.why}, nil
+	case errors.As(err, &ours):
+		return nil, &comparedRefusal{s.name, "nfpkit", ours.Error()}, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	if err := s.fill(both); err != nil {
+		return nil, nil, err
+	}
+	r, err := contest(both, s.packets)
+	if err != nil {
+		return nil, nil, err
+	}
+	cost := func(side *compareSide) comparedCost {
+		return comparedCost{float64(side.Words), side.Issue, side.Elapsed}
+	}
+	return &comparedProgram{s.name, r.Packets, cost(&r.Sides[0]), cost(&r.Sides[1]), r.Differ}, nil, nil
+}
+
+// mean adds the geometric means of rows, if there are any.
+func (c *comparison) mean(of string, rows []comparedProgram) {
+	if len(rows) == 0 {
+		return
+	}
+	geometric := func(value func(*comparedProgram) float64) float64 {
+		sum := 0.0
+		for i := range rows {
+			sum += math.Log(value(&rows[i]))
+		}
+		return math.Exp(sum / float64(len(rows)))
+	}
+	side := func(cost func(*comparedProgram) *comparedCost) comparedCost {
+		return comparedCost{
+			geometric(func(r *comparedProgram) float64 { return cost(r).Words }),
+			geometric(func(r *comparedProgram) float64 { return cost(r).Issue }),
+			geometric(func(r *comparedProgram) float64 { return cost(r).Elapsed }),
+		}
+	}
+	c.Means = append(c.Means, comparedMean{of, len(rows),
+		side(func(r *comparedProgram) *comparedCost { return &r.Linux }),
+		side(func(r *comparedProgram) *comparedCost { return &r.Nfpkit })})
+}
+
+func (c *comparison) differs() bool {
+	for i := range c.Programs {
+		if len(c.Programs[i].Differ) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// comparedHead are the columns of the table, one line for a person and in documents.
+var comparedHead = []string{"program", "packets", "linux: words", "issued", "elapsed", "nfpkit: words", "issued", "elapsed", "ratio: words", "issued", "elapsed"}
+
+// cells are the rows of the table as text.
+func (c *comparison) cells() [][]string {
+	row := func(name string, n int, a, b comparedCost) []string {
+		cells := []string{name, fmt.Sprint(n)}
+		for _, side := range []comparedCost{a, b} {
+			cells = append(cells, fmt.Sprintf("%.0f", side.Words), fmt.Sprintf("%.1f", side.Issue), fmt.Sprintf("%.1f", side.Elapsed))
+		}
+		for _, ratio := range []float64{b.Words / a.Words, b.Issue / a.Issue, b.Elapsed / a.Elapsed} {
+			cells = append(cells, fmt.Sprintf("%.2f", ratio))
+		}
+		return cells
+	}
+	var all [][]string
+	for _, r := range c.Programs {
+		all = append(all, row(r.Name, r.Packets, r.Linux, r.Nfpkit))
+	}
+	for _, m := range c.Means {
+		all = append(all, row(fmt.Sprintf("geometric mean of %d, %s", m.Programs, m.Of), 0, m.Linux, m.Nfpkit))
+		all[len(all)-1][1] = ""
+	}
+	return all
+}
+
+func (c *comparison) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, strings.Join(comparedHead, "\t"))
+	for _, cells := range c.cells() {
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, r := range c.Programs {
+		for _, d := range r.Differ {
+			fmt.Fprintf(w, "%s: %s\n", r.Name, d)
+		}
+	}
+	for _, r := range c.Refused {
+		fmt.Fprintf(w, "%s: refused by %s: %s\n", r.Name, r.By, r.Why)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package uml
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/internal/cache"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+// capturedForm is of the files that Captured keeps; raise it when a Translation changes.
+const capturedForm = 1
+
+// capturedTimeout is what one boot may take.
+const capturedTimeout = 5 * time.Minute
+
+// capturedBatch is how many programs are translated in one boot, so that no guest
+// needs much memory.
+const capturedBatch = 500
+
+// Captured is what the kernel's nfp driver makes of programs, as Translate has it,
+// from the user's cache where it was asked before: what the driver makes of a
+// program does not depend on our compiler, so measuring that again boots nothing. The
+// kernel and the guest's program are built where they are missing. say, which may be
+// nil, hears one line for each thing that takes long.
+func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.Code, say func(string)) ([]Translation, error) {
+	if say == nil {
+		say = func(string) {}
+	}
+	kernel, err := Build(ctx, say)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := cache.Dir()
+	if err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "captured", filepath.Base(filepath.Dir(kernel)))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	all := make([]Translation, len(programs))
+	files := make([]string, len(programs))
+	var missing []int
+	for i, c := range programs {
+		key, err := capturedKey(profile, c)
+		if err != nil {
+			return nil, err
+		}
+		files[i] = filepath.Join(dir, key+".json")
+		switch text, err := os.ReadFile(files[i]); {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, i)
+		case err != nil:
+			return nil, err
+		default:
+			if err := json.Unmarshal(text, &all[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w (remove it)", files[i], err)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return all, nil
+	}
+	say(fmt.Sprintf("booting User Mode Linux to translate %d programs", len(missing)))
+	fresh, err := translateAll(ctx, kernel, profile, programs, missing)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range missing {
+		all[i] = fresh[k]
+		if err := keep(files[i], &fresh[k]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// translateAll boots guests for those programs that which names.
+func translateAll(ctx context.Context, kernel string, profile *firmware.Profile, programs []*code.Code, which []int) ([]Translation, error) {
+	dir, err := os.MkdirTemp("", "nfpkit-init-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	init := filepath.Join(dir, "init")
+	if err := BuildInit(ctx, GuestPackage, init); err != nil {
+		return nil, fmt.Errorf("the guest's program is built by go in a checkout of nfpkit: %w", err)
+	}
+	var all []Translation
+	for len(which) > 0 {
+		n := min(len(which), capturedBatch)
+		var part []*code.Code
+		for _, i := range which[:n] {
+			part = append(part, programs[i])
+		}
+		which = which[n:]
+		boot, cancel := context.WithTimeout(ctx, capturedTimeout)
+		found, err := Translate(boot, &TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, part)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// capturedKey names all that the driver's answer depends on, the kernel apart: the
+// program with its maps, and the card's firmware as the driver sees it.
+func capturedKey(profile *firmware.Profile, c *code.Code) (string, error) {
+	src, err := source(c)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal([]any{capturedForm, src, profile, driver.EncodeCaps(profile)})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))[:32], nil
+}
+
+// keep writes a file in one visible step: others may be at the same.
+func keep(path string, t *Translation) error {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Close()); err != nil {
+		os.Remove(f.Name())
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
