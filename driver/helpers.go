@@ -27,32 +27,32 @@ const (
 const maxTailCalls = 33
 
 // call is one helper call: it returns r0 and the cost.
-type call func(c *sim.Context) (r0 uint64, cost firmware.Cost, err error)
+type call func(n *lane, c *sim.Context) (r0 uint64, cost firmware.Cost, err error)
 
 // helper is the trap of helper id, nil where there is none.
 func (n *NIC) helper(id int32) sim.TrapFunc {
 	var fn call
 	switch id {
 	case 1:
-		fn = n.lookup
+		fn = (*lane).lookup
 	case 2:
-		fn = n.update
+		fn = (*lane).update
 	case 3:
-		fn = n.delete
+		fn = (*lane).delete
 	case 5:
-		fn = n.time
+		fn = (*lane).time
 	case 8:
-		fn = func(*sim.Context) (uint64, firmware.Cost, error) { return 0, n.cost("other"), nil }
+		fn = func(n *lane, _ *sim.Context) (uint64, firmware.Cost, error) { return 0, n.cost("other"), nil }
 	case 12:
-		return n.tailCall
+		return func(c *sim.Context) (int, sim.Cost, error) { return n.lanes[c.ID].tailCall(c) }
 	case 23:
-		fn = n.redirect
+		fn = (*lane).redirect
 	case 25:
-		fn = n.perfEvent
+		fn = (*lane).perfEvent
 	case 28:
-		fn = n.csumDiff
+		fn = (*lane).csumDiff
 	case 51:
-		fn = n.redirectMap
+		fn = (*lane).redirectMap
 	default:
 		return nil
 	}
@@ -60,19 +60,20 @@ func (n *NIC) helper(id int32) sim.TrapFunc {
 		if m := c.Outstanding(); m != 0 {
 			return 0, sim.Cost{}, fmt.Errorf("helper %d called with signals 0x%x outstanding: %w", id, m, errOutstanding)
 		}
+		l := n.lanes[c.ID]
 		back := int(c.B(0))
-		r0, cost, err := fn(c)
+		r0, cost, err := fn(l, c)
 		if err != nil {
 			return 0, sim.Cost{}, fmt.Errorf("helper %d: %w", id, err)
 		}
-		n.lose()
-		n.setPair(0, r0)
+		l.lose()
+		l.setPair(0, r0)
 		return back, sim.Cost{Issue: cost.Issue, Reads: cost.Reads}, nil
 	}
 }
 
 // lose destroys what a helper does not keep.
-func (n *NIC) lose() {
+func (n *lane) lose() {
 	c := n.ctx
 	c.ScrambleRegs(0, 12)
 	c.ScrambleRegs(20, 22)
@@ -95,7 +96,7 @@ func (n *NIC) table(id uint32) (*Map, error) {
 }
 
 // local reads n bytes of local memory that the program owns.
-func (n *NIC) local(addr uint32, size int, what string) ([]byte, error) {
+func (n *lane) local(addr uint32, size int, what string) ([]byte, error) {
 	switch {
 	case addr&3 != 0:
 		return nil, fmt.Errorf("%s at 0x%x is not aligned to 4", what, addr)
@@ -111,7 +112,7 @@ func (n *NIC) local(addr uint32, size int, what string) ([]byte, error) {
 
 // mapKey finds the map of A0 and its key at LM0, and clears the bytes of the
 // key's last word behind it, as the open firmware does.
-func (n *NIC) mapKey(c *sim.Context) (*Map, []byte, error) {
+func (n *lane) mapKey(c *sim.Context) (*Map, []byte, error) {
 	m, err := n.table(c.A(0))
 	if err != nil {
 		return nil, nil, err
@@ -136,7 +137,7 @@ func status(err error) uint64 {
 	return 0
 }
 
-func (n *NIC) lookup(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) lookup(c *sim.Context) (uint64, firmware.Cost, error) {
 	m, key, err := n.mapKey(c)
 	if err != nil {
 		return 0, firmware.Cost{}, err
@@ -153,7 +154,7 @@ func (n *NIC) lookup(c *sim.Context) (uint64, firmware.Cost, error) {
 	return m.Base()>>8<<32 | uint64(uint32(off)), cost, nil
 }
 
-func (n *NIC) update(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) update(c *sim.Context) (uint64, firmware.Cost, error) {
 	m, key, err := n.mapKey(c)
 	if err != nil {
 		return 0, firmware.Cost{}, err
@@ -165,7 +166,7 @@ func (n *NIC) update(c *sim.Context) (uint64, firmware.Cost, error) {
 	return status(m.store(key, value, arg(c, 4))), n.cost("update"), nil
 }
 
-func (n *NIC) delete(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) delete(c *sim.Context) (uint64, firmware.Cost, error) {
 	m, key, err := n.mapKey(c)
 	if err != nil {
 		return 0, firmware.Cost{}, err
@@ -174,7 +175,7 @@ func (n *NIC) delete(c *sim.Context) (uint64, firmware.Cost, error) {
 }
 
 // time is nanoseconds: the caller's clock, or the engine's.
-func (n *NIC) time(*sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) time(*sim.Context) (uint64, firmware.Cost, error) {
 	if n.opt.Time != nil {
 		return n.opt.Time(), n.cost("other"), nil
 	}
@@ -182,7 +183,7 @@ func (n *NIC) time(*sim.Context) (uint64, firmware.Cost, error) {
 }
 
 // memory reads n bytes at a pointer argument of the given kind.
-func (n *NIC) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
+func (n *lane) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
 	if size == 0 {
 		return nil, nil
 	}
@@ -196,7 +197,7 @@ func (n *NIC) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
 	case kindPacket:
 		start, end := n.bounds()
 		off := int(ptr & offsetMask)
-		if uint32(ptr)>>16 == 1<<15|packetNumber && off >= start && off+size <= end {
+		if uint32(ptr)>>16 == 1<<15|n.number && off >= start && off+size <= end {
 			return append([]byte(nil), n.buffer[off:off+size]...), nil
 		}
 	}
@@ -211,7 +212,7 @@ const (
 )
 
 // perfEvent collects a record; the packet part ends where CTM does.
-func (n *NIC) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 	cost := n.cost("other")
 	m, err := n.eventMap(c.A(4))
 	if err != nil {
@@ -258,7 +259,7 @@ func (n *NIC) eventMap(id uint32) (*Map, error) {
 }
 
 // tailCall enters another program; it returns only where there is none.
-func (n *NIC) tailCall(c *sim.Context) (int, sim.Cost, error) {
+func (n *lane) tailCall(c *sim.Context) (int, sim.Cost, error) {
 	m, err := n.table(c.A(4))
 	if err != nil {
 		return 0, sim.Cost{}, fmt.Errorf("helper 12: %w", err)
@@ -281,7 +282,7 @@ func (n *NIC) tailCall(c *sim.Context) (int, sim.Cost, error) {
 }
 
 // redirect remembers an interface.
-func (n *NIC) redirect(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) redirect(c *sim.Context) (uint64, firmware.Cost, error) {
 	r := &Redirect{Ifindex: c.A(2), Flags: arg(c, 2)}
 	if isTC(n.run.prog.Type) {
 		if r.Flags&^1 != 0 { // BPF_F_INGRESS
@@ -305,7 +306,7 @@ const (
 )
 
 // redirectMap remembers an entry of a devmap or cpumap.
-func (n *NIC) redirectMap(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) redirectMap(c *sim.Context) (uint64, firmware.Cost, error) {
 	cost := n.cost("lookup_array")
 	m, err := n.table(c.A(2))
 	if err != nil {
@@ -343,7 +344,7 @@ const csumMax = 512
 
 // csumDiff is the one's complement sum of the words of to, less those of from,
 // plus a seed, folded to 16 bits as kernels do since 6.13.
-func (n *NIC) csumDiff(c *sim.Context) (uint64, firmware.Cost, error) {
+func (n *lane) csumDiff(c *sim.Context) (uint64, firmware.Cost, error) {
 	kinds, cost := c.A(0), n.cost("other")
 	fromSize, toSize := int(c.A(4)), int(c.A(8))
 	if (fromSize|toSize)%4 != 0 || fromSize+toSize > csumMax {

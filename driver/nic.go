@@ -58,16 +58,13 @@ type NIC struct {
 	spec     *sim.Spec
 	store    *sim.Store
 	mem      *sim.Memory
-	engine   *sim.Engine
-	ctx      *sim.Context
-	buffer   []byte // the packet's buffer in CTM
-	stack    uint32 // local memory: stack, and packet vector
-	vector   uint32
-	maps     []*Map // by table id - 1
+	main     *lane   // where Run runs programs
+	lanes    []*lane // by context ID, of the engine or chip that is running
+	maps     []*Map  // by table id - 1
 	programs []*Program
 	next     int // address of the next program
 	slots    []placed
-	run      run
+	iface    bool // programs find the interface in the packet vector
 }
 
 // Stat counts packets, as firmware does by the result word.
@@ -121,22 +118,21 @@ func New(p *firmware.Profile, opt *Options) (*NIC, error) {
 		n.opt.MaxWords = 1_000_000
 	}
 	stack := (p.Stack + 63) &^ 63
-	n.stack, n.vector = uint32(stack), uint32(2*stack)
-	if n.vector+vectorBytes > 4*sim.LMWords {
+	if 2*stack+vectorBytes > 4*sim.LMWords {
 		return nil, fmt.Errorf("firmware %s: two stacks of %d bytes do not fit local memory", p.Name, p.Stack)
 	}
 	if p.CTMBytes() > bufferBytes-packetOffset {
 		return nil, fmt.Errorf("firmware %s: %d bytes of a packet in ctm, a buffer has %d", p.Name, p.CTMBytes(), bufferBytes-packetOffset)
 	}
+	n.iface = slices.Contains(p.CtxFields, "ingress_ifindex")
 	n.store, n.mem = sim.NewStore(), sim.NewMemory()
-	n.engine = sim.New(n.spec, n.store, n.mem)
-	n.ctx = &n.engine.Ctx[workContext]
-	n.ctx.LMParts = [2][2]uint32{{n.stack, n.stack + uint32(p.Stack)}, {n.vector, n.vector + vectorBytes}}
-	n.ctx.Guard = n.guard
-	n.buffer = n.mem.CTM[bufferBase : bufferBase+bufferBytes]
-	if err := n.mem.SetPacket(packetNumber, bufferBase, bufferBytes); err != nil {
+	engine := sim.New(n.spec, n.store, n.mem)
+	var err error
+	if n.main, err = n.newLane(&engine.Ctx[workContext], packetNumber, bufferBase, uint32(stack), uint32(2*stack)); err != nil {
 		return nil, err
 	}
+	n.lanes = make([]*lane, sim.Contexts)
+	n.lanes[workContext] = n.main
 	n.Unload()
 	return n, nil
 }
@@ -150,7 +146,7 @@ func (n *NIC) Unload() {
 
 // trap puts the firmware's functions into the code store.
 func (n *NIC) trap() {
-	n.store.Trap(n.Profile.Done, n.done)
+	n.store.Trap(n.Profile.Done, func(c *sim.Context) (int, sim.Cost, error) { return n.lanes[c.ID].done(c) })
 	for id, at := range n.Profile.Helpers {
 		if fn := n.helper(id); fn != nil {
 			n.store.Trap(at, fn)

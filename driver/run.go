@@ -3,7 +3,6 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -84,30 +83,41 @@ func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
 	if raw(prog.Type) {
 		data = in.Mem
 	}
-	if err := n.place(data, raw(prog.Type)); err != nil {
+	l := n.main
+	if err := l.place(data, raw(prog.Type)); err != nil {
 		return nil, err
 	}
-	n.run.prog, n.run.redirect, n.run.events, n.run.tails = prog, nil, nil, 0
-	c := n.ctx
+	l.run.prog, l.run.redirect, l.run.events, l.run.tails = prog, nil, nil, 0
+	c := l.ctx
 	c.Start(prog.Start)
-	n.enter(in, len(data))
-	n.engine.Warnings = n.engine.Warnings[:0]
-	words := n.engine.Words
-	if err := n.engine.Run(n.opt.MaxWords); err != nil {
-		return nil, n.blame(err)
+	l.enter(in, len(data))
+	l.engine.Warnings = l.engine.Warnings[:0]
+	words := l.engine.Words
+	if err := l.engine.Run(n.opt.MaxWords); err != nil {
+		return nil, n.blame(l.explain(err))
 	}
-	r := &Result{Word: c.A(0), Issue: c.Issue(), Elapsed: c.Elapsed(), Words: n.engine.Words - words,
-		Redirect: n.run.redirect, Events: n.run.events, Tails: n.run.tails}
-	for _, w := range n.engine.Warnings {
+	r := &Result{Word: c.A(0), Issue: c.Issue(), Elapsed: c.Elapsed(), Words: l.engine.Words - words,
+		Redirect: l.run.redirect, Events: l.run.events, Tails: l.run.tails}
+	for _, w := range l.engine.Warnings {
 		r.Warnings = append(r.Warnings, w.Error())
 	}
-	return r, n.finish(r, prog, len(data))
+	return r, l.finish(r, prog, len(data))
+}
+
+// explain adds to a watchdog's fault where the program goes round.
+func (n *lane) explain(err error) error {
+	var fault *sim.Fault
+	if errors.As(err, &fault) && fault.Reason == "watchdog" {
+		low, high := n.engine.Loop(n.ctx)
+		fault.Msg += fmt.Sprintf(": words %d to %d go round", low, high)
+	}
+	return err
 }
 
 func raw(t ebpf.ProgramType) bool { return t == ebpf.UnspecifiedProgram }
 
 // place puts a packet into its buffer.
-func (n *NIC) place(data []byte, raw bool) error {
+func (n *lane) place(data []byte, raw bool) error {
 	if len(data) > lengthMask {
 		return fmt.Errorf("packet of %d bytes, the most is %d", len(data), lengthMask)
 	}
@@ -128,28 +138,13 @@ func (n *NIC) place(data []byte, raw bool) error {
 
 // enter makes the state of section 1 of the contract: packet vector and raw
 // arguments, then what every program finds.
-func (n *NIC) enter(in *Input, length int) {
-	e, v := n.engine, int(n.vector/4)
-	e.GarbageLM(v, v+vectorBytes/4)
-	set := func(word int, mask, value uint32) {
-		w := &e.LM[v+word]
-		*w = *w&^mask | value&mask
-	}
-	set(vecLength, 0x3ff<<16|lengthMask, packetNumber<<16|uint32(length))
-	split := uint32(0)
-	if len(n.run.tail) > 0 {
-		split = 1 << 31
-	}
-	set(vecSplit, 1<<31, split)
-	set(vecStart, ^uint32(0), 1<<31|packetNumber<<16|packetOffset)
-	set(vecFlags, queueChosen, 0)
-	set(vecQueue, 0x1ff<<23|0xff, in.RxQueue<<23)
-	if slices.Contains(n.Profile.CtxFields, "ingress_ifindex") {
-		set(vecIface, ^uint32(0), in.Ifindex)
-	}
+func (n *lane) enter(in *Input, length int) {
+	v := int(n.vector / 4)
+	n.engine.GarbageLM(v, v+vectorBytes/4)
+	n.describe(in, length)
 	n.start()
 	if raw(n.run.prog.Type) && length > 0 {
-		n.setPair(2, uint64(e.LM[v+vecStart]))
+		n.setPair(2, uint64(n.vec(vecStart)))
 	} else if raw(n.run.prog.Type) {
 		n.setPair(2, 0)
 	}
@@ -158,12 +153,39 @@ func (n *NIC) enter(in *Input, length int) {
 	}
 }
 
+// describe writes what the packet vector says of a packet.
+func (n *lane) describe(in *Input, length int) {
+	e, v := n.engine, int(n.vector/4)
+	set := func(word int, mask, value uint32) {
+		w := &e.LM[v+word]
+		*w = *w&^mask | value&mask
+	}
+	set(vecLength, 0x3ff<<16|lengthMask, n.number<<16|uint32(length))
+	split := uint32(0)
+	if len(n.run.tail) > 0 {
+		split = 1 << 31
+	}
+	set(vecSplit, 1<<31, split)
+	set(vecStart, ^uint32(0), 1<<31|n.number<<16|packetOffset)
+	set(vecFlags, queueChosen, 0)
+	set(vecQueue, 0x1ff<<23|0xff, in.RxQueue<<23)
+	if n.iface {
+		set(vecIface, ^uint32(0), in.Ifindex)
+	}
+}
+
 // start makes what a program finds at its first word, at entry and after a tail
 // call: garbage, A22, LM0, LM1.
-func (n *NIC) start() {
+func (n *lane) start() {
 	c := n.ctx
 	c.Scramble()
 	n.engine.GarbageLM(int(n.stack/4), int(n.stack/4)+n.Profile.Stack/4)
+	n.promise()
+}
+
+// promise makes of that what is no garbage.
+func (n *lane) promise() {
+	c := n.ctx
 	c.SetA(22, n.stack)
 	c.SetLMPointer(0, n.stack, 1)
 	c.SetLMPointer(1, n.vector, 8)
@@ -175,7 +197,7 @@ func (n *NIC) start() {
 }
 
 // setPair writes a 64-bit value to registers r and r+1 of both banks.
-func (n *NIC) setPair(r int, v uint64) {
+func (n *lane) setPair(r int, v uint64) {
 	for i, w := range []uint32{uint32(v), uint32(v >> 32)} {
 		n.ctx.SetA(r+i, w)
 		n.ctx.SetB(r+i, w)
@@ -183,19 +205,19 @@ func (n *NIC) setPair(r int, v uint64) {
 }
 
 // vec reads a packet vector word.
-func (n *NIC) vec(word int) uint32 { return n.engine.LM[int(n.vector/4)+word] }
+func (n *lane) vec(word int) uint32 { return n.engine.LM[int(n.vector/4)+word] }
 
 // bounds is where the packet lies now: offsets in the buffer of its first byte
 // and behind its last byte in CTM.
-func (n *NIC) bounds() (start, end int) {
+func (n *lane) bounds() (start, end int) {
 	start = int(n.vec(vecStart) & offsetMask)
 	end = start + int(n.vec(vecLength)&lengthMask)
 	return start, min(end, packetOffset+n.run.in)
 }
 
 // guard judges an access to packet memory.
-func (n *NIC) guard(write bool, addr uint32, size int) string {
-	if addr>>16&0x3ff != packetNumber {
+func (n *lane) guard(write bool, addr uint32, size int) string {
+	if addr>>16&0x3ff != n.number {
 		return fmt.Sprintf("packet %d is not the one being processed", addr>>16&0x3ff)
 	}
 	start, end := n.bounds()
@@ -210,7 +232,7 @@ func (n *NIC) guard(write bool, addr uint32, size int) string {
 }
 
 // done is the firmware behind the program's exit.
-func (n *NIC) done(c *sim.Context) (int, sim.Cost, error) {
+func (n *lane) done(c *sim.Context) (int, sim.Cost, error) {
 	if m := c.Outstanding(); m != 0 {
 		return sim.Halt, sim.Cost{}, fmt.Errorf("exit with signals 0x%x outstanding: %w", m, errOutstanding)
 	}
@@ -221,14 +243,14 @@ func (n *NIC) done(c *sim.Context) (int, sim.Cost, error) {
 }
 
 // finish reads what the program left.
-func (n *NIC) finish(r *Result, prog *Program, length int) error {
+func (n *lane) finish(r *Result, prog *Program, length int) error {
 	start, end := n.bounds()
 	now := int(n.vec(vecLength) & lengthMask)
 	rest := n.run.tail
 	switch have := packetOffset + n.run.in - start + len(rest); {
 	case start > bufferBytes || now > have:
 		return fmt.Errorf("%s: leaves a packet of %d bytes at offset %d, %d are there", prog.Name, now, start, have)
-	case n.vec(vecStart)>>16 != 1<<15|packetNumber:
+	case n.vec(vecStart)>>16 != 1<<15|n.number:
 		return fmt.Errorf("%s: leaves packet pointer 0x%08x", prog.Name, n.vec(vecStart))
 	}
 	r.Packet = append(make([]byte, 0, now), n.buffer[start:max(start, end)]...)

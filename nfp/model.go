@@ -1,7 +1,10 @@
 package nfp
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -48,7 +51,7 @@ type Timing struct {
 // Unit is a memory: a command waits for its bank, holds it, and answers.
 // A command longer than Line bytes holds the bank for each line begun.
 type Unit struct {
-	Bytes  int // of one unit; 0: as much as maps need
+	Bytes  int // of one unit
 	Read   int // command word to signal, unloaded
 	Write  int
 	Atomic int
@@ -113,6 +116,7 @@ var unitSources = map[string]map[string]string{
 		"*": "assumed as external memory's",
 	},
 	"EMEM": {
+		"Bytes":      "assumed: 2 GB of DRAM on the card",
 		"Read":       "fitted: blocking reads of one location, CoNEXT'21",
 		"Write":      "assumed as reads",
 		"Atomic":     "assumed as reads",
@@ -145,7 +149,7 @@ func nfp4000() Model {
 			Banks: 1, Interleave: 8, Line: 8, Queue: 64},
 		IMEM: Unit{Bytes: 4 << 20, Read: 122, Write: 122, Atomic: 120, ReadBusy: 4, WriteBusy: 4, AtomicBusy: 4,
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
-		EMEM: Unit{Read: 95, Write: 95, Atomic: 95, ReadBusy: 4.05, WriteBusy: 4.05, AtomicBusy: 3.22,
+		EMEM: Unit{Bytes: 2 << 30, Read: 95, Write: 95, Atomic: 95, ReadBusy: 4.05, WriteBusy: 4.05, AtomicBusy: 3.22,
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
 		Cache: Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
 		Bus:   Bus{CommandBusy: 1, DataBytes: 8},
@@ -178,10 +182,15 @@ func Models() []*Model {
 	return all
 }
 
-// ModelByName finds a card's model; "" is DefaultModel.
+// ModelByName finds a card's model; "" is DefaultModel. A name that ends in .json
+// is a file with those fields of Model that differ from the default's, or from
+// those of the card that its field Name names.
 func ModelByName(name string) (*Model, error) {
 	if name == "" {
 		name = DefaultModel
+	}
+	if strings.HasSuffix(name, ".json") {
+		return readModel(name)
 	}
 	var names []string
 	for _, m := range Models() {
@@ -227,4 +236,26 @@ func (m *Model) Check() error {
 		}
 	}
 	return nil
+}
+
+func readModel(file string) (*Model, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var base struct{ Name string }
+	if err := json.Unmarshal(data, &base); err != nil {
+		return nil, fmt.Errorf("card %s: %w", file, err)
+	}
+	m, err := ModelByName(strings.TrimSuffix(base.Name, ".json"))
+	if err != nil {
+		return nil, fmt.Errorf("card %s: %w", file, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(m); err != nil {
+		return nil, fmt.Errorf("card %s: %w", file, err)
+	}
+	m.Name = file
+	return m, m.Check()
 }

@@ -24,6 +24,15 @@ type simEngine struct {
 
 // newSimEngine compiles a program, and those it may tail-call, and loads them.
 func newSimEngine(obj *object.Object, name string, p *firmware.Profile) (*simEngine, error) {
+	programs, err := programsOf(obj, name)
+	if err != nil {
+		return nil, err
+	}
+	return loadAll(programs, p)
+}
+
+// programsOf verifies a program and those it may tail-call.
+func programsOf(obj *object.Object, name string) ([]*verify.Facts, error) {
 	main, err := verified(obj, name, nil)
 	if err != nil {
 		return nil, err
@@ -36,12 +45,17 @@ func newSimEngine(obj *object.Object, name string, p *firmware.Profile) (*simEng
 		}
 		programs = append(programs, f)
 	}
-	return loadAll(programs, p)
+	return programs, nil
 }
 
-// loadAll puts programs that share maps onto a card; the first is the one to run.
+// loadAll is loadOn for the default card.
 func loadAll(programs []*verify.Facts, p *firmware.Profile) (*simEngine, error) {
-	nic, err := driver.New(p, nil)
+	return loadOn(programs, p, nil)
+}
+
+// loadOn puts programs that share maps onto a card; the first is the one to run.
+func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
+	nic, err := driver.New(p, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -82,6 +83,7 @@ func (p *Profile) check() error {
 	if len(p.Signals) == 0 {
 		errs = append(errs, errors.New("signals: a program needs at least one"))
 	}
+	errs = append(errs, p.checkSteps())
 	for _, s := range p.Signals {
 		errs = append(errs, in("signal", s, 1, 15))
 	}
@@ -98,4 +100,22 @@ func (p *Profile) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkSteps checks the firmware's work on a packet.
+func (p *Profile) checkSteps() error {
+	sum := 0
+	for _, s := range slices.Concat(p.Before, p.After) {
+		sum += s.Issue
+		switch {
+		case s.Issue < 0:
+			return fmt.Errorf("packet_before and packet_after: a step of %d issue cycles", s.Issue)
+		case !slices.Contains([]string{"", "cls", "ctm", "imem", "emem"}, s.Read):
+			return fmt.Errorf("packet_before and packet_after: no memory %q to read; there are cls, ctm, imem, emem", s.Read)
+		}
+	}
+	if sum != p.PacketIssue {
+		return fmt.Errorf("packet_issue is %d, the steps before and after the program issue %d", p.PacketIssue, sum)
+	}
+	return nil
 }

@@ -17,15 +17,18 @@ type Profile struct {
 	Helpers     map[int32]int     `json:"helpers"`        // helper id -> code-store address, for helpers called by branch
 	Inline      []int32           `json:"inline_helpers"` // helpers compiled in place: 7, 44, 65
 	AdjustHead  AdjustHead        `json:"adjust_head"`
-	QueueSelect bool              `json:"queue_select"` // a program may store rx_queue_index
-	CtxFields   []string          `json:"ctx_fields"`   // XDP context fields a program may load, beside data and data_end
-	Signals     []int             `json:"signals"`      // signals free for the program
-	DirectMap   bool              `json:"direct_map"`   // array lookups inline from B23, no helper
-	DirectValue bool              `json:"direct_value"` // map values addressable at load time (global data)
-	ArrayZero   bool              `json:"array_zero"`   // array elements exist, zero, before the first write
-	PacketIssue int               `json:"packet_issue"` // firmware issue cycles a packet, outside the program
-	Costs       map[string]Cost   `json:"helper_costs"` // by "lookup_hash", "lookup_array", "update", "delete", "other"
-	Sources     map[string]string `json:"sources"`      // JSON field -> source of its numbers
+	QueueSelect bool              `json:"queue_select"`  // a program may store rx_queue_index
+	CtxFields   []string          `json:"ctx_fields"`    // XDP context fields a program may load, beside data and data_end
+	Signals     []int             `json:"signals"`       // signals free for the program
+	DirectMap   bool              `json:"direct_map"`    // array lookups inline from B23, no helper
+	DirectValue bool              `json:"direct_value"`  // map values addressable at load time (global data)
+	ArrayZero   bool              `json:"array_zero"`    // array elements exist, zero, before the first write
+	PacketIssue int               `json:"packet_issue"`  // firmware issue cycles a packet, outside the program: the sum of the next two
+	Before      []Step            `json:"packet_before"` // from taking a packet to entering the program
+	After       []Step            `json:"packet_after"`  // from its exit to letting the packet go
+	HostTakes   bool              `json:"host_delivery"` // a host takes the packets that pass; else they end at its queue
+	Costs       map[string]Cost   `json:"helper_costs"`  // by "lookup_hash", "lookup_array", "update", "delete", "other"
+	Sources     map[string]string `json:"sources"`       // JSON field -> source of its numbers
 }
 
 // MapLimits is the MAPS capability. Zero means no limit.
@@ -50,6 +53,13 @@ type AdjustHead struct {
 type Cost struct {
 	Issue int `json:"issue"`
 	Reads int `json:"emem_reads"`
+}
+
+// Step is a part of the firmware's work on a packet: issue cycles, then a read
+// that is waited for.
+type Step struct {
+	Issue int    `json:"issue"`
+	Read  string `json:"read"` // memory unit: "cls", "ctm", "imem", "emem", or "" for none
 }
 
 // CTMBytes is how much of a packet lies in CTM, where a program reaches it.

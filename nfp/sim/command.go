@@ -142,6 +142,7 @@ const (
 	pendBranch
 	pendArb
 	pendCmd
+	pendPost // a command that does not swap, waiting for its turn among the engines
 )
 
 // access is a command with its address, length and overrides worked out.
@@ -167,7 +168,11 @@ func (e *Engine) issue(c *Context, k *cmd, x, y, pc uint32, now uint64) bool {
 		return false
 	}
 	if !k.swap {
-		return e.perform(c, k, &a, pc, now)
+		if e.chip != nil && c.pending.kind == pendNone {
+			c.pending = pending{kind: pendPost, pc: pc, at: now, cmd: k, access: a}
+			return true
+		}
+		return e.perform(c, k, &a, pc, now) // alone, or in a defer slot
 	}
 	if a.sig == 0 {
 		e.stop(pc, "signal", "swaps on no signal")
@@ -212,27 +217,28 @@ func (e *Engine) override(c *Context, a *access, pc uint32) bool {
 func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) bool {
 	var ok bool
 	var in, out int // transfer registers
-	latency := 0
+	kind, n := kindRead, 0
 	switch k.kind {
 	case muRead:
-		in = (int(k.unit)*(int(a.len)+1) + 3) / 4
-		latency = e.latency(k, e.spec.CTM.Read, e.spec.EMEM.Read)
+		n = int(k.unit) * (int(a.len) + 1)
+		in = (n + 3) / 4
 		ok = e.fits(c, k, in, pc) && e.read(c, k, a, pc)
 	case muWrite:
-		out = (int(k.unit)*(int(a.len)+1) + 3) / 4
-		latency = e.latency(k, e.spec.CTM.Write, e.spec.EMEM.Write)
+		kind, n = kindWrite, int(k.unit)*(int(a.len)+1)
+		out = (n + 3) / 4
 		ok = e.fits(c, k, out, pc) && e.write(c, k, a, pc)
 	case muAtomic:
 		var words int
 		if words, out = k.operands(a); k.test {
 			in = words
 		}
-		latency = e.latency(k, e.spec.CTM.Atomic, e.spec.EMEM.Atomic)
+		kind, n = kindAtomic, 4*words
 		ok = e.fits(c, k, max(in, out), pc) && e.atomic(c, k, a, words, pc)
 	}
 	if !ok {
 		return false
 	}
+	arrival := e.arrival(k, kind, a.addr, n, now)
 	ins, outs := registers(k.xfer, in), registers(k.xfer, out)
 	if busy := c.flightIn & ins; busy != 0 {
 		e.warn(pc, "xfer-overwrite", "transfer registers of a command still outstanding are filled again")
@@ -250,7 +256,7 @@ func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) b
 		e.stop(pc, "signal", "signal %d is outstanding already", a.sig)
 		return false
 	}
-	*s = signal{sent: true, at: now + uint64(latency), in: ins, out: outs}
+	*s = signal{sent: true, at: arrival, in: ins, out: outs}
 	c.flightIn |= ins
 	c.flightOut |= outs
 	return true
@@ -268,11 +274,21 @@ func (e *Engine) fits(c *Context, k *cmd, words int, pc uint32) bool {
 // registers is the mask of n transfer registers from first on.
 func registers(first uint8, n int) uint64 { return (1<<n - 1) << first }
 
-func (e *Engine) latency(k *cmd, ctm, emem int) int {
+// arrival is when a command's signal comes: the unloaded latency after it was
+// issued, or what the chip says, which knows who else is waiting.
+func (e *Engine) arrival(k *cmd, kind int, addr uint64, n int, now uint64) uint64 {
+	id := unitCTM
 	if k.shift {
-		return emem
+		id = unitEMEM
 	}
-	return ctm
+	if e.chip != nil {
+		return e.ask(id, kind, addr, n, now)
+	}
+	u := &e.spec.CTM
+	if id == unitEMEM {
+		u = &e.spec.EMEM
+	}
+	return now + uint64([3]int{u.Read, u.Write, u.Atomic}[kind])
 }
 
 // bytes finds the memory a command reaches.

@@ -40,7 +40,9 @@ type Context struct {
 
 	started uint64
 	issue   uint64
+	idle    uint64 // of issue, slots that nobody filled
 	halt    uint64
+	errand  errand
 
 	// Guard, where set, is asked about each access to packet memory (packet
 	// addressing): its answer, if not empty, is the fault.
@@ -48,6 +50,9 @@ type Context struct {
 	// LMParts are the byte ranges [low, high) of local memory the context may
 	// touch; an empty part allows nothing, two empty parts everything.
 	LMParts [2][2]uint32
+	// ID is the context's number among those that share a control store: its own
+	// in an engine alone, counted through in a chip.
+	ID int
 }
 
 type state uint8
@@ -181,14 +186,20 @@ func (c *Context) ScrambleState() {
 // stretch of them.
 const poolWords = 2048
 
+// pool is garbage, as words and as bytes, least significant first.
+type pool struct {
+	words [poolWords]uint32
+	bytes [4 * poolWords]byte
+}
+
 // garbage is at least half a pool of words that nobody should rely on.
-func (e *Engine) garbage() []uint32 { return e.pool[e.rand()>>40%(poolWords/2):] }
+func (e *Engine) garbage() []uint32 { return e.pool.words[e.rand()>>40%(poolWords/2):] }
 
 // Garbage fills b with garbage.
 func (e *Engine) Garbage(b []byte) {
 	for len(b) >= 4 {
 		from := 4 * (poolWords - len(e.garbage()))
-		b = b[copy(b[:len(b)&^3], e.poolBytes[from:]):]
+		b = b[copy(b[:len(b)&^3], e.pool.bytes[from:]):]
 	}
 	for i := range b {
 		b[i] = byte(e.rand() >> 32)

@@ -46,9 +46,15 @@ type Engine struct {
 	csr    csrs
 	nn     [128]uint32
 	next   int // context to look at first
-	pool   [poolWords]uint32
+	pool   *pool
+	atTrap bool // the last stretch ended at a trap
 
-	poolBytes [4 * poolWords]byte // pool, least significant byte first
+	chip   *Chip // nil where the engine is alone
+	island int
+	cur    *Context // whose event is next
+	event  event
+	held   uint64 // cycles a full queue held the engine up, last command
+	queued uint64 // cycles the last command waited behind others'
 }
 
 // TrapFunc runs in place of words. It returns where the context goes on, or
@@ -60,7 +66,11 @@ const Halt = -1
 
 // Cost is what a trap takes: issue cycles, and external memory reads waited for
 // one after the other.
-type Cost struct{ Issue, Reads int }
+// Addr is where the reads go, as far as that matters for queues and the cache.
+type Cost struct {
+	Issue, Reads int
+	Addr         uint64
+}
 
 // epoch is the clock's start, far enough from zero that nothing seems to have
 // happened just before.
@@ -69,12 +79,18 @@ const epoch = 1024
 // New makes an engine on a control store and a memory, its registers and local
 // memory full of garbage.
 func New(spec *Spec, store *Store, mem *Memory) *Engine {
-	e := &Engine{spec: spec, store: store, Mem: mem, clock: epoch, random: spec.Seed*0x9e3779b97f4a7c15 | 1}
+	e := &Engine{spec: spec, store: store, Mem: mem, clock: epoch, random: spec.Seed*0x9e3779b97f4a7c15 | 1, pool: new(pool)}
 	e.csr.prn = uint32(e.rand() >> 32)
-	for i := range e.pool {
-		e.pool[i] = uint32(e.rand() >> 32)
-		binary.LittleEndian.PutUint32(e.poolBytes[4*i:], e.pool[i])
+	for i := range e.pool.words {
+		e.pool.words[i] = uint32(e.rand() >> 32)
+		binary.LittleEndian.PutUint32(e.pool.bytes[4*i:], e.pool.words[i])
 	}
+	e.fill()
+	return e
+}
+
+// fill starts the engine's state: garbage, and the constants that operands name.
+func (e *Engine) fill() {
 	e.GarbageLM(0, LMWords)
 	for i := range e.Ctx {
 		c := &e.Ctx[i]
@@ -83,8 +99,8 @@ func New(spec *Spec, store *Store, mem *Memory) *Engine {
 			c.r[regConst+v] = uint32(v)
 		}
 		c.Scramble()
+		c.ID = i
 	}
-	return e
 }
 
 // rand is xorshift64* (Vigna).

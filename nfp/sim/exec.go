@@ -315,6 +315,9 @@ run:
 				if k.swap {
 					goto later
 				}
+				if c.pending.kind == pendPost {
+					break run
+				}
 				continue
 			case opCtxArb:
 				c.pending = pending{kind: pendArb, pc: pc - 1, idle: uint64(o.d)}
@@ -378,6 +381,9 @@ run:
 		default:
 			idle += c.pending.idle
 			left, saved = saved, 0
+			if e.chip != nil && c.pending.kind == pendCmd {
+				break run // carried out when its turn among the engines comes
+			}
 			e.swap(c, &pc, base+idle+uint64(budget-left))
 			c.pending.kind = pendNone
 			break run
@@ -388,8 +394,11 @@ run:
 	e.Words += uint64(words)
 	e.clock = base + idle + uint64(words)
 	c.issue += idle + uint64(words)
+	c.idle += idle
 	if trap && e.fault == nil {
-		e.trap(c)
+		if e.atTrap = true; e.chip == nil {
+			e.trap(c)
+		}
 		words++
 	}
 	return words

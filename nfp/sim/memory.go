@@ -9,19 +9,25 @@ import (
 const ctmBytes = 256 << 10
 
 // Memory is what the engines of an island share: the island's CTM with its
-// packet buffers, and external memory as far as it was allocated.
+// packet buffers, and external memory, which is the same for all islands.
 type Memory struct {
 	CTM     []byte
-	packets map[uint16]Buffer
-	near    uint16 // last packet looked up, and its buffer
-	nearBuf Buffer
+	packets [maxPackets]Buffer
+	*External
+}
+
+// maxPackets is how many packet numbers an island has: 10 bits.
+const maxPackets = 1024
+
+// Buffer is a packet's place in CTM; Size 0 is none.
+type Buffer struct{ Base, Size int }
+
+// External is external memory as far as it was allocated.
+type External struct {
 	regions []Region // by address
 	last    int      // region of the last access
 	next    uint64
 }
-
-// Buffer is a packet's place in CTM.
-type Buffer struct{ Base, Size int }
 
 // Region is one allocated range of external memory.
 type Region struct {
@@ -37,23 +43,23 @@ const ememBase = 0x20_0000_0000
 // ememGap lies unallocated behind every region, so that overruns fault.
 const ememGap = 4096
 
-// NewMemory makes an empty memory.
-func NewMemory() *Memory {
-	return &Memory{CTM: make([]byte, ctmBytes), packets: map[uint16]Buffer{}, next: ememBase, near: 0xffff}
-}
+// NewMemory makes an island's memory, empty, with an external memory of its own.
+func NewMemory() *Memory { return (&External{next: ememBase}).Island() }
+
+// Island makes the memory of one more island that shares an external memory.
+func (m *External) Island() *Memory { return &Memory{CTM: make([]byte, ctmBytes), External: m} }
 
 // SetPacket places packet number n (0..1023) in [base, base+size) of CTM.
 func (m *Memory) SetPacket(n uint16, base, size int) error {
-	if n > 1023 || base < 0 || size <= 0 || base+size > len(m.CTM) {
+	if n >= maxPackets || base < 0 || size <= 0 || base+size > len(m.CTM) {
 		return fmt.Errorf("packet %d at %d, %d bytes: outside ctm", n, base, size)
 	}
 	m.packets[n] = Buffer{base, size}
-	m.near = 0xffff
 	return nil
 }
 
 // Alloc reserves size bytes of external memory, zero, at a multiple of 256.
-func (m *Memory) Alloc(name string, size int) Region {
+func (m *External) Alloc(name string, size int) Region {
 	r := Region{Base: m.next, Data: make([]byte, size), Name: name}
 	m.next += (uint64(size)+ememGap+255)&^255 + 256
 	m.regions = append(m.regions, r)
@@ -61,7 +67,7 @@ func (m *Memory) Alloc(name string, size int) Region {
 }
 
 // Free gives a region back. Its addresses are not used again.
-func (m *Memory) Free(base uint64) {
+func (m *External) Free(base uint64) {
 	for i, r := range m.regions {
 		if r.Base == base {
 			m.regions = append(m.regions[:i], m.regions[i+1:]...)
@@ -77,7 +83,7 @@ const overread = 3
 
 // emem returns the n bytes at a 40-bit address, or nil. A read may go 3 bytes
 // past a region's end; those are zero.
-func (m *Memory) emem(addr uint64, n int, write bool) []byte {
+func (m *External) emem(addr uint64, n int, write bool) []byte {
 	if m.last < len(m.regions) {
 		if r := &m.regions[m.last]; addr >= r.Base && addr-r.Base+uint64(n) <= uint64(len(r.Data)) {
 			o := addr - r.Base
@@ -112,21 +118,13 @@ func (m *Memory) ctm(addr uint32, n int) []byte {
 		}
 		return m.CTM[addr : int(addr)+n]
 	}
-	pkt, off := uint16(addr>>16&0x3ff), int(addr&0x1fff)
-	if pkt != m.near {
-		b, ok := m.packets[pkt]
-		if !ok {
-			return nil
-		}
-		m.near, m.nearBuf = pkt, b
-	}
-	if off+n > m.nearBuf.Size {
+	b, off := &m.packets[addr>>16&(maxPackets-1)], int(addr&0x1fff)
+	if off+n > b.Size {
 		return nil
 	}
-	base := m.nearBuf.Base + off
-	return m.CTM[base : base+n]
+	return m.CTM[b.Base+off : b.Base+off+n]
 }
 
 // Bytes is the n bytes of external memory at a 40-bit address, for traps; nil
 // where they are nobody's.
-func (m *Memory) Bytes(addr uint64, n int) []byte { return m.emem(addr, n, true) }
+func (m *External) Bytes(addr uint64, n int) []byte { return m.emem(addr, n, true) }

@@ -1,0 +1,383 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/sim"
+)
+
+// benchOptions are what bench, profile and report have in common: a program, a
+// card, traffic.
+type benchOptions struct {
+	target
+	trafficOptions
+	card, workers, offered string
+	array                  string
+	preload                []string
+	packets                uint64
+	ci                     float64
+	functional, json       bool
+}
+
+const benchLong = `Runs a program on every worker of a simulated card and says how many packets a
+second it takes, at what latency, and what binds. Packets arrive as fast as the
+ports' lines allow, or as --offered says. Measuring ends when the 95 % interval
+of the throughput is below --ci per cent; Ctrl-C ends it with what there is.
+
+--workers, --size and --offered take a list (5,10,20) or a range (5-50:5); the
+runs share the host's cores. cycles_per_packet is engine clock x workers / rate;
+issue_cycles and elapsed_cycles are the program's own, one context running.
+Latency counts from a packet's last bit received: to its last bit sent, or to its
+being in the host's memory.`
+
+func newBench() *cobra.Command {
+	var o benchOptions
+	cmd := &cobra.Command{
+		Use:   "bench PROG",
+		Short: "measure throughput and latency of a program on a simulated card",
+		Long:  benchLong,
+		Args:  exactly("PROG"),
+		RunE:  func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	o.flags(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&o.functional, "functional", false, "run the packets one after another, without time: is it fast, does it fault")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (o *benchOptions) flags(cmd *cobra.Command) {
+	o.target.flags(cmd)
+	o.trafficOptions.flags(cmd)
+	var names []string
+	for _, m := range nfp.Models() {
+		names = append(names, m.Name)
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.card, "card", nfp.DefaultModel, "card: "+strings.Join(names, ", ")+", or a .json file with what differs")
+	f.StringVar(&o.workers, "workers", "", "engines that run the program, 1 to 60; a number, list or range (default: as the card's firmware has them)")
+	f.StringVar(&o.offered, "offered", "", "million packets a second that arrive; a number, list or range (default: the ports' line rate)")
+	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
+	f.StringVar(&o.array, "array", "1x4194304", "for microcode on firmware corenic-direct: entries x bytes of the array behind B23")
+	f.Uint64Var(&o.packets, "packets", 0, "measure at most so many packets (default 2,000,000)")
+	f.Float64Var(&o.ci, "ci", 0.5, "stop when the 95 % interval is below so many per cent")
+	_ = cmd.RegisterFlagCompletionFunc("card", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// point is one run of a sweep.
+type point struct {
+	workers int
+	size    int
+	offered float64
+}
+
+// points are the runs asked for.
+func (o *benchOptions) points(m *nfp.Model) ([]point, error) {
+	axis := func(flag, s string, none float64) ([]float64, error) {
+		if s == "" {
+			return []float64{none}, nil
+		}
+		return series(flag, s)
+	}
+	workers, err1 := axis("workers", o.workers, float64(m.Workers))
+	sizes, err2 := axis("size", o.size, 60)
+	offered, err3 := axis("offered", o.offered, 0)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, usageError{err}
+	}
+	var out []point
+	for _, w := range workers {
+		if most := m.Islands * m.EnginesPerIsland; w < 1 || int(w) > most || w != float64(int(w)) {
+			return nil, fmt.Errorf("card %s: %g workers, must be 1 to %d", m.Name, w, most)
+		}
+		for _, s := range sizes {
+			for _, r := range offered {
+				if o.offered != "" && !(r > 0) {
+					return nil, fmt.Errorf("--offered is %g, must be above 0", r)
+				}
+				out = append(out, point{int(w), int(s), r})
+			}
+		}
+	}
+	return out, nil
+}
+
+func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
+	results, err := o.measure(cmd, arg, false)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	switch {
+	case o.json && len(results) == 1:
+		return writeJSON(out, results[0])
+	case o.json:
+		return writeJSON(out, results)
+	case o.functional:
+		for _, r := range results {
+			fmt.Fprintf(out, "%d packets, %.1f words a packet; %s\n", r.Packets, r.WordsPerPacket, verdictCounts(r))
+		}
+	case len(results) == 1:
+		err = printBench(out, &results[0].Result)
+	default:
+		err = printSweep(out, results)
+	}
+	seconds, words := 0.0, 0.0
+	for _, r := range results {
+		seconds, words = seconds+r.SecondsWall, words+r.WordsPerSecond*r.SecondsWall
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: %.2f s, %.1f million words a second\n", seconds, words/seconds/1e6)
+	return err
+}
+
+// measure makes all runs, as many at a time as the host has cores.
+func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]*driver.BenchResult, error) {
+	model, err := nfp.ModelByName(o.card)
+	if err != nil {
+		return nil, err
+	}
+	points, err := o.points(model)
+	if err != nil {
+		return nil, err
+	}
+	if !(o.ci > 0) {
+		return nil, usagef("--ci is %g, must be above 0", o.ci)
+	}
+	load, err := o.loader(cmd, arg, model)
+	if err != nil {
+		return nil, err
+	}
+	traffics := map[int]*sim.Traffic{}
+	for _, p := range points {
+		if traffics[p.size] == nil {
+			if traffics[p.size], err = o.traffic(cmd, p.size); err != nil {
+				return nil, err
+			}
+		}
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+	defer stop()
+	sweep := &sweep{ctx: ctx, bar: newProgress(cmd.ErrOrStderr(), "measuring", 100*len(points)), done: make([]float64, len(points))}
+	defer sweep.bar.done()
+	results := make([]*driver.BenchResult, len(points))
+	errs := make([]error, len(points))
+	var next, wg = make(chan int), sync.WaitGroup{}
+	for range min(runtime.GOMAXPROCS(0), len(points)) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range next {
+				results[i], errs[i] = o.one(load, points[i], *traffics[points[i].size], profile, sweep.progress(i))
+			}
+		}()
+	}
+	for i := range points {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, prefix(arg, err)
+		}
+	}
+	return results, nil
+}
+
+// sweep shows how far all runs are.
+type sweep struct {
+	sync.Mutex
+	ctx  context.Context
+	bar  *progress
+	done []float64
+}
+
+func (s *sweep) progress(i int) func(uint64, float64) bool {
+	return func(packets uint64, ci float64) bool {
+		s.Lock()
+		defer s.Unlock()
+		// The interval shrinks with the square root of what is measured.
+		s.done[i] = max(s.done[i], min(0.99, 0.25/max(ci*ci, 0.25)))
+		sum := 0.0
+		for _, d := range s.done {
+			sum += d
+		}
+		s.bar.at(int(100 * sum))
+		return s.ctx.Err() == nil
+	}
+}
+
+// one makes one run on a card of its own.
+func (o *benchOptions) one(load func() (*simEngine, error), p point, t sim.Traffic, profile bool, progress func(uint64, float64) bool) (*driver.BenchResult, error) {
+	e, err := load()
+	if err != nil {
+		return nil, err
+	}
+	t.OfferedMpps = p.offered
+	return e.nic.Bench(e.prog, &driver.Bench{
+		Workers: p.workers, Traffic: t, Seed: o.seed, Functional: o.functional, Profile: profile,
+		Measure: sim.Measure{Packets: o.packets, CIPercent: o.ci, Progress: progress},
+	})
+}
+
+// loader compiles the program once, or reads its words, and returns what makes a
+// card with it.
+func (o *benchOptions) loader(cmd *cobra.Command, arg string, m *nfp.Model) (func() (*simEngine, error), error) {
+	p, err := o.profile()
+	if err != nil {
+		return nil, err
+	}
+	opt := &driver.Options{Spec: sim.NewSpec(m)}
+	var fresh func() (*simEngine, error)
+	if isMicrocode(arg) {
+		im, err := microcode(arg, cmd.InOrStdin())
+		if err != nil {
+			return nil, err
+		}
+		fresh = func() (*simEngine, error) { return o.loadWords(arg, im, p, opt) }
+	} else {
+		obj, _, err := open(cmd, arg)
+		if err != nil {
+			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+		}
+		spec, err := obj.Program("")
+		if err != nil {
+			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+		}
+		programs, err := programsOf(obj, spec.Name)
+		if err != nil {
+			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+		}
+		fresh = func() (*simEngine, error) { return loadOn(programs, p, opt) }
+	}
+	if first, err := fresh(); err != nil {
+		return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+	} else if notes := first.absent(); len(notes) > 0 && len(o.preload) == 0 {
+		for _, n := range notes {
+			fmt.Fprintln(cmd.ErrOrStderr(), "nfpsim: note:", n)
+		}
+	}
+	return func() (*simEngine, error) {
+		e, err := fresh()
+		if err != nil {
+			return nil, err
+		}
+		return e, eachMap(e, o.preload, preload)
+	}, nil
+}
+
+// loadWords puts micro-engine code onto a card. Where programs find their array
+// behind a register there is nothing in the code that says how large it is.
+func (o *benchOptions) loadWords(arg string, im *nfp.Image, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
+	nic, err := driver.New(p, opt)
+	if err != nil {
+		return nil, err
+	}
+	if p.DirectMap {
+		var entries, bytes uint32
+		if n, err := fmt.Sscanf(o.array, "%dx%d", &entries, &bytes); n != 2 || err != nil || entries == 0 || bytes == 0 {
+			return nil, usagef("--array: %q is not ENTRIESxBYTES", o.array)
+		}
+		if _, err := nic.CreateMap(&ebpf.MapSpec{Name: "array", Type: ebpf.Array, KeySize: 4, ValueSize: bytes, MaxEntries: entries}); err != nil {
+			return nil, err
+		}
+	}
+	prog, err := nic.Load(im, ebpf.XDP)
+	if err != nil {
+		return nil, prefix(arg, err)
+	}
+	return &simEngine{nic: nic, prog: prog}, nil
+}
+
+func verdictCounts(r *driver.BenchResult) string {
+	var parts []string
+	for _, v := range slices.Sorted(maps.Keys(r.Verdicts)) {
+		if r.Verdicts[v] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", r.Verdicts[v], v))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printBench is a result for people.
+func printBench(w io.Writer, r *sim.Result) error {
+	partial := ""
+	if r.Partial {
+		partial = " (partial: stopped early)"
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "card\t%s, firmware %s, %d workers\n", r.Card, r.Firmware, r.Workers)
+	fmt.Fprintf(t, "traffic\t%.0f bytes, %.2f Mpps offered\n", r.Bytes, r.Offered)
+	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire, ± %.2f %% over %d packets%s\n", r.Mpps, r.Gbps, r.CIPercent, r.Packets, partial)
+	fmt.Fprintf(t, "a packet\t%.1f cycles of a worker; the program alone: %.1f issued, %.1f elapsed\n", r.CyclesPerPacket, r.IssueCycles, r.ElapsedCycles)
+	for _, l := range []struct {
+		name string
+		q    sim.Quantiles
+	}{{"wire to wire", r.Latency.Wire}, {"wire to host", r.Latency.Host}} {
+		if l.q.Max > 0 {
+			fmt.Fprintf(t, "%s\tp50 %d ns, p99 %d ns, p99.9 %d ns, max %d ns\n", l.name, l.q.P50, l.q.P99, l.q.P999, l.q.Max)
+		}
+	}
+	fmt.Fprintf(t, "bottleneck\t%s; next %s\n", r.Bottleneck, r.NextBottleneck)
+	fmt.Fprintf(t, "utilization\t%s\n", ranked(r.Utilization, 100, "%"))
+	fmt.Fprintf(t, "engine cycles\t%s (a packet)\n", ranked(r.Spent, 1, ""))
+	fmt.Fprintf(t, "waits\t%s (context cycles a packet)\n", ranked(r.Stalls, 1, ""))
+	return t.Flush()
+}
+
+// ranked lists what is not nothing, largest first.
+func ranked(m map[string]float64, scale float64, unit string) string {
+	names := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch {
+		case m[a] > m[b]:
+			return -1
+		case m[a] < m[b]:
+			return 1
+		}
+		return 0
+	})
+	var parts []string
+	for _, n := range names {
+		if v := m[n] * scale; v >= 0.05 {
+			parts = append(parts, fmt.Sprintf("%s %.1f%s", n, v, unit))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printSweep is a row for each run.
+func printSweep(w io.Writer, results []*driver.BenchResult) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "workers\tbytes\toffered\tMpps\tGbit/s\tcycles\tp50 ns\tp99 ns\tbottleneck\tnext\t")
+	for _, r := range results {
+		q := r.Latency.Host
+		if q.Max == 0 {
+			q = r.Latency.Wire
+		}
+		note := ""
+		if r.Partial {
+			note = " (partial)"
+		}
+		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.3f\t%.2f\t%.1f\t%d\t%d\t%s%s\t%s\t\n", r.Workers, r.Bytes, r.Offered, r.Mpps, r.Gbps,
+			r.CyclesPerPacket, q.P50, q.P99, r.Bottleneck, note, r.NextBottleneck)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,541 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
+
+// The whole chip: engines of several islands, each with four contexts, the
+// memories they queue for (units.go), the packets they work on (packets.go).
+//
+// An engine touches what others see only at a command to memory, at a helper
+// and where it takes and lets go of packets. Between two such events it runs
+// alone, whatever the others do, so each engine runs ahead to its next event and
+// stops there; the events of all engines are carried out in order of time
+// (order.go). What a context waits for, a command's answer or the next packet,
+// has a known time as soon as its event is carried out: whoever comes later
+// queues behind. So no event is ever taken back, and an engine has one event
+// outstanding.
+//
+// A context's life goes round: take a packet, wait for it; the firmware's steps
+// before the program; the program; the firmware's steps behind it; let the
+// packet go, take the next. The contexts run round robin without preemption, as
+// in an engine alone; what runs is the same code (exec.go).
+
+// Program is what the contexts of a chip run on each packet. Enter puts packet i
+// of the traffic before the program, but does not start it; Exit says what the
+// program decided. Both are called in order of the context's own time, not of
+// the chip's, and may touch the context's own memory only.
+type Program struct {
+	Start int // address
+	Name  string
+	Enter func(c *Context, packet int) error
+	Exit  func(c *Context) (Verdict, error)
+}
+
+// Verdict is what becomes of a packet, and its length by then.
+type Verdict struct {
+	To    Fate
+	Bytes int
+}
+
+// Fate is where a packet goes.
+type Fate uint8
+
+const (
+	Dropped Fate = iota
+	ToHost
+	ToWire
+	numFates
+)
+
+// event is what an engine does next, when its turn comes.
+type event uint8
+
+const (
+	eventPick    event = iota // choose a context
+	eventCommand              // c.pending
+	eventTrap                 // the trap at the context's address
+	eventRead                 // a read of the firmware's
+	eventNext                 // let the packet go and take the next
+)
+
+// errand is what a context does beside its program: the firmware's work on the
+// packet, or a helper's reads.
+type errand struct {
+	phase phase
+	at    int    // step of the phase
+	reads int    // of a helper, still to be made
+	addr  uint64 // where
+	words uint64 // executed for the packet
+	since uint64 // when the context gave the engine away
+	cause Stall  // what it waits for
+	extra uint64 // of that wait, cycles behind others
+	swap  uint32 // word at which it gave the engine away
+	job   job    // the packet
+}
+
+type phase uint8
+
+const (
+	phaseTake phase = iota
+	phaseBefore
+	phaseProgram
+	phaseReads
+	phaseAfter
+)
+
+// step is one of firmware.Step, its memory resolved.
+type step struct {
+	issue uint64
+	unit  unitID
+	read  bool
+}
+
+// Options of a chip; the zero value of each is its default.
+type Options struct {
+	Model    *nfp.Model // as it is; nil is nfp.DefaultModel
+	Seed     uint64     // 0 is 1
+	MaxWords uint64     // a packet may take; 0 is 1,000,000
+	Profile  bool       // count cycles and stalls of every word
+}
+
+// Chip is a chip with a program. It is not safe for concurrent use.
+type Chip struct {
+	Engines []*Engine
+	Islands []*Memory
+	Stats   Stats
+	Words   []WordCost // by address, where Options.Profile
+
+	spec     Spec
+	program  *Program
+	opt      Options
+	mem      *memories
+	order    *order
+	packets  packets
+	before   []step
+	after    []step
+	contexts int
+	now      uint64
+	maxWords uint64
+	fault    error
+	begin    uint64    // of what is measured
+	times    []float64 // cycles a batch took
+}
+
+// NewChip makes a chip whose workers are spread evenly over its islands. Its
+// engines share a control store and external memory.
+func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*Chip, error) {
+	ch := &Chip{opt: *opt, order: newOrder()}
+	m := opt.Model
+	if m == nil {
+		var err error
+		if m, err = nfp.ModelByName(""); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	if m.Workers > orderSize {
+		return nil, fmt.Errorf("card %s: %d workers, at most %d are simulated", m.Name, m.Workers, orderSize)
+	}
+	ch.spec = *NewSpec(m)
+	if opt.Seed != 0 {
+		ch.spec.Seed = opt.Seed
+	}
+	if ch.maxWords = opt.MaxWords; ch.maxWords == 0 {
+		ch.maxWords = 1_000_000
+	}
+	ch.mem = newMemories(m)
+	ch.before, ch.after = steps(fw.Before), steps(fw.After)
+	ch.contexts = m.Workers * Contexts
+	for range m.Islands {
+		ch.Islands = append(ch.Islands, ext.Island())
+	}
+	first := New(&ch.spec, store, ch.Islands[0])
+	for i := range m.Workers {
+		e := first
+		if i > 0 {
+			e = &Engine{spec: &ch.spec, store: store, Mem: ch.Islands[i%m.Islands], clock: epoch, pool: first.pool,
+				random: (ch.spec.Seed+uint64(i))*0x9e3779b97f4a7c15 | 1}
+			e.fill()
+		}
+		e.chip, e.island, e.cur = ch, i%m.Islands, &e.Ctx[0]
+		for j := range e.Ctx {
+			e.Ctx[j].ID = i*Contexts + j
+			e.Ctx[j].state = ready
+		}
+		ch.Engines = append(ch.Engines, e)
+	}
+	if opt.Profile {
+		ch.Words = make([]WordCost, storeWords)
+	}
+	return ch, nil
+}
+
+func steps(list []firmware.Step) []step {
+	var out []step
+	for _, s := range list {
+		x := step{issue: uint64(s.Issue)}
+		for id, name := range unitNames {
+			if s.Read == name {
+				x.unit, x.read = unitID(id), true
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// start makes every context ask for its first packet: the first contexts of all
+// engines one cycle apart, then the second ones, so that neighbours in the order
+// of packets are not neighbours on an engine.
+func (ch *Chip) start() {
+	for i, e := range ch.Engines {
+		e.clock = epoch + uint64(i)
+		for j := range e.Ctx {
+			c := &e.Ctx[j]
+			at := epoch + uint64(j*orderSize+i)
+			c.wake, c.errand = at, errand{since: at, cause: StallPacket}
+		}
+		e.event = eventPick
+		ch.order.set(i, e.clock)
+	}
+}
+
+// advance carries events out until so many packets are done in all.
+func (ch *Chip) advance(packets uint64) error {
+	for ch.Stats.done < packets {
+		i, now := ch.order.first()
+		ch.now = now
+		e := ch.Engines[i]
+		ch.order.set(i, ch.step(e))
+		if e.fault != nil {
+			return e.fault
+		}
+		if ch.fault != nil {
+			return ch.fault
+		}
+	}
+	return nil
+}
+
+// step carries an engine's event out and runs the engine to its next. It
+// returns when that is.
+func (ch *Chip) step(e *Engine) uint64 {
+	c := e.cur
+	switch e.event {
+	case eventPick:
+		c = nil
+	case eventCommand:
+		if !ch.command(e, c) {
+			c = nil
+		}
+	case eventTrap:
+		ch.trap(e, c)
+	case eventRead:
+		ch.read(e, c)
+		c = nil
+	case eventNext:
+		ch.next(e, c)
+		c = nil
+	}
+	for e.fault == nil && ch.fault == nil {
+		if c == nil {
+			var wake uint64
+			if c, wake = e.ready(); c == nil {
+				e.event = eventPick
+				return wake
+			}
+			ch.resume(e, c)
+		}
+		if at, busy := ch.run(e, c); busy {
+			e.cur = c
+			return at
+		}
+		c = nil
+	}
+	return e.clock
+}
+
+// ready is the next context in round robin order that can run now; where none
+// can, when the first will.
+func (e *Engine) ready() (*Context, uint64) {
+	wake := never
+	for i := range Contexts {
+		c := &e.Ctx[(e.next+i)%Contexts]
+		if c.wake <= e.clock {
+			e.next = (c.n + 1) % Contexts
+			return c, 0
+		}
+		wake = min(wake, c.wake)
+	}
+	e.clock = wake // idle until then
+	return nil, wake
+}
+
+// resume accounts for what the context waited for.
+func (ch *Chip) resume(e *Engine, c *Context) {
+	j, s := &c.errand, &ch.Stats
+	wait := c.wake - min(j.since, c.wake)
+	extra := min(j.extra, wait)
+	s.Stalls[j.cause] += wait - extra
+	s.Stalls[StallQueue] += extra
+	turn := e.clock - max(c.wake, j.since)
+	s.Stalls[StallTurn] += turn
+	if ch.Words != nil && j.phase == phaseProgram {
+		w := &ch.Words[j.swap]
+		w.Stalls[j.cause] += wait - extra
+		w.Stalls[StallQueue] += extra
+		w.Stalls[StallTurn] += turn
+	}
+}
+
+// swapOut gives the engine away until wake.
+func (c *Context) swapOut(now, wake uint64, cause Stall, extra uint64) {
+	j := &c.errand
+	c.wake, j.since, j.cause, j.extra = max(wake, now), now, cause, extra
+}
+
+// run runs a context until its next event. It returns when that is due, or
+// false where the context gave the engine away before it came to one.
+func (ch *Chip) run(e *Engine, c *Context) (uint64, bool) {
+	for {
+		j := &c.errand
+		switch j.phase {
+		case phaseTake:
+			e.event = eventNext
+			return e.clock, true
+		case phaseBefore, phaseAfter:
+			if ch.firmware(e, c) {
+				return e.clock, true
+			}
+		case phaseReads:
+			if j.reads > 0 {
+				e.event = eventRead
+				return e.clock, true
+			}
+			j.phase = phaseProgram
+		case phaseProgram:
+			if at, more := ch.stretch(e, c); at != 0 || !more {
+				return at, at != 0
+			}
+		}
+		if e.fault != nil || ch.fault != nil {
+			return e.clock, true
+		}
+	}
+}
+
+// firmware issues the steps of a phase up to its end or to a read, an event.
+func (ch *Chip) firmware(e *Engine, c *Context) bool {
+	j := &c.errand
+	list := ch.before
+	if j.phase == phaseAfter {
+		list = ch.after
+	}
+	for j.at < len(list) {
+		s := &list[j.at]
+		e.clock += s.issue
+		ch.Stats.Firmware += s.issue
+		if s.read {
+			e.event = eventRead
+			return true
+		}
+		j.at++
+	}
+	j.at = 0
+	if j.phase == phaseAfter {
+		j.phase = phaseTake
+		return false
+	}
+	j.phase, j.words = phaseProgram, 0
+	if err := ch.program.Enter(c, int(j.job.packet)); err != nil {
+		ch.fault = err
+		return true
+	}
+	c.Start(ch.program.Start)
+	return false
+}
+
+// stretch runs the program to its next event or swap point. It returns when the
+// event is due; else zero, and whether the context goes on at once.
+func (ch *Chip) stretch(e *Engine, c *Context) (at uint64, more bool) {
+	j := &c.errand
+	if j.words >= ch.maxWords {
+		at := c.pc
+		low, high := e.Loop(c)
+		e.stop(at, "watchdog", "still running after %d words: words %d to %d go round", ch.maxWords, low, high)
+		return e.clock, true
+	}
+	issue, idle := c.issue, c.idle
+	e.atTrap = false
+	words := e.stretch(c, int64(ch.maxWords-j.words))
+	j.words += uint64(words)
+	idle = c.idle - idle
+	ch.Stats.Slots += idle
+	ch.Stats.Issue += c.issue - issue - idle
+	if e.fault != nil {
+		return e.clock, true
+	}
+	switch p := &c.pending; p.kind {
+	case pendCmd, pendPost:
+		e.event = eventCommand
+		return p.at, true
+	}
+	switch {
+	case e.atTrap && int(c.pc) == ch.packets.done:
+		ch.finish(e, c)
+		return 0, true
+	case e.atTrap:
+		e.event = eventTrap
+		return e.clock, true
+	case c.state == halted:
+		e.stop(c.pc, "unsupported", "the context is killed")
+		return e.clock, true
+	case j.words >= ch.maxWords:
+		return 0, true
+	}
+	// ctx_arb: the times of the signals are known.
+	j.swap = c.pc
+	c.swapOut(e.clock, c.wake, StallSignal, 0)
+	return 0, false
+}
+
+// finish is the end of the program.
+func (ch *Chip) finish(e *Engine, c *Context) {
+	v, err := ch.program.Exit(c)
+	if err != nil {
+		ch.fault = err
+		return
+	}
+	c.errand.job.verdict = v
+	c.errand.phase, c.errand.at = phaseAfter, 0
+	s := &ch.Stats
+	s.ProgramElapsed += e.clock - c.started
+}
+
+// command carries a memory command out, and reports whether its context goes on.
+func (ch *Chip) command(e *Engine, c *Context) bool {
+	p := &c.pending
+	kind := p.kind
+	p.kind = pendNone
+	e.held, e.queued = 0, 0
+	if kind == pendCmd {
+		c.sent = 0
+	}
+	if !e.perform(c, p.cmd, &p.access, p.pc, p.at) {
+		return true
+	}
+	if e.held > 0 {
+		// The command's word takes as long as the queue is full.
+		e.clock += e.held
+		c.issue += e.held
+		ch.Stats.Held += e.held
+		if ch.Words != nil {
+			ch.Words[p.pc&storeMask].Held += e.held
+		}
+	}
+	if kind == pendPost {
+		return true
+	}
+	s := &c.sig[p.access.sig&15]
+	c.take(s)
+	cause := StallCTM
+	if p.cmd.shift {
+		cause = StallEMEM
+	}
+	c.errand.swap = p.pc & storeMask
+	c.swapOut(e.clock, s.at, cause, e.queued)
+	return false
+}
+
+// ask makes a memory command: it notes what the engine is held up by and
+// returns when the answer comes.
+func (e *Engine) ask(id unitID, kind int, addr uint64, n int, at uint64) uint64 {
+	a := e.chip.mem.access(e.island, id, kind, addr, n, at)
+	e.held = a.accepted - at
+	e.queued = a.queued
+	return a.done
+}
+
+// trap calls a helper.
+func (ch *Chip) trap(e *Engine, c *Context) {
+	at := c.pc
+	next, cost, err := e.store.traps[at](c)
+	if err != nil {
+		e.stop(at, "trap", "%v", err)
+		if e.fault.Err == nil {
+			e.fault.Err = err
+		}
+		return
+	}
+	issue := uint64(cost.Issue)
+	c.issue += issue
+	e.clock += issue
+	ch.Stats.Helpers += issue
+	if next == Halt {
+		e.stop(at, "trap", "a helper ended the program")
+		return
+	}
+	c.pc = uint32(next) & storeMask
+	j := &c.errand
+	j.reads, j.addr, j.swap = cost.Reads, cost.Addr, at
+	if cost.Reads > 0 {
+		j.phase = phaseReads
+	}
+}
+
+// read is a read of the firmware's: on the packet's way, or a helper's.
+func (ch *Chip) read(e *Engine, c *Context) {
+	j := &c.errand
+	if j.phase == phaseReads {
+		done := e.ask(unitEMEM, kindRead, j.addr, 4, e.clock)
+		j.reads--
+		c.swapOut(e.clock, done, StallHelper, e.queued)
+		return
+	}
+	list := ch.before
+	if j.phase == phaseAfter {
+		list = ch.after
+	}
+	unit := list[j.at].unit
+	done := e.ask(unit, kindRead, uint64(c.ID)*64, 4, e.clock)
+	j.at++
+	c.swapOut(e.clock, done, StallFirmware, e.queued)
+}
+
+// next lets the context's packet go, if it has one, and takes the next.
+func (ch *Chip) next(e *Engine, c *Context) {
+	j := &c.errand
+	if j.job.held {
+		ch.packets.release(&j.job, e.clock, &ch.Stats)
+	}
+	wake := ch.packets.take(&j.job, e.clock, &ch.Stats)
+	j.phase, j.at = phaseBefore, 0
+	c.swapOut(e.clock, wake, StallPacket, 0)
+}
+
+// Loop runs a context that does not end a little further and says between which
+// words it goes round. The run must not be continued.
+func (e *Engine) Loop(c *Context) (low, high int) {
+	fault := e.fault
+	low, high = int(c.pc), int(c.pc)
+	c.state, e.fault = ready, nil
+	for range loopWords {
+		e.atTrap = false
+		e.stretch(c, 1)
+		if e.fault != nil || e.atTrap || c.state == halted || c.pending.kind != pendNone {
+			break
+		}
+		low, high = min(low, int(c.pc)), max(high, int(c.pc))
+	}
+	c.state, e.fault, c.pending.kind = halted, fault, pendNone
+	return low, high
+}
+
+// loopWords is how long a loop Loop sees the whole of.
+const loopWords = 4096

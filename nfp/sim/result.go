@@ -1,0 +1,96 @@
+package sim
+
+// Stall is what keeps a context waiting.
+type Stall uint8
+
+const (
+	StallCTM      Stall = iota // a command to packet memory, unloaded
+	StallEMEM                  // to external memory, unloaded, cache misses included
+	StallQueue                 // behind other commands for a bank, the bus or DRAM
+	StallSignal                // for signals asked for earlier
+	StallHelper                // reads of a helper's, unloaded
+	StallFirmware              // reads of the firmware's on the packet's way, unloaded
+	StallPacket                // for a packet
+	StallTurn                  // ready, for the engine to be given away by another context
+	NumStalls
+)
+
+var stallNames = [NumStalls]string{"ctm", "emem", "queue", "signal", "helper", "firmware", "packet", "turn"}
+
+func (s Stall) String() string { return stallNames[s] }
+
+// WordCost is what one word of the program cost, all contexts together.
+type WordCost struct {
+	Count  uint64 // times executed
+	Cycles uint64 // that it held the engine, idle slots included
+	Held   uint64 // of these, that a full queue held it up
+	Stalls [NumStalls]uint64
+}
+
+// Stats are a chip's counters since they were last cleared. Cycles are those of
+// contexts: all together make up contexts times elapsed cycles.
+type Stats struct {
+	Packets  uint64
+	Lost     uint64 // at the MAC or for want of a buffer
+	Fates    [numFates]uint64
+	Issue    uint64 // words
+	Slots    uint64 // idle slots of branches and swaps
+	Held     uint64 // engines held up by full queues
+	Helpers  uint64 // issue of helpers
+	Firmware uint64 // issue of the firmware on the packet's way
+	Stalls   [NumStalls]uint64
+
+	ProgramElapsed uint64 // entry to exit
+
+	done  uint64 // packets since the chip was started
+	bytes uint64 // on the wire
+}
+
+// Result is what a chip did, per packet and per second. Its JSON is the
+// contract of nfpsim bench.
+type Result struct {
+	Card     string  `json:"card"`
+	Firmware string  `json:"firmware"`
+	Workers  int     `json:"workers"`
+	Bytes    float64 `json:"packet_bytes"` // mean, without CRC
+	Offered  float64 `json:"offered_mpps"` // what arrived at the ports
+
+	Mpps            float64 `json:"mpps"`
+	Gbps            float64 `json:"gbps"` // on the wire: CRC, preamble and gap included
+	CyclesPerPacket float64 `json:"cycles_per_packet"`
+	IssueCycles     float64 `json:"issue_cycles"`   // the program's own, one context running
+	ElapsedCycles   float64 `json:"elapsed_cycles"` // the same with its waits
+	WordsPerPacket  float64 `json:"words_per_packet"`
+
+	Latency        LatencyNS          `json:"latency_ns"`
+	Verdicts       map[string]uint64  `json:"verdicts"` // packets dropped, to the host, to the wire
+	Bottleneck     string             `json:"bottleneck"`
+	NextBottleneck string             `json:"next_bottleneck"`
+	Utilization    map[string]float64 `json:"utilization"` // 0 to 1
+	Spent          map[string]float64 `json:"spent"`       // engine cycles a packet: program, slots, held, helpers, firmware
+	Stalls         map[string]float64 `json:"stalls"`      // context cycles a packet, by cause
+	CacheHits      float64            `json:"cache_hit_rate"`
+
+	CIPercent      float64 `json:"ci_percent"` // half the 95 % interval of mpps, of mpps
+	Packets        uint64  `json:"packets"`    // measured
+	WarmUp         uint64  `json:"warm_up_packets"`
+	Seed           uint64  `json:"seed"`
+	SecondsWall    float64 `json:"seconds_wall"`
+	WordsPerSecond float64 `json:"words_per_second"` // of the simulator
+	Partial        bool    `json:"partial"`
+}
+
+// LatencyNS is latency from the last bit received: to the last bit sent on the
+// wire, and to the packet being in the host's memory.
+type LatencyNS struct {
+	Wire Quantiles `json:"wire"`
+	Host Quantiles `json:"host"`
+}
+
+// Quantiles of a latency in nanoseconds; all zero where no packet went there.
+type Quantiles struct {
+	P50  int64 `json:"p50"`
+	P99  int64 `json:"p99"`
+	P999 int64 `json:"p999"`
+	Max  int64 `json:"max"`
+}

@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+)
+
+// Traffic is what arrives: a set of packets, how often each comes, and how fast
+// they come.
+type Traffic struct {
+	Packets [][]byte
+	// Weights say how often each packet comes, relative to the others. Nil plays
+	// the packets in order, over and over.
+	Weights     []float64
+	OfferedMpps float64 // all ports together; 0: as fast as the ports' lines
+	Seed        uint64
+
+	same       int      // bytes, where all packets have the same
+	cumulative []uint32 // by packet, of 1<<32
+	next       int
+	random     uint64
+}
+
+// weightSteps is to how many parts weights are rounded, so that what is drawn
+// does not depend on how a machine rounds.
+const weightSteps = 1 << 24
+
+// Start checks the traffic and makes it begin at its first packet.
+func (t *Traffic) Start() error {
+	if len(t.Packets) == 0 {
+		return errors.New("traffic: no packets")
+	}
+	if t.OfferedMpps < 0 || math.IsNaN(t.OfferedMpps) || math.IsInf(t.OfferedMpps, 0) {
+		return fmt.Errorf("traffic: %g Mpps offered, must be above 0", t.OfferedMpps)
+	}
+	t.same = len(t.Packets[0])
+	for _, p := range t.Packets {
+		if len(p) != t.same {
+			t.same = 0
+			break
+		}
+	}
+	t.random, t.next = (t.Seed+0x9e37)*0x9e3779b97f4a7c15|1, 0
+	if t.Weights == nil {
+		return nil
+	}
+	if len(t.Weights) != len(t.Packets) {
+		return fmt.Errorf("traffic: %d weights for %d packets", len(t.Weights), len(t.Packets))
+	}
+	sum := 0.0
+	for _, w := range t.Weights {
+		if !(w >= 0) {
+			return fmt.Errorf("traffic: weight %g", w)
+		}
+		sum += w
+	}
+	t.cumulative = make([]uint32, len(t.Weights))
+	at, total := 0.0, uint32(0)
+	for i, w := range t.Weights {
+		at += w
+		total = max(total, uint32(math.Round(at/sum*weightSteps)))
+		t.cumulative[i] = total
+	}
+	t.cumulative[len(t.cumulative)-1] = weightSteps
+	return nil
+}
+
+// Draw chooses the next packet.
+func (t *Traffic) Draw() int32 {
+	if t.cumulative == nil {
+		i := t.next
+		if t.next++; t.next == len(t.Packets) {
+			t.next = 0
+		}
+		return int32(i)
+	}
+	t.random ^= t.random >> 12
+	t.random ^= t.random << 25
+	t.random ^= t.random >> 27
+	v := uint32(t.random * 0x2545f4914f6cdd1d >> 40)
+	return int32(sort.Search(len(t.cumulative), func(i int) bool { return t.cumulative[i] > v }))
+}

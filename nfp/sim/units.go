@@ -1,0 +1,208 @@
+package sim
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// The memories as their users queue for them. A command takes its island's
+// command bus, waits until its bank is free, holds the bank for as long as the
+// model says, and is answered the unloaded latency after it got the bank.
+// External memory asks its cache first; a miss waits for the DRAM too.
+//
+// Nothing is scheduled here: commands come in order of time, so that when a bank
+// becomes free is known when the command arrives.
+
+// tick is the unit of time of what is not a whole number of engine cycles.
+const tickBits = 10
+
+// ticks of a time in cycles.
+func ticks(cycles float64) int64 { return int64(math.Round(cycles * (1 << tickBits))) }
+
+// unitID names a kind of memory.
+type unitID uint8
+
+const (
+	unitCLS unitID = iota
+	unitCTM
+	unitIMEM
+	unitEMEM
+	numUnits
+)
+
+var unitNames = [numUnits]string{"cls", "ctm", "imem", "emem"}
+
+// access kinds, as nfp.Unit has numbers for them.
+const (
+	kindRead = iota
+	kindWrite
+	kindAtomic
+)
+
+// server is what one command at a time holds.
+type server struct {
+	free int64 // ticks
+	used int64 // ticks held since the statistics were cleared
+}
+
+// take holds the server from at or later for busy ticks; it returns when it got
+// it.
+func (s *server) take(at, busy int64) int64 {
+	at = max(at, s.free)
+	s.free = at + busy
+	s.used += busy
+	return at
+}
+
+// unit is one memory.
+type unit struct {
+	banks   []server
+	busy    [3]int64 // ticks a line
+	latency [3]uint64
+	queue   [3]int64 // ticks of work a bank holds before its users must wait
+	line    int
+	shift   uint8
+}
+
+func newUnit(u *nfp.Unit) unit {
+	x := unit{banks: make([]server, u.Banks), line: u.Line, shift: uint8(bits.TrailingZeros(uint(u.Interleave)))}
+	for i, busy := range []float64{u.ReadBusy, u.WriteBusy, u.AtomicBusy} {
+		x.busy[i] = ticks(busy)
+		x.queue[i] = x.busy[i] * int64(u.Queue)
+	}
+	x.latency = [3]uint64{uint64(u.Read), uint64(u.Write), uint64(u.Atomic)}
+	return x
+}
+
+// answer is what a command is told.
+type answer struct {
+	accepted uint64 // when the engine may go on
+	done     uint64 // when its signal arrives
+	queued   uint64 // of the time between, cycles for which others are to blame
+}
+
+// memories are all memories of a chip, by island where each has its own.
+type memories struct {
+	cls, ctm   []unit
+	imem, emem unit
+	bus        []server // command bus, by island
+	data       []server // push and pull bus, by island
+	command    int64    // ticks
+	perByte    int64    // ticks
+	cache      cache
+	dram       server
+	missBusy   int64
+	missExtra  uint64 // cycles a miss takes longer
+}
+
+func newMemories(m *nfp.Model) *memories {
+	x := &memories{
+		imem: newUnit(&m.IMEM), emem: newUnit(&m.EMEM),
+		bus: make([]server, m.Islands), data: make([]server, m.Islands),
+		command: ticks(m.CommandBusy), perByte: (1 << tickBits) / int64(m.DataBytes),
+		cache: newCache(m.CacheBytes, m.CacheLine, m.CacheWays), missBusy: ticks(m.MissBusy),
+		missExtra: uint64(max(0, m.MissRead-m.EMEM.Read)),
+	}
+	for range m.Islands {
+		x.cls = append(x.cls, newUnit(&m.CLS))
+		x.ctm = append(x.ctm, newUnit(&m.CTM))
+	}
+	return x
+}
+
+// access is a command of n bytes that an engine of an island issues at a time.
+func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, at uint64) answer {
+	var u *unit
+	switch id {
+	case unitCLS:
+		u = &m.cls[island]
+	case unitCTM:
+		u = &m.ctm[island]
+	case unitIMEM:
+		u = &m.imem
+	default:
+		u = &m.emem
+	}
+	asked := int64(at) << tickBits
+	issued := m.bus[island].take(asked, m.command)
+	m.data[island].take(issued, m.perByte*int64(n))
+	bank := &u.banks[addr>>u.shift&uint64(len(u.banks)-1)]
+	busy := u.busy[kind]
+	if n > u.line {
+		busy *= int64((n + u.line - 1) / u.line)
+	}
+	accepted := max(issued, bank.free-u.queue[kind])
+	start := bank.take(accepted, busy)
+	latency := u.latency[kind]
+	if id == unitEMEM && !m.cache.hit(addr) {
+		start = m.dram.take(start, m.missBusy)
+		latency += m.missExtra
+	}
+	wait := uint64(start-asked+(1<<tickBits-1)) >> tickBits
+	return answer{uint64(accepted+(1<<tickBits-1)) >> tickBits, at + wait + latency, wait}
+}
+
+// clear starts the statistics anew.
+func (m *memories) clear() {
+	for _, group := range [][]unit{m.cls, m.ctm, {m.imem}, {m.emem}} {
+		for i := range group {
+			for j := range group[i].banks {
+				group[i].banks[j].used = 0
+			}
+		}
+	}
+	for i := range m.bus {
+		m.bus[i].used, m.data[i].used = 0, 0
+	}
+	m.dram.used = 0
+	m.cache.hits, m.cache.misses = 0, 0
+}
+
+// cache is external memory's: sets of lines in order of use.
+type cache struct {
+	sets         uint64
+	ways         int
+	shift        uint8
+	tags         []uint64 // line number + 1, most recently used first in each set
+	hits, misses uint64
+}
+
+func newCache(size, line, ways int) cache {
+	c := cache{ways: ways, shift: uint8(bits.TrailingZeros(uint(line)))}
+	if c.sets = uint64(size / (line * ways)); c.sets > 0 {
+		c.tags = make([]uint64, c.sets*uint64(ways))
+	}
+	return c
+}
+
+// hit looks a line up and brings it in where it is missing.
+func (c *cache) hit(addr uint64) bool {
+	if c.sets == 0 {
+		return false
+	}
+	line := addr >> c.shift
+	at := line % c.sets * uint64(c.ways)
+	set := c.tags[at : at+uint64(c.ways)]
+	if set[0] == line+1 {
+		c.hits++
+		return true
+	}
+	found := len(set) - 1
+	there := false
+	for i, tag := range set {
+		if tag == line+1 {
+			found, there = i, true
+			break
+		}
+	}
+	copy(set[1:found+1], set[:found])
+	set[0] = line + 1
+	if there {
+		c.hits++
+	} else {
+		c.misses++
+	}
+	return there
+}
