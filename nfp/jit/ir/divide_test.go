@@ -18,7 +18,8 @@ func TestByConstants(t *testing.T) {
 	}
 	for i := range 4000 {
 		op := []string{"udiv", "umod", "sdiv", "smod", "mul"}[i%5]
-		typ, c, mask := "i64", int64(small()), small()|small()
+		a, b := small(), small()
+		typ, c, mask := "i64", int64(small()), a|b
 		switch {
 		case i < 200:
 			c = int64(i/5) - 20
