@@ -25,6 +25,7 @@ var passes = []pass{
 	{name: "multiply", run: each((*ir.Func).MultiplyByConstants)},
 	{name: "legalize", run: legalize, legal: true, needed: true},
 	{name: "late deadcode", run: each(deadcode)},
+	{name: "tails", run: each((*ir.Func).MergeTails)},
 }
 
 // passOrder says which pass must come before which; Compile's result would be
@@ -35,6 +36,7 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"divide", "multiply", "a remainder multiplies by the divisor"},
 	{"multiply", "legalize", "64-bit products become several"},
 	{"deadcode", "legalize", "halves of dead values would be made"},
+	{"late deadcode", "tails", "blocks differ by what nobody uses"},
 	{"legalize", "late deadcode", "most high halves are dead"},
 }
 
