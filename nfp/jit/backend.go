@@ -22,6 +22,7 @@ type backend struct {
 	profile      *firmware.Profile
 	code         *code.Code // nil in tests that begin with ir
 	opt          *Options
+	model        *nfp.Model           // what the chip's words and memories cost
 	headMoves    bool                 // the packet's start moves while the program runs
 	singleAdjust bool                 // adjust_head runs once at most, on a packet as it came
 	direct       string               // the one map of firmware with a direct array
@@ -32,9 +33,18 @@ type backend struct {
 
 func newBackend(f *verify.Facts, m *ir.Module, p *firmware.Profile, opt *Options) *backend {
 	return &backend{
-		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt,
+		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt, model: chip(),
 		headMoves: calls(m, helperAdjustHead), singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{},
 	}
+}
+
+// chip is the model that costs are taken from; cards differ in their clock.
+func chip() *nfp.Model {
+	m, err := nfp.ModelByName("")
+	if err != nil {
+		panic(err)
+	}
+	return m
 }
 
 // machPass is one step over a function's machine code.
@@ -55,6 +65,7 @@ var machPasses = []machPass{
 	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }},
 	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }},
 	{"order", func(_ *backend, f *machFunc) error { orderBlocks(f, nil); return nil }},
+	{"schedule", func(env *backend, f *machFunc) error { schedule(f, env.model); return nil }},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
 }
 
