@@ -61,7 +61,7 @@ type session struct {
 }
 
 // turn runs do with the journal open and nothing left half done.
-func (m *Manager) turn(ctx context.Context, do func(s *session) error) error {
+func (m *Manager) turn(ctx context.Context, do func(s *session) error) (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -71,12 +71,12 @@ func (m *Manager) turn(ctx context.Context, do func(s *session) error) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, j.Close()) }()
 	s := &session{Manager: m, journal: j}
-	err = s.start()
-	if err == nil {
-		err = do(s)
+	if err := s.start(); err != nil {
+		return err
 	}
-	return errors.Join(err, j.Close())
+	return do(s)
 }
 
 func (s *session) start() error {

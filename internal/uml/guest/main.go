@@ -170,6 +170,7 @@ func steps() map[string]step {
 		"count":     count,
 		"tc":        tc,
 		"translate": translate,
+		"reloads":   reloads,
 	}
 }
 

@@ -1,0 +1,43 @@
+//go:build linux
+
+package uml
+
+import (
+	"testing"
+
+	"github.com/nfpkit/nfpkit/driver/card"
+	"github.com/nfpkit/nfpkit/internal/uml/report"
+)
+
+// The tests of this file run the offload manager in the guest: on the kernel's own
+// nfp driver with our card, or on netdevsim.
+
+// percentile is the value below which a share of sorted values lies.
+func percentile(sorted []float64, share float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
+}
+
+// A thousand reloads under traffic: each frame meets one program, none is lost.
+func TestReloadsUnderTraffic(t *testing.T) {
+	l := goLive(t, &card.Options{Cable: true}, report.Word("reloads", "1000"))
+	got := data[struct {
+		Sent, Received, Reloads, Unfiltered, Backwards, Counted, Left int
+		Micros                                                        []float64
+	}](t, l.next("reloads"))
+	t.Logf("suite: %d frames met %d reloads; a reload takes %.1f ms in the median, %.1f ms at p99 (guest's clock)",
+		got.Sent, got.Reloads, percentile(got.Micros, 0.5)/1000, percentile(got.Micros, 0.99)/1000)
+	if got.Reloads != 1000 || got.Received != got.Sent || got.Unfiltered != 0 || got.Backwards != 0 || got.Counted != got.Sent {
+		got.Micros = nil
+		t.Errorf("%+v: want 1000 reloads, and each frame received, marked by the program of its time, and counted", got)
+	}
+	if got.Left != 0 {
+		t.Errorf("%d programs or maps are left", got.Left)
+	}
+	if got.Sent < got.Reloads {
+		t.Errorf("%d frames for %d reloads: too little traffic to show anything", got.Sent, got.Reloads)
+	}
+	l.end()
+}
