@@ -69,11 +69,24 @@ func (l *Linux) in(netns string, fn func() error) error {
 		return err
 	}
 	defer ns.Close()
+	return onThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return errnoError("enter namespace", netns, err)
+		}
+		return fn()
+	})
+}
+
+// onThread runs fn on a thread of its own, which ends with it. The process's first thread
+// is left alone: others take its namespace for the process's.
+func onThread(fn func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- errnoError("enter namespace", netns, err)
+		runtime.LockOSThread() // and never unlocked, but where this is the wrong thread
+		if unix.Gettid() == unix.Getpid() {
+			err := onThread(fn)
+			runtime.UnlockOSThread()
+			done <- err
 			return
 		}
 		done <- fn()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -240,6 +241,9 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 		op = "detach"
 	}
 	fd, err := descriptor(new)
+	if n, ok := new.(*linuxProgram); ok && (n.typ == ebpf.SchedCLS) != mode.TC() {
+		return &Error{Op: op, Object: p.Ref().String(), Reason: "wrong-type", Msg: fmt.Sprintf("program %d is of type %v, mode %s takes another", n.id, n.typ, mode)}
+	}
 	if err == nil && mode.TC() {
 		return l.swapFilter(op, p, mode, old, fd)
 	}

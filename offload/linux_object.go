@@ -21,7 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type linuxProgram struct{ fd }
+type linuxProgram struct {
+	fd
+	typ ebpf.ProgramType
+}
 
 // LoadProgram has the kernel verify and translate a program.
 func (l *Linux) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]Map, on *Port) (Program, error) {
@@ -70,13 +73,13 @@ func (l *Linux) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]Map, on *Por
 }
 
 func openProgram(n int) (Program, error) {
-	p := &linuxProgram{newFD(n, "program")}
+	p := &linuxProgram{fd: newFD(n, "program")}
 	info, err := p.Info()
 	if err != nil {
 		p.Close()
 		return nil, err
 	}
-	p.id = info.ID
+	p.id, p.typ = info.ID, info.Type
 	return p, nil
 }
 
@@ -97,7 +100,11 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 		e.Reason, e.Msg = reason, fmt.Sprintf(format, args...)
 		return e
 	}
-	driver, last := complaint(e.Log)
+	name := "nfp"
+	if on != nil {
+		name = on.Driver
+	}
+	driver, last := complaint(e.Log, name)
 	switch {
 	case e.Reason == "no-permission":
 		return say(e.Reason, "the kernel does not let this process load programs for a card")
@@ -158,11 +165,11 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 	return e
 }
 
-// complaint is the driver's last line in a verifier log, and the last line that is not
-// the verifier's statistics.
-func complaint(log []string) (driver, last string) {
+// complaint is the driver's last line in a verifier log, which begins with its name in
+// brackets, and the last line that is not the verifier's statistics.
+func complaint(log []string, name string) (driver, last string) {
 	for _, l := range log {
-		if text, ok := strings.CutPrefix(strings.TrimSpace(l), "[nfp] "); ok {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(l), "["+name+"] "); ok {
 			driver = text
 		}
 	}

@@ -171,6 +171,9 @@ func steps() map[string]step {
 		"tc":        tc,
 		"translate": translate,
 		"reloads":   reloads,
+		"kills":     kills,
+		"selftest":  selftest,
+		"churn":     churn,
 	}
 }
 
