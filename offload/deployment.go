@@ -23,9 +23,9 @@ type Deployment struct {
 	Ports []Ref `json:"ports"`
 }
 
-// validName keeps names inside their directory and readable; the bpf file system takes
-// no dots.
-func validName(name string) bool {
+// ValidName reports whether a deployment can be called so: names stay inside their
+// directory of pins and readable, and the bpf file system takes no dots.
+func ValidName(name string) bool {
 	if name == "" || len(name) > 64 || strings.Contains("_-", name[:1]) {
 		return false
 	}
@@ -37,7 +37,7 @@ func (d *Deployment) check() error {
 	fail := func(reason, format string, args ...any) error {
 		return &Error{Op: "deployment", Object: d.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
 	}
-	if !validName(d.Name) {
+	if !ValidName(d.Name) {
 		return &Error{Op: "deployment", Reason: "bad-name", Msg: fmt.Sprintf("name %.80q", d.Name)}
 	}
 	if !slices.Contains(modes, d.Mode) {

@@ -16,6 +16,7 @@ import (
 	"context"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 )
 
 // A Kernel holds programs and maps and runs programs on packets. There are two:
@@ -147,6 +148,7 @@ type ProgramInfo struct {
 	Words  int              `json:"words,omitempty"`         // microcode, 8 bytes each
 	Gone   bool             `json:"device_gone,omitempty"`   // the device that it was for is no more
 	Jited  []uint64         `json:"-"`                       // the words, not yet placed
+	Xlated asm.Instructions `json:"-"`                       // eBPF as the verifier left it, as far as the kernel shows it
 	Insns  int              `json:"bytes_xlated,omitempty"`  // bytes of eBPF
 	Loaded int64            `json:"loaded_at_ns,omitempty"`  // nanoseconds since boot
 	Locked uint64           `json:"bytes_memlock,omitempty"` // bytes of host memory

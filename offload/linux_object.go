@@ -3,6 +3,7 @@
 package offload
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
@@ -193,22 +194,27 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 	if err != nil {
 		return ProgramInfo{}, errnoError("look at", "program", err)
 	}
-	ids, jited := make([]uint32, raw.mapCount), make([]byte, raw.jitedLen)
+	ids, jited, xlated := make([]uint32, raw.mapCount), make([]byte, raw.jitedLen), make([]byte, raw.xlatedLen)
 	info := ProgramInfo{
 		ID: raw.id, Name: unix.ByteSliceToString(raw.name[:]), Type: ebpf.ProgramType(raw.typ), Tag: hex.EncodeToString(raw.tag[:]),
 		Device: int(raw.ifindex), Netns: raw.netnsIno, Insns: int(raw.xlatedLen), Loaded: int64(raw.loadTime),
 	}
-	if len(ids)+len(jited) > 0 {
-		again := progInfo{mapCount: uint32(len(ids)), jitedLen: uint32(len(jited))}
+	if len(ids)+len(jited)+len(xlated) > 0 {
+		again := progInfo{mapCount: uint32(len(ids)), jitedLen: uint32(len(jited)), xlatedLen: uint32(len(xlated))}
 		again.maps = uint64(uintptr(unsafe.Pointer(unsafe.SliceData(ids))))
-		again.jited = bytesPtr(jited)
+		again.jited, again.xlated = bytesPtr(jited), bytesPtr(xlated)
 		err := objInfo(p.int(), unsafe.Pointer(&again), unsafe.Sizeof(again))
 		runtime.KeepAlive(ids)
 		runtime.KeepAlive(jited)
+		runtime.KeepAlive(xlated)
 		if err != nil {
 			return info, errnoError("look at", "program", err)
 		}
 		info.Maps = ids[:min(len(ids), int(again.mapCount))]
+		if again.xlated != 0 { // 0: the kernel hides it from this process
+			text := bytes.NewReader(xlated[:min(len(xlated), int(again.xlatedLen))])
+			info.Xlated, _ = asm.AppendInstructions(nil, text, binary.NativeEndian, "linux")
+		}
 		if info.Device != 0 && again.jited != 0 {
 			for b := jited[:min(len(jited), int(again.jitedLen))]; len(b) >= 8; b = b[8:] {
 				info.Jited = append(info.Jited, binary.LittleEndian.Uint64(b))

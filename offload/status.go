@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Drift is a way in which a port does not run what it should.
@@ -228,6 +229,9 @@ func (s *session) orphans() ([]Orphan, error) {
 		return nil, err
 	}
 	for _, dir := range dirs {
+		if strings.HasPrefix(dir, "_") {
+			continue // no deployment is called so: they are somebody's own
+		}
 		if name, isDir := cutSlash(dir); !isDir || s.records[name] == nil {
 			all = append(all, Orphan{Kind: "pins", Name: name, Why: "the journal has no deployment of that name"})
 		}

@@ -56,19 +56,31 @@ func run(kernel opener, args []string, stdin io.Reader, stdout, stderr io.Writer
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "nfpctl: %v\n", err)
 		return exitUsage
-	case e.verbose:
-		fmt.Fprintf(stderr, "nfpctl: %+v\n", err)
-	default:
-		fmt.Fprintf(stderr, "nfpctl: %v\n", err)
 	}
+	printError(stderr, err, e.verbose)
 	return exitNo
+}
+
+// printError prints each of joined errors as one line, or with all that is known.
+func printError(w io.Writer, err error, verbose bool) {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range all.Unwrap() {
+			printError(w, err, verbose)
+		}
+		return
+	}
+	if verbose {
+		fmt.Fprintf(w, "nfpctl: %+v\n", err)
+	} else {
+		fmt.Fprintf(w, "nfpctl: %s\n", oneLine(err))
+	}
 }
 
 const long = `nfpctl loads eBPF programs onto Agilio cards, replaces them while traffic runs,
 and takes them off. What should run is kept in a journal, so that an operation
 that was interrupted is finished or rolled back by the next one.
 
-A PROG argument is an ELF object (file.o) or eBPF text (file.bpf); file.o:name
+An OBJ argument is an ELF object (file.o) or eBPF text (file.bpf); file.o:name
 picks one program of several. "-" is standard input. A PORT is an interface, or
 NETNS/INTERFACE.`
 
@@ -79,6 +91,7 @@ type env struct {
 	pins    string
 	json    bool
 	verbose bool
+	types   string // of map's verbs
 	wait    time.Duration
 }
 
@@ -129,7 +142,7 @@ func newRoot(e *env) *cobra.Command {
 	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "tell each step, and errors with logs and cures")
 	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl to be done")
-	root.AddCommand(newStatus(e))
+	root.AddCommand(newProg(e), newNet(e), newMap(e), newStatus(e))
 	return root
 }
 

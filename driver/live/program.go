@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
@@ -26,7 +27,7 @@ type program struct {
 	name   string
 	tag    string
 	typ    ebpf.ProgramType
-	bytes  int
+	insns  asm.Instructions
 	image  *nfp.Image
 	maps   map[string]*table
 	device int
@@ -44,7 +45,7 @@ func (p *program) free(c *Card) {
 }
 
 func (p *program) info() offload.ProgramInfo {
-	i := offload.ProgramInfo{ID: p.id, Name: p.name, Type: p.typ, Tag: p.tag, Device: p.device, Gone: p.gone, Insns: p.bytes, Loaded: p.loaded}
+	i := offload.ProgramInfo{ID: p.id, Name: p.name, Type: p.typ, Tag: p.tag, Device: p.device, Gone: p.gone, Insns: int(p.insns.Size()), Xlated: p.insns, Loaded: p.loaded}
 	for _, w := range p.image.Words {
 		i.Jited = append(i.Jited, uint64(w))
 	}
@@ -105,7 +106,7 @@ func (k *Kernel) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]offload.Map
 	}
 	p := &program{
 		name: spec.Name, tag: hex.EncodeToString(sum[:8]), typ: spec.Type, image: image, maps: map[string]*table{}, device: on.Index,
-		bytes: int(spec.Instructions.Size()),
+		insns: spec.Copy().Instructions,
 	}
 	for _, use := range image.Maps {
 		t := tables[use.Name]

@@ -1,0 +1,501 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// ownMaps is the directory of pins for what map create makes; no deployment is called so.
+const ownMaps = "_maps"
+
+func newMap(e *env) *cobra.Command {
+	cmd := group("map", "show, read and change maps", newMapShow(e), newMapDump(e), newMapLookup(e), newMapUpdate(e), newMapDelete(e), newMapCreate(e), newMapUnpin(e))
+	cmd.PersistentFlags().StringVar(&e.types, "types", "", "`FILE[:MAP]` whose BTF says what keys and values are; otherwise the object that was loaded says")
+	return cmd
+}
+
+const mapHelp = `MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.
+
+KEY and VALUE are bytes (10 0 0 1, or hex 0a 00 00 01), or one word for all of
+them: a number in host order, an IP address, or, where BTF is known, JSON.`
+
+// mapJSON is a map in map show's JSON.
+type mapJSON struct {
+	ID         uint32 `json:"id"`
+	Type       string `json:"type"`
+	Name       string `json:"name,omitempty"`
+	Flags      uint32 `json:"flags"`
+	Key        uint32 `json:"bytes_key"`
+	Value      uint32 `json:"bytes_value"`
+	Entries    uint32 `json:"max_entries"`
+	Ifindex    int    `json:"ifindex,omitempty"`
+	Device     string `json:"dev,omitempty"`
+	Gone       bool   `json:"device_gone,omitempty"`
+	Deployment string `json:"deployment,omitempty"`
+}
+
+func newMapShow(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "show [MAP]", Aliases: []string{"list"}, Short: "list maps, or show one",
+		Long: "Lists maps: those on cards, and those of the host.\n\n" + mapHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			k, err := e.kernel()
+			if err != nil {
+				return err
+			}
+			var infos []offload.MapInfo
+			if len(args) > 0 {
+				w := words(args)
+				m, err := e.parseMap(k, &w)
+				if err != nil {
+					return err
+				}
+				defer m.Close()
+				if err := w.end(); err != nil {
+					return err
+				}
+				infos = append(infos, m.info)
+			} else {
+				objects, err := k.Objects()
+				if err != nil {
+					return err
+				}
+				for _, o := range objects {
+					if o.Map != nil {
+						infos = append(infos, *o.Map)
+					}
+				}
+			}
+			return e.showMaps(cmd.OutOrStdout(), k, infos)
+		},
+	}
+}
+
+func (e *env) showMaps(w io.Writer, k offload.Kernel, infos []offload.MapInfo) error {
+	records, err := e.records()
+	if err != nil {
+		return err
+	}
+	own, devices := ownersOf(records).maps, deviceNames(k)
+	all := make([]mapJSON, len(infos))
+	for i, m := range infos {
+		all[i] = mapJSON{
+			ID: m.ID, Type: m.Shape.Type, Name: m.Name, Flags: m.Shape.Flags, Key: m.Shape.Key, Value: m.Shape.Value, Entries: m.Shape.Entries,
+			Ifindex: m.Device, Device: devices[m.Device], Gone: m.Gone, Deployment: own[m.ID].deployment,
+		}
+		if own[m.ID].name != "" {
+			all[i].Name = own[m.ID].name
+		}
+	}
+	if e.json {
+		return writeJSON(w, all)
+	}
+	for _, m := range all {
+		fmt.Fprintf(w, "%d: %s", m.ID, m.Type)
+		if m.Name != "" {
+			fmt.Fprintf(w, "  name %s", m.Name)
+		}
+		fmt.Fprintf(w, "  flags %#x%s\n", m.Flags, onDevice(m.Ifindex, m.Device, m.Gone))
+		fmt.Fprintf(w, "\tkey %dB  value %dB  max_entries %d\n", m.Key, m.Value, m.Entries)
+		if m.Deployment != "" {
+			fmt.Fprintf(w, "\tdeployment %s\n", m.Deployment)
+		}
+	}
+	return nil
+}
+
+// deviceNames are the interfaces of the caller's namespace by index.
+func deviceNames(k offload.Kernel) map[int]string {
+	names := map[int]string{}
+	ports, err := k.Ports("")
+	if err != nil {
+		return names // ids are shown then
+	}
+	for _, p := range ports {
+		names[p.Index] = p.Name
+	}
+	return names
+}
+
+// onDevice says where an object is, as bpftool does.
+func onDevice(index int, name string, gone bool) string {
+	switch {
+	case gone:
+		return "  offloaded_to a device that is gone"
+	case name != "":
+		return "  offloaded_to " + name
+	case index != 0:
+		return fmt.Sprintf("  offloaded_to ifindex %d", index)
+	}
+	return ""
+}
+
+// withMap opens the map that a command is about.
+func (e *env) withMap(args []string, do func(m *opened, w words) error) error {
+	k, err := e.kernel()
+	if err != nil {
+		return err
+	}
+	w := words(args)
+	m, err := e.parseMap(k, &w)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return do(m, w)
+}
+
+func newMapDump(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "dump MAP", Short: "print all entries of a map", Long: "Prints all entries. Host maps are read in batches, those on cards one by one.\n\n" + mapHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.withMap(args, func(m *opened, w words) error {
+				if err := w.end(); err != nil {
+					return err
+				}
+				out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
+				n, err := dump(out, m, e.json)
+				if err == nil && !e.json && m.types.value == nil {
+					fmt.Fprintf(out, "Found %d element%s\n", n, plural(n))
+				}
+				return errors.Join(err, out.Flush())
+			})
+		},
+	}
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// dump writes entries as they come: a map may be larger than memory should hold twice.
+func dump(out io.Writer, m *opened, asJSON bool) (int, error) {
+	n := 0
+	var line bytes.Buffer
+	var failed error
+	err := m.Dump(func(key, value []byte) bool {
+		line.Reset()
+		if asJSON {
+			if n > 0 {
+				line.WriteByte(',')
+			}
+			line.WriteByte('\n')
+			b, err := json.Marshal(m.entry(key, value))
+			if err != nil {
+				failed = err
+				return false
+			}
+			line.Write(b)
+		} else {
+			m.appendText(&line, key, value)
+		}
+		if n == 0 && asJSON {
+			if _, failed = io.WriteString(out, "["); failed != nil {
+				return false
+			}
+		}
+		n++
+		_, failed = out.Write(line.Bytes())
+		return failed == nil
+	})
+	if asJSON {
+		end := "\n]\n"
+		if n == 0 {
+			end = "[]\n"
+		}
+		io.WriteString(out, end) // what has been printed stays JSON, whatever went wrong
+	}
+	return n, errors.Join(err, failed)
+}
+
+func newMapLookup(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "lookup MAP key KEY", Short: "print one entry of a map", Long: "Prints the entry of a key. Exit status 1 if there is none.\n\n" + mapHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.withMap(args, func(m *opened, w words) error {
+				key, err := m.parseKey(&w)
+				if err != nil {
+					return err
+				}
+				if err := w.end(); err != nil {
+					return err
+				}
+				value, err := m.Lookup(key)
+				if err != nil {
+					return err
+				}
+				if e.json {
+					return writeJSON(cmd.OutOrStdout(), m.entry(key, value))
+				}
+				var line bytes.Buffer
+				m.appendText(&line, key, value)
+				_, err = cmd.OutOrStdout().Write(line.Bytes())
+				return err
+			})
+		},
+	}
+}
+
+// parseKey reads "key KEY".
+func (o *opened) parseKey(w *words) ([]byte, error) {
+	if keyword := w.next(); keyword != "key" {
+		return nil, usagef("key KEY is missing")
+	}
+	return parseBytes(w, "key", int(o.info.Shape.Key), o.types.key)
+}
+
+// parseValue reads what follows "value"; for a per-CPU map it is every CPU's.
+func (o *opened) parseValue(w *words, now []byte) ([]byte, error) {
+	size := int(o.info.Shape.Value)
+	b, err := parseBytes(w, "value", size, o.types.value)
+	if err != nil {
+		return nil, err
+	}
+	return o.spread(b, now)
+}
+
+// spread is a value for every CPU of a per-CPU map; now is the entry's value, from which
+// the number of CPUs follows.
+func (o *opened) spread(b, now []byte) ([]byte, error) {
+	switch o.info.Shape.Type {
+	case "percpu_hash", "percpu_array", "lru_percpu_hash":
+	default:
+		return b, nil
+	}
+	n, err := ebpf.PossibleCPU()
+	if err != nil && len(now) == 0 {
+		return nil, &offload.Error{Op: "update", Object: "map " + o.info.Name, Reason: "unexpected", Msg: err.Error(), Err: err}
+	}
+	step := (len(b) + 7) &^ 7
+	all := make([]byte, step*n)
+	for i := range n {
+		copy(all[i*step:], b)
+	}
+	return all, nil
+}
+
+var updateFlags = map[string]ebpf.MapUpdateFlags{"any": ebpf.UpdateAny, "noexist": ebpf.UpdateNoExist, "exist": ebpf.UpdateExist}
+
+func newMapUpdate(e *env) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "update MAP key KEY value VALUE [any|exist|noexist]", Short: "write one entry of a map, or those of a file",
+		Long: `Writes an entry: any creates or replaces, exist only replaces, noexist only
+creates. With --file, writes all entries of a JSON file, as map dump --json
+prints them; "-" is standard input.
+
+` + mapHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.withMap(args, func(m *opened, w words) error {
+				if file != "" {
+					if err := w.end(); err != nil {
+						return err
+					}
+					n, err := fill(cmd, m, file)
+					fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %d entr%s written\n", n, map[bool]string{true: "y", false: "ies"}[n == 1])
+					return err
+				}
+				key, err := m.parseKey(&w)
+				if err != nil {
+					return err
+				}
+				if keyword := w.next(); keyword != "value" {
+					return usagef("value VALUE is missing")
+				}
+				value, err := m.parseValue(&w, nil)
+				if err != nil {
+					return err
+				}
+				flags := ebpf.UpdateAny
+				if word := w.next(); word != "" {
+					var ok bool
+					if flags, ok = updateFlags[word]; !ok {
+						return usagef("%q is none of any, exist, noexist", word)
+					}
+				}
+				if err := w.end(); err != nil {
+					return err
+				}
+				return m.Update(key, value, flags)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "JSON `FILE` of entries")
+	return cmd
+}
+
+// fill writes the entries of a file, all in one go.
+func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
+	bad := func(format string, args ...any) (int, error) {
+		return 0, &offload.Error{Op: "read", Object: file, Reason: "map-value", Msg: fmt.Sprintf(format, args...)}
+	}
+	in := cmd.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return bad("%v", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	d := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return bad("it is no JSON array of entries")
+	}
+	var keys, values []byte
+	for i := 0; d.More(); i++ {
+		var e fileEntry
+		if err := d.Decode(&e); err != nil {
+			return bad("entry %d: %v", i, err)
+		}
+		if e.Formatted != nil && len(e.Value) == 0 {
+			e.Key, e.Value = e.Formatted.Key, e.Formatted.Value
+		}
+		key, err := parseEntry(e.Key, int(m.info.Shape.Key), m.types.key)
+		if err != nil {
+			return bad("entry %d: key: %v", i, err)
+		}
+		value, err := parseEntry(e.Value, int(m.info.Shape.Value), m.types.value)
+		if err != nil {
+			return bad("entry %d: value: %v", i, err)
+		}
+		if value, err = m.spread(value, nil); err != nil {
+			return 0, err
+		}
+		keys, values = append(keys, key...), append(values, value...)
+	}
+	if _, err := d.Token(); err != nil {
+		return bad("it ends in the middle: %v", err)
+	}
+	return m.Fill(keys, values)
+}
+
+func newMapDelete(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete MAP key KEY", Short: "remove one entry of a map", Long: "Removes the entry of a key. Exit status 1 if there is none.\n\n" + mapHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return e.withMap(args, func(m *opened, w words) error {
+				key, err := m.parseKey(&w)
+				if err != nil {
+					return err
+				}
+				if err := w.end(); err != nil {
+					return err
+				}
+				return m.Delete(key)
+			})
+		},
+	}
+}
+
+func newMapCreate(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "create NAME type TYPE key BYTES value BYTES entries N [flags N] [dev PORT]", Short: "make a map, on a card or the host",
+		Long: `Makes a map and pins it as _maps/NAME, where it stays until map unpin NAME. With
+dev, it is in the memory of that port's card.`,
+		Args: atLeast("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, ref, err := parseCreate(args)
+			if err != nil {
+				return err
+			}
+			k, err := e.kernel()
+			if err != nil {
+				return err
+			}
+			var on *offload.Port
+			if ref.Name != "" {
+				if on, err = findPort(k, ref); err != nil {
+					return err
+				}
+			}
+			m, err := k.CreateMap(spec, on)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			if err := k.Pin(m, ownMaps+"/"+spec.Name); err != nil {
+				return err
+			}
+			if e.json {
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"id": m.ID(), "name": spec.Name, "pinned": e.pins + "/" + ownMaps + "/" + spec.Name})
+			}
+			return nil
+		},
+	}
+}
+
+// parseCreate reads map create's arguments.
+func parseCreate(args []string) (*ebpf.MapSpec, offload.Ref, error) {
+	w := words(args)
+	spec := &ebpf.MapSpec{Name: w.next()}
+	var ref offload.Ref
+	if !offload.ValidName(spec.Name) {
+		return nil, ref, usagef("map name %q is not of letters, digits, _ and -", spec.Name)
+	}
+	numbers := map[string]*uint32{"key": &spec.KeySize, "value": &spec.ValueSize, "entries": &spec.MaxEntries, "flags": &spec.Flags}
+	for len(w) > 0 {
+		keyword := w.next()
+		if n := numbers[keyword]; n != nil {
+			var err error
+			if *n, err = w.number(keyword); err != nil {
+				return nil, ref, err
+			}
+			continue
+		}
+		value, err := w.value(keyword)
+		if err != nil {
+			return nil, ref, err
+		}
+		switch keyword {
+		case "type":
+			if spec.Type, err = offload.ParseMapType(value); err != nil {
+				return nil, ref, usageError{err}
+			}
+		case "dev":
+			if ref, err = parsePort(value); err != nil {
+				return nil, ref, err
+			}
+		default:
+			return nil, ref, usagef("%q is none of type, key, value, entries, flags, dev", keyword)
+		}
+	}
+	if spec.Type == ebpf.UnspecifiedMap || spec.KeySize == 0 || spec.ValueSize == 0 || spec.MaxEntries == 0 {
+		return nil, ref, usagef("type, key, value and entries are needed")
+	}
+	return spec, ref, nil
+}
+
+func newMapUnpin(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "unpin NAME", Short: "let go of a map that map create made", Args: exactly("NAME"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			k, err := e.kernel()
+			if err != nil {
+				return err
+			}
+			if !offload.ValidName(args[0]) {
+				return usagef("map name %q is not of letters, digits, _ and -", args[0])
+			}
+			m, err := k.PinnedMap(ownMaps + "/" + args[0])
+			if err != nil {
+				return err
+			}
+			m.Close()
+			return k.Unpin(ownMaps + "/" + args[0])
+		},
+	}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/object"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// bringAbout loads or reloads a deployment, after the pre-flight that was asked for.
+func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *changeFlags, do func(*offload.Manager, context.Context, *offload.Deployment, *offload.Change) error) error {
+	m, err := e.manager(cmd)
+	if err != nil {
+		return err
+	}
+	change, err := flags.change(m.Kernel(), d.Ports)
+	if err != nil {
+		return err
+	}
+	if err := flags.preflight(cmd, d); err != nil {
+		return err
+	}
+	if err := do(m, cmd.Context(), d, change); err != nil {
+		return err
+	}
+	return e.printLoaded(cmd, d.Name)
+}
+
+// printLoaded says what runs now.
+func (e *env) printLoaded(cmd *cobra.Command, name string) error {
+	m, err := e.manager(cmd)
+	if err != nil {
+		return err
+	}
+	s, err := m.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	for _, d := range s.Deployments {
+		if d.Name != name {
+			continue
+		}
+		if e.json {
+			return writeJSON(cmd.OutOrStdout(), d)
+		}
+		var ports []string
+		for _, p := range d.Ports {
+			ports = append(ports, p.Port.String())
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: program %d, generation %d, %s on %s\n", name, d.ID, d.Generation, d.Mode, strings.Join(ports, ", "))
+	}
+	return nil
+}
+
+// safely reads an object as openObject does; a panic is an error, as nobody vouches for
+// the file.
+func safely(data []byte) (coll *ebpf.CollectionSpec, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			coll, err = nil, fmt.Errorf("its reader failed: %.200v", p)
+		}
+	}()
+	return openObject(data)
+}
+
+// preflight asks, before anything is touched, whether the card's driver will take the
+// program, and how fast it will be. Programs for the host are the kernel's business.
+func (c *changeFlags) preflight(cmd *cobra.Command, d *offload.Deployment) error {
+	if !d.Mode.Offloaded() || !c.check && !c.bench {
+		return nil
+	}
+	profile, err := firmware.Load(c.firmware)
+	if err != nil {
+		return usagef("--firmware: %w", err)
+	}
+	facts, err := factsOf(d)
+	if err == nil && c.check {
+		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile))
+	}
+	var refused *offload.Error
+	if errors.As(err, &refused) && len(refused.Log) > 0 {
+		for _, line := range refused.Log {
+			fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %s\n", line)
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl: --check=false --bench=false leave the decision to the card")
+	}
+	return err
+}
+
+// factsOf verifies a deployment's program.
+func factsOf(d *offload.Deployment) (f *verify.Facts, err error) {
+	fail := func(reason, msg string, err error) (*verify.Facts, error) {
+		return nil, &offload.Error{Op: "check", Object: d.Source, Reason: reason, Msg: msg, Err: err}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			f, err = fail("bad-object", fmt.Sprintf("its reader failed: %.200v", p), nil)
+		}
+	}()
+	o, err := object.Read(d.Source, d.Object, nil)
+	if err != nil {
+		return fail("bad-object", reasonText(err), nil)
+	}
+	spec, err := o.Program(d.Program)
+	if err != nil {
+		return fail("no-program", reasonText(err), nil)
+	}
+	want := ebpf.XDP
+	if d.Mode.TC() {
+		want = ebpf.SchedCLS
+	}
+	if spec.Type != want {
+		return fail("wrong-type", fmt.Sprintf("program %s is of type %v, mode %s takes %v", spec.Name, spec.Type, d.Mode, want), nil)
+	}
+	c, faults := code.New(spec, o.Spec.Maps)
+	if len(faults) > 0 {
+		return fail("bad-object", fmt.Sprintf("pc %d: %s", faults[0].PC, faults[0].Msg), nil)
+	}
+	f, err = verify.Verify(c, nil)
+	var rejected *verify.Rejection
+	if errors.As(err, &rejected) {
+		return nil, refusal(d, "rejected", rejected.Reasons)
+	}
+	if err != nil {
+		return fail("rejected", oneLine(err), err)
+	}
+	return f, nil
+}
+
+// reasonText is what an error of the object's reader says behind the path.
+func reasonText(err error) string {
+	var e *object.Error
+	if errors.As(err, &e) {
+		return oneLine(e.Err)
+	}
+	return oneLine(err)
+}
+
+// refusal is an error of all reasons; without any there is none.
+func refusal(d *offload.Deployment, reason string, reasons []verify.Reason) error {
+	if len(reasons) == 0 {
+		return nil
+	}
+	e := &offload.Error{Op: "check", Object: d.Source, Reason: reason}
+	e.Msg, e.Log = summary(reasons)
+	return e
+}
+
+// summary is the first of one or more reasons, and all of them as lines.
+func summary(reasons []verify.Reason) (first string, lines []string) {
+	for _, r := range reasons {
+		place := ""
+		if r.File != "" {
+			place = fmt.Sprintf("%s:%d: ", r.File, r.Line)
+		}
+		line := fmt.Sprintf("%spc %d: %s: %s (%s)", place, r.PC, r.Insn, r.Message, r.Reason)
+		if r.Hint != "" {
+			line += "; cure: " + r.Hint
+		}
+		lines = append(lines, line)
+	}
+	r := reasons[0]
+	first = fmt.Sprintf("pc %d: %s: %s (%s)", r.PC, r.Insn, r.Message, r.Reason)
+	if len(reasons) > 1 {
+		first += fmt.Sprintf(", and %d more", len(reasons)-1)
+	}
+	return first, lines
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/nfpkit/nfpkit/driver/live"
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// bed is a simulated card that a script's commands work on, each as a process of its own.
+type bed struct {
+	card *live.Card
+	dir  string
+}
+
+// nfpctl runs the command in a new process of the card.
+func (b *bed) nfpctl(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	k := b.card.Open()
+	defer k.Close()
+	args = append([]string{"--journal", filepath.Join(b.dir, "state", "journal.db")}, args...)
+	return run(func(string) (offload.Kernel, error) { return k, nil }, args, stdin, stdout, stderr)
+}
+
+func newBed(dir string) (*bed, error) {
+	c, err := live.New(nil)
+	return &bed{c, dir}, err
+}
+
+// TestScripts runs testdata/script: nfpctl CODE ARGS..., send PORT COUNT [HEX], unplug,
+// plug, reboot.
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			b, err := newBed(env.WorkDir)
+			env.Values["bed"] = b
+			env.Setenv("EXAMPLES", examples)
+			return err
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"nfpctl": func(ts *testscript.TestScript, neg bool, args []string) {
+				if len(args) == 0 || neg {
+					ts.Fatalf("usage: nfpctl EXIT-CODE ARGS...")
+				}
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				var stdout, stderr bytes.Buffer
+				for i, a := range args {
+					if strings.HasSuffix(a, ".o") || strings.HasSuffix(a, ".bpf") || strings.HasSuffix(a, ".json") || strings.HasSuffix(a, ".yaml") {
+						args[i] = ts.MkAbs(a)
+					}
+				}
+				got := ts.Value("bed").(*bed).nfpctl(args[1:], strings.NewReader(""), &stdout, &stderr)
+				io.Copy(ts.Stdout(), &stdout)
+				if got != want {
+					ts.Fatalf("exit code %d, want %d: %s", got, want, &stderr)
+				}
+				io.Copy(ts.Stderr(), &stderr)
+			},
+			"send": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(send(ts, args)) },
+			"unplug": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Value("bed").(*bed).card.Unplug()
+			},
+			"plug":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("bed").(*bed).card.Plug() },
+			"reboot": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("bed").(*bed).card.Reboot() },
+			"left": func(ts *testscript.TestScript, _ bool, args []string) {
+				if got := fmt.Sprintf("%+v", ts.Value("bed").(*bed).card.Left()); got != strings.Join(args, " ") {
+					ts.Fatalf("left %s, want %s", got, strings.Join(args, " "))
+				}
+			},
+		},
+	})
+}
+
+// send gives packets to a port and prints what became of the last.
+func send(ts *testscript.TestScript, args []string) error {
+	packet := make([]byte, 64)
+	if len(args) > 2 {
+		var err error
+		if packet, err = hex.DecodeString(args[2]); err != nil {
+			return err
+		}
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	for range n {
+		r, err := ts.Value("bed").(*bed).card.Receive(offload.Ref{Name: args[0]}, bytes.Clone(packet))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(ts.Stdout(), "program %d action %d\n", r.Program, r.Action)
+	}
+	return nil
+}
