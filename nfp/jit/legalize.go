@@ -447,6 +447,9 @@ func (l *legalizer) divide(v *ir.Value) halves {
 	if !wide(v) {
 		return halves{lo: l.divideWord(v.Op, x.lo, y.lo)}
 	}
+	if unsigned := v.Op == ir.OpUDiv || v.Op == ir.OpUMod; unsigned && isZero(x.hi) && isZero(y.hi) {
+		return halves{l.divideWord(v.Op, x.lo, y.lo), l.num(0)} // quotient and remainder are no larger than the dividend
+	}
 	name := map[ir.Op]string{ir.OpUDiv: routineUDiv64, ir.OpUMod: routineUMod64, ir.OpSDiv: routineSDiv64, ir.OpSMod: routineSMod64}[v.Op]
 	return l.pair(l.callRoutine(name, x.lo, x.hi, y.lo, y.hi))
 }
@@ -477,6 +480,11 @@ func (l *legalizer) divideWord(op ir.Op, x, y *ir.Value) *ir.Value {
 // negateIf is -x where sign is all ones, x where it is 0.
 func (l *legalizer) negateIf(sign, x *ir.Value) *ir.Value {
 	return l.op(ir.OpSub, l.op(ir.OpXor, x, sign), sign)
+}
+
+func isZero(v *ir.Value) bool {
+	n, ok := constOf(v)
+	return ok && n == 0
 }
 
 func (l *legalizer) callRoutine(name string, args ...*ir.Value) *ir.Value {

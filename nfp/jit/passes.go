@@ -21,9 +21,22 @@ var passes = []pass{
 	{name: "inline", run: inline, grows: true},
 	{name: "unreachable", run: each(unreachable)},
 	{name: "deadcode", run: each(deadcode)},
+	{name: "simplify", run: each(simplify)},
+	{name: "gvn", run: each((*ir.Func).NumberValues)},
+	{name: "packet", run: each((*ir.Func).FoldPacket)},
+	{name: "middle simplify", run: each(simplify)},
+	{name: "middle gvn", run: each((*ir.Func).NumberValues)},
+	{name: "prove", run: each(prove)},
 	{name: "divide", run: each((*ir.Func).DivideByConstants)},
 	{name: "multiply", run: each((*ir.Func).MultiplyByConstants)},
+	{name: "middle deadcode", run: each(deadcode)},
 	{name: "legalize", run: legalize, legal: true, needed: true},
+	{name: "late simplify", run: each(simplify)},
+	{name: "late gvn", run: each((*ir.Func).NumberValues)},
+	{name: "late prove", run: each(prove)},
+	{name: "thread", run: each(thread)},
+	{name: "last simplify", run: each(simplify)},
+	{name: "last gvn", run: each((*ir.Func).NumberValues)},
 	{name: "late deadcode", run: each(deadcode)},
 	{name: "tails", run: each((*ir.Func).MergeTails)},
 }
@@ -35,9 +48,13 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"unreachable", "deadcode", "what only an unreachable block uses is dead"},
 	{"divide", "multiply", "a remainder multiplies by the divisor"},
 	{"multiply", "legalize", "64-bit products become several"},
+	{"gvn", "packet", "the packet's start must be one value"},
+	{"packet", "prove", "bounds checks are comparisons with the length only then"},
 	{"deadcode", "legalize", "halves of dead values would be made"},
 	{"late deadcode", "tails", "blocks differ by what nobody uses"},
 	{"legalize", "late deadcode", "most high halves are dead"},
+	{"late gvn", "thread", "branches on equal values must be on one"},
+	{"thread", "late deadcode", "copies leave dead values"},
 }
 
 // Optional names the passes that Options.Off may leave out, in their order.
@@ -127,4 +144,21 @@ func after(name string, m *ir.Module, legal bool, opt *Options) error {
 		return &Bug{Pass: name, Msg: err.Error(), Code: m.String()}
 	}
 	return nil
+}
+
+func simplify(f *ir.Func) {
+	f.Simplify(nil)
+	unreachable(f)
+}
+
+func prove(f *ir.Func) {
+	f.Prove()
+	unreachable(f)
+}
+
+// thread leaves straight lines whole.
+func thread(f *ir.Func) {
+	f.Thread()
+	unreachable(f)
+	f.MergeBlocks()
 }

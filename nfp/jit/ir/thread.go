@@ -1,0 +1,241 @@
+package ir
+
+// Thread sends control past blocks that only choose.
+//
+//   - A block that returns and computes next to nothing is copied to each edge
+//     that leads to it, so that what is constant there is constant in the return.
+//     Edges with equal arguments share a copy.
+//   - Where an edge's arguments decide a block's branch, and nothing behind the
+//     block needs what it computes, the edge goes to where the branch would.
+//   - An edge to a block that only jumps goes to the jump's target.
+func (f *Func) Thread() {
+	t := &threader{f: f}
+	for range 3 {
+		if !t.round() {
+			break
+		}
+		f.RemoveUnreachable()
+	}
+}
+
+// threadLimit bounds the values of a block that is copied or looked through.
+const threadLimit = 4
+
+type threader struct {
+	f    *Func
+	home []*Block // by value number: where it is defined; nil for new values
+	out  []bool   // by block number: its values are used outside
+}
+
+func (t *threader) round() bool {
+	t.survey()
+	changed := false
+	returns := map[*Block][]*Block{}
+	blocks := t.f.Blocks
+	for _, b := range blocks {
+		for i := range b.Succs {
+			e := &b.Succs[i]
+			to := e.To
+			if to == b || !t.small(to) {
+				continue
+			}
+			switch to.Kind {
+			case TermReturn:
+				if len(to.Params) > 0 {
+					changed = t.copyReturn(b, e, returns) || changed
+				}
+			case TermBranch, TermJump:
+				changed = t.pass(b, e) || changed
+			}
+		}
+	}
+	return changed
+}
+
+// survey finds which blocks' values are used outside of them.
+func (t *threader) survey() {
+	t.home = make([]*Block, t.f.NextID)
+	t.out = make([]bool, t.f.NextBlock)
+	for _, b := range t.f.Blocks {
+		for _, v := range b.Params {
+			t.home[v.ID] = b
+		}
+		for _, v := range b.Values {
+			t.home[v.ID] = b
+		}
+	}
+	for _, b := range t.f.Blocks {
+		b.Operands(func(v **Value) {
+			if h := t.home[(*v).ID]; h != nil && h != b {
+				t.out[h.ID] = true
+			}
+		})
+	}
+}
+
+// small reports whether a block does next to nothing, and nothing that shows.
+func (t *threader) small(b *Block) bool {
+	n := 0
+	for _, v := range b.Values {
+		if !v.Op.Is(Pure) || v.Type == Tuple || v.Op == OpPart {
+			return false
+		}
+		if v.Op != OpConst {
+			n++
+		}
+	}
+	return n <= threadLimit
+}
+
+// copyReturn gives the edge a return of its own.
+func (t *threader) copyReturn(b *Block, e *Edge, made map[*Block][]*Block) bool {
+	to := e.To
+	constant := false
+	for _, a := range e.Args {
+		constant = constant || a.Op == OpConst
+	}
+	if !constant && b.Kind != TermJump {
+		return false
+	}
+	c := t.f.NewBlock()
+	c.PC, c.Kind = to.PC, TermReturn
+	in := t.copyInto(c, to, e.Args)
+	c.Result = in(to.Result)
+	if to.ResultHi != nil {
+		c.ResultHi = in(to.ResultHi)
+	}
+	if b.Kind == TermJump { // no block of its own is needed
+		b.Values = append(b.Values, c.Values...)
+		b.Kind, b.PC, b.Result, b.ResultHi, b.Succs = TermReturn, c.PC, c.Result, c.ResultHi, nil
+		t.f.Blocks = t.f.Blocks[:len(t.f.Blocks)-1]
+		return true
+	}
+	for _, old := range made[to] {
+		if sameReturn(old, c) {
+			t.f.Blocks = t.f.Blocks[:len(t.f.Blocks)-1]
+			*e = Edge{To: old}
+			return true
+		}
+	}
+	made[to] = append(made[to], c)
+	*e = Edge{To: c}
+	return true
+}
+
+// sameReturn reports whether two returns give the same constant.
+func sameReturn(a, b *Block) bool {
+	hi := a.ResultHi == nil && b.ResultHi == nil ||
+		a.ResultHi != nil && b.ResultHi != nil && same(a.ResultHi, b.ResultHi)
+	return hi && a.Result.Op == OpConst && same(a.Result, b.Result)
+}
+
+// copyInto copies b's values to c with arguments for its parameters, folding what
+// is constant, and returns what b's values are in c.
+func (t *threader) copyInto(c, b *Block, args []*Value) func(*Value) *Value {
+	as := map[*Value]*Value{}
+	for i, p := range b.Params {
+		as[p] = args[i]
+	}
+	in := func(v *Value) *Value {
+		if w := as[v]; w != nil {
+			return w
+		}
+		return v
+	}
+	for _, v := range b.Values {
+		w := t.f.NewValue(v.Op, v.Type, v.PC, v.Args...)
+		w.Int, w.Sym = v.Int, v.Sym
+		for i := range w.Args {
+			w.Args[i] = in(w.Args[i])
+		}
+		if k := knownOf(w, constantBits); k.Const() {
+			w.Op, w.Args, w.Sym, w.Int = OpConst, nil, "", int64(k.Value)
+			if w.Type == I32 {
+				w.Int = int64(int32(k.Value))
+			}
+		}
+		c.Values = append(c.Values, w)
+		as[v] = w
+	}
+	return in
+}
+
+// constantBits is what is known of a value that may be a constant.
+func constantBits(v *Value) Known {
+	if n, ok := numberOf(v); ok {
+		return exactly(n)
+	}
+	return unknown(v.Type)
+}
+
+// pass sends an edge past its target, where its arguments decide the way on.
+func (t *threader) pass(b *Block, e *Edge) bool {
+	to := e.To
+	if t.out[to.ID] {
+		return false
+	}
+	if to.Kind == TermJump && len(to.Values) > 0 {
+		return false
+	}
+	scratch := &Block{}
+	in := t.copyInto(scratch, to, e.Args)
+	next := 0
+	if to.Kind == TermBranch {
+		n, ok := numberOf(in(to.Cond))
+		if !ok {
+			return false
+		}
+		if n == 0 {
+			next = 1
+		}
+	}
+	way := to.Succs[next]
+	if way.To == to || way.To == b && to.Kind == TermJump && len(b.Succs) == 1 {
+		return false
+	}
+	args := make([]*Value, len(way.Args))
+	for i, a := range way.Args {
+		args[i] = in(a)
+	}
+	b.Values = append(b.Values, scratch.Values...)
+	*e = Edge{To: way.To, Args: args}
+	return true
+}
+
+// MergeBlocks joins a block that jumps to one that has no other predecessor with
+// that one.
+func (f *Func) MergeBlocks() {
+	preds := f.Preds()
+	by := make([]*Value, f.NextID)
+	gone := make([]bool, f.NextBlock)
+	any := false
+	for _, b := range f.Blocks {
+		if gone[b.ID] {
+			continue
+		}
+		for b.Kind == TermJump {
+			e := b.Succs[0]
+			to := e.To
+			if to == b || to == f.Blocks[0] || len(preds[to.ID]) != 1 || gone[to.ID] {
+				break
+			}
+			for i, p := range to.Params {
+				by[p.ID] = e.Args[i]
+			}
+			b.Values = append(b.Values, to.Values...)
+			b.Kind, b.PC, b.Cond, b.Result, b.ResultHi, b.Succs = to.Kind, to.PC, to.Cond, to.Result, to.ResultHi, to.Succs
+			gone[to.ID], any = true, true
+		}
+	}
+	if !any {
+		return
+	}
+	kept := f.Blocks[:0]
+	for _, b := range f.Blocks {
+		if !gone[b.ID] {
+			kept = append(kept, b)
+		}
+	}
+	f.Blocks = kept
+	f.Replace(by)
+}
