@@ -32,10 +32,10 @@ func storm(h *host, a, b *port, ctrl *port, data []byte) {
 		case 2:
 			c.Write(int(pick%7), v, bytes8[:wild%9])
 		case 3:
-			c.Read(int(pick%7), v%(1<<28), make([]byte, wild%64))
+			c.Read(int(pick%7), v%(1<<28), make([]byte, wild%600))
 		case 4: // a window, and an access through it
 			c.Write(0, windowCSR+4*(wild%24), bytes8[:4])
-			c.Write(int(pick%3)*2, uint64(binary.LittleEndian.Uint32(bytes8[4:])), bytes8)
+			c.Write(int(pick%3)*2, uint64(binary.LittleEndian.Uint32(bytes8[4:])), bytes.Repeat(bytes8, 1+int(pick/3)))
 		case 5:
 			h.write(places[int(pick)%len(places)]+wild%16, bytes8)
 		case 6:
@@ -109,6 +109,19 @@ func TestStorm(t *testing.T) {
 		stormy(t, data)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// TestBlocksPastTheEnd copies a block over the end of each part of the PCIe block.
+func TestBlocksPastTheEnd(t *testing.T) {
+	h := newHost(t, &Options{})
+	const queues = 256
+	for _, end := range []uint64{sramBytes, msixTable + msixEntry*msixVectors, msixTable + 0x1000, windowCSR + 4*24, queueOffset + queues*queueBytes} {
+		for _, before := range []uint64{4, 8, 60} {
+			bar, off := h.bulk(targetPCIe, end-before)
+			h.card.Read(bar, off, make([]byte, 64))
+			h.card.Write(bar, off, make([]byte, 64))
 		}
 	}
 }

@@ -15,8 +15,14 @@ const (
 	queueStsHigh  = 0x0c
 )
 
+// queueRead and queueWrite are accesses at an offset from the first queue. A block
+// copy may run past the last one.
 func (c *Card) queueRead(off uint64) uint32 {
-	q := &c.queues[off/queueBytes]
+	n := off / queueBytes
+	if n >= uint64(len(c.queues)) {
+		return 0
+	}
+	q := &c.queues[n]
 	switch off % queueBytes {
 	case queueStsLow:
 		return q.read
@@ -28,6 +34,9 @@ func (c *Card) queueRead(off uint64) uint32 {
 
 func (c *Card) queueWrite(off uint64, v uint32) {
 	n := int(off / queueBytes)
+	if n >= len(c.queues) {
+		return
+	}
 	q := &c.queues[n]
 	switch off % queueBytes {
 	case queueAddRead:

@@ -68,6 +68,13 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 	if err != nil {
 		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
+	recipe := recipeKey()
+	// One that is there needs no lock: another recipe's build holds it for minutes.
+	if version, err := installedVersion(ctx); err == nil {
+		if path := kernelPath(dir, version, recipe); exists(path) {
+			return path, nil
+		}
+	}
 	unlock, err := cache.Lock(ctx, filepath.Join(dir, "uml.lock"))
 	if err != nil && ctx.Err() != nil {
 		return "", err
@@ -76,7 +83,6 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
 	defer unlock()
-	recipe := recipeKey()
 	version, err := sourceVersion(ctx, progress)
 	if err != nil {
 		if old, _ := filepath.Glob(filepath.Join(dir, "uml-*-"+recipe, "linux")); len(old) > 0 {
@@ -84,9 +90,7 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 		}
 		return "", err
 	}
-	final := filepath.Join(dir, "uml-"+version+"-"+recipe)
-	path = filepath.Join(final, "linux")
-	if _, err := os.Stat(path); err == nil {
+	if path = kernelPath(dir, version, recipe); exists(path) {
 		return path, nil
 	}
 	for _, n := range needed {
@@ -94,7 +98,17 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 			return "", fmt.Errorf("%w: %s is not installed (package %s)", ErrUnavailable, n.command, n.pkg)
 		}
 	}
-	return path, build(ctx, dir, final, progress)
+	return path, build(ctx, dir, filepath.Dir(path), progress)
+}
+
+// kernelPath is where a kernel is kept.
+func kernelPath(dir, version, recipe string) string {
+	return filepath.Join(dir, "uml-"+version+"-"+recipe, "linux")
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // recipeKey tells kernels apart that differ by more than their source.
@@ -107,7 +121,7 @@ func recipeKey() string {
 // sourceVersion is the installed source package's version. As root, and where it
 // is absent, it installs it.
 func sourceVersion(ctx context.Context, progress func(string)) (string, error) {
-	if _, err := os.Stat(tarball); err != nil {
+	if !exists(tarball) {
 		if os.Getuid() != 0 {
 			return "", fmt.Errorf("%w: install the package %s", ErrUnavailable, sourcePackage)
 		}
@@ -122,6 +136,11 @@ func sourceVersion(ctx context.Context, progress func(string)) (string, error) {
 			return "", fmt.Errorf("%w: apt-get install %s: %v: %s", ErrUnavailable, sourcePackage, err, complaint(out))
 		}
 	}
+	return installedVersion(ctx)
+}
+
+// installedVersion is that of the source package if it is there.
+func installedVersion(ctx context.Context) (string, error) {
 	if out, err := run(ctx, "", "dpkg-query", "-W", "-f", "${Version}", sourcePackage); err == nil && out != "" {
 		return out, nil
 	}

@@ -167,6 +167,8 @@ func steps() map[string]step {
 		"maps":      maps,
 		"limits":    limits,
 		"updates":   updates,
+		"scribble":  scribble,
+		"busy":      busy,
 		"count":     count,
 		"tc":        tc,
 		"translate": translate,
