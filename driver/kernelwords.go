@@ -155,17 +155,16 @@ func (m *Map) Agree(use []nfp.WordUse) error { return m.setUse(use) }
 // program's maps, one entry a map in order of Code.Maps: words that are added to
 // are counters, which the driver swaps in control messages.
 func LinuxUse(f *verify.Facts) []nfp.MapUse {
-	c := &ruleCheck{facts: f, use: map[string][]wordUse{}}
-	c.recordUse()
+	f, _ = asLinux(f)
+	c := newRuleCheck(f, nil)
 	all := make([]nfp.MapUse, len(f.Code.Maps))
 	for i, spec := range f.Code.Maps {
 		words := make([]nfp.WordUse, (spec.ValueSize+3)/4)
-		for w, use := range c.use[spec.Name] {
+		for w, use := range c.use[i] {
 			switch {
-			case w >= len(words):
 			case use&useAtomic != 0:
 				words[w] = nfp.UseCounter
-			case use != 0:
+			case use&useRead != 0:
 				words[w] = nfp.UsePlain
 			}
 		}

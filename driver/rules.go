@@ -2,11 +2,7 @@ package driver
 
 import (
 	"cmp"
-	"fmt"
-	"math"
-
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	"slices"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -15,91 +11,209 @@ import (
 )
 
 // What the Linux driver's verifier hooks and translator accept, beyond what the
-// kernel's verifier does: kernel 6.12, drivers/net/ethernet/netronome/nfp/bpf.
-// The rules are facts of that driver restated over verify.Facts, one row each.
+// kernel's verifier does: kernel 6.12, drivers/net/ethernet/netronome/nfp/bpf and
+// kernel/bpf/offload.c. The rules are facts of that driver restated over
+// verify.Facts, one row each.
+//
+// The driver looks at each instruction whenever the kernel's verifier walks over
+// it; facts are joined over all paths. So a rule here is broken if any path breaks
+// it. The kernel prunes paths that look like earlier ones to it, and the driver
+// may then accept what one of those breaks: it never sees it. Whether the kernel
+// prunes depends on heuristics; such a program is refused here.
+
+// A Stage is when the driver, or the kernel on its behalf, looks at a rule.
+type Stage string
+
+// The stages of loading an offloaded program, in order.
+const (
+	StageMap       Stage = "map"       // BPF_MAP_CREATE
+	StageLoad      Stage = "load"      // BPF_PROG_LOAD, before anything is verified
+	StageVerify    Stage = "verify"    // before each instruction that the kernel's verifier walks over
+	StageFinalize  Stage = "finalize"  // at the end of verification
+	StageTranslate Stage = "translate" // when code is made: an errno only, details in the kernel's log
+	StageAttach    Stage = "attach"    // netlink
+)
 
 // A Rule is one thing the Linux driver asks of a program.
 type Rule struct {
 	Reason string // stable word
+	Stage  Stage
+	Source string // where it stands: kernel 6.12, file and function
 	Why    string // what lies behind it
 	Hint   string // the usual cure
-	check  func(*ruleCheck, int) string
+	Says   string // what the driver says, as a regular expression over log, extack or kernel log; "" where it says nothing of its own
+	insn   func(*ruleCheck, int) string
+	whole  func(*ruleCheck) []finding
+}
+
+// A finding is a broken rule at an instruction.
+type finding struct {
+	insn int
+	msg  string
 }
 
 // ruleCheck is the program a rule looks at.
 type ruleCheck struct {
 	facts   *verify.Facts
 	profile *firmware.Profile
-	use     map[string][]wordUse
+	caps    *Caps
+	use     map[int][]wordUse // per map of Code.Maps
+	demand  []verify.Demand   // nil until somebody asks
 }
 
 func (c *ruleCheck) insn(i int) *code.Insn { return &c.facts.Code.Insns[i] }
 
-// Rules are the Linux driver's rules for single instructions, in the order the
-// driver meets them.
+// rules are in the order in which the driver meets them at one instruction.
 var rules = []Rule{
-	{"driver-opcode", "the driver's translator has no case for the instruction",
-		"compile with -mcpu=v2; write modulo as x - x / k * k, and byte order with bpf_htons and friends", badOpcode},
-	{"driver-store-immediate", "the driver records no pointer type for stores of constants and then cannot translate them",
-		"move the constant to a register first: clang does so below -mcpu=v4 when the value is a variable", storeImmediate},
-	{"driver-mul-range", "the multiplier is 32 x 32 to 64 bits, unsigned",
-		"mask or compare both factors so that each is provably below 2^32", mulRange},
-	{"driver-div-range", "division is a multiplication by a reciprocal, so the divisor must be one constant and the dividend 32 bits",
-		"divide a 32-bit value by a constant", divRange},
-	{"driver-pointer-type", "only context, stack, packet and map values have an address form",
-		"copy the data to the stack or read it from the packet", pointerType},
-	{"driver-pointer-changed", "code for an access is chosen once, so its pointer must be of one kind on every path",
-		"duplicate the access in each branch", pointerChanged},
-	{"driver-stack-variable", "stack bytes are merged with constant masks",
-		"index the array with constants: unroll the loop", stackVariable},
-	{"driver-map-variable", "a map value is read at a constant offset only",
-		"look up a smaller value, or unroll the index", mapVariable},
-	{"driver-map-store", "the firmware contract has no plain store to a map value",
-		"use __sync_fetch_and_add for counters, or bpf_map_update_elem where the firmware offers it", mapStore},
-	{"driver-map-word-use", "atomics see big-endian words and loads host order, so a word cannot serve both",
-		"keep two words: one that is counted, one that is read", mapWordUse},
-	{"driver-atomic-op", "the driver translates atomic add without fetch, nothing else",
-		"use __sync_fetch_and_add and ignore its result", atomicOp},
-	{"driver-atomic-target", "atomic add works on map values, with a number",
-		"keep the counter in a map", atomicTarget},
-	{"driver-ctx-field", "XDP programs may load data and data_end, tc programs len, data and data_end",
-		"take the value from the packet", ctxField},
-	{"driver-helper", "the firmware does not offer the helper",
-		"see nfpctl feature probe for what the card's firmware offers", missingHelper},
-	{"driver-helper-pointer", "keys and values are taken from the stack, at a constant offset that is a multiple of 4",
-		"copy the key to an aligned variable on the stack", helperPointer},
-	{"driver-tc-exit", "the card cannot tell TC_ACT_OK from passing on, so a constant 2, 4, 5 or above 7 is asked for",
-		"return TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_STOLEN or TC_ACT_QUEUED", tcExit},
-	{"driver-map-type", "the firmware offloads the map types of its MAPS capability",
-		"use an array or a hash map", mapType},
+	{Reason: "driver-map-type", Stage: StageMap, Source: "kernel/bpf/offload.c bpf_map_offload_map_alloc; offload.c nfp_bpf_map_alloc",
+		Why:  "the kernel offloads arrays and hash maps, and of these what the firmware's MAPS capability names",
+		Says: "map type not supported", Hint: "use an array or a hash map", whole: mapRule(mapType)},
+	{Reason: "driver-map-flags", Stage: StageMap, Source: "offload.c nfp_bpf_map_alloc",
+		Why: "offloaded maps take no flags and no NUMA node", Says: "map flags are not supported",
+		Hint: "drop map_flags and numa_node from the definition", whole: mapRule(mapFlags)},
+	{Reason: "driver-map-count", Stage: StageMap, Source: "offload.c nfp_bpf_map_alloc",
+		Why: "the firmware has a number of tables", Says: "too many maps for a device", Hint: "merge maps", whole: mapCount},
+	{Reason: "driver-map-entries", Stage: StageMap, Source: "offload.c nfp_bpf_map_alloc",
+		Why: "all maps of a card share a number of entries", Says: "map with too many elements",
+		Hint: "make max_entries smaller", whole: mapEntries},
+	{Reason: "driver-map-size", Stage: StageMap, Source: "offload.c nfp_bpf_map_alloc",
+		Why: "keys and values lie in table rows of a fixed size", Says: "map (elements too large|key size|value size)",
+		Hint: "make key or value smaller: hash long keys down, split values over two maps", whole: mapRule(mapSize)},
+
+	{Reason: "driver-program-type", Stage: StageLoad, Source: "kernel/bpf/offload.c bpf_prog_dev_bound_init",
+		Why: "the kernel offloads XDP programs and tc classifiers", Hint: "write an XDP program, or a tc classifier with direct action", whole: programType},
+	{Reason: "driver-load-flags", Stage: StageLoad, Source: "kernel/bpf/offload.c bpf_prog_dev_bound_init",
+		Why: "offloaded programs take no flags; with BPF_F_XDP_DEV_BOUND_ONLY the kernel loads the program and runs it itself", Hint: `use section "xdp" instead of "xdp.frags"`, whole: loadFlags},
+
+	{Reason: "driver-opcode", Stage: StageVerify, Source: "verifier.c nfp_verify_insn; jit.c instr_cb", Says: "instruction 0x[0-9a-f]+ not supported",
+		Why:  "the driver's translator has no case for the instruction",
+		Hint: "compile with -mcpu=v2; write modulo as x - x / k * k, and byte order with bpf_htons and friends", insn: badOpcode},
+	{Reason: "driver-helper", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_helper_call",
+		Says: "not supported by FW|unsupported function id|doesn't support random|FW requires shifting metadata",
+		Why:  "the firmware does not offer the helper, or the driver does not know it",
+		Hint: "see nfpctl feature probe for what the card's firmware offers", insn: missingHelper},
+	{Reason: "driver-helper-pointer", Stage: StageVerify, Source: "verifier.c nfp_bpf_stack_arg_ok",
+		Says: "(map_lookup|map_update|map_delete|event_output): (unsupported ptr type|variable pointer|unaligned stack pointer)",
+		Why:  "keys and values are taken from the stack, at a constant offset that is a multiple of 4",
+		Hint: "copy the key to an aligned variable on the stack", insn: helperPointer},
+	{Reason: "driver-map-update", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_update_value_ok", Says: "may be non-zero, bpf_map_update_elem",
+		Why:  "a word that is counted up lies in the card's byte order, and an update writes the host's: only zero is the same in both",
+		Hint: "store zeros by words at offsets that are no multiple of 8 (the kernel's verifier forgets others), or create entries from user space", insn: mapUpdate},
+	{Reason: "driver-event-flags", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_helper_call", Says: "event_output: must use BPF_F_CURRENT_CPU",
+		Why: "the firmware reports its own CPU", Hint: "pass BPF_F_CURRENT_CPU as flags", insn: eventFlags},
+	{Reason: "driver-event-pointer", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_helper_call", Says: "event_output: (unsupported ptr type|ptr type changed)",
+		Why:  "an event's data come from stack, packet or a map value, of one kind on every path",
+		Hint: "copy the data to the stack", insn: eventPointer},
+	{Reason: "driver-tc-exit", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_exit", Says: "unsupported exit state",
+		Why:  "the card cannot tell TC_ACT_OK from passing on, so a constant 2, 4, 5 or above 7 is asked for, of functions too",
+		Hint: "return TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_STOLEN or TC_ACT_QUEUED; inline functions", insn: tcExit},
+	{Reason: "driver-ctx-store", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_store", Says: "unsupported store to context field|queue selection not supported by FW",
+		Why:  "an XDP program may store rx_queue_index where the firmware selects queues; nothing else",
+		Hint: "do without the store, or choose a firmware that selects queues", insn: ctxStore},
+	{Reason: "driver-atomic-op", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_atomic", Says: "atomic op not implemented",
+		Why: "the driver translates atomic add without fetch, nothing else", Hint: "use __sync_fetch_and_add and ignore its result", insn: atomicOp},
+	{Reason: "driver-atomic-target", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_atomic", Says: "atomic add not (to a map value|of a scalar)",
+		Why: "atomic add works on map values, with a number", Hint: "keep the counter in a map", insn: atomicTarget},
+	{Reason: "driver-pointer-type", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_ptr", Says: `unsupported ptr type: \d+`,
+		Why: "only context, stack, packet and map values have an address form", Hint: "copy the data to the stack or read it from the packet", insn: pointerType},
+	{Reason: "driver-pointer-changed", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_ptr", Says: "ptr type changed for instruction",
+		Why: "code for an access is chosen once, so its pointer must be of one kind on every path", Hint: "duplicate the access in each branch", insn: pointerChanged},
+	{Reason: "driver-stack-variable", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_stack_access", Says: "variable ptr stack access",
+		Why: "stack bytes are merged with constant masks", Hint: "index the array with constants: unroll the loop", insn: stackVariable},
+	{Reason: "driver-stack-moved", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_stack_access", Says: "stack access changed location",
+		Why:  "an access may reach different places on different paths only at the same byte of a word",
+		Hint: "align what the pointer may point to in the same way, or duplicate the access in each branch", insn: stackMoved},
+	{Reason: "driver-map-store", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_ptr", Says: "map writes not supported",
+		Why: "the firmware contract has no plain store to a map value", Hint: "use __sync_fetch_and_add for counters, or bpf_map_update_elem where the firmware offers it", insn: mapStore},
+	{Reason: "driver-map-variable", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_mark_used", Says: "map value offset is variable",
+		Why: "the driver keeps account of each word of a value, so an offset must be one constant on each path", Hint: "look up a smaller value, or unroll the index", insn: mapVariable},
+	{Reason: "driver-map-word-use", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_mark_used_one", Says: "map value use type conflict",
+		Why: "atomics see big-endian words and loads host order, so a word cannot serve both", Hint: "keep two words: one that is counted, one that is read", insn: mapWordUse},
+	{Reason: "driver-map-counter", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_mark_used_one", Says: "may already be initialized to non-zero value",
+		Why:  "a word that bpf_map_update_elem may have set to something else than zero lies in the host's byte order and cannot be counted up",
+		Hint: "store zeros by words at offsets that are no multiple of 8 (the kernel's verifier forgets others), or create entries from user space", insn: mapCounter},
+	{Reason: "driver-mul-range", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_alu", Says: "multipli(er|cand) (is not|won't be) within u32",
+		Why: "the multiplier is 32 x 32 to 64 bits, unsigned", Hint: "mask or compare both factors so that each is provably below 2^32", insn: mulRange},
+	{Reason: "driver-div-range", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_alu", Says: "divi(dend|sor) is not|divide by negative constant",
+		Why: "division is a multiplication by a reciprocal, so the divisor must be one constant and the dividend 32 bits", Hint: "divide a 32-bit value by a constant", insn: divRange},
+
+	{Reason: "driver-stack-size", Stage: StageFinalize, Source: "verifier.c nfp_bpf_finalize", Says: "stack too large: program",
+		Why:  "frames lie in local memory, each rounded up to 64 bytes; a function's has 4 bytes for its return address, and 32 where it writes r6 to r9",
+		Hint: "use smaller or fewer local variables, inline functions", whole: stackSize},
+
+	{Reason: "driver-store-immediate", Stage: StageTranslate, Source: "jit.c mem_st", Says: "Translation failed with error -95",
+		Why:  "the driver records no pointer type for stores of constants and then cannot translate them",
+		Hint: "move the constant to a register first: clang does so below -mcpu=v4 when the value is a variable", insn: storeImmediate},
+	{Reason: "driver-ctx-field", Stage: StageTranslate, Source: "jit.c mem_ldx_xdp, mem_ldx_skb", Says: "Translation failed with error -95",
+		Why: "XDP programs may load data and data_end, tc programs len, data and data_end, each as 32 bits", Hint: "take the value from the packet", insn: ctxField},
+
+	{Reason: "driver-shift-constant", Stage: StageTranslate, Source: "jit.c __emit_shf", Says: "Translation failed with error -14",
+		Why: "a shift by a register that holds one constant is made a shift by its low byte, which must be below the width", Hint: "mask the amount", insn: shiftConstant},
+
+	{Reason: "driver-code-size", Stage: StageTranslate, Source: "jit.c nfp_prog_push", Says: "instruction limit reached|program too long",
+		Why: "the code store leaves a number of words", Hint: "shorten the program or unroll loops less", whole: codeSize},
+	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
+		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the MTU", whole: packetSplit},
 }
 
 // Rules lists what the Linux driver asks, for explanations.
-func Rules() []Rule { return append([]Rule(nil), rules...) }
+func Rules() []Rule { return slices.Clone(rules) }
 
-// CheckLinux says which rules of the Linux driver a verified program breaks on a
-// firmware, all of them, in the order of the program.
+// CheckLinux says why the Linux driver does not take a program on a firmware, all
+// reasons, in the order of the program: what Linux's verifier cannot prove, and
+// which rules of the driver are broken.
 func CheckLinux(f *verify.Facts, p *firmware.Profile) []verify.Reason {
-	c := &ruleCheck{facts: f, profile: p, use: map[string][]wordUse{}}
-	c.recordUse()
+	f, refused := asLinux(f)
+	c := newRuleCheck(f, p)
 	var found []verify.Reason
-	for i := range f.Code.Insns {
-		if !f.Reachable[i] {
+	if refused != nil {
+		found = append(found, refused.Reasons...)
+	}
+	add := func(r *Rule, i int, msg string) {
+		q := reasonAt(f, i)
+		q.Reason, q.Message, q.Hint = r.Reason, msg, r.Hint
+		found = append(found, q)
+	}
+	for k := range rules {
+		r := &rules[k]
+		if r.whole != nil {
+			for _, w := range r.whole(c) {
+				add(r, w.insn, w.msg)
+			}
 			continue
 		}
-		for _, r := range rules {
-			if msg := r.check(c, i); msg != "" {
-				found = append(found, c.reason(i, r.Reason, msg, r.Hint))
+		for i := range f.Code.Insns {
+			if !f.Reachable[i] {
+				continue
+			}
+			if msg := r.insn(c, i); msg != "" {
+				add(r, i, msg)
 			}
 		}
 	}
+	slices.SortStableFunc(found, func(a, b verify.Reason) int { return cmp.Compare(a.PC, b.PC) })
 	return found
 }
 
-func (c *ruleCheck) reason(i int, word, msg, hint string) verify.Reason {
-	r := reasonAt(c.facts, i)
-	r.Reason, r.Message, r.Hint = word, msg, hint
-	return r
+// asLinux is what Linux's verifier would tell the driver of a program.
+func asLinux(f *verify.Facts) (*verify.Facts, *verify.Rejection) {
+	l, refused := verify.Survey(f.Code, &verify.Options{Linux: true})
+	if l == nil {
+		return f, refused
+	}
+	return l, refused
+}
+
+func newRuleCheck(f *verify.Facts, p *firmware.Profile) *ruleCheck {
+	c := &ruleCheck{facts: f, profile: p, use: map[int][]wordUse{}}
+	if p != nil {
+		// What the driver would read from the card; a profile that loads encodes well.
+		if caps, err := ParseCaps(EncodeCaps(p)); err == nil {
+			c.caps = caps
+		}
+	}
+	c.recordUse()
+	return c
 }
 
 // reasonAt is a reason yet to be named, with instruction i's place.
@@ -110,222 +224,4 @@ func reasonAt(f *verify.Facts, i int) verify.Reason {
 		r.File, r.Line = l.FileName(), int(l.LineNumber())
 	}
 	return r
-}
-
-func badOpcode(c *ruleCheck, i int) string {
-	ins := c.insn(i)
-	op := ins.OpCode
-	switch class := op.Class(); {
-	case class.IsALU():
-		switch op.ALUOp() {
-		case asm.Mod, asm.SMod:
-			return "modulo is not translated"
-		case asm.Swap:
-			if class == asm.ALU64Class || op.Endianness() == asm.LE {
-				return "only conversion to big endian is translated"
-			}
-		}
-	case class == asm.LdXClass && op.Mode() == asm.MemSXMode:
-		return "sign-extending loads are not translated"
-	case class == asm.Jump32Class && op.JumpOp() == asm.Ja:
-		return "gotol is not translated"
-	case ins.IsKfuncCall(), ins.IsLoadOfFunctionPointer(), class == asm.JumpClass && op.JumpOp() == asm.JCOND:
-		return "kernel functions, callbacks and may_goto are not translated"
-	case op.IsDWordLoad() && ins.Src == asm.PseudoMapValue:
-		return "global data (.data, .bss, .rodata) cannot be offloaded"
-	}
-	return ""
-}
-
-func storeImmediate(c *ruleCheck, i int) string {
-	if op := c.insn(i).OpCode; op.Class() == asm.StClass && op.Mode() == asm.MemMode {
-		return "a store of a constant is not translated"
-	}
-	return ""
-}
-
-func mulRange(c *ruleCheck, i int) string {
-	ins := c.insn(i)
-	if !ins.OpCode.Class().IsALU() || ins.OpCode.ALUOp() != asm.Mul {
-		return ""
-	}
-	if high := c.facts.Regs[i][ins.Dst].UMax; high > math.MaxUint32 {
-		return fmt.Sprintf("multiplicand r%d may be as large as %#x", ins.Dst, high)
-	}
-	if ins.OpCode.Source() == asm.RegSource {
-		if high := c.facts.Regs[i][ins.Src].UMax; high > math.MaxUint32 {
-			return fmt.Sprintf("multiplier r%d may be as large as %#x", ins.Src, high)
-		}
-	} else if ins.OpCode.Class() == asm.ALU64Class && ins.Constant < 0 {
-		return fmt.Sprintf("multiplier %d is negative", ins.Constant)
-	}
-	return ""
-}
-
-func divRange(c *ruleCheck, i int) string {
-	ins := c.insn(i)
-	if !ins.OpCode.Class().IsALU() || ins.OpCode.ALUOp() != asm.Div && ins.OpCode.ALUOp() != asm.SDiv {
-		return ""
-	}
-	if high := c.facts.Regs[i][ins.Dst].UMax; high > math.MaxUint32 {
-		return fmt.Sprintf("dividend r%d may be as large as %#x", ins.Dst, high)
-	}
-	if ins.OpCode.Source() == asm.RegSource {
-		src := c.facts.Regs[i][ins.Src]
-		if src.UMin != src.UMax {
-			return fmt.Sprintf("divisor r%d is not one constant", ins.Src)
-		}
-		if src.UMax > math.MaxUint32 {
-			return fmt.Sprintf("divisor r%d is %#x", ins.Src, src.UMax)
-		}
-	} else if ins.Constant < 0 {
-		return fmt.Sprintf("divisor %d is negative", ins.Constant)
-	}
-	return ""
-}
-
-func pointerType(c *ruleCheck, i int) string {
-	m := c.facts.Mem[i]
-	if m == nil {
-		return ""
-	}
-	switch m.Kind {
-	case verify.PtrCtx, verify.PtrStack, verify.PtrPacket, verify.PtrMapValue, verify.PtrUnsure:
-		return ""
-	}
-	return fmt.Sprintf("access through a %v pointer", m.Kind)
-}
-
-func pointerChanged(c *ruleCheck, i int) string {
-	if m := c.facts.Mem[i]; m != nil && m.Kind == verify.PtrUnsure {
-		return "the pointer is of different kinds on different paths"
-	}
-	return ""
-}
-
-func stackVariable(c *ruleCheck, i int) string {
-	if m := c.facts.Mem[i]; m != nil && m.Kind == verify.PtrStack && m.Bits.Mask&3 != 0 {
-		return fmt.Sprintf("stack offset varies from %d to %d", m.Min, m.Max)
-	}
-	return ""
-}
-
-func mapVariable(c *ruleCheck, i int) string {
-	if m := c.facts.Mem[i]; m != nil && m.Kind == verify.PtrMapValue && m.Min != m.Max {
-		return fmt.Sprintf("offset in the map value varies from %d to %d", m.Min, m.Max)
-	}
-	return ""
-}
-
-func mapStore(c *ruleCheck, i int) string {
-	m, op := c.facts.Mem[i], c.insn(i).OpCode
-	if m != nil && m.Kind == verify.PtrMapValue && op.Class().IsStore() && op.Mode() == asm.MemMode {
-		return "a map value cannot be stored to"
-	}
-	return ""
-}
-
-func atomicOp(c *ruleCheck, i int) string {
-	op := c.insn(i).OpCode
-	if op.Class() == asm.StXClass && op.Mode() == asm.AtomicMode && op.AtomicOp() != asm.AddAtomic {
-		return fmt.Sprintf("atomic operation %v is not translated", op.AtomicOp())
-	}
-	return ""
-}
-
-func atomicTarget(c *ruleCheck, i int) string {
-	ins, m := c.insn(i), c.facts.Mem[i]
-	if ins.OpCode.Class() != asm.StXClass || ins.OpCode.Mode() != asm.AtomicMode || m == nil {
-		return ""
-	}
-	if m.Kind != verify.PtrMapValue {
-		return fmt.Sprintf("atomic on a %v pointer", m.Kind)
-	}
-	if k := c.facts.Regs[i][ins.Src].Kind; k != verify.Scalar {
-		return fmt.Sprintf("atomic add of a %v", k)
-	}
-	return ""
-}
-
-func ctxField(c *ruleCheck, i int) string {
-	m := c.facts.Mem[i]
-	if m == nil || m.Kind != verify.PtrCtx {
-		return ""
-	}
-	t, store := c.facts.Code.Type, c.insn(i).OpCode.Class().IsStore()
-	const rxQueueIndex = 16
-	switch {
-	case t == ebpf.XDP && store && m.Min == rxQueueIndex && c.profile.QueueSelect:
-		return ""
-	case t == ebpf.XDP && !store && (m.Min == 0 || m.Min == 4):
-		return ""
-	case t == ebpf.SchedCLS && !store && (m.Min == 0 || m.Min == 76 || m.Min == 80):
-		return ""
-	}
-	return fmt.Sprintf("context field at offset %d", m.Min)
-}
-
-func missingHelper(c *ruleCheck, i int) string {
-	ins := c.insn(i)
-	if ins.IsBuiltinCall() && !c.profile.Offers(int32(ins.Constant)) {
-		return fmt.Sprintf("helper %s is not offered by firmware %s", asmtext.HelperName(ins.Constant), c.profile.Name)
-	}
-	return ""
-}
-
-func helperPointer(c *ruleCheck, i int) string {
-	ins, call := c.insn(i), c.facts.Calls[i]
-	if call == nil || !ins.IsBuiltinCall() {
-		return ""
-	}
-	last := 0
-	switch asm.BuiltinFunc(ins.Constant) {
-	case asm.FnMapLookupElem, asm.FnMapDeleteElem:
-		last = 1
-	case asm.FnMapUpdateElem:
-		last = 2
-	}
-	for a := 1; a <= last; a++ {
-		m := call.Mem[a]
-		switch {
-		case m.Kind != verify.PtrStack:
-			return fmt.Sprintf("r%d is a %v pointer, not the stack", a+1, m.Kind)
-		case m.Min != m.Max:
-			return fmt.Sprintf("r%d points to a variable place on the stack", a+1)
-		case m.Min%4 != 0:
-			return fmt.Sprintf("r%d points to stack offset %d, no multiple of 4", a+1, m.Min)
-		}
-	}
-	return ""
-}
-
-func tcExit(c *ruleCheck, i int) string {
-	ins := c.insn(i)
-	if c.facts.Code.Type != ebpf.SchedCLS || ins.OpCode.Class() != asm.JumpClass || ins.OpCode.JumpOp() != asm.Exit {
-		return ""
-	}
-	r0 := c.facts.Regs[i][asm.R0]
-	if r0.UMin != r0.UMax {
-		return "r0 is not one constant at exit"
-	}
-	if v := r0.UMax; v <= 7 && v != 2 && v != 4 && v != 5 {
-		return fmt.Sprintf("return code %d cannot be offloaded", v)
-	}
-	return ""
-}
-
-func mapType(c *ruleCheck, i int) string {
-	ins := c.insn(i)
-	if ins.Map == code.None {
-		return ""
-	}
-	switch spec := c.facts.Code.Maps[ins.Map]; spec.Type {
-	case ebpf.Hash, ebpf.Array, ebpf.PerfEventArray:
-		if spec.Flags != 0 {
-			return fmt.Sprintf("map %s has flags %#x; offloaded maps take none", spec.Name, spec.Flags)
-		}
-		return ""
-	default:
-		return fmt.Sprintf("map %s is a %s", spec.Name, cmp.Or(asmtext.MapTypeName(spec.Type), spec.Type.String()))
-	}
 }

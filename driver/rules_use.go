@@ -14,46 +14,91 @@ type wordUse uint8
 const (
 	useRead wordUse = 1 << iota
 	useAtomic
+	useUpdate // bpf_map_update_elem may have put something else than zero there
 )
 
-// recordUse marks the map words that the program loads and adds to.
+// recordUse marks the map words that the program loads, adds to and updates.
 func (c *ruleCheck) recordUse() {
+	for m, spec := range c.facts.Code.Maps {
+		c.use[m] = make([]wordUse, (spec.ValueSize+3)/4)
+	}
 	for i := range c.facts.Code.Insns {
-		c.eachWord(i, func(name string, word int, use wordUse) {
-			for len(c.use[name]) <= word {
-				c.use[name] = append(c.use[name], 0)
-			}
-			c.use[name][word] |= use
-		})
+		c.eachWord(i, func(m, word int, use wordUse) { c.use[m][word] |= use })
 	}
 }
 
 // eachWord calls fn for each map word that instruction i surely uses.
-func (c *ruleCheck) eachWord(i int, fn func(name string, word int, use wordUse)) {
-	m := c.facts.Mem[i]
-	if !c.facts.Reachable[i] || m == nil || m.Kind != verify.PtrMapValue || m.Min != m.Max || m.Min < 0 {
+func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
+	if !c.facts.Reachable[i] {
 		return
 	}
-	op, use := c.insn(i).OpCode, useRead
-	if op.Class().IsStore() {
-		if op.Mode() != asm.AtomicMode {
-			return
-		}
+	op := c.insn(i).OpCode
+	m, use := c.facts.Mem[i], useRead
+	switch {
+	case op.Class().IsJump():
+		c.eachUpdated(i, fn)
+		return
+	case m == nil || m.Kind != verify.PtrMapValue || m.Variable:
+		return
+	case op.Class().IsStore() && op.Mode() != asm.AtomicMode:
+		return
+	case op.Class().IsStore():
 		use = useAtomic
 	}
+	places := m.Places
+	if places == nil {
+		places = []int64{m.Min}
+	}
 	for _, at := range m.Maps {
-		for b := int(m.Min) &^ 3; b < int(m.Min)+m.Size; b += 4 {
-			fn(c.facts.Code.Maps[at].Name, b/4, use)
+		for _, p := range places {
+			for b := int(p) &^ 3; b < int(p)+m.Size; b += 4 {
+				if b >= 0 && b/4 < len(c.use[at]) {
+					fn(at, b/4, use)
+				}
+			}
 		}
 	}
 }
 
-func mapWordUse(c *ruleCheck, i int) string {
+// eachUpdated calls fn for the words that a bpf_map_update_elem may make non-zero.
+func (c *ruleCheck) eachUpdated(i int, fn func(m, word int, use wordUse)) {
+	ins, call := c.insn(i), c.facts.Calls[i]
+	if call == nil || !ins.IsBuiltinCall() || asm.BuiltinFunc(ins.Constant) != asm.FnMapUpdateElem {
+		return
+	}
+	for _, at := range call.Maps {
+		for b, zero := range call.Zeros {
+			if !zero && b/4 < len(c.use[at]) {
+				fn(at, b/4, useUpdate)
+			}
+		}
+	}
+}
+
+// clash is the message of instruction i's words that are used as mine here and as
+// theirs anywhere.
+func (c *ruleCheck) clash(i int, mine, theirs wordUse, text string) string {
 	var msg string
-	c.eachWord(i, func(name string, word int, _ wordUse) {
-		if c.use[name][word] == useRead|useAtomic {
-			msg = fmt.Sprintf("bytes %d to %d of map %s are both read and added to", 4*word, 4*word+3, name)
+	c.eachWord(i, func(m, word int, use wordUse) {
+		if use&mine != 0 && c.use[m][word]&theirs != 0 && msg == "" {
+			msg = fmt.Sprintf(text, 4*word, 4*word+3, c.facts.Code.Maps[m].Name)
 		}
 	})
 	return msg
+}
+
+func mapWordUse(c *ruleCheck, i int) string {
+	const text = "bytes %d to %d of map %s are both read and added to"
+	if msg := c.clash(i, useRead, useAtomic, text); msg != "" {
+		return msg
+	}
+	return c.clash(i, useAtomic, useRead, text)
+}
+
+func mapCounter(c *ruleCheck, i int) string {
+	return c.clash(i, useAtomic, useUpdate, "bytes %d to %d of map %s are added to, and bpf_map_update_elem may have set them to something else than zero")
+}
+
+func mapUpdate(c *ruleCheck, i int) string {
+	return c.clash(i, useUpdate, useAtomic, "bytes %d to %d of map %s are a counter, and the update may set them to something else than zero")
 }

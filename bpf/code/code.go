@@ -39,6 +39,7 @@ type Code struct {
 	Name   string
 	Type   ebpf.ProgramType
 	Attach ebpf.AttachType // where it means to be attached; decides what a context has
+	Flags  uint32          // BPF_F_*, as BPF_PROG_LOAD takes them
 	Insns  []Insn
 	Funcs  []Func
 	Maps   []*ebpf.MapSpec // in order of first reference

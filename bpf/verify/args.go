@@ -160,9 +160,34 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	if how == reads && least > 0 {
 		x.readRange(s, a.i, v, 0, int(least))
 	}
+	if x.opt.Linux {
+		x.scrub(s, v, most)
+	}
 	if how == writes || a.p.ID == asm.FnFibLookup { // fib_lookup answers in place
 		x.overwriteBytes(s, v, least)
 		x.forget(s, v, most)
+	}
+}
+
+// zeros joins into the facts of a bpf_map_update_elem which bytes of the value the
+// kernel takes for zero.
+func (a *arguments) zeros() {
+	m, v := &a.s.regs[asm.R1], &a.s.regs[asm.R3]
+	if m.kind != PtrMapHandle {
+		return
+	}
+	size := int(a.x.c.Maps[a.x.sets[m.set][0]].ValueSize)
+	if v.kind != PtrStack || !v.fixed() || int(v.frame) >= len(a.s.frames) || v.min() < -maxStack || v.min()+int64(size) > 0 {
+		return
+	}
+	first := a.call.Zeros == nil
+	if first {
+		a.call.Zeros = make([]bool, size)
+	}
+	f := a.s.frames[v.frame]
+	for n := range a.call.Zeros[:min(size, len(a.call.Zeros))] {
+		k, b := slotAt(int(v.min()) + n)
+		a.call.Zeros[n] = (first || a.call.Zeros[n]) && f.at(k).plain&(1<<b) != 0
 	}
 }
 

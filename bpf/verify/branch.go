@@ -63,6 +63,9 @@ func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 func (x *explorer) edgeNumbers(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 	op := ins.OpCode.JumpOp()
 	reg := ins.OpCode.Source() == asm.RegSource
+	if reg && ins.Src == ins.Dst && x.opt.Linux && !a.n.known() {
+		return true
+	}
 	if reg && ins.Src == ins.Dst {
 		// Equal to itself, whatever it is.
 		switch op {
@@ -146,7 +149,7 @@ func (x *explorer) edgePacket(s *state, a, b *val, op asm.JumpOp, taken bool) bo
 	if !taken {
 		op = negated(op)
 	}
-	known := a.rng > 0 && a.off >= 0 // base is not above the end
+	known := a.rng > 0 && a.off >= 0 && !x.opt.Linux // base is not above the end
 	switch op {
 	case asm.JLE:
 		x.below(s, a, a.off)

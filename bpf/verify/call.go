@@ -48,6 +48,7 @@ func (x *explorer) call(a *activation, states []*state, bl *block) {
 // exit ends a path of a function: of the program, or back to the caller.
 func (x *explorer) exit(a *activation, s *state, i int) {
 	r0 := x.result(s, i)
+	x.noteExit(s, i)
 	if s.cur == 0 {
 		if r0.pointer() && x.c.Type != ebpf.UnspecifiedProgram {
 			x.fail(s, i, "exit-value", "r0 is %v at exit, not a number", r0.kind)
@@ -69,6 +70,25 @@ func (x *explorer) exit(a *activation, s *state, i int) {
 	s.regs[asm.R10] = pointer(PtrStack)
 	s.regs[asm.R10].frame = int8(s.cur)
 	a.out = x.gather(a.out, s)
+}
+
+// mostExits bounds the values of R0 that are told apart at an exit.
+const mostExits = 16
+
+// noteExit adds R0 to what is known of exit i.
+func (x *explorer) noteExit(s *state, i int) {
+	v := &s.regs[asm.R0]
+	list := x.facts.Exits[i]
+	for k := range list {
+		if o := &list[k]; o.Kind == v.kind && o.Off == v.off && o.num() == v.n {
+			return
+		}
+	}
+	if len(list) == mostExits {
+		x.join(&list[mostExits-1], v, s.cur)
+		return
+	}
+	x.facts.Exits[i] = append(list, x.reg(v, s.cur))
 }
 
 // result is R0 at an exit. A function whose caller ignores it need not set it.
@@ -118,6 +138,9 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	}
 	call := x.noteCall(s, i)
 	args := arguments{x: x, s: s, i: i, p: p, call: call, set: -1}
+	if id == asm.FnMapUpdateElem {
+		args.zeros()
+	}
 	for n, kind := range p.Args {
 		if kind == helper.ArgNone {
 			break

@@ -159,13 +159,16 @@ func (x *explorer) record(s *state, i int) {
 		for r := range regs {
 			if live&(1<<r) != 0 {
 				regs[r] = x.reg(&s.regs[r], s.cur)
+				if s.regs[r].mixed {
+					x.facts.Differs[i] |= 1 << r
+				}
 			}
 		}
 		return
 	}
 	for r := range regs[:10] {
-		if live&(1<<r) != 0 {
-			x.join(&regs[r], &s.regs[r], s.cur)
+		if live&(1<<r) != 0 && (x.join(&regs[r], &s.regs[r], s.cur) || s.regs[r].mixed) {
+			x.facts.Differs[i] |= 1 << r
 		}
 	}
 }
@@ -194,11 +197,13 @@ func (x *explorer) gather(list []*state, s *state) []*state {
 		}
 		if x.covers(t, s) {
 			t.node = x.join2(t.node, s.node)
+			t.mix(s)
 			x.drop(s)
 			return list
 		}
 		if x.covers(s, t) {
 			s.node = x.join2(t.node, s.node)
+			s.mix(t)
 			x.drop(t)
 			list[i] = s
 			return list

@@ -59,6 +59,11 @@ type Access struct {
 	Size   int   // bytes
 	Spill  bool  // stack: moves a pointer
 	Shared bool  // stack: reached through a pointer other than r10 too
+	// Variable says that the place varies on one path already; where it does not,
+	// but different paths reach different places, Places has them, in the order
+	// found.
+	Variable bool
+	Places   []int64
 	// Unproven says that the place may lie outside its memory (Options.Unproven):
 	// Min, Max and Bits tell nothing then, and who runs the program must check.
 	Unproven bool
@@ -72,6 +77,11 @@ type Call struct {
 	Mem   [5]Access
 	Maps  []int // map handle argument: possible maps
 	Const bool  // bpf_tail_call, adjust_head: R2 or R3 is the same constant on all paths
+	// Zeros says of each byte of bpf_map_update_elem's value on the stack whether the
+	// kernel's verifier knows on all paths that it is zero. It forgets zeros that were
+	// stored at a multiple of 8 below r10: they become a spilled register (kernel 6.12,
+	// check_stack_write_fixed_off).
+	Zeros []bool
 }
 
 // Facts is what may be relied on, joined over all paths.
@@ -83,8 +93,12 @@ type Facts struct {
 	Calls     []*Call   // per call
 	Taken     []bool    // per conditional jump: may be taken
 	Falls     []bool    // per conditional jump: may fall through
+	Differs   []uint16  // per instruction: bit r where R[r] is not the same on all paths
 	Depth     []int     // per function: bytes of its own frame used, rounded up to 8
-	Warnings  []Reason
+	// Exits has for each exit the values of R0 that paths bring there, each once;
+	// beyond 16 they are joined into the last.
+	Exits    map[int][]Reg
+	Warnings []Reason
 }
 
 // Reason is one thing found: a rejection or a warning.
@@ -116,6 +130,10 @@ type Options struct {
 	// Unproven keeps Facts although some accesses or the termination could not be
 	// proved; the caller runs the program under checks.
 	Unproven bool
+	// Linux forgets what Linux 6.12's verifier does not know either, where that is
+	// known to be less: the facts are then what a driver under that kernel is told,
+	// and a program may be refused that is safe. See kernelmode.go.
+	Linux bool
 	// Budget bounds the instructions explored; 0 means 1,000,000.
 	Budget int
 }

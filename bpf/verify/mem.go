@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
@@ -177,7 +179,7 @@ func (x *explorer) clamp(s *state, v *val, lo, hi int64, size int) (int64, int64
 
 // note joins a place into the facts of instruction i.
 func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
-	a := Access{Kind: v.kind, Min: lo, Max: hi, Bits: v.bitsOfOffset(off), Size: size}
+	a := Access{Kind: v.kind, Min: lo, Max: hi, Bits: v.bitsOfOffset(off), Size: size, Variable: !v.fixed()}
 	if lo == hi {
 		a.Bits = KnownBits(uint64(lo))
 	}
@@ -190,12 +192,42 @@ func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
 	}
 	if m := x.facts.Mem[i]; m != nil {
 		joinAccess(m, &a)
-	} else {
-		x.facts.Mem[i] = &a
+		return
+	}
+	first := a
+	x.facts.Mem[i] = &first
+}
+
+// mostPlaces bounds the places that an Access tells apart.
+const mostPlaces = 16
+
+// joinPlaces joins what is known of each path's place.
+func joinPlaces(m, a *Access) {
+	switch m.Variable = m.Variable || a.Variable; {
+	case m.Variable:
+		m.Places = nil
+		return
+	case m.Places == nil && m.Min == a.Min:
+		return
+	case m.Places == nil:
+		m.Places = []int64{m.Min}
+	}
+	at := a.Places
+	if at == nil {
+		at = []int64{a.Min}
+	}
+	for _, p := range at {
+		if !slices.Contains(m.Places, p) {
+			m.Places = append(m.Places, p)
+		}
+	}
+	if len(m.Places) > mostPlaces {
+		m.Variable, m.Places = true, nil
 	}
 }
 
 func joinAccess(m, a *Access) {
+	joinPlaces(m, a)
 	if m.Kind != a.Kind {
 		m.Kind = PtrUnsure
 	}
@@ -278,7 +310,7 @@ func (x *explorer) readStack(s *state, i int, v *val, off, size int) val {
 	if at < -maxStack || at+size > 0 {
 		return scalar(sized(size))
 	}
-	r, written, whole := s.load(int(v.frame), at, size)
+	r, written, whole := s.load(int(v.frame), at, size, x.opt.Linux)
 	if !written {
 		x.warn(s, i, "uninit-stack", "bytes of r10%+d to r10%+d may not have been written", at, at+size-1)
 	}

@@ -58,6 +58,17 @@ func (x *explorer) covers(t, s *state) bool {
 	return true
 }
 
+// mix notes in which registers s, which stands for o from now on, held something
+// else than o.
+func (s *state) mix(o *state) {
+	for r := range s.regs[:10] {
+		a, b := &s.regs[r], &o.regs[r]
+		if a.kind == Scalar && (b.mixed || a.n != b.n) {
+			a.mixed = true
+		}
+	}
+}
+
 // apart reports two different constants: the quickest way to tell states apart,
 // and mostly by the register that told the last two.
 func apart(t, s *val) bool {
@@ -134,7 +145,7 @@ func (s *state) alone(id uint32) bool {
 // coversSlot: what t's slot promises, s's keeps. Bytes t knows nothing of may be
 // anything; whether they were written matters to warnings only.
 func (x *explorer) coversSlot(st *state, t *slot, s slot) bool {
-	if t.zero&^s.zero != 0 {
+	if t.zero&^s.zero != 0 || t.plain&^s.plain != 0 {
 		return false
 	}
 	if t.n == 0 {
@@ -238,7 +249,7 @@ func (x *explorer) mergeSlot(t *state, a, b *slot, widen bool) {
 	if a.n > 0 && a.n == b.n {
 		v := *a.v
 		x.mergeVal(t, &v, b.v, widen)
-		a.written, a.zero = a.written&b.written, a.zero&b.zero
+		a.meet(b)
 		a.v = &v
 		if v.kind == NotInit {
 			a.v, a.n = nil, 0
@@ -248,7 +259,12 @@ func (x *explorer) mergeSlot(t *state, a, b *slot, widen bool) {
 	c := *b
 	a.breakSpill()
 	c.breakSpill()
-	a.written, a.zero = a.written&c.written, a.zero&c.zero
+	a.meet(&c)
+}
+
+// meet keeps what both slots know of their bytes.
+func (l *slot) meet(o *slot) {
+	l.written, l.zero, l.plain = l.written&o.written, l.zero&o.zero, l.plain&o.plain
 }
 
 func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
@@ -268,6 +284,7 @@ func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
 		*a = val{kind: PtrUnsure, n: anyNum()}
 		return
 	}
+	a.mixed = a.kind == Scalar && (a.mixed || b.mixed || a.n != b.n)
 	if a.set != b.set {
 		a.set = x.unionOf(a.set, b.set)
 	}

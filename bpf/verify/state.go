@@ -18,6 +18,7 @@ type slot struct {
 	n       uint8 // bytes of the spill, 0 none
 	written uint8 // bit per byte
 	zero    uint8 // bit per byte; within written, outside the spill
+	plain   uint8 // bit per byte: zero to the kernel's verifier too (Call.Zeros)
 }
 
 // A frame is one function's stack and what its caller keeps in registers.
@@ -139,6 +140,7 @@ func (s *state) store(fi, off, size int, v *val) {
 		m := cover(0, size)
 		l.written |= m
 		l.zero &^= m
+		l.plain &^= m
 		c := new(val)
 		*c = *v
 		if size < 8 {
@@ -153,6 +155,13 @@ func (s *state) store(fi, off, size int, v *val) {
 		return
 	}
 	s.fill(fi, off, size, zero)
+	if k, first := slotAt(off); first+size <= 8 {
+		l, m := f.slot(k), cover(first, size)
+		l.plain &^= m
+		if first != 0 && v.kind == Scalar && v.n.known() && v.n.bits.Value == 0 {
+			l.plain |= m
+		}
+	}
 }
 
 func (n *num) zextIsZero(size int) bool {
@@ -174,7 +183,7 @@ func (s *state) fill(fi, off, size int, zero bool) {
 		if zero {
 			l.zero |= m
 		} else {
-			l.zero &^= m
+			l.zero, l.plain = l.zero&^m, l.plain&^m
 		}
 		off, size = off+n, size-n
 	}
@@ -193,7 +202,7 @@ func (s *state) smudge(fi, off, size int, zero bool) {
 			l.breakSpill()
 		}
 		if !zero {
-			l.zero &^= m
+			l.zero, l.plain = l.zero&^m, l.plain&^m
 		}
 		off, size = off+n, size-n
 	}
@@ -201,7 +210,8 @@ func (s *state) smudge(fi, off, size int, zero bool) {
 
 // load reads size bytes at off of frame fi. It reports whether all bytes had been
 // written, and false in whole where part of a pointer is read.
-func (s *state) load(fi, off, size int) (v val, written, whole bool) {
+// With low, only the low bytes of a spilled number are found again.
+func (s *state) load(fi, off, size int, low bool) (v val, written, whole bool) {
 	f := s.frames[fi]
 	k, first := slotAt(off)
 	n := min(8-first, size)
@@ -229,6 +239,9 @@ func (s *state) load(fi, off, size int) (v val, written, whole bool) {
 		return scalar(sized(size)), written, true
 	}
 	if l.n > 0 && cover(0, int(l.n))&m != 0 {
+		if low && l.v.kind == Scalar && (first != 0 || n > int(l.n)) {
+			return scalar(sized(n)), written, true
+		}
 		return l.fill(first, n, m, written)
 	}
 	if l.zero&m == m {

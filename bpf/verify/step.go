@@ -97,6 +97,9 @@ func (x *explorer) loadPacket(s *state, i int, ins *code.Insn) bool {
 	}
 	x.clobber(s)
 	s.regs[asm.R0] = scalar(sized(ins.OpCode.Size().Sizeof()))
+	if x.opt.Linux {
+		s.regs[asm.R0] = scalar(anyNum())
+	}
 	return true
 }
 
@@ -236,17 +239,21 @@ func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 		return
 	case op == asm.Swap:
 		v := x.read(s, i, ins.Dst)
-		if v.pointer() {
+		if v.pointer() || x.opt.Linux {
 			*v = scalar(anyNum())
 		}
-		*dst = scalar(byteSwap(&v.n, ins.Instruction))
+		if *dst = scalar(byteSwap(&v.n, ins.Instruction)); x.opt.Linux {
+			*dst = scalar(anyNum())
+		}
 		return
 	case op == asm.Neg:
 		v := x.read(s, i, ins.Dst)
 		if v.pointer() {
 			*v = scalar(anyNum())
 		}
-		*dst = scalar(alu(op, &v.n, &v.n, wide))
+		if *dst = scalar(alu(op, &v.n, &v.n, wide)); x.opt.Linux {
+			*dst = scalar(anyNum())
+		}
 		return
 	}
 	b := constant(uint64(ins.Constant))
@@ -260,10 +267,18 @@ func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 	switch {
 	case a.pointer() || b.pointer():
 		*dst = x.pointerArith(s, i, op, a, &b, wide)
-	case ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst && (op == asm.Xor || op == asm.Sub):
+	case x.forgets(ins, &b, wide):
+		*dst = scalar(anyNum())
+	case ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst && (op == asm.Xor || op == asm.Sub) && !x.opt.Linux:
 		*dst = constant(0)
 	default:
-		*dst = scalar(alu(op, &a.n, &b.n, wide))
+		mixed := a.mixed || b.mixed
+		r := alu(op, &a.n, &b.n, wide)
+		if x.opt.Linux && op == asm.Mul && !r.known() {
+			r = coarseProduct(&a.n, &b.n, &r)
+		}
+		*dst = scalar(r)
+		dst.mixed = mixed && !dst.n.known()
 	}
 }
 
@@ -331,7 +346,9 @@ func (x *explorer) move(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool
 		*dst = x.copyOf(s, src)
 		return
 	}
+	mixed := src.mixed
 	*dst = scalar(n)
+	dst.mixed = mixed
 }
 
 // pointerArith is a op b where one is a pointer.

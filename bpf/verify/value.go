@@ -11,6 +11,7 @@ import (
 // except that a stack pointer counts from its frame's r10.
 type val struct {
 	kind  Kind
+	mixed bool   // Scalar: paths that met here brought different numbers (Facts.Differs)
 	frame int8   // PtrStack: index of the frame pointed into
 	set   int16  // PtrMap*: index into explorer.sets; PtrFunc: function
 	off   int32  // fixed part of a pointer's offset, bytes
@@ -76,35 +77,40 @@ func unsure(k Kind) Reg {
 	return r
 }
 
-// join widens r to cover v as well.
-func (x *explorer) join(r *Reg, v *val, cur int) {
+// join widens r to cover v as well. It reports whether v is anything but what r
+// was.
+func (x *explorer) join(r *Reg, v *val, cur int) bool {
 	if r.Kind == Scalar && v.kind == Scalar {
 		n := r.num()
+		if r.ID != v.id {
+			r.ID = 0
+		}
+		if n == v.n {
+			return false
+		}
 		if !n.covers(&v.n) {
 			n = n.hull(&v.n)
 			r.setNum(&n)
 		}
-		if r.ID != v.id {
-			r.ID = 0
-		}
-		return
+		return true
 	}
 	if r.Kind == v.kind && r.Off == v.off && r.Bits == v.n.bits && r.num() == v.n && (r.ID == v.id || r.ID == 0) {
 		switch v.kind {
 		case PtrCtx, PtrPacketEnd, PtrMem:
-			return
+			return false
 		case PtrStack:
 			if r.Up == int8(cur)-v.frame {
-				return
+				return false
 			}
 		case PtrPacket, PtrPacketMeta:
 			if r.Range == v.rng {
-				return
+				return false
 			}
 		}
 	}
 	o := x.reg(v, cur)
 	joinReg(r, &o)
+	return true
 }
 
 func joinReg(r, o *Reg) {

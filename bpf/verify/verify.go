@@ -49,8 +49,17 @@ func Verify(c *code.Code, opt *Options) (*Facts, error) {
 	return nil, r
 }
 
-// verify is Verify with facts even of a program that is refused: what would hold
-// had each refused instruction done what it was meant to.
+// Survey is Verify with facts even of a program that is refused: what would hold
+// had each refused instruction done what it was meant to. They serve to say what
+// else is wrong with it. They are nil where nothing could be explored: the
+// program has instructions that do not exist, no path to some, or recursion.
+func Survey(c *code.Code, opt *Options) (*Facts, *Rejection) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	return verify(c, opt)
+}
+
 func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	log := newJournal(c)
 	checkForm(c, log)
@@ -111,7 +120,8 @@ func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uin
 		c: c, opt: opt, gs: gs, at: at, live: live, log: newJournal(c),
 		facts: &Facts{
 			Code: c, Reachable: make([]bool, n), Regs: make([][11]Reg, n), Mem: make([]*Access, n), Calls: make([]*Call, n),
-			Taken: make([]bool, n), Falls: make([]bool, n), Depth: make([]int, len(c.Funcs)),
+			Taken: make([]bool, n), Falls: make([]bool, n), Differs: make([]uint16, n),
+			Depth: make([]int, len(c.Funcs)), Exits: map[int][]Reg{},
 		},
 		nodes: make([]node, 1), dropped: map[int32][]int32{},
 	}

@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
-	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
@@ -29,12 +29,6 @@ type checkResult struct {
 type judgement struct {
 	Verdict string          `json:"verdict"` // accept or reject
 	Reasons []verify.Reason `json:"reasons"`
-}
-
-// use is how much of a limit a program takes.
-type use struct {
-	Used int `json:"used"`
-	Max  int `json:"max"` // 0: no limit
 }
 
 func judge(reasons []verify.Reason) judgement {
@@ -114,19 +108,32 @@ func newResult(program string) checkResult {
 
 func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult {
 	r := newResult(name)
-	facts, err := verified(obj, name, nil)
+	c, err := obj.Code(name)
 	if err != nil {
-		reasons := reasonsOf(err)
-		if reasons == nil {
+		if reasons := reasonsOf(err); reasons != nil {
+			r.Kernel, r.Ours = judge(reasons), judge(reasons)
+		} else {
 			r.Error = err.Error()
-			return r
 		}
-		r.Kernel, r.Ours = judge(reasons), judge(reasons)
 		return r
 	}
-	r.Warns = append(r.Warns, facts.Warnings...)
+	facts, refused := verify.Survey(c, nil)
+	if facts == nil {
+		r.Kernel, r.Ours = judge(refused.Reasons), judge(refused.Reasons)
+		return r
+	}
 	r.Kernel = judge(driver.CheckLinux(facts, p))
+	r.Warns = append(append(r.Warns, facts.Warnings...), driver.WarnLinux(facts, p)...)
+	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
+	r.Budget = budget(facts, p)
+	if refused != nil {
+		r.Ours = judge(refused.Reasons)
+		return r
+	}
 	im, err := jit.Compile(facts, p, nil)
+	if im != nil {
+		r.Budget["words"], r.Budget["stack"] = left(int64(len(im.Words)), int64(p.MaxLen)), left(int64(im.Stack), int64(p.Stack))
+	}
 	if err = withMaps(err, []*verify.Facts{facts}, p); err != nil {
 		reasons := reasonsOf(err)
 		if reasons == nil {
@@ -137,21 +144,7 @@ func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult 
 		return r
 	}
 	r.Ours = judge(nil)
-	r.Budget = budget(facts, im, p)
 	return r
-}
-
-func budget(f *verify.Facts, im *nfp.Image, p *firmware.Profile) map[string]use {
-	entries := 0
-	for _, m := range f.Code.Maps {
-		entries += int(m.MaxEntries)
-	}
-	return map[string]use{
-		"words":       {len(im.Words), p.MaxLen},
-		"stack":       {im.Stack, p.Stack},
-		"maps":        {len(f.Code.Maps), p.Maps.Count},
-		"map_entries": {entries, p.Maps.Entries},
-	}
 }
 
 func printChecks(w io.Writer, results []checkResult) error {
@@ -164,20 +157,13 @@ func printChecks(w io.Writer, results []checkResult) error {
 		printReasons(w, "Linux driver", r.Kernel.Reasons)
 		printReasons(w, "nfpkit", r.Ours.Reasons)
 		printReasons(w, "warning", r.Warns)
-		for _, what := range []string{"words", "stack", "maps", "map_entries"} {
+		for _, what := range budgetOrder {
 			if u, ok := r.Budget[what]; ok {
-				fmt.Fprintf(w, "  %-12s %s\n", what, u)
+				fmt.Fprintf(w, "  %-16s %s\n", what, u)
 			}
 		}
 	}
 	return nil
-}
-
-func (u use) String() string {
-	if u.Max == 0 {
-		return fmt.Sprintf("%d, no limit", u.Used)
-	}
-	return fmt.Sprintf("%d of %d, %d left", u.Used, u.Max, u.Max-u.Used)
 }
 
 func printReasons(w io.Writer, who string, reasons []verify.Reason) {

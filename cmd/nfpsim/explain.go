@@ -29,11 +29,17 @@ func explanations() []explanation {
 		all = append(all, explanation{r.Word, r.Family, r.Explanation, r.Hint})
 	}
 	for _, r := range driver.Rules() {
-		all = append(all, explanation{r.Reason, "Linux driver", r.Why, r.Hint})
+		all = append(all, explanation{r.Reason, "Linux driver", sentence(r.Why), r.Hint})
+	}
+	for _, f := range driver.Faults() {
+		all = append(all, explanation{f.Reason, verify.FamilyWarning, f.Why, f.Hint})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Reason < all[j].Reason })
 	return all
 }
+
+// sentence is a reason's why as the other families have it.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
 
 func newExplain() *cobra.Command {
 	var asJSON bool

@@ -121,11 +121,7 @@ func reasonsOf(err error) []verify.Reason {
 	case errors.As(err, &broken):
 		return []verify.Reason{{Reason: broken.Reason, Message: broken.Error()}}
 	case errors.As(err, &faults):
-		var reasons []verify.Reason
-		for _, f := range faults.Faults {
-			reasons = append(reasons, verify.Reason{Reason: f.Reason, PC: f.PC, Message: f.Msg})
-		}
-		return reasons
+		return verify.NewRejection("", faults.Faults).Reasons
 	}
 	return nil
 }

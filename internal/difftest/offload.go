@@ -307,18 +307,20 @@ func (e *editor) mend(i int, rule string) {
 		only(asm.StoreMem(ins.Dst, ins.Offset, ins.Src, op.Size()))
 	case "driver-map-store", "driver-atomic-op":
 		only(nothing())
+	case "driver-ctx-store", "driver-map-counter":
+		only(nothing())
 	case "driver-map-word-use":
 		if op.Class() == asm.LdXClass {
 			return // the adds to the word go
 		}
 		only(nothing())
-	case "driver-ctx-field", "driver-map-variable", "driver-stack-variable", "driver-pointer-changed":
+	case "driver-ctx-field", "driver-map-variable", "driver-stack-variable", "driver-stack-moved", "driver-pointer-changed":
 		if op.Class() == asm.LdXClass {
 			only(number(ins.Dst))
 		} else if op.Class() == asm.StXClass && rule != "driver-ctx-field" {
 			only(nothing())
 		}
-	case "driver-helper-pointer":
+	case "driver-helper-pointer", "driver-map-update":
 		only(asm.Mov.Imm(asm.R0, 0))
 	case "driver-tc-exit":
 		only(asm.Mov.Imm(asm.R0, []int32{2, 4, 5, -1}[e.dice(i, 4)]), ins)

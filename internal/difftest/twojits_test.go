@@ -57,6 +57,12 @@ var guestInit = sync.OnceValues(func() (string, error) {
 // translate has the guest's driver translate programs, a boot for every batch.
 func translate(t *testing.T, profile *firmware.Profile, programs []*code.Code) []uml.Translation {
 	t.Helper()
+	return translateWith(t, uml.TranslateOptions{Firmware: profile}, programs)
+}
+
+// translateWith is translate with options; Kernel and Init are filled in.
+func translateWith(t *testing.T, opt uml.TranslateOptions, programs []*code.Code) []uml.Translation {
+	t.Helper()
 	const batch = 500 // so that no boot needs much memory
 	kernel, err := uml.Build(t.Context(), func(line string) { t.Log(line) })
 	if errors.Is(err, uml.ErrUnavailable) {
@@ -74,9 +80,12 @@ func translate(t *testing.T, profile *firmware.Profile, programs []*code.Code) [
 	start := time.Now()
 	var all []uml.Translation
 	for part := range slices.Chunk(programs, batch) {
-		found, err := uml.Translate(ctx, &uml.TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, part)
+		opt.Kernel, opt.Init = kernel, init
+		done := 0
+		opt.Done = func(n int) { done = n }
+		found, err := uml.Translate(ctx, &opt, part)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("after %d programs (the next is %s): %v", len(all)+done, part[min(done, len(part)-1)].Name, err)
 		}
 		all = append(all, found...)
 	}

@@ -250,9 +250,9 @@ func statistics(line string) bool {
 
 // source is a program as bpf(2) takes it.
 func source(c *code.Code) (report.TranslateSource, error) {
-	src := report.TranslateSource{Type: uint32(c.Type)}
+	src := report.TranslateSource{Type: uint32(c.Type), Flags: c.Flags}
 	for _, m := range c.Maps {
-		src.Maps = append(src.Maps, report.TranslateMap{Type: uint32(m.Type), Key: m.KeySize, Value: m.ValueSize, Entries: m.MaxEntries})
+		src.Maps = append(src.Maps, report.TranslateMap{Type: uint32(m.Type), Key: m.KeySize, Value: m.ValueSize, Entries: m.MaxEntries, Flags: m.Flags})
 	}
 	var b bytes.Buffer
 	for i := range c.Insns {

@@ -65,8 +65,13 @@ func attached(name string) (uint32, error) {
 // newMap creates a map on link's hardware. The library has no field for the
 // interface: it is word 11 of the first form of bpf(2)'s attribute.
 func newMap(link netlink.Link, typ ebpf.MapType, key, value, entries uint32) (*ebpf.Map, error) {
+	return flaggedMap(link, typ, key, value, entries, 0)
+}
+
+// flaggedMap is newMap with map_flags.
+func flaggedMap(link netlink.Link, typ ebpf.MapType, key, value, entries, flags uint32) (*ebpf.Map, error) {
 	const ifindexWord = 11
-	attr := [12]uint32{uint32(typ), key, value, entries}
+	attr := [12]uint32{uint32(typ), key, value, entries, flags}
 	attr[ifindexWord] = uint32(link.Attrs().Index)
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_CREATE, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 	if errno != 0 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/nfpkit/nfpkit/internal/uml/report"
@@ -36,6 +37,7 @@ func translate(e *env, _ string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	nl.EnableErrorMessageReporting = true // what the driver says of an attachment
 	for i := range work.Programs {
 		if err := translateOne(e, devs[0], i, &work.Programs[i], work.Attach); err != nil {
 			return nil, fmt.Errorf("program %d: %w", i, err)
@@ -115,14 +117,14 @@ func translateLoad(e *env, link netlink.Link, number int, src *report.TranslateS
 	for _, r := range src.Refs {
 		binary.LittleEndian.PutUint32(insns[8*r.Slot+4:], uint32(fds[r.Map]))
 	}
-	return loadRaw(link, src.Type, insns)
+	return loadRaw(link, src.Type, src.Flags, insns)
 }
 
 // roomyMap creates a map; the kernel gives those of earlier programs back a little
 // after their last use, until when there may be too many.
 func roomyMap(link netlink.Link, spec report.TranslateMap) (m *ebpf.Map, err error) {
 	for range 100 {
-		m, err = newMap(link, ebpf.MapType(spec.Type), spec.Key, spec.Value, spec.Entries)
+		m, err = flaggedMap(link, ebpf.MapType(spec.Type), spec.Key, spec.Value, spec.Entries, spec.Flags)
 		if !errors.Is(err, unix.ENOMEM) {
 			return m, err
 		}
@@ -133,7 +135,7 @@ func roomyMap(link netlink.Link, spec report.TranslateMap) (m *ebpf.Map, err err
 
 // loadRaw is BPF_PROG_LOAD of instructions as they are: the library would write
 // some of them anew. The log is the end of the verifier's.
-func loadRaw(link netlink.Link, typ uint32, insns []byte) (*ebpf.Program, []string, error) {
+func loadRaw(link netlink.Link, typ, flags uint32, insns []byte) (*ebpf.Program, []string, error) {
 	const (
 		logLines = 8
 		// logErrors is BPF_LOG_STATS: what is wrong and how much was looked at, without
@@ -154,7 +156,7 @@ func loadRaw(link netlink.Link, typ uint32, insns []byte) (*ebpf.Program, []stri
 		name          [16]byte
 		ifindex       uint32
 		attach        uint32
-	}{typ: typ, count: uint32(len(insns) / 8), ifindex: uint32(link.Attrs().Index), logLevel: logErrors, logSize: uint32(len(log))}
+	}{typ: typ, count: uint32(len(insns) / 8), ifindex: uint32(link.Attrs().Index), logLevel: logErrors, logSize: uint32(len(log)), flags: flags}
 	attr.insns = uint64(uintptr(unsafe.Pointer(&insns[0])))
 	attr.license = uint64(uintptr(unsafe.Pointer(&license[0])))
 	attr.log = uint64(uintptr(unsafe.Pointer(&log[0])))

@@ -17,6 +17,7 @@ type Translate struct {
 // TranslateSource is a program as bpf(2) takes it.
 type TranslateSource struct {
 	Type  uint32         `json:"type"`  // BPF_PROG_TYPE
+	Flags uint32         `json:"flags"` // BPF_F_* of BPF_PROG_LOAD
 	Insns []byte         `json:"insns"` // 8 bytes each
 	Maps  []TranslateMap `json:"maps"`
 	// Refs says which instructions load a map: its descriptor goes into them.
@@ -29,6 +30,7 @@ type TranslateMap struct {
 	Key     uint32 `json:"key"`
 	Value   uint32 `json:"value"`
 	Entries uint32 `json:"entries"`
+	Flags   uint32 `json:"flags"`
 }
 
 // TranslateRef names a slot of 8 bytes and a map.

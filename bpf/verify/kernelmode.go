@@ -1,0 +1,72 @@
+package verify
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
+)
+
+// Where Linux 6.12's verifier knows less than this one. A driver that looks over its
+// shoulder sees more instructions as reachable, and wider numbers: with
+// Options.Linux the same is forgotten here.
+//
+//   - negation and byte swaps give any number (check_alu_op)
+//   - so do division, remainder, and shifts by anything but a constant below the
+//     width, of all 64 bits even in 32 (is_safe_to_compute_dst_reg_range)
+//   - classic packet loads give any number (check_ld_abs)
+//   - a register compared with, subtracted from or xored with itself is like two
+//   - products of numbers that may be negative have no bounds (scalar_min_max_mul)
+//   - bounds of a packet that are known already are tested anew
+//     (is_pkt_ptr_branch_taken)
+//   - a helper that reads the stack may have written it: nothing is known of the
+//     slots that it was given (check_stack_range_initialized)
+//   - of a spilled number only the low bytes are found again
+//     (check_stack_read_fixed_off)
+
+// forgets reports an ALU instruction whose result Linux does not know.
+func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
+	if !x.opt.Linux {
+		return false
+	}
+	switch ins.OpCode.ALUOp() {
+	case asm.Div, asm.Mod, asm.SDiv, asm.SMod, asm.Neg, asm.Swap:
+		return true
+	case asm.LSh, asm.RSh, asm.ArSh:
+		if wide {
+			return !b.n.known() || b.n.w.uhi >= 64
+		}
+		return b.n.h.ulo != b.n.h.uhi || b.n.w.uhi >= 32
+	}
+	return false
+}
+
+// coarseProduct is the product as Linux knows it.
+func coarseProduct(a, b, r *num) num {
+	if a.w.slo < 0 || b.w.slo < 0 {
+		r.w = anyNum().w
+	}
+	if a.h.slo < 0 || b.h.slo < 0 {
+		r.h = anyNum().h
+	}
+	n := bitsNum(r.bits)
+	n.w, n.h = n.w.meet(&r.w), n.h.meet(&r.h)
+	n.sync()
+	return n
+}
+
+// scrub forgets what the stack slots hold that a helper was given n bytes of.
+func (x *explorer) scrub(s *state, v *val, n int64) {
+	lo, hi := max(v.min(), -maxStack), min(v.max()+n, 0)
+	if lo >= hi {
+		return
+	}
+	f := s.own(int(v.frame))
+	for at := lo; at < hi; at++ {
+		k, b := slotAt(int(at))
+		l := f.slot(k)
+		if l.n > 0 {
+			l.v, l.n = nil, 0
+		}
+		l.zero, l.plain = l.zero&^(1<<b), l.plain&^(1<<b)
+	}
+}

@@ -1,0 +1,205 @@
+package driver
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+)
+
+// The rules for a program as a whole: its maps, its type, its stack, its length.
+
+// mapRule is a rule for each map that the driver would create, at the instruction
+// that uses it first.
+func mapRule(check func(*ruleCheck, *ebpf.MapSpec) string) func(*ruleCheck) []finding {
+	return func(c *ruleCheck) []finding {
+		var found []finding
+		c.eachMap(func(i int, spec *ebpf.MapSpec) {
+			if msg := check(c, spec); msg != "" {
+				found = append(found, finding{i, msg})
+			}
+		})
+		return found
+	}
+}
+
+// eachMap calls fn for each offloaded map and its first use. Perf event arrays
+// stay with the host (bpf_map_offload_neutral).
+func (c *ruleCheck) eachMap(fn func(i int, spec *ebpf.MapSpec)) {
+	seen := map[int]bool{}
+	for i := range c.facts.Code.Insns {
+		m := c.insn(i).Map
+		if m == code.None || seen[m] {
+			continue
+		}
+		seen[m] = true
+		if spec := c.facts.Code.Maps[m]; spec.Type != ebpf.PerfEventArray {
+			fn(i, spec)
+		}
+	}
+}
+
+func mapType(c *ruleCheck, spec *ebpf.MapSpec) string {
+	name := cmp.Or(asmtext.MapTypeName(spec.Type), spec.Type.String())
+	switch {
+	case spec.Type != ebpf.Array && spec.Type != ebpf.Hash:
+		return fmt.Sprintf("map %s is a %s", spec.Name, name)
+	case c.caps.Maps == nil || c.caps.Maps.Types>>spec.Type&1 == 0:
+		return fmt.Sprintf("map %s is a %s, which firmware %s does not have", spec.Name, name, c.profile.Name)
+	}
+	return ""
+}
+
+func mapFlags(_ *ruleCheck, spec *ebpf.MapSpec) string {
+	if spec.Flags != 0 {
+		return fmt.Sprintf("map %s has flags %#x", spec.Name, spec.Flags)
+	}
+	return ""
+}
+
+func mapSize(c *ruleCheck, spec *ebpf.MapSpec) string {
+	m := c.caps.Maps
+	if m == nil {
+		return ""
+	}
+	round := func(n uint32) uint32 { return (n + 7) &^ 7 }
+	switch sum := round(spec.KeySize) + round(spec.ValueSize); {
+	case sum > m.Elem:
+		return fmt.Sprintf("map %s: key and value take %d bytes, the most is %d", spec.Name, sum, m.Elem)
+	case spec.KeySize > m.Key:
+		return fmt.Sprintf("map %s: key of %d bytes, the most is %d", spec.Name, spec.KeySize, m.Key)
+	case spec.ValueSize > m.Value:
+		return fmt.Sprintf("map %s: value of %d bytes, the most is %d", spec.Name, spec.ValueSize, m.Value)
+	}
+	return ""
+}
+
+func mapCount(c *ruleCheck) []finding {
+	var found []finding
+	used := uint32(0)
+	c.eachMap(func(i int, spec *ebpf.MapSpec) {
+		if used++; c.caps.Maps != nil && used > c.caps.Maps.Count {
+			found = append(found, finding{i, fmt.Sprintf("map %s is number %d, firmware %s has %d", spec.Name, used, c.profile.Name, c.caps.Maps.Count)})
+		}
+	})
+	return found
+}
+
+func mapEntries(c *ruleCheck) []finding {
+	var found []finding
+	used := uint64(0)
+	c.eachMap(func(i int, spec *ebpf.MapSpec) {
+		used += uint64(spec.MaxEntries)
+		if c.caps.Maps != nil && used > uint64(c.caps.Maps.Entries) {
+			found = append(found, finding{i, fmt.Sprintf("map %s brings the entries to %d, firmware %s has %d", spec.Name, used, c.profile.Name, c.caps.Maps.Entries)})
+		}
+	})
+	return found
+}
+
+func programType(c *ruleCheck) []finding {
+	switch t := c.facts.Code.Type; t {
+	case ebpf.XDP, ebpf.SchedCLS:
+		return nil
+	default:
+		return []finding{{0, fmt.Sprintf("programs of type %s are not offloaded", cmp.Or(asmtext.ProgramTypeName(t), t.String()))}}
+	}
+}
+
+func loadFlags(c *ruleCheck) []finding {
+	if f := c.facts.Code.Flags; f != 0 {
+		return []finding{{0, fmt.Sprintf("the program asks for flags %#x", f)}}
+	}
+	return nil
+}
+
+// LinuxStack is the bytes of stack that the Linux driver counts for a program: the
+// deepest chain of calls, reachable or not, frames rounded up to 64 bytes.
+func LinuxStack(f *verify.Facts) int {
+	const align, returnAddress, saved = 64, 4, 32
+	frame := make([]int, len(f.Code.Funcs))
+	for n, fn := range f.Code.Funcs {
+		frame[n] = f.Depth[n]
+		if n > 0 {
+			frame[n] += returnAddress
+			for i := fn.Start; i < fn.End; i++ {
+				if d := f.Code.Insns[i].Dst; d >= asm.R6 && d <= asm.R9 {
+					frame[n] += saved
+					break
+				}
+			}
+		}
+		frame[n] = (frame[n] + align - 1) &^ (align - 1)
+	}
+	var deepest func(n int) int
+	sum := make([]int, len(frame)) // 0: not known
+	deepest = func(n int) int {
+		if sum[n] > 0 {
+			return sum[n]
+		}
+		below := 0
+		for i := f.Code.Funcs[n].Start; i < f.Code.Funcs[n].End; i++ {
+			if ins := &f.Code.Insns[i]; ins.Callee != code.None && ins.OpCode.Class().IsJump() {
+				below = max(below, deepest(ins.Callee))
+			}
+		}
+		sum[n] = frame[n] + below
+		return sum[n]
+	}
+	return deepest(0)
+}
+
+func stackSize(c *ruleCheck) []finding {
+	if n := LinuxStack(c.facts); n > c.profile.Stack/64*64 {
+		return []finding{{0, fmt.Sprintf("the stack takes %d bytes, firmware %s has %d", n, c.profile.Name, c.profile.Stack/64*64)}}
+	}
+	return nil
+}
+
+// codeSize refuses what is too long for certain: the fewest words that the
+// driver's translator makes of the instructions that are left.
+func codeSize(c *ruleCheck) []finding {
+	least, _ := linuxWordsOf(c.facts)
+	if least > c.profile.MaxLen {
+		return []finding{{0, fmt.Sprintf("the driver makes at least %d words of the program, firmware %s takes %d", least, c.profile.Name, c.profile.MaxLen)}}
+	}
+	return nil
+}
+
+// farthest is what the kernel calls max_pkt_offset: the largest offset of a packet
+// byte that an access may reach, and the instruction. It does not count classic
+// loads.
+func farthest(f *verify.Facts) (offset int64, insn int) {
+	see := func(i int, m *verify.Access) {
+		if m.Kind == verify.PtrPacket && m.Max+int64(m.Size)-1 > offset {
+			offset, insn = m.Max+int64(m.Size)-1, i
+		}
+	}
+	for i, m := range f.Mem {
+		if m != nil {
+			see(i, m)
+		}
+		if k := f.Calls[i]; k != nil {
+			for n := range k.Mem {
+				see(i, &k.Mem[n])
+			}
+		}
+	}
+	return offset, insn
+}
+
+// defaultMTU is an interface's, until somebody changes it.
+const defaultMTU = 1500
+
+func packetSplit(c *ruleCheck) []finding {
+	at, i := farthest(c.facts)
+	if limit := int64(c.profile.CTMBytes()); limit < min(at, defaultMTU) {
+		return []finding{{i, fmt.Sprintf("packet bytes up to %d may be reached, firmware %s keeps %d near the engine", at, c.profile.Name, limit)}}
+	}
+	return nil
+}
