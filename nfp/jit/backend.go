@@ -65,7 +65,18 @@ var machPasses = []machPass{
 	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }},
 	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }},
 	{"order", func(_ *backend, f *machFunc) error { orderBlocks(f, nil); return nil }},
-	{"schedule", func(env *backend, f *machFunc) error { schedule(f, env.model); return nil }},
+	{"schedule", func(env *backend, f *machFunc) error {
+		if !env.opt.Check {
+			schedule(f, env.model)
+			return nil
+		}
+		before := make([][]machInst, len(f.Blocks))
+		for i, b := range f.Blocks {
+			before[i] = cloneInsts(b.Insts)
+		}
+		schedule(f, env.model)
+		return verifySchedule(f, before)
+	}},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
 }
 
