@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/cache":   {},
 	"internal/objdump": {"nfp", "internal/cache"},
 	"internal/suites":  {},
+	"internal/bound":   {"bpf/code", "bpf/interp", "bpf/maps", "nfp", "nfp/firmware"},
 	// the kernel test bed; its guest talks to a kernel and knows nothing of ours but the manager
 	"internal/uml/report": {},
 	"internal/uml": {"internal/cache", "internal/uml/report", "driver", "driver/card", "driver/card/vhost", "nfp/firmware",

@@ -13,9 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/internal/bound"
 	"github.com/nfpkit/nfpkit/internal/difftest"
 	"github.com/nfpkit/nfpkit/internal/uml"
+	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
@@ -25,7 +28,7 @@ type subject struct {
 	name    string
 	facts   *verify.Facts
 	packets []packet
-	fill    func(both [2]rival) error // the maps
+	fill    func(rival) error // the maps
 }
 
 // comparison is the table's JSON.
@@ -35,14 +38,28 @@ type comparison struct {
 	Refused  []comparedRefusal `json:"refused"`
 }
 
-// comparedProgram is a row: both compilers' code of one program. What both could do
-// at best, such as the program's longest chain of waits, belongs beside them.
+// comparedProgram is a row: both compilers' code of one program, and what no code
+// can beat (package bound), means of a packet.
 type comparedProgram struct {
-	Name    string       `json:"name"`
-	Packets int          `json:"packets"`
-	Linux   comparedCost `json:"linux"`
-	Nfpkit  comparedCost `json:"nfpkit"`
-	Differ  []string     `json:"differences"`
+	Name    string        `json:"name"`
+	Packets int           `json:"packets"`
+	Linux   comparedCost  `json:"linux"`
+	Nfpkit  comparedCost  `json:"nfpkit"`
+	Bound   comparedBound `json:"bound"`
+	Differ  []string      `json:"differences"`
+}
+
+// comparedBound is the lower limits of issued and elapsed cycles.
+type comparedBound struct {
+	Issue   float64 `json:"issue_cycles"`
+	Latency float64 `json:"latency_cycles"`
+}
+
+// excess is our elapsed cycles above the latency bound over the driver's; ok is
+// false where the driver has none.
+func (r *comparedProgram) excess() (ratio float64, ok bool) {
+	ours, theirs := r.Nfpkit.Elapsed-r.Bound.Latency, r.Linux.Elapsed-r.Bound.Latency
+	return ours / theirs, ours > 0 && theirs > 0
 }
 
 // comparedCost is what code costs: words with padding, and cycles from the
@@ -59,6 +76,7 @@ type comparedMean struct {
 	Programs int          `json:"programs"`
 	Linux    comparedCost `json:"linux"`
 	Nfpkit   comparedCost `json:"nfpkit"`
+	Excess   float64      `json:"excess_ratio"` // of cycles above the latency bound, where both have some
 }
 
 // comparedRefusal is a program that one of the compilers does not take.
@@ -160,7 +178,7 @@ func readListed(cmd *cobra.Command, dir string, words []string) (*subject, error
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{name: strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg)), fill: func(both [2]rival) error { return fillBoth(both, maps) }}
+	s := &subject{name: strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg)), fill: func(r rival) error { return eachMap(r.engine, maps, preload) }}
 	if s.facts, err = verified(obj, spec.Name, nil); err != nil {
 		return nil, err
 	}
@@ -193,9 +211,7 @@ func corpusSubjects(cmd *cobra.Command) ([]subject, error) {
 			for _, data := range found.Program.Packets {
 				s.packets = append(s.packets, packet{data: data})
 			}
-			s.fill = func(both [2]rival) error {
-				return errors.Join(found.Program.Fill(both[0].engine.nic), found.Program.Fill(both[1].engine.nic))
-			}
+			s.fill = func(r rival) error { return found.Program.Fill(r.engine.nic) }
 			list = append(list, s)
 		}
 	}
@@ -253,7 +269,13 @@ func compareOne(s *subject, p *firmware.Profile, t *uml.Translation) (*comparedP
 	case err != nil:
 		return nil, nil, err
 	}
-	if err := s.fill(both); err != nil {
+	for _, r := range both {
+		if err := s.fill(r); err != nil {
+			return nil, nil, err
+		}
+	}
+	limit, err := boundOf(s, p)
+	if err != nil {
 		return nil, nil, err
 	}
 	r, err := contest(both, s.packets)
@@ -263,7 +285,40 @@ func compareOne(s *subject, p *firmware.Profile, t *uml.Translation) (*comparedP
 	cost := func(side *compareSide) comparedCost {
 		return comparedCost{float64(side.Words), side.Issue, side.Elapsed}
 	}
-	return &comparedProgram{s.name, r.Packets, cost(&r.Sides[0]), cost(&r.Sides[1]), r.Differ}, nil, nil
+	return &comparedProgram{s.name, r.Packets, cost(&r.Sides[0]), cost(&r.Sides[1]), limit, r.Differ}, nil, nil
+}
+
+// boundOf runs the program in the interpreter, on maps of a card of its own.
+func boundOf(s *subject, p *firmware.Profile) (comparedBound, error) {
+	var total comparedBound
+	engine, err := loadAll([]*verify.Facts{s.facts}, p)
+	if err != nil {
+		return total, err
+	}
+	if err := s.fill(rival{engine: engine}); err != nil {
+		return total, err
+	}
+	var ms []maps.Map
+	for _, spec := range s.facts.Code.Maps {
+		ms = append(ms, engine.nic.Map(spec.Name).Map)
+	}
+	model, err := nfp.ModelByName("")
+	if err != nil {
+		return total, err
+	}
+	meter, err := bound.New(s.facts.Code, ms, p, model)
+	if err != nil {
+		return total, err
+	}
+	for n, pkt := range s.packets {
+		b, err := meter.Packet(pkt.data)
+		if err != nil {
+			return total, fmt.Errorf("packet %d: %w", n+1, err)
+		}
+		total.Issue += float64(b.Issue) / float64(len(s.packets))
+		total.Latency += float64(b.Latency) / float64(len(s.packets))
+	}
+	return total, nil
 }
 
 // mean adds the geometric means of rows, if there are any.
@@ -287,7 +342,20 @@ func (c *comparison) mean(of string, rows []comparedProgram) {
 	}
 	c.Means = append(c.Means, comparedMean{of, len(rows),
 		side(func(r *comparedProgram) *comparedCost { return &r.Linux }),
-		side(func(r *comparedProgram) *comparedCost { return &r.Nfpkit })})
+		side(func(r *comparedProgram) *comparedCost { return &r.Nfpkit }), geometricExcess(rows)})
+}
+
+func geometricExcess(rows []comparedProgram) float64 {
+	sum, n := 0.0, 0
+	for i := range rows {
+		if e, ok := rows[i].excess(); ok {
+			sum, n = sum+math.Log(e), n+1
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return math.Exp(sum / float64(n))
 }
 
 func (c *comparison) differs() bool {
@@ -300,7 +368,7 @@ func (c *comparison) differs() bool {
 }
 
 // comparedHead are the columns of the table, one line for a person and in documents.
-var comparedHead = []string{"program", "packets", "linux: words", "issued", "elapsed", "nfpkit: words", "issued", "elapsed", "ratio: words", "issued", "elapsed"}
+var comparedHead = []string{"program", "packets", "linux: words", "issued", "elapsed", "nfpkit: words", "issued", "elapsed", "ratio: words", "issued", "elapsed", "bound: issued", "latency", "excess"}
 
 // cells are the rows of the table as text.
 func (c *comparison) cells() [][]string {
@@ -315,12 +383,18 @@ func (c *comparison) cells() [][]string {
 		return cells
 	}
 	var all [][]string
-	for _, r := range c.Programs {
-		all = append(all, row(r.Name, r.Packets, r.Linux, r.Nfpkit))
+	for i := range c.Programs {
+		r := &c.Programs[i]
+		cells := append(row(r.Name, r.Packets, r.Linux, r.Nfpkit), fmt.Sprintf("%.1f", r.Bound.Issue), fmt.Sprintf("%.1f", r.Bound.Latency), "-")
+		if e, ok := r.excess(); ok {
+			cells[len(cells)-1] = fmt.Sprintf("%.2f", e)
+		}
+		all = append(all, cells)
 	}
 	for _, m := range c.Means {
 		all = append(all, row(fmt.Sprintf("geometric mean of %d, %s", m.Programs, m.Of), 0, m.Linux, m.Nfpkit))
 		all[len(all)-1][1] = ""
+		all[len(all)-1] = append(all[len(all)-1], "", "", fmt.Sprintf("%.2f", m.Excess))
 	}
 	return all
 }
