@@ -23,6 +23,7 @@ var passes = []pass{
 	{name: "deadcode", run: each(deadcode)},
 	{name: "simplify", run: each(simplify)},
 	{name: "gvn", run: each((*ir.Func).NumberValues)},
+	{name: "unroll", run: each(unroll), grows: true},
 	{name: "packet", run: each((*ir.Func).FoldPacket)},
 	{name: "middle simplify", run: each(simplify)},
 	{name: "middle gvn", run: each((*ir.Func).NumberValues)},
@@ -46,6 +47,9 @@ var passes = []pass{
 var passOrder = [...]struct{ first, then, because string }{
 	{"inline", "deadcode", "a call needs its arguments whatever the function does with them"},
 	{"unreachable", "deadcode", "what only an unreachable block uses is dead"},
+	{"inline", "unroll", "loops with calls may have short bodies in them"},
+	{"simplify", "unroll", "what an iteration begins with must be constant"},
+	{"unroll", "divide", "a divisor may be constant in each iteration"},
 	{"divide", "multiply", "a remainder multiplies by the divisor"},
 	{"multiply", "legalize", "64-bit products become several"},
 	{"gvn", "packet", "the packet's start must be one value"},
