@@ -10,6 +10,7 @@ import "math/bits"
 // one sequence of the multiplier.
 func (f *Func) DivideByConstants() {
 	e := newEditor(f)
+	e.known = f.KnownBits()
 	for _, b := range f.Blocks {
 		e.begin(b)
 		for _, v := range b.Values {
@@ -41,7 +42,7 @@ func (e *editor) divide(v *Value) *Value {
 		return e.number(t, 0)
 	}
 	if !signed {
-		return e.quotient(x, d, limitOf(x), rest)
+		return e.quotient(x, d, e.max(x), rest)
 	}
 	// Of the magnitudes: the quotient is negative where the signs differ, the
 	// remainder where the dividend is. That of MIN is 2^(width-1).
@@ -132,60 +133,4 @@ func (e *editor) reciprocal64(x *Value, r reciprocal) *Value {
 	mid2 = add(mid2, e.add(OpAnd, I64, mid1, mask))
 	high := add(mul(xh, mh), add(e.shift(OpShr, mid1, 32), e.shift(OpShr, mid2, 32)))
 	return e.shift(OpShr, high, r.shift)
-}
-
-// limitOf bounds a number, by how it is made.
-func limitOf(v *Value) uint64 {
-	limit := ^uint64(0)
-	if v.Type == I32 {
-		limit = 1<<32 - 1
-	}
-	switch v.Op {
-	case OpConst:
-		limit, _ = numberOf(v)
-	case OpZExt32:
-		limit = limitOf(v.Args[0])
-	case OpTrunc:
-		limit = min(limit, limitOf(v.Args[0]))
-	case OpAnd:
-		limit = min(limitOf(v.Args[0]), limitOf(v.Args[1]))
-	case OpShr:
-		if n, ok := numberOf(v.Args[1]); ok {
-			limit = limitOf(v.Args[0]) >> (n % uint64(width(v.Type)))
-		}
-	case OpLoad:
-		if v.Size < 8 {
-			limit = 1<<(8*v.Size) - 1
-		}
-	case OpBSwap:
-		if v.Int == 16 {
-			limit = 1<<16 - 1
-		}
-	}
-	return limit
-}
-
-func width(t Type) int {
-	if t == I64 {
-		return 64
-	}
-	return 32
-}
-
-func cutTo(n uint64, width int) uint64 {
-	if width == 32 {
-		return uint64(uint32(n))
-	}
-	return n
-}
-
-// numberOf is a constant's value at its type's width.
-func numberOf(v *Value) (uint64, bool) {
-	if v.Op != OpConst {
-		return 0, false
-	}
-	if v.Type == I32 {
-		return uint64(uint32(v.Int)), true
-	}
-	return uint64(v.Int), true
 }

@@ -2,10 +2,11 @@ package ir
 
 // editor replaces values by others made in front of them, block by block.
 type editor struct {
-	f   *Func
-	by  []*Value // by number: what replaces it
-	out []*Value // the block's values, as they become
-	pc  int32    // of the values being made
+	f     *Func
+	by    []*Value // by number: what replaces it
+	out   []*Value // the block's values, as they become
+	pc    int32    // of the values being made
+	known []Known  // by number, of the values that were there before
 }
 
 func newEditor(f *Func) *editor { return &editor{f: f, by: make([]*Value, f.NextID)} }
@@ -53,4 +54,12 @@ func (e *editor) shift(op Op, x *Value, n int) *Value {
 		return x
 	}
 	return e.add(op, x.Type, x, e.number(I32, uint64(n)))
+}
+
+// max bounds a number.
+func (e *editor) max(v *Value) uint64 {
+	if int(v.ID) < len(e.known) {
+		return e.known[v.ID].Max()
+	}
+	return unknown(v.Type).Max()
 }

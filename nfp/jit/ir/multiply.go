@@ -5,6 +5,7 @@ package ir
 // for 32 bits and seven for a product of 64, each a cycle.
 func (f *Func) MultiplyByConstants() {
 	e := newEditor(f)
+	e.known = f.KnownBits()
 	for _, b := range f.Blocks {
 		e.begin(b)
 		for _, v := range b.Values {
@@ -16,7 +17,7 @@ func (f *Func) MultiplyByConstants() {
 				}
 				if c, ok := numberOf(y); ok {
 					e.pc = v.PC
-					w = e.shiftsAndSums(x, c, limitOf(x))
+					w = e.shiftsAndSums(x, c, e.max(x))
 				}
 			}
 			e.put(v, w)
