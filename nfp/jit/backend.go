@@ -63,21 +63,27 @@ var machPasses = []machPass{
 		return nil
 	}},
 	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }},
+	{"spread", scheduled(spread)},
 	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }},
 	{"order", func(_ *backend, f *machFunc) error { orderBlocks(f, nil); return nil }},
-	{"schedule", func(env *backend, f *machFunc) error {
+	{"schedule", scheduled(schedule)},
+	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
+}
+
+// scheduled is a step that gives blocks another order, with its checker.
+func scheduled(do func(*machFunc, *nfp.Model)) func(*backend, *machFunc) error {
+	return func(env *backend, f *machFunc) error {
 		if !env.opt.Check {
-			schedule(f, env.model)
+			do(f, env.model)
 			return nil
 		}
 		before := make([][]machInst, len(f.Blocks))
 		for i, b := range f.Blocks {
 			before[i] = cloneInsts(b.Insts)
 		}
-		schedule(f, env.model)
+		do(f, env.model)
 		return verifySchedule(f, before)
-	}},
-	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
+	}
 }
 
 // compile makes an image of a legal module.

@@ -15,8 +15,13 @@ import (
 //
 // Calls stay where they are. Bundles are not torn. The order of accesses that may
 // reach the same memory stays.
-func schedule(f *machFunc, m *nfp.Model) {
-	s := &scheduler{model: m}
+func schedule(f *machFunc, m *nfp.Model) { (&scheduler{model: m}).blocks(f) }
+
+// spread is schedule before there are waits: commands go up and what they deliver
+// is looked at late, so that several are under way when addWaits comes.
+func spread(f *machFunc, m *nfp.Model) { (&scheduler{model: m, early: true}).blocks(f) }
+
+func (s *scheduler) blocks(f *machFunc) {
 	for _, b := range f.Blocks {
 		s.block(b)
 	}
@@ -39,6 +44,7 @@ type schedEdge struct {
 
 type scheduler struct {
 	model *nfp.Model
+	early bool // no waits yet, and no slots
 	nodes []schedNode
 	last  [resCount]int32   // node that wrote a resource, -1 none
 	users [resCount][]int32 // nodes that read it since
@@ -108,8 +114,11 @@ func hasCall(insts []machInst) bool {
 func (s *scheduler) region(insts []machInst, br *machInst) {
 	s.build(insts, br)
 	order := s.list()
-	order = s.fuseWaits(order)
-	order, slots := s.branchSlots(order, br)
+	var slots []int32
+	if !s.early {
+		order = s.fuseWaits(order)
+		order, slots = s.branchSlots(order, br)
+	}
 	first := len(s.out)
 	s.emit(order)
 	behind := len(s.out)
@@ -141,6 +150,11 @@ func (s *scheduler) build(insts []machInst, br *machInst) {
 		i = j
 	}
 	s.dropDeadCodes(br)
+	for i := range s.nodes {
+		if n := &s.nodes[i]; s.early && n.command() != nil {
+			n.eff.writes.add(resCodes) // the wait for it must not come between codes and their use
+		}
+	}
 	for r := range s.last {
 		s.last[r] = -1
 		s.users[r] = s.users[r][:0]
@@ -160,7 +174,7 @@ func (s *scheduler) build(insts []machInst, br *machInst) {
 			}
 			for _, u := range s.users[r] {
 				if u != int32(i) {
-					s.edge(u, int32(i), 1)
+					s.edge(u, int32(i), s.release(u, r))
 				}
 			}
 			s.last[r], s.users[r] = int32(i), s.users[r][:0]
@@ -170,7 +184,7 @@ func (s *scheduler) build(insts []machInst, br *machInst) {
 		})
 		if c := n.command(); c != nil {
 			for _, k := range memory {
-				if s.nodes[k].command().Mem.conflicts(&c.Mem) {
+				if before := s.nodes[k].command(); before.Mem.conflicts(&c.Mem) {
 					s.edge(k, int32(i), 1)
 				}
 			}
@@ -220,12 +234,22 @@ func (s *scheduler) latency(from int32, r int) int32 {
 	switch {
 	case r >= resPointer && r < resPointer+4 && n.insts[len(n.insts)-1].Op == nfp.OpCSRWrite:
 		return size + pointerDelay
-	case r >= resSignal && r < resSignal+16:
+	case r >= resSignal && r < resSignal+16, r >= resIn && r < resIn+32 && s.early:
 		if c := n.command(); c != nil {
 			return size + s.memory(c)
 		}
 	}
 	return size
+}
+
+// release is the cycles from a node that reads a resource to one that writes it.
+func (s *scheduler) release(from int32, r int) int32 {
+	if s.early && r >= resOut && r < resOut+32 {
+		if c := s.nodes[from].command(); c != nil {
+			return s.memory(c)
+		}
+	}
+	return 1
 }
 
 // memory is the cycles from a command to its signal.

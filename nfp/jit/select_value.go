@@ -327,6 +327,8 @@ func (s *selector) shiftConst(v *ir.Value, d nfp.Operand, n uint8) {
 		s.shift(nfp.ShfB, d, none, last, nfp.ShiftLeft, n)
 	case v.Op == ir.OpShr:
 		s.shift(nfp.ShfB, d, none, last, nfp.ShiftRight, n)
+	case v.Op == ir.OpFunnel && v.Args[0] == v.Args[1]:
+		s.shift(nfp.ShfB, d, none, last, nfp.ShiftRotate, n)
 	case v.Op == ir.OpFunnel:
 		s.shift(nfp.ShfB, d, s.word(v.Args[0]), last, nfp.ShiftDouble, n)
 	default:

@@ -71,11 +71,14 @@ func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 	if c < 0 || !isBit(wait.insts[0].Imm) || len(s.nodes[order[c]].insts) != 1 || k-c-1 > fuseReach {
 		return nil, false
 	}
+	cmd := &s.nodes[order[c]]
 	var slots, rest []int32
 	room := swapSlots
 	for _, x := range order[c+1 : k] {
 		n := &s.nodes[x]
-		if len(n.insts) <= room && n.mayDefer() && !s.dependsOn(x, rest) {
+		c := n.command() // carried out before the one whose slots these are
+		overtakes := c != nil && c.Mem.conflicts(&cmd.insts[0].Mem)
+		if len(n.insts) <= room && n.mayDefer() && !overtakes && !s.dependsOn(x, rest) {
 			slots = append(slots, x)
 			room -= len(n.insts)
 		} else {
@@ -85,7 +88,6 @@ func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 	if s.dependsOn(order[k], rest) {
 		return nil, false
 	}
-	cmd := &s.nodes[order[c]]
 	insts := slices.Clone(cmd.insts)
 	insts[0].Cmd.Ctx = uint8(swapSlots - room)
 	insts[0].In |= wait.insts[0].In

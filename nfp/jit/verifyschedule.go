@@ -213,7 +213,8 @@ func (s *symState) issue(in *machInst, addr sym) error {
 	}
 	cmd := symCommand{h, in.Mem, in.In, in.Out}
 	s.ran = append(s.ran, cmd)
-	if c.Sig == 0 {
+	if c.Sig == 0 { // nobody waits, or addWaits has not come yet
+		s.arrive(in.In, h)
 		return nil
 	}
 	if s.flight[c.Sig&15] != nil {

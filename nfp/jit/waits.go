@@ -72,15 +72,12 @@ type waiter struct {
 func (w *waiter) block(b *machBlock, before []underWay) []underWay {
 	state := append([]underWay(nil), before...)
 	out := make([]machInst, 0, len(b.Insts)+4)
+	live := codesLive(b)
 	b.bundles(func(i, j int) {
 		for k := i; k < j; k++ {
 			var due, kept []underWay
 			if due, kept = w.due(&b.Insts[k], state); len(due) > 0 {
-				at := len(out)
-				if k == len(b.Insts)-1 {
-					at = codesBehind(out, &b.Insts[k])
-				}
-				out = insertAt(out, at, waitFor(due, b.Insts[i].PC))
+				out = insertAt(out, codesStart(out, live[i]), waitFor(due, b.Insts[i].PC))
 				state = kept
 			}
 			w.issue(&b.Insts[k], &state)
@@ -89,8 +86,8 @@ func (w *waiter) block(b *machBlock, before []underWay) []underWay {
 	})
 	if len(state) > 0 && !w.carries(b) {
 		at := len(out)
-		if n := len(out); n > 0 && out[n-1].To >= 0 {
-			at = codesBehind(out[:n-1], &out[n-1])
+		if b.branch() != nil {
+			at = codesStart(out[:at-1], live[len(b.Insts)-1])
 		}
 		out = insertAt(out, at, waitFor(state, lastPC(b)))
 		state = nil
@@ -106,21 +103,35 @@ func insertAt(list []machInst, at int, in machInst) []machInst {
 	return list
 }
 
-// codesBehind is where a wait in front of branch br goes: before the instructions
-// that set what it tests.
-func codesBehind(list []machInst, br *machInst) int {
-	at := len(list)
-	if br.Op != nfp.OpBr || nfp.Cond(br.Fn) == nfp.CondAlways {
-		return at
+// codesLive is, by instruction, whether condition codes from before it are looked
+// at by it or behind it.
+func codesLive(b *machBlock) []bool {
+	live := make([]bool, len(b.Insts))
+	on := false
+	for i := len(b.Insts) - 1; i >= 0; i-- {
+		in := &b.Insts[i]
+		if in.WritesCC() && !in.DeadCC {
+			on = false
+		}
+		on = on || in.ReadsCC()
+		live[i] = on
 	}
-	for at > 0 && (list[at-1].WritesCC() || list[at-1].ReadsCC()) {
+	return live
+}
+
+// codesStart is where a wait behind list goes: where condition codes are looked at
+// later, in front of what sets them.
+func codesStart(list []machInst, live bool) int {
+	at := len(list)
+	for live && at > 0 {
 		at--
-		for at > 0 && list[at].Glue {
-			at--
+		in := &list[at]
+		if in.WritesCC() && !in.DeadCC {
+			live = in.ReadsCC()
 		}
-		if !list[at].ReadsCC() {
-			break
-		}
+	}
+	for at > 0 && at < len(list) && list[at].Glue {
+		at--
 	}
 	return at
 }

@@ -15,7 +15,7 @@ import (
 // A word's life is found in the ir, before selection: from the read to the last
 // instruction that will mention it. Instructions are numbered in reverse
 // postorder; a life is spans of numbers, both ends included. Reads are given the
-// first run of registers below scratchXfer that is free for the lives of all
+// next run of registers below scratchXfer that is free for the lives of all
 // their words; a read that finds none, or one of whose words lives across a call,
 // arrives in the scratch registers and is copied to general ones at once.
 
@@ -52,6 +52,7 @@ type xferPlanner struct {
 	sites      [][]useSite // by value number, of reads, their parts, and values made at their users
 	calls      []int32
 	busy       [scratchXfer][]span
+	next       int     // register to look at first: they go round, so that reads overlap
 	seen       []int32 // by block number: stamp
 	stamp      int32
 }
@@ -210,22 +211,32 @@ func (p *xferPlanner) place(v *ir.Value) {
 			return
 		}
 	}
-	run := 0
-	for r := range scratchXfer {
-		if p.free(r, life) {
-			run++
-		} else {
-			run = 0
-		}
-		if run == n {
-			p.plan.base[v.ID] = int8(r - n + 1)
-			for k := r - n + 1; k <= r; k++ {
-				p.busy[k] = append(p.busy[k], life...)
-				sort.Slice(p.busy[k], func(i, j int) bool { return p.busy[k][i].from < p.busy[k][j].from })
-			}
-			return
+	base := p.run(p.next, scratchXfer, n, life)
+	if base < 0 {
+		base = p.run(0, scratchXfer, n, life)
+	}
+	if base < 0 {
+		return
+	}
+	p.plan.base[v.ID], p.next = int8(base), base+n
+	for k := base; k < base+n; k++ {
+		p.busy[k] = append(p.busy[k], life...)
+		sort.Slice(p.busy[k], func(i, j int) bool { return p.busy[k][i].from < p.busy[k][j].from })
+	}
+}
+
+// run is the first of n registers in a row within [from, to) that are free for a
+// life, -1 where there are none.
+func (p *xferPlanner) run(from, to, n int, life []span) int {
+	free := 0
+	for r := from; r < to; r++ {
+		if !p.free(r, life) {
+			free = 0
+		} else if free++; free == n {
+			return r - n + 1
 		}
 	}
+	return -1
 }
 
 func (p *xferPlanner) free(r int, life []span) bool {
