@@ -34,6 +34,7 @@ var passes = []pass{
 	{name: "legalize", run: legalize, legal: true, needed: true},
 	{name: "late simplify", run: each(simplify)},
 	{name: "late gvn", run: each((*ir.Func).NumberValues)},
+	{name: "hoist", run: each((*ir.Func).HoistInvariants)},
 	{name: "late prove", run: each(prove)},
 	{name: "thread", run: each(thread)},
 	{name: "last simplify", run: each(simplify)},
@@ -58,6 +59,7 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"late deadcode", "tails", "blocks differ by what nobody uses"},
 	{"legalize", "late deadcode", "most high halves are dead"},
 	{"late gvn", "thread", "branches on equal values must be on one"},
+	{"late gvn", "hoist", "what is read twice in a loop is read once"},
 	{"thread", "late deadcode", "copies leave dead values"},
 }
 

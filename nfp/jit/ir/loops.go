@@ -14,6 +14,15 @@ type Loop struct {
 // Has reports whether b is in the loop.
 func (l *Loop) Has(b *Block) bool { return int(b.ID) < len(l.has) && l.has[b.ID] }
 
+// insert makes block n, which alone leads to before, part of the loop.
+func (l *Loop) insert(n, before *Block) {
+	for len(l.has) <= int(n.ID) {
+		l.has = append(l.has, false)
+	}
+	l.has[n.ID] = true
+	l.Blocks = slices.Insert(l.Blocks, slices.Index(l.Blocks, before), n)
+}
+
 // Loops finds the loops of f, inner ones before those around them. Ways into the
 // middle of a loop make none.
 func (f *Func) Loops(dom *DomTree) []*Loop {
