@@ -86,53 +86,63 @@ func Run(ctx context.Context, cfg Config) (*Summary, error) {
 			return nil, err
 		}
 	}
-	sum := newSummary(cfg.Seed)
-	var (
-		mu   sync.Mutex
-		next atomic.Int64
-		wg   sync.WaitGroup
-		errs = make([]error, cfg.Workers)
-	)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	r := &run{cfg: &cfg, sum: newSummary(cfg.Seed), enough: cancel}
+	errs := make([]error, cfg.Workers)
+	var wg sync.WaitGroup
 	for n := range cfg.Workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			w, err := newWorker(&cfg, n)
-			if err != nil {
-				errs[n] = err
-				return
-			}
-			defer w.close()
-			for ctx.Err() == nil {
-				i := next.Add(1) - 1
-				if i >= int64(cfg.N) {
-					break
-				}
-				w.one(cfg.Seed + uint64(i))
-				if i%64 != 0 && len(w.sum.Differences) == 0 {
-					continue
-				}
-				mu.Lock()
-				sum.add(w.sum)
-				if cfg.Progress != nil {
-					cfg.Progress(sum.Programs)
-				}
-				if len(sum.Differences) >= cfg.Stop {
-					cancel()
-				}
-				mu.Unlock()
-				w.sum = newSummary(cfg.Seed)
-			}
-			mu.Lock()
-			sum.add(w.sum)
-			mu.Unlock()
-		}()
+		wg.Go(func() { errs[n] = r.work(ctx, n) })
 	}
 	wg.Wait()
-	slices.SortFunc(sum.Differences, func(a, b *Difference) int { return int(int64(a.Seed) - int64(b.Seed)) })
-	return sum, errors.Join(errs...)
+	slices.SortFunc(r.sum.Differences, func(a, b *Difference) int { return int(int64(a.Seed) - int64(b.Seed)) })
+	return r.sum, errors.Join(errs...)
+}
+
+// run is what the workers of one Run share.
+type run struct {
+	cfg    *Config
+	enough func() // ends it
+	next   atomic.Int64
+
+	mu  sync.Mutex
+	sum *Summary
+}
+
+// work is worker n: it takes seeds until there are no more.
+func (r *run) work(ctx context.Context, n int) error {
+	const every = 64 // programs between two reports
+	w, err := newWorker(r.cfg, n)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	for ctx.Err() == nil {
+		i := r.next.Add(1) - 1
+		if i >= int64(r.cfg.N) {
+			break
+		}
+		w.one(r.cfg.Seed + uint64(i))
+		if i%every == 0 || len(w.sum.Differences) > 0 {
+			r.report(w)
+		}
+	}
+	r.report(w)
+	return nil
+}
+
+// report adds what a worker found since its last report.
+func (r *run) report(w *worker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum.add(w.sum)
+	w.sum = newSummary(r.cfg.Seed)
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(r.sum.Programs)
+	}
+	if len(r.sum.Differences) >= r.cfg.Stop {
+		r.enough()
+	}
 }
 
 func newSummary(seed uint64) *Summary {

@@ -210,6 +210,7 @@ func TestTwoCompilers(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := exampleSubjects(t)
+	examples := len(list)
 	want, seed := 1000, uint64(1)
 	if testing.Short() {
 		want = 100
@@ -220,33 +221,16 @@ func TestTwoCompilers(t *testing.T) {
 	if s, err := strconv.ParseUint(os.Getenv("NFPKIT_TWOJITS_SEED"), 0, 64); err == nil {
 		seed = s
 	}
-	faults := map[string]int{}
-	examples := len(list)
 	// A few more than asked for: the driver refuses some that our rules allow.
-	for ; len(list) < examples+want*8/5+20; seed++ {
-		if p, f := offloadable(seed, profile, faults); f != nil {
-			list = append(list, Subject{fmt.Sprintf("seed %d", seed), p, f})
-		}
-	}
-	for _, k := range kernelFaults {
-		t.Logf("%d instructions kept from fault %s: %s", faults[k.Name], k.Name, k.Why)
-	}
+	list = append(list, randomSubjects(t, profile, seed, want*8/5+20)...)
 	var codes []*code.Code
 	for _, r := range list {
 		codes = append(codes, r.Facts.Code)
 	}
 	all := translate(t, profile, codes)
 	refused := map[string][]string{}
-	random, taken, words, packets := 0, 0, [2]int{}, 0
-	var host *Kernel
-	if err := Permitted(); err != nil {
-		t.Logf("the running kernel is not asked: %v", err)
-	} else if host, err = NewKernel(0); err != nil {
-		t.Fatal(err)
-	} else {
-		defer host.Close()
-	}
-	asked := 0
+	random, taken, asked, words, packets := 0, 0, 0, [2]int{}, 0
+	host := hostKernel(t)
 	for i, r := range list {
 		tr := &all[i]
 		if tr.Words == nil {
@@ -262,18 +246,8 @@ func TestTwoCompilers(t *testing.T) {
 			continue
 		}
 		random++
-		if host == nil {
-			continue
-		}
-		got, err := host.Run(r.Program)
-		if no := new(Refused); errors.As(err, &no) {
-			continue
-		}
-		asked++
-		if result, err2 := runInterp(r.Program, r.Facts.Code); err != nil || err2 != nil {
-			t.Errorf("%s: the running kernel: %v %v", r.Name, err, err2)
-		} else if m := compare(result, got, raw); m != nil {
-			t.Errorf("%s: the running kernel: %v", r.Name, m)
+		if host != nil && askKernel(t, host, r) {
+			asked++
 		}
 	}
 	for _, why := range slices.SortedFunc(maps.Keys(refused), func(a, b string) int { return len(refused[b]) - len(refused[a]) }) {
@@ -287,4 +261,46 @@ func TestTwoCompilers(t *testing.T) {
 	if random < want {
 		t.Errorf("%d random programs were compared, %d are wanted", random, want)
 	}
+}
+
+// randomSubjects are n programs of the generator that our rules for the driver allow.
+func randomSubjects(t *testing.T, profile *firmware.Profile, seed uint64, n int) (list []Subject) {
+	faults := map[string]int{}
+	for ; len(list) < n; seed++ {
+		if p, f := offloadable(seed, profile, faults); f != nil {
+			list = append(list, Subject{fmt.Sprintf("seed %d", seed), p, f})
+		}
+	}
+	for _, k := range kernelFaults {
+		t.Logf("%d instructions kept from fault %s: %s", faults[k.Name], k.Name, k.Why)
+	}
+	return list
+}
+
+// hostKernel is the running kernel, nil where bpf(2) is not permitted.
+func hostKernel(t *testing.T) *Kernel {
+	if err := Permitted(); err != nil {
+		t.Logf("the running kernel is not asked: %v", err)
+		return nil
+	}
+	host, err := NewKernel(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Close() })
+	return host
+}
+
+// askKernel holds the interpreter against the running kernel, if that takes the program.
+func askKernel(t *testing.T, host *Kernel, r Subject) bool {
+	got, err := host.Run(r.Program)
+	if no := new(Refused); errors.As(err, &no) {
+		return false
+	}
+	if result, err2 := runInterp(r.Program, r.Facts.Code); err != nil || err2 != nil {
+		t.Errorf("%s: the running kernel: %v %v", r.Name, err, err2)
+	} else if m := compare(result, got, raw); m != nil {
+		t.Errorf("%s: the running kernel: %v", r.Name, m)
+	}
+	return true
 }

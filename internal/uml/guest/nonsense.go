@@ -116,28 +116,33 @@ func busy(e *env, _ string) (any, error) {
 			try("frames", func() error { return taps[i%2].send(i) })
 		}
 		try("programs", func() error { return runOnce(devs[n%2], int32(n%200)) })
-		var m *ebpf.Map
-		if !try("maps", func() (err error) { m, err = newMap(devs[0].link, ebpf.Hash, 4, 8, 8); return err }) {
-			continue
-		}
-		for i := range uint32(burst) {
-			try("updates", func() error { return m.Put(i, uint64(i)) })
-		}
-		try("dumps", func() error {
-			var k uint32
-			var v uint64
-			it := m.Iterate()
-			for it.Next(&k, &v) && time.Now().Before(over) {
-			}
-			return it.Err()
-		})
-		try("deletes", func() error { return m.Delete(uint32(1)) })
-		m.Close()
+		busyMap(devs[0], burst, try)
 	}
 	if _, err := e.ask(found); err != nil {
 		return nil, err
 	}
 	return found, nil
+}
+
+// busyMap does all that there is with a map, as far as try lets it.
+func busyMap(dev netdev, entries int, try func(what string, do func() error) bool) {
+	var m *ebpf.Map
+	if !try("maps", func() (err error) { m, err = newMap(dev.link, ebpf.Hash, 4, 8, uint32(entries)); return err }) {
+		return
+	}
+	defer m.Close()
+	for i := range entries {
+		try("updates", func() error { return m.Put(uint32(i), uint64(i)) })
+	}
+	try("dumps", func() error {
+		var k uint32
+		var v uint64
+		it := m.Iterate()
+		for it.Next(&k, &v) {
+		}
+		return it.Err()
+	})
+	try("deletes", func() error { return m.Delete(uint32(1)) })
 }
 
 // runOnce has a port's hardware run a program for a moment.

@@ -217,7 +217,22 @@ func replace(_ *env, _ string) (any, error) {
 	defer out.close()
 
 	f := flowed{Marks: map[int]int{}}
+	swaps := swap(devs[0], progs)
+	for ; f.Sent < count && err == nil; f.Sent++ {
+		if err = out.send(f.Sent); err == nil && f.Sent%batch == 0 {
+			err = f.take(in, time.Millisecond)
+		}
+	}
+	swapped, err2 := swaps()
+	f.Swaps = swapped
+	return f, errors.Join(err, err2, f.take(in, quiet))
+}
+
+// swap replaces a port's program by the other of two over and over until end is called,
+// which says how often.
+func swap(dev netdev, progs [2]*ebpf.Program) (end func() (int, error)) {
 	stop, stopped := make(chan struct{}), make(chan error, 1)
+	n := 0
 	go func() {
 		for i := 1; ; i++ {
 			select {
@@ -226,33 +241,30 @@ func replace(_ *env, _ string) (any, error) {
 				return
 			default:
 			}
-			if err := attach(devs[0].link, progs[i&1]); err != nil {
+			if err := attach(dev.link, progs[i&1]); err != nil {
 				stopped <- err
 				return
 			}
-			f.Swaps++
+			n++
 		}
 	}()
-	take := func(patience time.Duration) error {
-		for {
-			frame, ok, err := in.receive(patience)
-			if err != nil || !ok {
-				return err
-			}
-			f.Received++
-			f.Marks[int(frame[markAt])]++
+	return func() (int, error) {
+		close(stop)
+		err := <-stopped
+		return n, err
+	}
+}
+
+// take takes frames until none comes for a while.
+func (f *flowed) take(in tap, patience time.Duration) error {
+	for {
+		frame, ok, err := in.receive(patience)
+		if err != nil || !ok {
+			return err
 		}
+		f.Received++
+		f.Marks[int(frame[markAt])]++
 	}
-	for ; f.Sent < count && err == nil; f.Sent++ {
-		if err = out.send(f.Sent); err == nil && f.Sent%batch == 0 {
-			err = take(time.Millisecond)
-		}
-	}
-	close(stop)
-	if err := errors.Join(err, <-stopped, take(quiet)); err != nil {
-		return f, err
-	}
-	return f, nil
 }
 
 // quiet is how long nothing arrives after the last frame that does: the card
