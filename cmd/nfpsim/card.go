@@ -41,8 +41,8 @@ card as a PCI device that its own nfp driver binds to. Guests are served one
 after the other, each with a card as it is after power-up, until interrupted.
 
 The ports of a card with two are cabled to each other unless --cable=false.
---pcap-in replays a capture into a port from the wire as soon as the guest has
-brought the port up, as fast as it takes the packets. --pcap-out writes what
+--pcap-in replays a capture into a port from the wire a tenth of a second after
+the guest has brought the port up, as fast as it takes the packets. --pcap-out writes what
 leaves a port. --tap connects a port with a tap device of this host, which needs
 CAP_NET_ADMIN or a device made for this user.`,
 		Args: exactly(),
@@ -230,14 +230,19 @@ func (o *cardOptions) serve(ctx context.Context, stderr io.Writer, conn *net.Uni
 	return err
 }
 
-// playEvery is how often a replay looks for room.
-const playEvery = time.Millisecond
+const (
+	playEvery = time.Millisecond // how often a replay looks for room
+	// playAfter is how long a port must have had buffers first: a driver that brings a
+	// port up gives buffers before its kernel lets programs listen.
+	playAfter = 100 * time.Millisecond
+)
 
 // play sends packets into a port as the guest has buffers for them. Half of what
 // it has is left for others.
 func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packets []packet) {
 	tick := time.NewTicker(playEvery)
 	defer tick.Stop()
+	var up time.Time // since when the port has buffers; only Do's goroutine has it
 	for len(packets) > 0 {
 		select {
 		case <-ctx.Done():
@@ -247,6 +252,14 @@ func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packe
 		sent := make(chan int, 1)
 		err := t.Do(func() {
 			n := min(len(packets), (c.Room(port)+1)/2)
+			switch now := time.Now(); {
+			case n == 0:
+				up = time.Time{}
+			case up.IsZero():
+				up, n = now, 0
+			case now.Sub(up) < playAfter:
+				n = 0
+			}
 			for _, p := range packets[:n] {
 				// Too short or too long for a wire: the capture's, and not worth the rest.
 				_ = c.Receive(port, append([]byte(nil), p.data...))

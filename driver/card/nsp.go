@@ -49,6 +49,9 @@ type Image struct {
 	CRC   uint32
 }
 
+// ImageOf is what is kept of p.
+func ImageOf(p []byte) Image { return Image{len(p), cksum(p)} }
+
 // Images are those of firmware that the driver loaded since power-up, and of
 // flash.
 func (c *Card) Images() (firmware, flash Image) { return c.nsp.firmware, c.nsp.flash }
@@ -207,7 +210,7 @@ func cmdLoadFirmware(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	if len(p) == 0 {
 		return failed | unparsable, errInvalid
 	}
-	c.nsp.firmware = Image{len(p), cksum(p)}
+	c.nsp.firmware = ImageOf(p)
 	c.startFirmware()
 	return 0, 0
 }
@@ -231,7 +234,7 @@ func cmdWriteFlash(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	if len(p) == 0 {
 		return 0, errInvalid
 	}
-	c.nsp.flash = Image{len(p), cksum(p)}
+	c.nsp.flash = ImageOf(p)
 	return 0, 0
 }
 

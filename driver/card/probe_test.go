@@ -137,15 +137,13 @@ func TestReset(t *testing.T) {
 	if ret, result, _ := h.command(cmdLoad, uint32(len(image)), image, 0); ret != 0 || result != 0 {
 		t.Errorf("load: 0x%x, result %d", ret, result)
 	}
-	if got, _ := h.card.Images(); got != imageOf(image) {
+	if got, _ := h.card.Images(); got != ImageOf(image) {
 		t.Errorf("firmware arrived as %+v", got)
 	}
 	if len(h.symbols()) == 0 {
 		t.Error("no symbols after a load")
 	}
 }
-
-func imageOf(p []byte) Image { return Image{len(p), cksum(p)} }
 
 // TestFlash writes an image longer than the default buffer, scattered over host
 // memory.
@@ -172,7 +170,7 @@ func TestFlash(t *testing.T) {
 		t.Errorf("status 0x%x, %q", status, h.lines)
 	}
 	h.unlock(e)
-	if _, got := h.card.Images(); got != imageOf(data) {
+	if _, got := h.card.Images(); got != ImageOf(data) {
 		t.Errorf("flash arrived as %+v", got)
 	}
 }

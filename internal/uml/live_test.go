@@ -61,7 +61,14 @@ func (l *lockedBuffer) String() string {
 // goLive boots a guest with a card; the guest ends with the test.
 func goLive(t testing.TB, opt *card.Options, steps ...string) *live {
 	t.Helper()
+	return goLiveWith(t, nil, opt, steps...)
+}
+
+// goLiveWith is goLive with more files in the guest.
+func goLiveWith(t testing.TB, files map[string][]byte, opt *card.Options, steps ...string) *live {
+	t.Helper()
 	o := options(t, steps...)
+	o.Files = files
 	l := &live{t: t, served: make(chan error, 1)}
 	log := func(line string) {
 		l.mu.Lock()
@@ -178,6 +185,67 @@ func TestProbe(t *testing.T) {
 		checkProbed(t, l.next("probe"))
 	}
 	l.next("dmesg")
+	l.end()
+}
+
+// Every card that there is.
+func TestProbeModels(t *testing.T) {
+	for _, m := range card.Models() {
+		t.Run(m.Name, func(t *testing.T) {
+			l := goLive(t, &card.Options{Model: m.Name}, "rebind", "probe", "rebind", "probe")
+			for range 2 {
+				l.next("rebind")
+				devs := data[[]netdev](t, l.next("probe"))
+				if len(devs) != len(m.Ports) {
+					t.Errorf("%d interfaces, the card has %d ports", len(devs), len(m.Ports))
+				}
+				for _, d := range devs {
+					if !strings.HasSuffix(d.Firmware, " ebpf") {
+						t.Errorf("interface %+v: want firmware application ebpf", d)
+					}
+				}
+			}
+			l.end()
+		})
+	}
+}
+
+// The driver loads the firmware that it finds in a file, and writes flash.
+func TestFirmwareFiles(t *testing.T) {
+	const flashFile = "netronome/flash.nffw"
+	image := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(i * 7 >> 3)
+		}
+		return b
+	}
+	firmware, flash := image(300<<10), image(3<<20+100)
+	l := goLiveWith(t, map[string][]byte{
+		"/lib/firmware/netronome/nic_AMDA0097-0001_2x40.nffw": firmware,
+		"/lib/firmware/" + flashFile:                          flash,
+	}, nil, "probe", report.Word("flash", flashFile), "wait", "dmesg")
+	checkProbed(t, l.next("probe"))
+	l.next("flash")
+	if r := l.next("wait"); !r.Waits {
+		t.Fatalf("report %+v, want one that waits", r)
+	}
+	var loaded, flashed card.Image
+	l.do(func() { loaded, flashed = l.card.Images() })
+	for what, test := range map[string]struct {
+		got  card.Image
+		sent []byte
+	}{"firmware": {loaded, firmware}, "flash": {flashed, flash}} {
+		if want := card.ImageOf(test.sent); test.got != want {
+			t.Errorf("%s: the card has an image of %d bytes, CRC %d; %d bytes, CRC %d were sent", what, test.got.Bytes, test.got.CRC, want.Bytes, want.CRC)
+		}
+	}
+	l.tell()
+	l.next("wait")
+	log := strings.Join(data[[]string](t, l.next("dmesg")), "\n")
+	if !strings.Contains(log, "nic_AMDA0097-0001_2x40.nffw: found") {
+		t.Errorf("the kernel's log does not say that firmware was found:\n%s", log)
+	}
 	l.end()
 }
 

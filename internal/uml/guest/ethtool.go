@@ -15,6 +15,7 @@ import (
 // (linux/ethtool.h).
 const (
 	ethtoolGetStrings  = 0x1b
+	ethtoolFlash       = 0x33
 	ethtoolGetStats    = 0x1d
 	ethtoolGetSetSizes = 0x37
 	ethtoolSetFeatures = 0x3b
@@ -112,4 +113,17 @@ func statistics(name string) (map[string]uint64, error) {
 		s[n] = ne.Uint64(b[8+8*i:])
 	}
 	return s, nil
+}
+
+// flash has the card's flash written with a file of /lib/firmware, as ethtool -f does.
+func flash(_ *env, file string) (any, error) {
+	const nameSize = 128
+	devs, err := ports(1)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 8+nameSize) // command, region 0, file
+	binary.NativeEndian.PutUint32(b, ethtoolFlash)
+	copy(b[8:8+nameSize-1], file)
+	return nil, ethtool(devs[0].Name, b)
 }

@@ -169,6 +169,8 @@ func steps() map[string]step {
 		"updates":   updates,
 		"scribble":  scribble,
 		"busy":      busy,
+		"wire":      wire,
+		"flash":     flash,
 		"count":     count,
 		"tc":        tc,
 		"translate": translate,

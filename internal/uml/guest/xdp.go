@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -302,6 +303,49 @@ func flow(from, to netdev, count, wanted int) (flowed, error) {
 		f.Received++
 		f.Marks[int(frame[markAt])]++
 	}
+}
+
+// wire receives as many frames on a port as its argument says (port,received,sent), then
+// sends some from it.
+func wire(_ *env, arg string) (any, error) {
+	var port, received, sent int
+	if _, err := fmt.Sscanf(arg, "%d,%d,%d", &port, &received, &sent); err != nil {
+		return nil, fmt.Errorf("want port,received,sent: %w", err)
+	}
+	devs, err := netdevs()
+	if err != nil || len(devs) <= port {
+		return nil, fmt.Errorf("%d interfaces, port %d wanted: %v", len(devs), port, err)
+	}
+	// Frames may come before the kernel says that the port is up: listen on all
+	// interfaces, which it does at once.
+	in, err := newTap(netdev{link: &netlink.Dummy{}})
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	if err := netlink.LinkSetUp(devs[port].link); err != nil {
+		return nil, err
+	}
+	f := flowed{Marks: map[int]int{}}
+	for f.Received < received {
+		frame, ok, err := in.receive(settleTime)
+		if err != nil || !ok {
+			return f, fmt.Errorf("%d of %d frames came: %v", f.Received, received, err)
+		}
+		f.Received++
+		f.Marks[int(frame[markAt])]++
+	}
+	out, err := newTap(devs[port])
+	if err != nil {
+		return nil, err
+	}
+	defer out.close()
+	for ; f.Sent < sent; f.Sent++ {
+		if err := out.send(f.Sent); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 // death takes the card away under a program and, with the argument map, a map; the
