@@ -65,6 +65,7 @@ func newBench() *cobra.Command {
 
 func (o *benchOptions) flags(cmd *cobra.Command) {
 	o.target.flags(cmd)
+	o.countsFlag(cmd)
 	o.trafficOptions.flags(cmd)
 	var names []string
 	for _, m := range nfp.Models() {
@@ -265,7 +266,11 @@ func (o *benchOptions) loader(cmd *cobra.Command, arg string, m *nfp.Model) (fun
 		if err != nil {
 			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
 		}
-		fresh = func() (*simEngine, error) { return loadOn(programs, p, opt) }
+		ran, err := readCounts(cmd, o.counts)
+		if err != nil {
+			return nil, err
+		}
+		fresh = func() (*simEngine, error) { return loadOn(programs, p, opt, ran) }
 	}
 	if first, err := fresh(); err != nil {
 		return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)

@@ -142,7 +142,7 @@ func fillBoth(both [2]rival, maps []string) error {
 // programs loads two PROG arguments.
 func (o *compareOptions) programs(cmd *cobra.Command, args []string, p *firmware.Profile) (both [2]rival, err error) {
 	for i, arg := range args {
-		e, typ, err := newEngine(cmd, "sim", arg, p)
+		e, typ, err := newEngine(cmd, "sim", arg, p, &counts{})
 		if err != nil {
 			return both, prefix(arg, err)
 		}

@@ -57,7 +57,11 @@ func newCompile() *cobra.Command {
 			if dump != "" {
 				opt.Dump = d.pass
 			}
-			im, err := compiled(obj, "", p, opt)
+			ran, err := readCounts(cmd, t.counts)
+			if err != nil {
+				return err
+			}
+			im, err := compiled(obj, "", p, ran, opt)
 			if err != nil {
 				return explainRefusal(cmd.ErrOrStderr(), args[0], err)
 			}
@@ -82,6 +86,7 @@ func newCompile() *cobra.Command {
 		},
 	}
 	t.flags(cmd)
+	t.countsFlag(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "write the image to a file")
 	f.BoolVar(&listing, "listing", false, "print C line, eBPF and microcode interleaved")

@@ -23,6 +23,7 @@ type interpEngine struct {
 	profile *firmware.Profile
 	typ     ebpf.ProgramType
 	byName  mapSet
+	counts  *counts // of instructions; nil where nobody asks
 }
 
 // mapSet is the maps of an object by name.
@@ -97,6 +98,11 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 	}
 	e.machine, err = interp.New(main.Code, main.Maps, &interp.Options{
 		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true, FoldCsum: true,
+		Trace: func(c *code.Code, index int, _ *[11]uint64) {
+			if e.counts != nil {
+				e.counts.note(c, index)
+			}
+		},
 		Tail: func(_ *maps.Targets, i uint32) *interp.Program {
 			if i < 1 || int(i) > len(programs) {
 				return nil

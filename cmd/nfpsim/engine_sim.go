@@ -23,12 +23,12 @@ type simEngine struct {
 }
 
 // newSimEngine compiles a program, and those it may tail-call, and loads them.
-func newSimEngine(obj *object.Object, name string, p *firmware.Profile) (*simEngine, error) {
+func newSimEngine(obj *object.Object, name string, p *firmware.Profile, ran *counts) (*simEngine, error) {
 	programs, err := programsOf(obj, name)
 	if err != nil {
 		return nil, err
 	}
-	return loadAll(programs, p)
+	return loadOn(programs, p, nil, ran)
 }
 
 // programsOf verifies a program and those it may tail-call.
@@ -48,13 +48,13 @@ func programsOf(obj *object.Object, name string) ([]*verify.Facts, error) {
 	return programs, nil
 }
 
-// loadAll is loadOn for the default card.
+// loadAll is loadOn for the default card, without measured frequencies.
 func loadAll(programs []*verify.Facts, p *firmware.Profile) (*simEngine, error) {
-	return loadOn(programs, p, nil)
+	return loadOn(programs, p, nil, &counts{})
 }
 
 // loadOn puts programs that share maps onto a card; the first is the one to run.
-func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
+func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options, ran *counts) (*simEngine, error) {
 	nic, err := driver.New(p, opt)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,11 @@ func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options) 
 	use := jit.Agree(programs)
 	var images []*nfp.Image
 	for i, f := range programs {
-		im, err := jit.Compile(f, p, &jit.Options{Use: use})
+		frequencies, err := ran.of(f)
+		if err != nil {
+			return nil, err
+		}
+		im, err := jit.Compile(f, p, &jit.Options{Use: use, Counts: frequencies})
 		if i == 0 {
 			err = withMaps(err, programs, p)
 		}

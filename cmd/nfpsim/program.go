@@ -77,9 +77,12 @@ func verified(obj *object.Object, name string, opt *verify.Options) (*verify.Fac
 }
 
 // compiled takes one program through the verifier and the compiler.
-func compiled(obj *object.Object, name string, p *firmware.Profile, opt *jit.Options) (*nfp.Image, error) {
+func compiled(obj *object.Object, name string, p *firmware.Profile, ran *counts, opt *jit.Options) (*nfp.Image, error) {
 	facts, err := verified(obj, name, nil)
 	if err != nil {
+		return nil, err
+	}
+	if opt.Counts, err = ran.of(facts); err != nil {
 		return nil, err
 	}
 	im, err := jit.Compile(facts, p, opt)
@@ -126,8 +129,9 @@ func reasonsOf(err error) []verify.Reason {
 	return nil
 }
 
-// target is the firmware a command compiles for.
-type target struct{ firmware string }
+// target is the firmware a command compiles for, and the file with what ran how
+// often.
+type target struct{ firmware, counts string }
 
 func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.firmware, "firmware", "stock",
@@ -135,6 +139,11 @@ func (t *target) flags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("firmware", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return firmware.Names(), cobra.ShellCompDirectiveDefault
 	})
+}
+
+// countsFlag adds the flag that takes measured frequencies.
+func (t *target) countsFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&t.counts, "profile", "", "lay code out for what ran most: a file that run --counts wrote")
 }
 
 func (t *target) profile() (*firmware.Profile, error) { return firmware.Load(t.firmware) }

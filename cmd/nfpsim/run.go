@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
 // engine runs a program packet by packet. The simulated card and the reference
@@ -57,6 +58,7 @@ type runResult struct {
 type runOptions struct {
 	target
 	engine, packet, pcap, out string
+	count                     string
 	preload, dump             []string
 	json                      bool
 }
@@ -74,6 +76,7 @@ writes one after ("-" is standard output).`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	o.flags(cmd)
+	o.countsFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.engine, "engine", "sim", "what runs the program: sim, the simulated card, or interp, the reference interpreter")
 	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
@@ -81,8 +84,22 @@ writes one after ("-" is standard output).`,
 	f.StringVar(&o.out, "out", "", "write the packets that go on to this capture")
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
 	f.StringArrayVar(&o.dump, "dump", nil, "NAME=FILE.json: write a map's contents after the last packet (repeatable)")
+	f.StringVar(&o.count, "counts", "", "write how often each instruction ran to this file, for --profile; the reference interpreter runs the program then")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
+}
+
+// counted makes the engine count instructions where that is wanted.
+func (o *runOptions) counted(e engine) (*counts, error) {
+	if o.count == "" {
+		return nil, nil
+	}
+	i, ok := e.(*interpEngine)
+	if !ok {
+		return nil, usagef("--counts: only --engine interp counts instructions")
+	}
+	i.counts = &counts{Programs: map[string]jit.Counts{}}
+	return i.counts, nil
 }
 
 func (o *runOptions) run(cmd *cobra.Command, arg string) error {
@@ -94,9 +111,20 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return err
 	}
-	e, progType, err := newEngine(cmd, o.engine, arg, p)
+	ran, err := readCounts(cmd, o.counts)
+	if err != nil {
+		return err
+	}
+	if o.count != "" && !cmd.Flags().Changed("engine") {
+		o.engine = "interp"
+	}
+	e, progType, err := newEngine(cmd, o.engine, arg, p, ran)
 	if err != nil {
 		return explainRefusal(cmd.ErrOrStderr(), arg, err)
+	}
+	counted, err := o.counted(e)
+	if err != nil {
+		return err
 	}
 	if err := eachMap(e, o.preload, preload); err != nil {
 		return err
@@ -104,6 +132,12 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	results, out, err := replay(cmd, e, progType, packets)
 	if err != nil {
 		return prefix(arg, err)
+	}
+	if counted != nil {
+		counted.Packets = len(packets)
+		if err := writeFile(o.count, cmd.OutOrStdout(), counted.write); err != nil {
+			return err
+		}
 	}
 	if o.out != "" {
 		if err := writePcap(o.out, cmd.OutOrStdout(), out); err != nil {
@@ -271,7 +305,7 @@ func goesOn(t ebpf.ProgramType, code uint32) bool {
 }
 
 // newEngine loads the program that arg means into the engine of that name.
-func newEngine(cmd *cobra.Command, name, arg string, p *firmware.Profile) (engine, ebpf.ProgramType, error) {
+func newEngine(cmd *cobra.Command, name, arg string, p *firmware.Profile, ran *counts) (engine, ebpf.ProgramType, error) {
 	if isMicrocode(arg) {
 		if name != "sim" {
 			return nil, 0, usagef("%s is microcode; only --engine sim runs it", arg)
@@ -290,7 +324,7 @@ func newEngine(cmd *cobra.Command, name, arg string, p *firmware.Profile) (engin
 	var e engine
 	switch name {
 	case "sim":
-		e, err = newSimEngine(obj, spec.Name, p)
+		e, err = newSimEngine(obj, spec.Name, p, ran)
 	case "interp":
 		e, err = newInterpEngine(obj, spec.Name, p)
 	default:

@@ -65,7 +65,7 @@ var machPasses = []machPass{
 	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }},
 	{"spread", scheduled(spread)},
 	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }},
-	{"order", func(_ *backend, f *machFunc) error { orderBlocks(f, nil); return nil }},
+	{"order", func(env *backend, f *machFunc) error { orderBlocks(f, env.opt.Counts.at); return nil }},
 	{"schedule", scheduled(schedule)},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
 }

@@ -19,6 +19,8 @@ type Options struct {
 	// Use is the use of map words by other programs that share the maps; Compile
 	// keeps to it. See Uses.
 	Use []nfp.MapUse
+	// Counts is how often each instruction ran, where that was measured.
+	Counts Counts
 	// Off names passes to leave out, for bisection.
 	Off []string
 	// Dump is called with each pass's name and the text after it.
