@@ -79,6 +79,7 @@ func (s *session) change(ctx context.Context, op string, d *Deployment, c *Chang
 		return errors.Join(err, s.undo(t.name))
 	}
 	onTrial := time.Since(trial)
+	t.record.Next.Took = trial.Sub(start)
 	if err := t.accept(); err != nil {
 		return err
 	}

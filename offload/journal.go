@@ -53,6 +53,9 @@ type Generation struct {
 	Tag        string      `json:"tag,omitempty"`
 	Maps       []MapEntry  `json:"maps,omitempty"`
 	Loaded     time.Time   `json:"loaded"`
+	// Took is how long it took from the first look at the object until the program stood
+	// at all ports, without the time on trial.
+	Took time.Duration `json:"took_ns"`
 }
 
 // A MapEntry is a map of a generation.

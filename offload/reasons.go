@@ -27,6 +27,8 @@ var reasons = []Reason{
 		"see the kernel's words; a bond or bridge above the port, or a larger mtu, are usual"},
 	{"no-offload", LinkDriver, "the interface's driver cannot run programs in hardware",
 		"choose a port of the card (nfpctl doctor lists them), or a mode on the host: xdpdrv or xdpgeneric"},
+	{"no-driver", LinkDriver, "the card is on the bus and nothing drives it",
+		"modprobe nfp; the kernel needs CONFIG_NFP"},
 	{"no-native", LinkDriver, "the interface's driver has no xdp of its own",
 		"use mode xdpgeneric"},
 	{"wrong-device", LinkDriver, "program, maps and port are not of the same card",

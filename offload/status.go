@@ -49,6 +49,7 @@ type DeploymentStatus struct {
 	ID         uint32       `json:"id"`
 	Tag        string       `json:"tag"`
 	Loaded     string       `json:"loaded_at"` // RFC 3339, UTC
+	Took       int64        `json:"took_ns"`   // from the first look at the object until it stood at all ports
 	Maps       []MapEntry   `json:"maps"`
 	Ports      []PortStatus `json:"ports"`
 	Drift      []Drift      `json:"drift"`
@@ -81,7 +82,7 @@ func (s *session) deploymentStatus(name string) DeploymentStatus {
 	d := g.Deployment
 	st := DeploymentStatus{
 		Name: name, Source: d.Source, Program: d.Program, Digest: d.Digest(), Mode: d.Mode, Generation: g.Number,
-		ID: g.Program, Tag: g.Tag, Loaded: g.Loaded.Format("2006-01-02T15:04:05Z"),
+		ID: g.Program, Tag: g.Tag, Loaded: g.Loaded.Format("2006-01-02T15:04:05Z"), Took: g.Took.Nanoseconds(),
 		Maps: append([]MapEntry{}, g.Maps...), Drift: append([]Drift{}, s.drifts(name)...),
 	}
 	for _, ref := range d.Ports {

@@ -6,3 +6,6 @@ import "github.com/nfpkit/nfpkit/offload"
 func hostKernel(pins string) (offload.Kernel, error) {
 	return offload.NewLinux(&offload.LinuxOptions{Pins: pins}), nil
 }
+
+// dropPrivileges keeps what managing cards needs.
+func dropPrivileges() error { return offload.DropPrivileges() }

@@ -13,3 +13,6 @@ import (
 func hostKernel(string) (offload.Kernel, error) {
 	return nil, fmt.Errorf("cards are managed on linux, this is %s", runtime.GOOS)
 }
+
+// dropPrivileges has nothing to drop.
+func dropPrivileges() error { return nil }

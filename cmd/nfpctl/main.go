@@ -2,6 +2,15 @@
 // and takes them off.
 package main
 
-import "os"
+import (
+	"fmt"
+	"os"
+)
 
-func main() { os.Exit(run(hostKernel, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if err := dropPrivileges(); err != nil {
+		fmt.Fprintf(os.Stderr, "nfpctl: %v\n", err)
+		os.Exit(exitNo)
+	}
+	os.Exit(run(hostKernel, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -40,6 +40,11 @@ type opener func(pins string) (offload.Kernel, error)
 func run(kernel opener, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	return runContext(ctx, kernel, args, stdin, stdout, stderr)
+}
+
+// runContext ends what goes on for long when ctx does.
+func runContext(ctx context.Context, kernel opener, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{open: kernel}
 	root := newRoot(e)
 	root.SetArgs(args)
@@ -99,12 +104,15 @@ type env struct {
 func (e *env) kernel() (offload.Kernel, error) { return e.open(e.pins) }
 
 // manager works on that kernel, and tells its steps with -v.
-func (e *env) manager(cmd *cobra.Command) (*offload.Manager, error) {
+func (e *env) manager(cmd *cobra.Command) (*offload.Manager, error) { return e.managerThat(cmd, nil) }
+
+// managerThat tells as well how long changes took.
+func (e *env) managerThat(cmd *cobra.Command, took func(op string, d time.Duration)) (*offload.Manager, error) {
 	k, err := e.kernel()
 	if err != nil {
 		return nil, err
 	}
-	opt := offload.Options{Journal: e.journal, Patience: e.wait, Open: openObject}
+	opt := offload.Options{Journal: e.journal, Patience: e.wait, Open: openObject, Took: took}
 	if e.verbose {
 		opt.Log = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl:", line) }
 	}
@@ -142,7 +150,7 @@ func newRoot(e *env) *cobra.Command {
 	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "tell each step, and errors with logs and cures")
 	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl to be done")
-	root.AddCommand(newProg(e), newNet(e), newMap(e), newStatus(e))
+	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e))
 	return root
 }
 

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nfpkit/nfpkit/offload"
+)
+
+// state is a file of deployments that should run.
+type state struct {
+	Deployments []stateEntry `yaml:"deployments"`
+}
+
+type stateEntry struct {
+	Name       string   `yaml:"name"`
+	Object     string   `yaml:"object"` // path, relative to the file's directory; FILE:PROGRAM names a program
+	Program    string   `yaml:"program"`
+	Mode       string   `yaml:"mode"`
+	Ports      []string `yaml:"ports"`
+	Migrate    []string `yaml:"migrate"`
+	Fresh      []string `yaml:"fresh"`
+	Window     duration `yaml:"window"`
+	MaxDrop    float64  `yaml:"max_drop"`
+	MaxAborted float64  `yaml:"max_aborted"`
+}
+
+const applyHelp = `Brings about what a file says should run, and prints what was done for each
+deployment; done twice, the second does nothing. Programs that were removed, or lost
+in a reboot or with their card, are put back; ones that others replaced only with
+--repair. Deployments that are not in the file stay, unless --prune is given.
+
+  deployments:
+    - name: edge
+      object: firewall.o        # beside the file; firewall.o:PROGRAM, or program:
+      mode: xdpoffload          # the default
+      ports: [nfp0, nfp1]       # or NETNS/PORT
+      fresh: [blocked]          # maps that start empty if their shape changed
+      migrate: []               # or keep what fits
+      window: 10s               # on trial; with max_drop, max_aborted as shares`
+
+func newApply(e *env) *cobra.Command {
+	var opt offload.ApplyOptions
+	var file string
+	flags := changeFlags{}
+	cmd := &cobra.Command{
+		Use: "apply -f FILE", Short: "bring about what a file says should run", Long: applyHelp, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usagef("-f FILE is missing")
+			}
+			m, err := e.manager(cmd)
+			if err != nil {
+				return err
+			}
+			s, err := readState(cmd, file)
+			if err != nil {
+				return err
+			}
+			want, changes, err := s.deployments(cmd, m.Kernel(), filepath.Dir(file))
+			if err != nil {
+				return err
+			}
+			for _, d := range want {
+				if err := flags.preflight(cmd, d); err != nil {
+					return err
+				}
+			}
+			opt.Change = func(name string) *offload.Change { return changes[name] }
+			steps, err := m.Apply(cmd.Context(), want, &opt)
+			if e.json {
+				if steps == nil {
+					steps = []offload.Step{}
+				}
+				return errors.Join(writeJSON(cmd.OutOrStdout(), steps), failed(steps, err))
+			}
+			printSteps(cmd.OutOrStdout(), steps, opt.DryRun)
+			return failed(steps, err)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&file, "file", "f", "", "YAML `FILE`, \"-\" for standard input")
+	f.BoolVar(&opt.DryRun, "dry-run", false, "only say what would be done")
+	f.BoolVar(&opt.Prune, "prune", false, "unload deployments that are not in the file")
+	f.BoolVar(&opt.Repair, "repair", false, "put programs back that others replaced")
+	f.BoolVar(&flags.check, "check", true, "check first whether the card will take the programs; --check=false skips that")
+	f.StringVar(&flags.firmware, "firmware", "stock", "`PROFILE` of the card's firmware that check assumes")
+	return cmd
+}
+
+// failed is an error for steps that cannot be done.
+func failed(steps []offload.Step, err error) error {
+	for _, s := range steps {
+		if err == nil && s.Error != "" {
+			return errNo
+		}
+	}
+	return err
+}
+
+func printSteps(w io.Writer, steps []offload.Step, dry bool) {
+	for _, s := range steps {
+		do := s.Do
+		if dry && do != "nothing" {
+			do = "would " + do
+		}
+		fmt.Fprintf(w, "%s: %s: %s", s.Deployment, do, s.Why)
+		for _, m := range s.Maps {
+			fmt.Fprintf(w, "; map %s: %s", m.Map, m.Fate)
+		}
+		fmt.Fprintln(w)
+		for _, d := range s.Drift {
+			fmt.Fprintf(w, "  drift: %v\n", d)
+		}
+		if s.Error != "" {
+			fmt.Fprintf(w, "  error: %s\n", s.Error)
+		}
+	}
+}
+
+// readState reads the file; members that it should not have are errors.
+func readState(cmd *cobra.Command, file string) (*state, error) {
+	bad := func(err error) (*state, error) {
+		return nil, &offload.Error{Op: "read", Object: file, Reason: "bad-state", Msg: oneLine(err)}
+	}
+	in := cmd.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return bad(err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxState+1))
+	if err != nil {
+		return bad(err)
+	}
+	s, err := parseState(data)
+	if err != nil {
+		return bad(err)
+	}
+	return s, nil
+}
+
+// maxState bounds a file of deployments, in bytes.
+const maxState = 1 << 20
+
+// parseState reads YAML; a panic of its reader is an error.
+func parseState(data []byte) (s *state, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, fmt.Errorf("its reader failed: %.200v", p)
+		}
+	}()
+	if len(data) > maxState {
+		return nil, fmt.Errorf("it is larger than %d bytes", maxState)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	s = &state{}
+	if err := d.Decode(s); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	var more any
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it has more than one document")
+	}
+	return s, nil
+}
+
+// deployments reads the objects, and says how each is to be changed.
+func (s *state) deployments(cmd *cobra.Command, k offload.Kernel, dir string) ([]*offload.Deployment, map[string]*offload.Change, error) {
+	var all []*offload.Deployment
+	changes := map[string]*offload.Change{}
+	for i, e := range s.Deployments {
+		bad := func(format string, args ...any) error {
+			return &offload.Error{Op: "apply", Object: e.Name, Reason: "bad-state", Msg: fmt.Sprintf("deployment %d: ", i) + fmt.Sprintf(format, args...)}
+		}
+		d := &offload.Deployment{Name: e.Name, Program: e.Program}
+		var err error
+		if d.Mode, err = offload.ParseMode(e.Mode); err != nil {
+			return nil, nil, bad("%v", err)
+		}
+		for _, p := range e.Ports {
+			ref, err := parsePort(p)
+			if err != nil {
+				return nil, nil, bad("%v", err)
+			}
+			d.Ports = append(d.Ports, ref)
+		}
+		switch {
+		case e.Object == "":
+			return nil, nil, bad("it has no object")
+		case e.Object == "-":
+			return nil, nil, bad("object \"-\": standard input is not read here")
+		}
+		path := e.Object
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		src, err := readSource(cmd, path)
+		if err != nil {
+			return nil, nil, err
+		}
+		d.Object, d.Source = src.data, src.path
+		if src.program != "" {
+			d.Program = src.program
+		}
+		flags := changeFlags{migrate: e.Migrate, fresh: e.Fresh, window: e.Window.Duration, maxDrop: e.MaxDrop, maxAbort: e.MaxAborted}
+		if changes[e.Name], err = flags.change(k, d.Ports); err != nil {
+			return nil, nil, bad("%v", err)
+		}
+		all = append(all, d)
+	}
+	return all, changes, nil
+}
+
+// duration is "10s" in a file.
+type duration struct{ time.Duration }
+
+func (d *duration) UnmarshalYAML(n *yaml.Node) error {
+	var err error
+	d.Duration, err = time.ParseDuration(n.Value)
+	return err
+}

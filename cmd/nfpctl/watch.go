@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/offload"
+	"github.com/nfpkit/nfpkit/offload/metrics"
+)
+
+func newWatch(e *env) *cobra.Command {
+	var opt offload.WatchOptions
+	var address string
+	cmd := &cobra.Command{
+		Use: "watch", Short: "report drift as it happens, and repair it if asked",
+		Long: `Prints a line for each drift that appears and goes, until it is interrupted: a
+program that was removed or replaced by someone else, or that left with its port.
+With --repair, puts the wanted program back. With --metrics, serves Prometheus
+metrics on an address of the loopback interface. With --json, prints one JSON object
+a line.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opt.Every <= 0 {
+				return usagef("--every %v is not above 0", opt.Every)
+			}
+			var c *metrics.Collector
+			var took func(string, time.Duration)
+			if address != "" {
+				c = metrics.New(nil)
+				took = c.Took
+			}
+			m, err := e.managerThat(cmd, took)
+			if err != nil {
+				return err
+			}
+			var line sync.Mutex
+			opt.Report = func(r offload.WatchReport) {
+				line.Lock()
+				defer line.Unlock()
+				if c != nil {
+					c.Report(r)
+				}
+				if e.json {
+					json.NewEncoder(cmd.OutOrStdout()).Encode(r) // there is nobody to tell that nobody reads
+					return
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s drift %s: %v", r.Time.UTC().Format(time.RFC3339), r.State, r.Drift)
+				if r.Error != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), ": %s", r.Error)
+				}
+				if r.State == "repaired" {
+					fmt.Fprintf(cmd.OutOrStdout(), ", in %s", r.Duration)
+				}
+				fmt.Fprintln(cmd.OutOrStdout())
+			}
+			if c == nil {
+				return m.Watch(cmd.Context(), &opt)
+			}
+			c.SetManager(m)
+			return watchAndServe(cmd, m, &opt, c, address)
+		},
+	}
+	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "put the wanted program back")
+	cmd.Flags().DurationVar(&opt.Every, "every", 30*time.Second, "look so often even if nothing happens")
+	cmd.Flags().StringVar(&address, "metrics", "", "serve Prometheus metrics at `ADDRESS`, such as 127.0.0.1:9464")
+	return cmd
+}
+
+// watchAndServe ends when either does.
+func watchAndServe(cmd *cobra.Command, m *offload.Manager, opt *offload.WatchOptions, c *metrics.Collector, address string) error {
+	l, err := metrics.Listen(address)
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: metrics at http://%s/metrics\n", l.Addr())
+	ctx, stop := context.WithCancel(cmd.Context())
+	defer stop()
+	served := make(chan error, 1)
+	go func() {
+		served <- metrics.Serve(ctx, l, c)
+		stop()
+	}()
+	err = m.Watch(ctx, opt)
+	stop()
+	if serveErr := <-served; err == nil {
+		err = serveErr
+	}
+	return err
+}
