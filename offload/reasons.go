@@ -71,6 +71,8 @@ var reasons = []Reason{
 		"dmesg, and nfpsim check"},
 	{"program-size", LinkProgram, "program, stack or packet reach are more than the card has",
 		"nfpsim check shows the budget; a smaller mtu helps against the packet boundary"},
+	{"too-slow", LinkProgram, "the bench before the load found the program slower than was asked for",
+		"nfpsim profile shows where its time goes; --min-mpps 0 or --bench=false loads it all the same"},
 	{"mode-conflict", LinkAttach, "another mode is active on the port that cannot be beside this one",
 		"unload the other one; xdpoffload goes with one of xdpdrv and xdpgeneric"},
 	{"program-changed", LinkAttach, "another program stands there than the one expected",

@@ -84,15 +84,22 @@ func (c *changeFlags) preflight(cmd *cobra.Command, d *offload.Deployment) error
 		return usagef("--firmware: %w", err)
 	}
 	facts, err := factsOf(d)
+	if err != nil && !c.check {
+		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: bench: %s\n", oneLine(err))
+		return nil // for the card to judge
+	}
 	if err == nil && c.check {
 		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile))
+	}
+	if err == nil && c.bench {
+		return c.runBench(cmd.ErrOrStderr(), d, facts, profile)
 	}
 	var refused *offload.Error
 	if errors.As(err, &refused) && len(refused.Log) > 0 {
 		for _, line := range refused.Log {
 			fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %s\n", line)
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl: --check=false --bench=false leave the decision to the card")
+		fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl: --check=false leaves the decision to the card")
 	}
 	return err
 }
