@@ -47,6 +47,8 @@ type Options struct {
 	// SingleEntry makes firmware of ABI 3 answer with one map entry at a time. That
 	// of ABI 2 always does.
 	SingleEntry bool
+	// App is the number of the firmware's application; 0 is the BPF NIC's, 2.
+	App uint64
 	// Cable connects the ports of a card with two: what one sends, the other gets.
 	Cable bool
 	// Transmit gets each frame that leaves a port, cabled or not. It must not keep

@@ -1,6 +1,7 @@
 package card
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
@@ -148,13 +149,16 @@ type symbol struct {
 	size     uint64
 }
 
+// appBPF is the number of the BPF NIC among applications (nfp_app.h).
+const appBPF = 2
+
 // symbols are the firmware's.
 func (c *Card) symbols(caps []byte) []symbol {
 	n := len(c.model.Ports)
 	return []symbol{
 		{"nfd_cfg_pf0_num_ports", true, uint64(n), 0},
 		{"nfd_vf_cfg_max_vfs", true, 0, 0},
-		{"_pf0_net_app_id", true, 2, 0}, // the BPF NIC
+		{"_pf0_net_app_id", true, cmp.Or(c.opt.App, appBPF), 0},
 		{"_pf0_net_bar0", false, addrBARs, uint64(n) * barBytesVNIC},
 		{"_pf0_net_ctrl_bar", false, addrControl, barBytesVNIC},
 		{"_abi_bpf_capabilities", false, addrCaps, uint64(len(caps))},

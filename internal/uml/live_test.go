@@ -61,7 +61,7 @@ func (l *lockedBuffer) String() string {
 // goLive boots a guest with a card; the guest ends with the test.
 func goLive(t testing.TB, opt *card.Options, steps ...string) *live {
 	t.Helper()
-	return goLiveWith(t, nil, opt, steps...)
+	return boots(t, opt, options(t, steps...))
 }
 
 // goLiveWith is goLive with more files in the guest.
@@ -69,6 +69,12 @@ func goLiveWith(t testing.TB, files map[string][]byte, opt *card.Options, steps 
 	t.Helper()
 	o := options(t, steps...)
 	o.Files = files
+	return boots(t, opt, o)
+}
+
+// boots is goLive with other options of the guest.
+func boots(t testing.TB, opt *card.Options, o *Options) *live {
+	t.Helper()
 	l := &live{t: t, served: make(chan error, 1)}
 	log := func(line string) {
 		l.mu.Lock()

@@ -4,6 +4,11 @@ package uml
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nfpkit/nfpkit/driver/card"
@@ -97,4 +102,135 @@ func TestKernelSelftest(t *testing.T) {
 	if len(names) != selftestSteps {
 		t.Errorf("%d steps, want %d", len(names), selftestSteps)
 	}
+}
+
+// bpftool is the host's bpftool with the libraries it needs, for the guest; none where the
+// host has none.
+func bpftool(t *testing.T) map[string][]byte {
+	t.Helper()
+	path, err := exec.LookPath("bpftool")
+	if err != nil {
+		t.Log("suite: no bpftool to compare with: install the package bpftool")
+		return nil
+	}
+	out, err := exec.Command("ldd", path).Output()
+	if err != nil {
+		t.Fatalf("ldd %s: %v", path, err)
+	}
+	files := map[string][]byte{}
+	add := func(name, from string) {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = data
+	}
+	add("bin/bpftool", path)
+	for word := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(word, "/") {
+			add(word, word)
+		}
+	}
+	return files
+}
+
+// Many entries, in host memory and on the card, beside bpftool on the same kernel.
+func TestMapSpeed(t *testing.T) {
+	o := options(t, report.Word("mapspeed", "100000,5000"))
+	o.Files, o.Memory = bpftool(t), 256
+	l := boots(t, nil, o)
+	got := data[map[string]struct {
+		Entries      int
+		Update, Dump float64
+	}](t, l.next("mapspeed"))
+	for _, name := range slices.Sorted(maps.Keys(got)) {
+		s := got[name]
+		t.Logf("suite: %s: %d entries: update %.1f us each, dump %.1f us each (guest's clock)", name, s.Entries, s.Update/float64(s.Entries), s.Dump/float64(s.Entries))
+	}
+	if len(got) < 2 {
+		t.Errorf("%d results, want those of the host and of the card at least", len(got))
+	}
+	l.end()
+}
+
+// The manager on a card that runs programs, with frames that show which one they met.
+func TestManage(t *testing.T) {
+	l := goLive(t, &card.Options{Cable: true}, "manage")
+	for _, c := range data[[]struct {
+		Name, Error string
+		Ms          int
+	}](t, l.next("manage")) {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Logf("%d ms", c.Ms)
+			if c.Error != "" {
+				t.Error(c.Error)
+			}
+		})
+	}
+	l.end()
+}
+
+// refusedCase is how the guest's kernel refused something.
+type refusedCase struct {
+	Reason, Line, Extack string
+	Log, Kernel          []string
+}
+
+// Each refusal has a reason of its own and keeps what the kernel said.
+func TestRefusals(t *testing.T) {
+	for _, bed := range []struct {
+		name string
+		opt  card.Options
+		want map[string]refusedCase // parts of texts
+	}{
+		{"card", card.Options{Cable: true}, map[string]refusedCase{
+			"wrong device":                      {Reason: "wrong-device", Extack: "Program bound to different device"},
+			"driver without offload":            {Reason: "no-offload"},
+			"wrong type":                        {Reason: "wrong-type"},
+			"unsupported map":                   {Reason: "map-type"},
+			"full card":                         {Reason: "card-full", Kernel: []string{"map with too many elements"}},
+			"value too large":                   {Reason: "card-full", Kernel: []string{"map elements too large"}},
+			"exit code that the driver refuses": {Reason: "driver-rejected", Log: []string{"[nfp] unsupported exit state"}},
+			"foreign namespace":                 {Reason: "foreign-namespace"},
+			"no such port":                      {Reason: "no-port"},
+			"no permission":                     {Reason: "no-permission"},
+			"link gone mid-operation":           {Reason: "port-gone"},
+		}},
+		{"nofirmware", card.Options{App: 1}, map[string]refusedCase{
+			"missing firmware":         {Reason: "no-firmware"},
+			"missing firmware, no map": {Reason: "no-firmware"},
+		}},
+	} {
+		t.Run(bed.name, func(t *testing.T) {
+			t.Parallel()
+			l := goLive(t, &bed.opt, report.Word("refusals", bed.name))
+			got := data[map[string]refusedCase](t, l.next("refusals"))
+			for name, w := range bed.want {
+				g, ok := got[name]
+				all := strings.Join(append(g.Log, g.Kernel...), "\n")
+				if !ok || g.Reason != w.Reason || !strings.Contains(g.Extack, w.Extack) || !strings.Contains(all, strings.Join(append(w.Log, w.Kernel...), "")) {
+					t.Errorf("%s: %+v, want %+v", name, g, w)
+				}
+				if strings.Contains(g.Line, "\n") {
+					t.Errorf("%s: %q is more than a line", name, g.Line)
+				}
+				t.Logf("%s: %s", name, g.Line)
+			}
+			if len(got) != len(bed.want) {
+				t.Errorf("%d refusals, want %d", len(got), len(bed.want))
+			}
+			l.end()
+		})
+	}
+}
+
+// The manager needs two capabilities, and says so where one is missing.
+func TestPrivileges(t *testing.T) {
+	l := goLive(t, nil, "caps")
+	for name, g := range data[map[string]refusedCase](t, l.next("caps")) {
+		if want := map[bool]string{false: "no-permission"}[name == "both"]; g.Reason != want {
+			t.Errorf("%s: %+v, want reason %q", name, g, want)
+		}
+	}
+	l.end()
 }

@@ -178,6 +178,10 @@ func steps() map[string]step {
 		"kills":     kills,
 		"selftest":  selftest,
 		"churn":     churn,
+		"mapspeed":  mapspeed,
+		"manage":    manage,
+		"refusals":  refusals,
+		"caps":      privileges,
 	}
 }
 

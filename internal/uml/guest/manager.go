@@ -23,7 +23,7 @@ import (
 // recipe is an object file of the steps: a program that writes a mark into frames,
 // counts them in element 0 of an array, and gives a verdict.
 type recipe struct {
-	Mark    int32  `json:"mark"`
+	Mark    int32  `json:"mark"` // below 0: none
 	Verdict int32  `json:"verdict"`
 	Entries uint32 `json:"entries"` // of the map; 0: no map
 	Value   uint32 `json:"value"`   // bytes
@@ -60,7 +60,7 @@ func openRecipe(data []byte) (*ebpf.CollectionSpec, error) {
 		asm.LoadMem(asm.R4, asm.R6, ethHeader-2, asm.Half),
 		asm.JNE.Imm(asm.R4, etherType<<8&0xff00|etherType>>8, "out"), // others' frames
 	}
-	if !r.TC {
+	if !r.TC && r.Mark >= 0 {
 		insns = append(insns, asm.Mov.Imm(asm.R5, r.Mark), asm.StoreMem(asm.R6, markAt, asm.R5, asm.Byte))
 	}
 	if r.Entries > 0 {

@@ -38,8 +38,9 @@ type selfCheck struct {
 
 // checked is what came of it.
 type checked struct {
-	Name  string `json:"name"`
-	Error string `json:"error,omitempty"`
+	Name   string `json:"name"`
+	Error  string `json:"error,omitempty"`
+	Millis int64  `json:"ms"`
 }
 
 func selftest(*env, string) (any, error) {
