@@ -21,7 +21,8 @@ type Context struct {
 	keepNZ              uint32 // codes to put back behind a word with no_cc
 	keepCarry, keepOver uint32
 
-	lm [4]pointer
+	lm  [4]pointer
+	win [4]uint32 // by pointer: first word of its window + 1, where that was looked at
 
 	pc    uint32
 	state state
@@ -111,6 +112,7 @@ func (c *Context) SetLMPointer(n int, addr uint32, age int) {
 	p := &c.lm[n&3]
 	p.old, p.addr = p.addr, addr
 	p.at = c.e.clock - uint64(age)
+	c.win[n&3] = 0
 }
 
 // Start makes the context runnable at pc, with no signal outstanding and its
@@ -118,6 +120,7 @@ func (c *Context) SetLMPointer(n int, addr uint32, age int) {
 func (c *Context) Start(pc int) {
 	c.pc, c.state, c.wake = uint32(pc)&storeMask, ready, c.e.clock
 	c.sig = [16]signal{}
+	c.win = [4]uint32{}
 	c.flightIn, c.flightOut, c.sent = 0, 0, 0
 	c.pending.kind = pendNone
 	c.started, c.issue, c.halt = c.e.clock, 0, 0
@@ -154,6 +157,7 @@ func (c *Context) Scramble() {
 	for i := range c.lm {
 		c.lm[i].addr = uint32(c.e.rand()>>32) &^ 3
 		c.lm[i].at, c.lm[i].old = 0, c.lm[i].addr
+		c.win[i] = 0
 	}
 	c.ScrambleState()
 }

@@ -130,7 +130,9 @@ func (e *Engine) readCSR(c *Context, addr, pc uint32, now uint64) uint32 {
 // writeCSR is local_csr_wr.
 func (e *Engine) writeCSR(c *Context, addr, v, pc uint32, now uint64) {
 	if ptr, ind, bytes, ok := lmCSR(addr); ok {
-		p := &e.owner(c, ind).lm[ptr]
+		o := e.owner(c, ind)
+		p := &o.lm[ptr]
+		o.win[ptr] = 0
 		if now-p.at > uint64(e.spec.PointerDelay) {
 			p.old = p.addr
 		}

@@ -45,7 +45,7 @@ func NewStore() *Store {
 // Trap makes fn run when a context arrives at addr, in place of any word there.
 func (s *Store) Trap(addr int, fn TrapFunc) {
 	a := uint32(addr) & storeMask
-	s.ops[a] = op{code: opTrap}
+	s.ops[a] = op{run: opTrap, code: opTrap}
 	s.traps[a] = fn
 }
 
@@ -89,6 +89,7 @@ func (s *Store) LoadInsts(addr int, insts []nfp.Inst, spec *Spec) error {
 	}
 	s.markSlots(addr, insts)
 	s.markAmounts(addr, insts)
+	s.dispatch(addr, insts)
 	return nil
 }
 

@@ -23,23 +23,145 @@ func (e *Engine) stretch(c *Context, budget int64) int64 {
 		to    uint32
 		sum   uint64
 		trap  bool
+
+		o       *op
+		code    opcode
+		x, y, z uint32
+		w       uint32
+		lm      = &e.LM
 	)
 run:
 	for {
 		for left > 0 {
-			o := &ops[pc&storeMask]
+			o = &ops[pc&storeMask]
 			pc++
 			left--
-			if o.flags&flagSlow != 0 || o.flags&flagXfer != 0 && c.flightIn|c.flightOut|c.sent != 0 {
-				if !e.pre(c, o, pc-1, base+idle+uint64(budget-saved-left)) {
-					if e.fault != nil {
-						break run
-					}
-					continue
+			code = o.run
+		again:
+			x, y = r[o.a&regMask], r[o.b&regMask]
+			switch code {
+			case opXfer:
+				if code = o.fast; c.flightIn|c.flightOut|c.sent == 0 {
+					goto again
 				}
-			}
-			x, y, z := r[o.a&regMask], r[o.b&regMask], uint32(0)
-			switch o.code {
+				goto slow
+			case opSlow:
+				goto slow
+			case opLoadLM:
+				if w = c.win[o.p>>4&3]; w == 0 {
+					goto slow
+				}
+				z = lm[(w-1+uint32(o.p&15))%LMWords]
+				goto result
+			case opStoreLM:
+				if w = c.win[o.p>>4&3]; w == 0 {
+					goto slow
+				}
+				lm[(w-1+uint32(o.p&15))%LMWords] = y
+				continue
+			case opMergeLM, opMergeShr, opMergeShl:
+				if w = c.win[o.p>>4&3]; w == 0 {
+					goto slow
+				}
+				z = lm[(w-1+uint32(o.p&15))%LMWords]
+				switch code {
+				case opMergeLM:
+					z = bits.RotateLeft32(z, -int(o.sh))
+				case opMergeShr:
+					z >>= o.sh & 31
+				default:
+					z <<= o.sh & 31
+				}
+				z = x&^o.imm | z&o.imm
+				goto result
+			case opFieldLM, opFieldShr, opFieldShl:
+				if w = c.win[o.p>>4&3]; w == 0 {
+					goto slow
+				}
+				switch code {
+				case opFieldLM:
+					z = bits.RotateLeft32(y, -int(o.sh))
+				case opFieldShr:
+					z = y >> (o.sh & 31)
+				default:
+					z = y << (o.sh & 31)
+				}
+				w = (w - 1 + uint32(o.p&15)) % LMWords
+				lm[w] = lm[w]&^o.imm | z&o.imm
+				continue
+			case opQuickB:
+				z = y
+				goto result
+			case opQuickNotB:
+				z = ^y
+				goto result
+			case opQuickAdd:
+				z = x + y
+				goto result
+			case opQuickSub:
+				z = x - y
+				goto result
+			case opQuickAnd:
+				z = x & y
+				goto result
+			case opQuickAndNotB:
+				z = x &^ y
+				goto result
+			case opQuickNotAAnd:
+				z = ^x & y
+				goto result
+			case opQuickOr:
+				z = x | y
+				goto result
+			case opQuickXor:
+				z = x ^ y
+				goto result
+			case opQuickRotB:
+				z = bits.RotateLeft32(y, -int(o.sh))
+				goto result
+			case opQuickRotAnd:
+				z = x & bits.RotateLeft32(y, -int(o.sh))
+				goto result
+			case opQuickRotOr:
+				z = x | bits.RotateLeft32(y, -int(o.sh))
+				goto result
+			case opQuickShrB:
+				z = y >> (o.sh & 31)
+				goto result
+			case opQuickShrAnd:
+				z = x & (y >> (o.sh & 31))
+				goto result
+			case opQuickShrOr:
+				z = x | y>>(o.sh&31)
+				goto result
+			case opQuickShlB:
+				z = y << (o.sh & 31)
+				goto result
+			case opQuickShlAnd:
+				z = x & (y << (o.sh & 31))
+				goto result
+			case opQuickShlOr:
+				z = x | y<<(o.sh&31)
+				goto result
+			case opQuickDouble:
+				z = uint32((uint64(x)<<32 | uint64(y)) >> (o.sh & 31))
+				goto result
+			case opQuickLdRot:
+				z = x&^o.imm | bits.RotateLeft32(y, -int(o.sh))&o.imm
+				goto result
+			case opQuickLdShr:
+				z = x&^o.imm | y>>(o.sh&31)&o.imm
+				goto result
+			case opQuickLdShl:
+				z = x&^o.imm | y<<(o.sh&31)&o.imm
+				goto result
+			case opQuickImmed:
+				z = o.imm
+				goto result
+			case opQuickImmedPart:
+				z = x&^o.imm | o.val
+				goto result
+
 			case opB:
 				z = y
 				c.carry = carryUndefined
@@ -341,6 +463,23 @@ run:
 				e.post(c, o, pc-1)
 			}
 			continue
+
+		result:
+			r[o.d&regMask] = z
+			r[o.e&regMask] = z
+			continue
+
+		slow:
+			if o.flags&flagSlow != 0 || o.flags&flagXfer != 0 && c.flightIn|c.flightOut|c.sent != 0 {
+				if !e.pre(c, o, pc-1, base+idle+uint64(budget-saved-left)) {
+					if e.fault != nil {
+						break run
+					}
+					continue
+				}
+			}
+			code = o.code
+			goto again
 
 		add:
 			sum = uint64(x) + uint64(y)

@@ -258,6 +258,8 @@ const (
 
 // op is one pre-decoded word.
 type op struct {
+	run   opcode // what the switch starts with: code, or what it needs first (quick.go)
+	fast  opcode // what it goes on with where nothing is needed
 	code  opcode
 	flags opFlags
 	sh    uint8  // shift amount; byte compare: shift of the byte

@@ -111,6 +111,9 @@ func (e *Engine) lmWord(c *Context, s *special, pc uint32, now uint64) (uint32, 
 			e.warn(pc, "pointer-delay", "LM pointer %d is used %d words after it was written, %d should lie between", s.ptr, between, e.spec.PointerDelay)
 		}
 	}
+	if now-p.at > uint64(e.spec.PointerDelay) {
+		c.window(s.ptr, addr)
+	}
 	word, n := addr>>2, uint32(s.n)
 	if word >= LMWords || word&n != 0 {
 		e.stop(pc, "lm-bounds", "LM pointer %d is 0x%x, offset %d is ORed to it", s.ptr, addr, n)
@@ -131,6 +134,7 @@ func (c *Context) movePointer(s *special) {
 		p := &c.lm[s.ptr]
 		p.addr += uint32(4 * int32(s.mod))
 		p.old = p.addr
+		c.win[s.ptr] = 0
 	}
 }
 

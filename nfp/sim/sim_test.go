@@ -221,7 +221,7 @@ func TestOperationsComplete(t *testing.T) {
 		s := NewStore()
 		k := cmd{muRow: memoryUnit(28, 2), sig: 1}
 		s.cmds = []cmd{k, k}
-		s.ops[0] = op{code: code, a: regA, b: regA, d: regSink, e: regSink, imm: 1}
+		s.ops[0] = op{run: code, code: code, a: regA, b: regA, d: regSink, e: regSink, imm: 1}
 		s.insts = []span{{0, []nfp.Inst{nfp.Nop()}}}
 		if code == opCSRRead || code == opCSRWrite {
 			s.ops[0].imm = csrByteIndex
@@ -248,6 +248,40 @@ func TestALUOperationsDecode(t *testing.T) {
 		}
 		if known && s.ops[0].code <= opBad && aluCodes[fn] != opUnset {
 			t.Errorf("alu operation 0x%02x: %s", fn, s.bad[0])
+		}
+	}
+}
+
+// Every dispatch code is one of the switch's cases: the shorter forms of
+// operations give what the operations give.
+func TestQuickForms(t *testing.T) {
+	const values = 12
+	for code, q := range quick {
+		if q == opUnset {
+			continue
+		}
+		for i := range values {
+			x, y := uint32(i)*0x9e3779b9, uint32(i)*0x85ebca6b^0xdeadbeef
+			result := func(run opcode) uint32 {
+				s := NewStore()
+				s.ops[0] = op{run: run, fast: run, code: opcode(code), a: regA + 1, b: regB + 2, d: regA + 3, e: regB + 4, sh: uint8(i & 31), imm: 0xff00 << (i & 15), val: 0x12}
+				s.insts = []span{{0, []nfp.Inst{nfp.Nop()}}}
+				s.Trap(1, func(*Context) (int, Cost, error) { return Halt, Cost{}, nil })
+				e := New(NFP4000(), s, NewMemory())
+				e.Ctx[0].SetA(1, x)
+				e.Ctx[0].SetB(2, y)
+				e.Ctx[0].Start(0)
+				if err := e.Run(10); err != nil {
+					t.Fatal(err)
+				}
+				if e.Ctx[0].A(3) != e.Ctx[0].B(4) {
+					t.Errorf("%s: two destinations, two results", opRows[code].name)
+				}
+				return e.Ctx[0].A(3)
+			}
+			if a, b := result(opcode(code)), result(q); a != b {
+				t.Fatalf("%s of %#x, %#x: %#x, shorter %#x", opRows[code].name, x, y, a, b)
+			}
 		}
 	}
 }
