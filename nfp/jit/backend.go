@@ -95,6 +95,11 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	var funcs []*machFunc
 	for _, f := range order {
 		at.name, at.fn = "select", nil
+		if widen(f) {
+			simplify(f)
+			f.NumberValues()
+			deadcode(f)
+		}
 		mf := selectFunc(env, f, f == m.Funcs[0])
 		at.fn = mf
 		env.dump("select "+f.Name, mf)

@@ -82,7 +82,24 @@ func (p *placer) hotter(x, y int32) bool {
 	if bx.Depth != by.Depth {
 		return bx.Depth > by.Depth
 	}
-	return p.weight[x] > p.weight[y]
+	return p.weightBeside(x, y) > p.weightBeside(y, x)
+}
+
+// weightBeside is the weight of x as an alternative to y: a second test of one
+// comparison, which leads to y too, counts as where else it leads.
+func (p *placer) weightBeside(x, y int32) int {
+	b := p.f.Blocks[x]
+	in := b.branch()
+	if in == nil || len(b.Insts) != 1 {
+		return p.weight[x]
+	}
+	switch y {
+	case in.To:
+		return p.weight[b.Next]
+	case b.Next:
+		return p.weight[in.To]
+	}
+	return p.weight[x]
 }
 
 func firstPC(b *machBlock) int32 {

@@ -45,6 +45,7 @@ type selector struct {
 	parts     [][]nfp.Operand // by value number, of Tuples
 	uses      []int32
 	used      []uint8 // by value number: mask of a Tuple's parts that are used
+	looked    []int32 // by value number: fused comparisons with constants, of a field
 	fused     []bool  // by value number: emitted with the branch or access that uses it
 	lm2       int     // byte of the frame that LM2 points to, -1 unknown
 	exits     map[uint32]int32
@@ -64,7 +65,7 @@ func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
 	s := &selector{
 		env: env, f: f, out: &machFunc{Name: f.Name, Frame: f.Frame, Entry: entry},
 		reg: make([]nfp.Operand, f.NextID), parts: make([][]nfp.Operand, f.NextID),
-		used: make([]uint8, f.NextID), fused: make([]bool, f.NextID),
+		used: make([]uint8, f.NextID), fused: make([]bool, f.NextID), looked: make([]int32, f.NextID),
 		exits: map[uint32]int32{}, tail: -1, lm2: -1,
 	}
 	s.out.LM0 = entry || f.Frame > 0
@@ -167,6 +168,11 @@ func (s *selector) prepare(order []*ir.Block) {
 			case ir.OpSelect:
 				s.fuse(v.Args[0])
 			}
+			if n := s.looked[v.ID]; n > 0 && n == s.uses[v.ID] {
+				m, _ := constOf(v.Args[1])
+				s.fused[v.ID] = true
+				s.fuseShift(v.Args[0], bits.Len32(m))
+			}
 			s.foldAddress(v)
 			s.foldShift(v)
 		}
@@ -187,13 +193,16 @@ func (s *selector) fuse(v *ir.Value) {
 			return
 		}
 		v = v.Args[0]
+		if s.uses[v.ID] > 1 && isField(v) {
+			s.looked[v.ID]++
+		}
 		if s.uses[v.ID] != 1 || isCheap(v) {
 			return
 		}
 		switch {
 		case v.Op == ir.OpAnd:
 			m, ok := constOf(v.Args[1])
-			field := ok && (m == 0xff || m == 0xffff)
+			field := isField(v)
 			if n != 0 && !field {
 				return
 			}
@@ -211,6 +220,15 @@ func (s *selector) fuse(v *ir.Value) {
 			return
 		}
 	}
+}
+
+// isField reports whether v is the low byte or the low two of a word.
+func isField(v *ir.Value) bool {
+	if v.Op != ir.OpAnd {
+		return false
+	}
+	m, ok := constOf(v.Args[1])
+	return ok && (m == 0xff || m == 0xffff)
 }
 
 func isBit(n uint32) bool { return bits.OnesCount32(n) == 1 }
