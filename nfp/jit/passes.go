@@ -39,6 +39,7 @@ var passes = []pass{
 	{name: "thread", run: each(thread)},
 	{name: "last simplify", run: each(simplify)},
 	{name: "last gvn", run: each((*ir.Func).NumberValues)},
+	{name: "chains", run: each((*ir.Func).SearchChains)},
 	{name: "late deadcode", run: each(deadcode)},
 	{name: "tails", run: each((*ir.Func).MergeTails)},
 }
@@ -60,6 +61,8 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"legalize", "late deadcode", "most high halves are dead"},
 	{"late gvn", "thread", "branches on equal values must be on one"},
 	{"late gvn", "hoist", "what is read twice in a loop is read once"},
+	{"thread", "chains", "no block may stand between two comparisons"},
+	{"chains", "late deadcode", "comparisons of the chain are dead"},
 	{"thread", "late deadcode", "copies leave dead values"},
 }
 
