@@ -49,7 +49,8 @@ var allowed = map[string][]string{
 	"internal/uml/report": {},
 	"internal/uml": {"internal/cache", "internal/uml/report", "driver", "driver/card", "driver/card/vhost", "nfp/firmware",
 		"bpf/code"},
-	"internal/uml/guest": {"internal/uml/report", "offload"},
+	"internal/uml/guest": {"internal/uml/report", "internal/runbook", "offload"},
+	"internal/runbook":   {},
 	"internal/difftest": {"internal/cache", "driver", "nfp", "nfp/firmware", "nfp/jit", "nfp/jit/ir", "nfp/sim",
 		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/maps", "bpf/object", "bpf/verify"},
 }

@@ -182,6 +182,7 @@ func steps() map[string]step {
 		"manage":    manage,
 		"refusals":  refusals,
 		"caps":      privileges,
+		"runbook":   followRunbook,
 	}
 }
 

@@ -1,0 +1,156 @@
+// Package runbook reads the commands out of a document, so that tests can run what the
+// document tells its readers to type, and hold what is printed against what it shows.
+//
+// In a block that is fenced as console, a line "# COMMAND" is a command, and the lines
+// behind it are lines of its output, in order; others may be between them, and "..."
+// stands for any text of a line. "(exit status N)" is what it ends with, if not 0. A
+// command that ends with & goes on; "# kill %1" ends it, and what is shown behind that
+// is its output.
+//
+// Comments tell the test what happens meanwhile: "<!-- test: WORDS -->" is a step of
+// its own, and "<!-- test: file NAME -->" makes the next block a file.
+package runbook
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Step is a thing to do.
+type Step struct {
+	Line int      `json:"line"` // of the document, from 1
+	Do   string   `json:"do"`   // run, start (goes on), stop, test (a word of the test's), or file
+	Args []string `json:"args"` // a command's words, a test's, or a file's name
+	Text string   `json:"text,omitempty"`
+	Exit int      `json:"exit,omitempty"`
+	Want []string `json:"want,omitempty"`
+}
+
+// Parse reads a document. An error names the line.
+func Parse(text string) ([]Step, error) {
+	var steps []Step
+	fence, file := "", ""
+	var content strings.Builder
+	for i, line := range strings.Split(text, "\n") {
+		at := i + 1
+		switch {
+		case fence == "" && strings.HasPrefix(line, "```"):
+			fence = strings.TrimPrefix(line, "```") + "."
+			content.Reset()
+		case fence != "" && line == "```":
+			if file != "" {
+				steps = append(steps, Step{Line: at, Do: "file", Args: []string{file}, Text: content.String()})
+			}
+			fence, file = "", ""
+		case fence != "" && file != "":
+			content.WriteString(line + "\n")
+		case fence == "console.":
+			var err error
+			if steps, err = consoleLine(steps, at, line); err != nil {
+				return nil, fmt.Errorf("line %d: %w", at, err)
+			}
+		case fence == "":
+			words, ok := strings.CutPrefix(line, "<!-- test: ")
+			if !ok {
+				continue
+			}
+			args := strings.Fields(strings.TrimSuffix(words, "-->"))
+			switch {
+			case len(args) == 2 && args[0] == "file":
+				file = args[1]
+			case len(args) > 0:
+				steps = append(steps, Step{Line: at, Do: "test", Args: args})
+			}
+		}
+	}
+	if fence != "" {
+		return nil, fmt.Errorf("a block is not closed")
+	}
+	return steps, nil
+}
+
+func consoleLine(steps []Step, at int, line string) ([]Step, error) {
+	command, ok := strings.CutPrefix(line, "# ")
+	if !ok {
+		if len(steps) == 0 {
+			return nil, fmt.Errorf("output of no command")
+		}
+		s := &steps[len(steps)-1]
+		if n, err := fmt.Sscanf(line, "(exit status %d)", &s.Exit); n == 1 && err == nil {
+			return steps, nil
+		}
+		s.Want = append(s.Want, line)
+		return steps, nil
+	}
+	s := Step{Line: at, Do: "run"}
+	if rest, ok := strings.CutSuffix(command, " &"); ok {
+		command, s.Do = rest, "start"
+	}
+	var err error
+	if s.Args, err = split(command); err != nil {
+		return nil, err
+	}
+	if s.Args[0] == "kill" {
+		s.Do = "stop"
+	}
+	return append(steps, s), nil
+}
+
+// split takes a command into words; what is between single quotes is one.
+func split(s string) ([]string, error) {
+	var words []string
+	for i, part := range strings.Split(s, "'") {
+		if i%2 == 1 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
+	}
+	if strings.Count(s, "'")%2 != 0 {
+		return nil, fmt.Errorf("a quote is not closed")
+	}
+	if len(words) == 0 {
+		return nil, fmt.Errorf("no command")
+	}
+	return words, nil
+}
+
+// Check holds what a step printed, and its exit status, against the document.
+func (s *Step) Check(output string, exit int) error {
+	if exit != s.Exit {
+		return fmt.Errorf("line %d: %s: exit status %d, want %d:\n%s", s.Line, strings.Join(s.Args, " "), exit, s.Exit, output)
+	}
+	lines := strings.Split(output, "\n")
+	for _, want := range s.Want {
+		for len(lines) > 0 && !matches(lines[0], want) {
+			lines = lines[1:]
+		}
+		if len(lines) == 0 {
+			return fmt.Errorf("line %d: %s: no line %q (in this place) in:\n%s", s.Line, strings.Join(s.Args, " "), want, output)
+		}
+		lines = lines[1:]
+	}
+	return nil
+}
+
+// matches reports whether a line is as wanted, where spaces count as one and "..." is
+// any text.
+func matches(line, want string) bool {
+	line, want = strings.Join(strings.Fields(line), " "), strings.Join(strings.Fields(want), " ")
+	parts := strings.Split(want, "...")
+	if !strings.HasPrefix(line, parts[0]) {
+		return false
+	}
+	line = line[len(parts[0]):]
+	for i, p := range parts[1:] {
+		if i == len(parts)-2 {
+			return strings.HasSuffix(line, p)
+		}
+		at := strings.Index(line, p)
+		if at < 0 {
+			return false
+		}
+		line = line[at+len(p):]
+	}
+	return line == ""
+}

@@ -1,0 +1,211 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/nfpkit/nfpkit/internal/runbook"
+)
+
+// nfpctlFile and runbookFile are what the host puts into the guest.
+const (
+	nfpctlFile  = "/nfpctl"
+	runbookFile = "/runbook.json"
+)
+
+// told is what became of a step of the runbook.
+type told struct {
+	Output string
+	Exit   int
+}
+
+// operator is who follows the runbook.
+type operator struct {
+	devs    map[string]netdev
+	goesOn  *exec.Cmd
+	said    bytes.Buffer
+	results []told
+}
+
+// followRunbook does all steps of the runbook with the real nfpctl; the host knows
+// what should come of them.
+func followRunbook(*env, string) (any, error) {
+	data, err := os.ReadFile(runbookFile)
+	if err != nil {
+		return nil, err
+	}
+	var steps []runbook.Step
+	if err := json.Unmarshal(data, &steps); err != nil {
+		return nil, err
+	}
+	o := &operator{}
+	if err := o.ready(); err != nil {
+		return nil, err
+	}
+	for i := range steps {
+		t, err := o.do(&steps[i])
+		if err != nil {
+			return o.results, fmt.Errorf("line %d: %v: %w", steps[i].Line, steps[i].Args, err)
+		}
+		o.results = append(o.results, t)
+	}
+	return o.results, nil
+}
+
+// ready names the ports as the runbook does, and takes the loopback interface up.
+func (o *operator) ready() error {
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	devs, err := netdevs()
+	if err != nil {
+		return err
+	}
+	for i, d := range devs {
+		if err := netlink.LinkSetName(d.link, fmt.Sprintf("nfp%d", i)); err != nil {
+			return err
+		}
+	}
+	if devs, err = ports(2); err != nil {
+		return err
+	}
+	o.devs = map[string]netdev{}
+	for _, d := range devs {
+		o.devs[d.Name] = d
+	}
+	return nil
+}
+
+func (o *operator) do(s *runbook.Step) (told, error) {
+	switch s.Do {
+	case "file":
+		return told{}, os.WriteFile(s.Args[0], []byte(s.Text), 0o600)
+	case "test":
+		return told{}, o.test(s.Args)
+	case "start":
+		o.said.Reset()
+		o.goesOn = exec.Command(nfpctlFile, s.Args[1:]...)
+		o.goesOn.Stdout, o.goesOn.Stderr = &o.said, &o.said
+		return told{}, o.goesOn.Start()
+	case "stop":
+		if err := o.goesOn.Process.Signal(syscall.SIGINT); err != nil {
+			return told{}, err
+		}
+		err := o.goesOn.Wait()
+		return told{o.said.String(), o.goesOn.ProcessState.ExitCode()}, exited(err)
+	}
+	if s.Args[0] == "curl" {
+		text, err := fetch("127.0.0.1:9464")
+		return told{Output: text}, err
+	}
+	if s.Args[0] != "nfpctl" {
+		return told{}, errors.New("it is not run here")
+	}
+	c := exec.Command(nfpctlFile, s.Args[1:]...)
+	text, err := c.CombinedOutput()
+	if c.ProcessState == nil {
+		return told{}, err
+	}
+	return told{string(text), c.ProcessState.ExitCode()}, exited(err)
+}
+
+// exited leaves out an error that the exit status says, too.
+func exited(err error) error {
+	var e *exec.ExitError
+	if errors.As(err, &e) && e.Exited() {
+		return nil
+	}
+	return err
+}
+
+// fetch asks for the metrics.
+func fetch(address string) (string, error) {
+	var c net.Conn
+	err := eventually(func() error {
+		var err error
+		c, err = net.Dial("tcp", address)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /metrics HTTP/1.0\r\n\r\n"); err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(c)
+	return string(text), err
+}
+
+// test does what happens without the operator.
+func (o *operator) test(args []string) error {
+	switch args[0] {
+	case "traffic":
+		n, err := strconv.Atoi(args[3])
+		if err != nil {
+			return err
+		}
+		source, err := netip.ParseAddr(args[2])
+		if err != nil {
+			return err
+		}
+		return o.traffic(args[1], source, n)
+	case "detach":
+		return attach(o.devs[args[1]].link, nil)
+	case "repaired":
+		return eventually(func() error {
+			id, err := attached(args[1])
+			if err == nil && id == 0 {
+				err = errors.New("no program stands there")
+			}
+			return err
+		})
+	}
+	return errors.New("no such step")
+}
+
+// traffic sends udp packets of a source to a port: out of the other one.
+func (o *operator) traffic(to string, source netip.Addr, n int) error {
+	from := map[string]string{"nfp0": "nfp1", "nfp1": "nfp0"}[to]
+	out, err := newTap(o.devs[from])
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	f := make([]byte, 60)
+	copy(f, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0})
+	binary.BigEndian.PutUint16(f[16:], uint16(len(f)-14))
+	f[22], f[23] = 64, 17
+	copy(f[26:], source.AsSlice())
+	for range n {
+		if _, err := unix.Write(int(out), f); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(quiet)
+	return nil
+}
