@@ -1,12 +1,17 @@
 package jit
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
 
 // cleanFlow removes what allocation and selection left over: copies that became
 // nothing, empty blocks, branches whose two ways lead to one place, blocks that
 // nothing reaches; and joins blocks that follow one another on the only way, so
 // that schedule has more to choose from.
 func cleanFlow(f *machFunc) {
+	dropPointerWrites(f)
 	for _, b := range f.Blocks {
 		b.Insts = slices.DeleteFunc(b.Insts, func(in machInst) bool { return in.Drop })
 	}
@@ -113,4 +118,49 @@ func passThrough(f *machFunc) []int32 {
 		to[i] = n
 	}
 	return to
+}
+
+// dropPointerWrites removes writes of LM0 that nothing looks through before the
+// next: the way back to the frame behind a call whose key lay elsewhere, where
+// the rest of the program needs no stack.
+func dropPointerWrites(f *machFunc) {
+	live := make([]bool, len(f.Blocks)) // where each block begins
+	walk := func(b *machBlock, drop bool) bool {
+		on := false
+		b.succs(func(t int32) { on = on || live[t] })
+		for i := len(b.Insts) - 1; i >= 0; i-- {
+			in := &b.Insts[i]
+			if in.Op == nfp.OpCSRWrite && in.Imm == lmCSR[0] {
+				if drop && !on && in.Base {
+					in.Drop = true
+				}
+				on = false
+				continue
+			}
+			on = on || looksThroughLM0(in)
+		}
+		return on
+	}
+	for changed := true; changed; {
+		changed = false
+		for i := len(f.Blocks) - 1; i >= 0; i-- {
+			if on := walk(f.Blocks[i], false); on != live[i] {
+				live[i], changed = on, true
+			}
+		}
+	}
+	for _, b := range f.Blocks {
+		walk(b, true)
+	}
+}
+
+// looksThroughLM0 reports whether an instruction needs LM0: as an operand, or a
+// helper that finds its key there.
+func looksThroughLM0(in *machInst) bool {
+	for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {
+		if o.Kind == nfp.LM && o.Ptr == 0 {
+			return true
+		}
+	}
+	return in.Reloc == nfp.RelocHelper && (in.Helper == helperLookup || in.Helper == helperUpdate || in.Helper == helperDelete)
 }

@@ -26,6 +26,7 @@ type machInst struct {
 	Slots  uint8 // branch: this many instructions before it go to its defer slots
 	Glue   bool  // must directly follow the instruction before it
 	PortA  bool  // left operand must come through port A: it is a shift amount
+	Likely int8  // branch: 1 expected to be taken, -1 not, 0 unknown
 	DeadCC bool  // the condition codes it sets are not looked at
 	Drop   bool  // takes no word: a copy of a register to itself
 	Frame  bool  // immed: the offset of the function's frame is added to the constant

@@ -51,7 +51,7 @@ func (p *placer) string(b int32) {
 		next, other := blk.Next, int32(-1)
 		if in := blk.branch(); in != nil {
 			other = in.To
-			if next < 0 || p.hotter(other, next) {
+			if next < 0 || p.taken(in, next) {
 				next, other = other, next
 			}
 		}
@@ -64,6 +64,15 @@ func (p *placer) string(b int32) {
 		}
 		b = next
 	}
+}
+
+// taken reports whether a branch is expected to be taken rather than to go on in
+// next.
+func (p *placer) taken(in *machInst, next int32) bool {
+	if in.Likely != 0 && !p.placed[in.To] && !p.placed[next] {
+		return in.Likely > 0
+	}
+	return p.hotter(in.To, next)
 }
 
 // hotter reports whether more packets are expected at x than at y.

@@ -55,6 +55,7 @@ type selector struct {
 	back      nfp.Operand // return address
 	xfers     *xferPlan
 	nextOut   int        // transfer register to send from next
+	likely    int8       // that the branch being selected is taken: see machInst
 	override  override   // constant in a register for indirect references
 	room      []machInst // see grow
 }

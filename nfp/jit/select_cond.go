@@ -59,8 +59,21 @@ func (s *selector) cond(v *ir.Value, yes, no int32) {
 
 // test ends the block with a branch on the condition codes.
 func (s *selector) test(c nfp.Cond, yes, no int32) {
-	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(c)}).To = yes
+	in := s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(c)})
+	in.To, in.Likely = yes, s.likely
 	s.jump(no)
+}
+
+// likelyField is what is expected of a comparison of a field of a packet with a
+// constant: of EtherTypes that it is IPv4 and no tag, bytes in packet order.
+func likelyField(n uint32) int8 {
+	switch n {
+	case 0x0008:
+		return 1
+	case 0x0081, 0xa888:
+		return -1
+	}
+	return 0
 }
 
 // testBit ends the block: to yes where the bit is set.
@@ -71,7 +84,8 @@ func (s *selector) testBit(x nfp.Operand, bit int, yes, no int32) {
 
 // testByte ends the block: to yes where byte i of x is n.
 func (s *selector) testByte(x nfp.Operand, i int, n uint32, yes, no int32) {
-	s.emit(nfp.Inst{Op: nfp.OpBrByte, Fn: 1, A: x, Byte: uint8(i), Imm: n}).To = yes
+	in := s.emit(nfp.Inst{Op: nfp.OpBrByte, Fn: 1, A: x, Byte: uint8(i), Imm: n})
+	in.To, in.Likely = yes, s.likely
 	s.jump(no)
 }
 
@@ -102,6 +116,10 @@ func (s *selector) testMask(x, y *ir.Value, yes, no int32) {
 // equal ends the block: to yes where x = y.
 func (s *selector) equal(x, y *ir.Value, yes, no int32) {
 	n, ok := constOf(y)
+	if ok && widthOf(x, 0) == 16 {
+		s.likely = likelyField(n)
+		defer func() { s.likely = 0 }()
+	}
 	switch {
 	case ok && n == 0 && s.fused[x.ID]:
 		s.isZero(x, yes, no)

@@ -85,8 +85,8 @@ func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 			rest = append(rest, x)
 		}
 	}
-	if s.dependsOn(order[k], rest) {
-		return nil, false
+	if s.dependsOn(order[k], rest) || slices.ContainsFunc(rest, func(x int32) bool { return s.nodes[x].command() != nil }) {
+		return nil, false // it would keep other commands back
 	}
 	insts := slices.Clone(cmd.insts)
 	insts[0].Cmd.Ctx = uint8(swapSlots - room)

@@ -2,6 +2,7 @@ package jit
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/nfpkit/nfpkit/nfp"
 )
@@ -170,7 +171,20 @@ func (w *waiter) due(in *machInst, state []underWay) (due, kept []underWay) {
 		}
 	}
 	if command && in.Flags&nfp.Indirect == 0 && len(kept) == len(w.signals) {
-		due, kept = append(due, kept[0]), kept[1:] // all signals are taken: wait for the oldest command
+		return state, nil // all signals are taken
+	}
+	return gather(due, kept)
+}
+
+// gather adds to the commands that are due those that one wait may serve as well:
+// other reads, and where it serves several anyway, all that is under way.
+func gather(due, kept []underWay) (now, later []underWay) {
+	if len(due) == 0 {
+		return nil, kept
+	}
+	reads := slices.ContainsFunc(kept, func(u underWay) bool { return u.in != 0 })
+	if reads || len(due) > 1 {
+		return append(due, kept...), nil
 	}
 	return due, kept
 }
