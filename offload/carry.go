@@ -135,7 +135,9 @@ func (t *transition) prepareMaps(on *Port) error {
 			if m, err = t.kernel.PinnedMap(mapPin(cur, spec.Name)); err != nil && ReasonOf(err) != "no-object" {
 				return err
 			}
-			carry.Fate = cmp.Or(map[bool]string{true: "new"}[m == nil], carry.Fate) // someone removed the pin
+			if m == nil {
+				carry.Fate = "new" // someone removed the pin
+			}
 		}
 		if m == nil {
 			if m, err = t.kernel.CreateMap(spec, on); err != nil {
@@ -192,12 +194,19 @@ func zeroArray(m Map, spec *ebpf.MapSpec) error {
 	if _, err := m.Lookup(make([]byte, 4)); ReasonOf(err) != "no-entry" {
 		return err
 	}
-	keys := make([]byte, 0, 4*spec.MaxEntries)
-	for i := range spec.MaxEntries {
-		keys = binary.NativeEndian.AppendUint32(keys, i)
+	const chunk = 1 << 12
+	values := make([]byte, chunk*int(spec.ValueSize))
+	var keys []byte
+	for i := uint64(0); i < uint64(spec.MaxEntries); i++ {
+		keys = binary.NativeEndian.AppendUint32(keys, uint32(i))
+		if n := len(keys) / 4; n == chunk || i+1 == uint64(spec.MaxEntries) {
+			if _, err := m.Fill(keys, values[:n*int(spec.ValueSize)]); err != nil {
+				return err
+			}
+			keys = keys[:0]
+		}
 	}
-	_, err := m.Fill(keys, make([]byte, uint64(spec.ValueSize)*uint64(spec.MaxEntries)))
-	return err
+	return nil
 }
 
 // entryBytes is a key or value of a spec's contents as bytes in the host's order.

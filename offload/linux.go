@@ -27,6 +27,7 @@ type LinuxOptions struct {
 // what drivers say of themselves. No other program is run.
 type Linux struct {
 	pins, netns string
+	version     [2]int     // of the kernel: major, minor
 	features    sync.Mutex // guards tcFeature
 	tcFeature   int        // the number of hw-tc-offload among ethtool's features, plus 1
 }
@@ -36,6 +37,7 @@ var _ Kernel = (*Linux)(nil)
 // NewLinux makes the Kernel that this process runs on. Nothing is touched yet.
 func NewLinux(opt *LinuxOptions) *Linux {
 	l := &Linux{pins: "/sys/fs/bpf/nfpkit", netns: "/run/netns"}
+	l.version[0], l.version[1] = release()
 	if opt != nil && opt.Pins != "" {
 		l.pins = opt.Pins
 	}
@@ -160,11 +162,17 @@ func (k kernelLog) lines() []string {
 	return all
 }
 
-// release is the kernel's version, as 6 and 12.
+// release is the running kernel's version, as 6 and 12.
 func release() (major, minor int) {
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
 	}
 	return major, minor
+}
+
+// olderThan reports whether the kernel is older than a version. One whose version cannot be
+// read is not.
+func (l *Linux) olderThan(major, minor int) bool {
+	return l.version[0] != 0 && (l.version[0] < major || l.version[0] == major && l.version[1] < minor)
 }

@@ -148,3 +148,35 @@ func kindOf(n int) string {
 	link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", n))
 	return strings.TrimPrefix(link, "anon_inode:")
 }
+
+// linkInfo is struct bpf_link_info up to the interface of XDP's.
+type linkInfo struct {
+	typ, id, program, _ uint32
+	ifindex, _          uint32
+}
+
+// linkXDP is BPF_LINK_TYPE_XDP.
+const linkXDP = 6
+
+// heldByLinks are the programs that bpf_links hold in front of an interface. Kernels before
+// 5.8 have no such links, and who may not list them is told that there are none.
+func heldByLinks(ifindex int) map[uint32]bool {
+	held := map[uint32]bool{}
+	for id := uint32(0); ; {
+		next, err := nextID(unix.BPF_LINK_GET_NEXT_ID, id)
+		if err != nil {
+			return held
+		}
+		id = next
+		n, err := fdByID(unix.BPF_LINK_GET_FD_BY_ID, id)
+		if err != nil {
+			continue
+		}
+		var info linkInfo
+		err = objInfo(n, unsafe.Pointer(&info), unsafe.Sizeof(info))
+		unix.Close(n)
+		if err == nil && info.typ == linkXDP && int(info.ifindex) == ifindex {
+			held[info.program] = true
+		}
+	}
+}

@@ -201,9 +201,13 @@ func (l *Linux) Attached(p *Port) ([]Attachment, error) {
 		return nil, words("look at", p.Ref().String(), err)
 	}
 	var all []Attachment
+	var held map[uint32]bool
 	for _, x := range xdpIDs {
 		if id := k.programs[x.mode]; id != 0 {
-			all = append(all, Attachment{Mode: x.mode, Program: id, InHardware: x.mode == XDPOffload})
+			if held == nil {
+				held = heldByLinks(p.Index)
+			}
+			all = append(all, Attachment{Mode: x.mode, Program: id, InHardware: x.mode == XDPOffload, Link: held[id]})
 		}
 	}
 	filters, err := l.filters(p, ingress)
@@ -267,7 +271,7 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 	if _, err := l.ask(p.Netns, unix.RTM_SETLINK, netlink.Acknowledge, append(ifinfo(p.Index), attrs...)); err != nil {
 		e := words(op, p.Ref().String(), err)
 		e.Kernel = log.lines()
-		return attachError(e, mode)
+		return l.attachError(e, mode)
 	}
 	return nil
 }
@@ -308,7 +312,7 @@ var attachReasons = []struct {
 }
 
 // attachError gives an error of attaching its reason.
-func attachError(e *Error, mode Mode) error {
+func (l *Linux) attachError(e *Error, mode Mode) error {
 	if e.Reason == "no-permission" {
 		e.Msg = "the kernel does not let this process attach programs"
 		return e
@@ -320,8 +324,8 @@ func attachError(e *Error, mode Mode) error {
 			return e
 		}
 	}
-	if major, minor := release(); errors.Is(e.Err, unix.EINVAL) && e.Extack == "" && (major < 5 || major == 5 && minor < 7) {
-		e.Reason, e.Msg = "old-kernel", fmt.Sprintf("kernel %d.%d cannot compare and swap programs", major, minor)
+	if errors.Is(e.Err, unix.EINVAL) && e.Extack == "" && l.olderThan(5, 7) {
+		e.Reason, e.Msg = "old-kernel", fmt.Sprintf("kernel %d.%d cannot compare and swap programs", l.version[0], l.version[1])
 		return e
 	}
 	if e.Reason == "unexpected" {

@@ -86,6 +86,8 @@ func (l *Linux) createError(err error, object string, spec *ebpf.MapSpec, on *Po
 	switch {
 	case e.Reason == "no-permission" && on != nil:
 		return say(e.Reason, "maps on a card need CAP_SYS_ADMIN")
+	case on != nil && l.olderThan(4, 16):
+		return say("old-kernel", "kernel %d.%d knows no maps on cards", l.version[0], l.version[1])
 	case e.Reason == "port-gone" || e.Reason == "unexpected" && errors.Is(err, unix.EINVAL) && on != nil:
 		ports, portErr := l.Ports(on.Netns)
 		i := slices.IndexFunc(ports, func(p Port) bool { return p.Index == on.Index })

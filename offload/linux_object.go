@@ -50,6 +50,9 @@ func (l *Linux) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]Map, on *Por
 		}
 	}
 	netns := ""
+	if on != nil && spec.Flags != 0 {
+		return nil, &Error{Op: "load", Object: object, Reason: "wrong-type", Msg: fmt.Sprintf("programs for a card take no flags, these are %#x (0x20: section xdp.frags)", spec.Flags)}
+	}
 	if on != nil {
 		spec.Ifindex, netns = uint32(on.Index), on.Netns
 	}
@@ -155,8 +158,8 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 	case errors.Is(e.Err, unix.EINVAL) && on.Driver == "nfp" && !strings.HasSuffix(on.Firmware, " ebpf"):
 		return say("no-firmware", "port %s has firmware %q, whose application is not ebpf", on.Ref(), on.Firmware)
 	case errors.Is(e.Err, unix.EINVAL):
-		if major, minor := release(); major < 4 || major == 4 && minor < 13 {
-			return say("old-kernel", "kernel %d.%d knows no programs for cards", major, minor)
+		if l.olderThan(4, 13) {
+			return say("old-kernel", "kernel %d.%d knows no programs for cards", l.version[0], l.version[1])
 		}
 		if len(e.Kernel) > 0 {
 			return say("not-translated", "%s", e.Kernel[len(e.Kernel)-1])

@@ -170,7 +170,7 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old Program, fd int32)
 	fail := func(err error) error {
 		e := words(op, object, err)
 		e.Kernel = log.lines()
-		return attachError(e, mode)
+		return l.attachError(e, mode)
 	}
 	if fd < 0 {
 		if _, err := l.ask(p.Netns, unix.RTM_DELTFILTER, netlink.Acknowledge, msg); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -497,4 +498,124 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	b.left(live.Left{})
+}
+
+// Objects with bytes changed are refused with a reason or run; nothing is left of them.
+func TestHostileObjects(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	names, err := filepath.Glob("../../examples/*.o")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no objects: %v", err)
+	}
+	ran := 0
+	for i := range 300 {
+		dice := rand.New(rand.NewPCG(uint64(i), 8))
+		data, err := os.ReadFile(names[i%len(names)])
+		b.ok(err)
+		for range dice.IntN(4) {
+			data[dice.IntN(len(data))] = byte(dice.Uint32())
+		}
+		if err := b.manager.Load(ctx, deployment(data), nil); err != nil {
+			if offload.ReasonOf(err) == "" || strings.Contains(err.Error(), "\n") {
+				t.Errorf("object %d: %q is not one line with a reason", i, err)
+			}
+			continue
+		}
+		ran++
+		b.ok(b.manager.Unload(ctx, "fw"))
+	}
+	if ran < 30 {
+		t.Errorf("%d of 300 objects ran: too few bytes that do not matter were changed", ran)
+	}
+	b.left(live.Left{})
+}
+
+// Reloads while packets come in: each meets a program, none an older one than
+// the packet before it.
+func TestReloadsUnderTraffic(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	const reloads = 100
+	program := func(i int) *offload.Deployment { return deployment(text(i%250+1, pass, 4, 8)) }
+	b.ok(b.manager.Load(ctx, program(0), nil))
+	done := make(chan error)
+	go func() {
+		for i := 1; i <= reloads; i++ {
+			if err := b.manager.Reload(ctx, program(i), nil); err != nil {
+				done <- err
+				return
+			}
+		}
+		close(done)
+	}()
+	sent, last := uint64(0), 1
+	for running := true; running; sent++ {
+		select {
+		case err := <-done:
+			b.ok(err)
+			running = false
+		default:
+		}
+		mark := b.mark(port0)
+		if back := (mark - last + 250) % 250; mark < 1 || back > 125 {
+			t.Fatalf("packet %d has mark %d behind mark %d", sent, mark, last)
+		}
+		last = mark
+	}
+	if n := b.count(); n != sent {
+		t.Errorf("%d packets were counted, %d sent", n, sent)
+	}
+	t.Logf("suite: %d packets met %d reloads", sent, reloads)
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
+}
+
+// Many entries on the card, through the manager's own interface.
+func TestManyEntries(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	const entries = 100_000
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, entries, 8)), nil))
+	m, err := b.kernel.PinnedMap("fw/gen-1/maps/counts")
+	b.ok(err)
+	defer m.Close()
+	var keys, values []byte
+	for i := range uint32(entries) {
+		keys = binary.NativeEndian.AppendUint32(keys, i)
+		values = binary.NativeEndian.AppendUint64(values, 3*uint64(i))
+	}
+	n, err := m.Fill(keys, values)
+	b.ok(err)
+	seen := 0
+	b.ok(m.Dump(func(key, value []byte) bool {
+		if binary.NativeEndian.Uint64(value) != 3*uint64(binary.NativeEndian.Uint32(key)) {
+			t.Fatalf("entry %x is %x", key, value)
+		}
+		seen++
+		return true
+	}))
+	if n != entries || seen != entries {
+		t.Errorf("%d written, %d read, want %d", n, seen, entries)
+	}
+}
+
+// Managers of several processes take turns.
+func TestTurns(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	errs := make(chan error)
+	for i := range 4 {
+		go func() {
+			process := b.card.Open()
+			defer process.Close()
+			m := offload.New(process, offload.Options{Journal: b.journal, Open: open, Patience: time.Minute})
+			errs <- m.Reload(ctx, deployment(text(i+2, pass, 4, 8)), nil)
+		}()
+	}
+	for range 4 {
+		b.ok(<-errs)
+	}
+	status, err := b.manager.Status(ctx)
+	b.ok(err)
+	if g := status.Deployments[0].Generation; g != 5 {
+		t.Errorf("generation %d, want 5", g)
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }

@@ -1,0 +1,125 @@
+package offload
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// Every error has a reason of the table, and every reason a link, a cause and a cure.
+func TestReasons(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range Reasons() {
+		if r.Word == "" || r.Link == "" || r.Why == "" || r.Hint == "" || seen[r.Word] {
+			t.Errorf("%+v is incomplete or twice in the table", r)
+		}
+		seen[r.Word] = true
+		if strings.ToLower(r.Word) != r.Word || strings.ContainsAny(r.Word, " _") {
+			t.Errorf("reason %q is no kebab-case word", r.Word)
+		}
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Split(string(text), `Reason: "`)[1:] {
+			if word, _, _ := strings.Cut(part, `"`); !seen[word] {
+				t.Errorf("%s: reason %q is not in the table", name, word)
+			}
+		}
+	}
+}
+
+// A reader that panics, and one that goes wrong, are errors of the object.
+func TestReaderThatPanics(t *testing.T) {
+	d := &Deployment{Name: "fw", Source: "x.o", Mode: XDPOffload, Object: []byte("x")}
+	for _, read := range []Opener{
+		func([]byte) (*ebpf.CollectionSpec, error) { panic("index out of range") },
+		func([]byte) (*ebpf.CollectionSpec, error) { return nil, errors.New("no ELF") },
+		func([]byte) (*ebpf.CollectionSpec, error) { return nil, nil },
+	} {
+		if _, _, err := d.open(read); ReasonOf(err) != "bad-object" {
+			t.Errorf("%v, want reason bad-object", err)
+		}
+	}
+}
+
+// examples are the objects of the examples.
+func examples(t testing.TB) [][]byte {
+	t.Helper()
+	names, err := filepath.Glob("../examples/*.o")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no objects to start from: %v", err)
+	}
+	var all [][]byte
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data)
+	}
+	return all
+}
+
+// FuzzObject reads objects that nobody vouches for as far as the manager looks at them
+// before the kernel does.
+func FuzzObject(f *testing.F) {
+	for _, data := range examples(f) {
+		f.Add(data)
+	}
+	f.Fuzz(hostile)
+}
+
+// The same with a fixed number of objects, with up to 8 bytes changed each.
+func TestHostileObjects(t *testing.T) {
+	all := examples(t)
+	for i := range 4000 {
+		dice := rand.New(rand.NewPCG(uint64(i), 6))
+		data := bytes.Clone(all[i%len(all)])
+		for range 1 + dice.IntN(8) {
+			data[dice.IntN(len(data))] = byte(dice.Uint32())
+		}
+		hostile(t, data)
+	}
+}
+
+func hostile(t *testing.T, data []byte) {
+	d := &Deployment{Name: "fw", Source: "fuzz", Mode: XDPOffload, Object: data}
+	coll, prog, err := d.open(openELF)
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %q is not one line with a reason", err)
+		}
+		return
+	}
+	specs, err := mapsOf(prog, coll)
+	if err != nil {
+		return
+	}
+	g := &Generation{Number: 1, Deployment: d}
+	for _, spec := range specs {
+		if path := mapPin(g, spec.Name); !strings.HasPrefix(path, "fw/gen-1/") || strings.Contains(path, "..") {
+			t.Errorf("map %q is pinned as %q", spec.Name, path)
+		}
+		for _, kv := range spec.Contents {
+			_, _ = entryBytes(kv.Key, int(spec.KeySize)) // must not panic
+			_, _ = entryBytes(kv.Value, int(spec.ValueSize))
+		}
+	}
+}
