@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,13 +27,27 @@ func percentile(sorted []float64, share float64) float64 {
 	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }
 
+// reloaded is what the guest says of reloads under traffic.
+type reloaded struct {
+	Sent, Received, Reloads, Unfiltered, Backwards, Counted, Left int
+	Micros                                                        []float64 // sorted
+}
+
+// BenchmarkReload is a reload while frames come in: loading, carrying the map over, the
+// journal's four transactions, the swap, and dropping what was.
+func BenchmarkReload(b *testing.B) {
+	l := goLive(b, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(b.N)))
+	got := data[reloaded](b, l.next("reloads"))
+	l.end()
+	b.ReportMetric(percentile(got.Micros, 0.5)/1000, "ms-median")
+	b.ReportMetric(percentile(got.Micros, 0.99)/1000, "ms-p99")
+	b.ReportMetric(float64(got.Sent)/float64(b.N), "frames/op")
+}
+
 // A thousand reloads under traffic: each frame meets one program, none is lost.
 func TestReloadsUnderTraffic(t *testing.T) {
 	l := goLive(t, &card.Options{Cable: true}, report.Word("reloads", "1000"))
-	got := data[struct {
-		Sent, Received, Reloads, Unfiltered, Backwards, Counted, Left int
-		Micros                                                        []float64
-	}](t, l.next("reloads"))
+	got := data[reloaded](t, l.next("reloads"))
 	t.Logf("suite: %d frames met %d reloads; a reload takes %.1f ms in the median, %.1f ms at p99 (guest's clock)",
 		got.Sent, got.Reloads, percentile(got.Micros, 0.5)/1000, percentile(got.Micros, 0.99)/1000)
 	if got.Reloads != 1000 || got.Received != got.Sent || got.Unfiltered != 0 || got.Backwards != 0 || got.Counted != got.Sent {
@@ -106,7 +121,7 @@ func TestKernelSelftest(t *testing.T) {
 
 // bpftool is the host's bpftool with the libraries it needs, for the guest; none where the
 // host has none.
-func bpftool(t *testing.T) map[string][]byte {
+func bpftool(t testing.TB) map[string][]byte {
 	t.Helper()
 	path, err := exec.LookPath("bpftool")
 	if err != nil {
@@ -134,15 +149,35 @@ func bpftool(t *testing.T) map[string][]byte {
 	return files
 }
 
-// Many entries, in host memory and on the card, beside bpftool on the same kernel.
-func TestMapSpeed(t *testing.T) {
-	o := options(t, report.Word("mapspeed", "100000,5000"))
+// mapSpeed is how long it took to write and read entries, in microseconds.
+type mapSpeed struct {
+	Entries      int
+	Update, Dump float64
+}
+
+// mapSpeeds has a guest fill and dump maps; bpftool gets fewer entries on the card.
+func mapSpeeds(t testing.TB, entries, slow int) map[string]mapSpeed {
+	o := options(t, report.Word("mapspeed", fmt.Sprintf("%d,%d", entries, slow)))
 	o.Files, o.Memory = bpftool(t), 256
 	l := boots(t, nil, o)
-	got := data[map[string]struct {
-		Entries      int
-		Update, Dump float64
-	}](t, l.next("mapspeed"))
+	got := data[map[string]mapSpeed](t, l.next("mapspeed"))
+	l.end()
+	return got
+}
+
+// BenchmarkMapEntries is updates and dumps of maps with b.N entries, by the manager and by
+// bpftool, a microsecond figure for each.
+func BenchmarkMapEntries(b *testing.B) {
+	for name, s := range mapSpeeds(b, b.N, max(b.N/10, 1)) {
+		name = strings.ReplaceAll(name, ", ", "-")
+		b.ReportMetric(s.Update/float64(s.Entries), name+"-update-us")
+		b.ReportMetric(s.Dump/float64(s.Entries), name+"-dump-us")
+	}
+}
+
+// Many entries, in host memory and on the card, beside bpftool on the same kernel.
+func TestMapSpeed(t *testing.T) {
+	got := mapSpeeds(t, 100_000, 5000)
 	for _, name := range slices.Sorted(maps.Keys(got)) {
 		s := got[name]
 		t.Logf("suite: %s: %d entries: update %.1f us each, dump %.1f us each (guest's clock)", name, s.Entries, s.Update/float64(s.Entries), s.Dump/float64(s.Entries))
@@ -150,7 +185,6 @@ func TestMapSpeed(t *testing.T) {
 	if len(got) < 2 {
 		t.Errorf("%d results, want those of the host and of the card at least", len(got))
 	}
-	l.end()
 }
 
 // The manager on a card that runs programs, with frames that show which one they met.
@@ -193,6 +227,7 @@ func TestRefusals(t *testing.T) {
 			"exit code that the driver refuses": {Reason: "driver-rejected", Log: []string{"[nfp] unsupported exit state"}},
 			"foreign namespace":                 {Reason: "foreign-namespace"},
 			"no such port":                      {Reason: "no-port"},
+			"held by a bpf_link":                {Reason: "link-held", Extack: "Can't replace active BPF XDP link"},
 			"no permission":                     {Reason: "no-permission"},
 			"link gone mid-operation":           {Reason: "port-gone"},
 		}},

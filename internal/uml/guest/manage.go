@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -495,6 +496,21 @@ func refusals(_ *env, where string) (any, error) {
 		there := &offload.Port{Netns: ns, Name: other.Name, Index: other.Index}
 		b.move(there, "")
 		return err
+	})
+	try("held by a bpf_link", func() error {
+		p, q := b.program(ebpf.XDP, nil), b.loaded(ebpf.XDP, nil)
+		defer p.Close()
+		defer q.Close()
+		held, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: other.Index, Flags: link.XDPDriverMode})
+		if err != nil {
+			return err
+		}
+		defer held.Close()
+		at, err := k.Attached(other)
+		if err != nil || len(at) != 1 || !at[0].Link {
+			return fmt.Errorf("attached: %+v, %v; want a program that a link holds", at, err)
+		}
+		return k.Swap(other, offload.XDPDriver, nil, q)
 	})
 	try("no such port", load(good, offload.XDPOffload, "eth99"))
 	try("no permission", func() error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,6 +131,42 @@ type reloading struct {
 	Left       int       `json:"left"`       // objects of bpf that are left in the end
 }
 
+// traffic is frames on their way from one tap to another.
+type traffic struct {
+	in, out tap
+	sent    int
+	marks   []byte // in the order in which the frames came in
+}
+
+// run sends frames, and takes those that come in, until stop is closed.
+func (t *traffic) run(stop <-chan struct{}) error {
+	for ; ; t.sent++ {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := t.out.send(t.sent); err != nil {
+			return err
+		}
+		for frame := t.in.take(); frame != nil; frame = t.in.take() {
+			t.marks = append(t.marks, frame[markAt])
+		}
+		time.Sleep(pace)
+	}
+}
+
+// rest takes the frames that are still under way.
+func (t *traffic) rest() error {
+	for {
+		frame, ok, err := t.in.receive(quiet)
+		if err != nil || !ok {
+			return err
+		}
+		t.marks = append(t.marks, frame[markAt])
+	}
+}
+
 // pace is between two frames: several come during each reload, which share a processor
 // with them.
 const pace = 300 * time.Microsecond
@@ -182,47 +219,20 @@ func reloads(_ *env, arg string) (any, error) {
 	}
 	defer source.close()
 
-	var order []byte // the marks, as the frames came in
+	t := &traffic{in: in, out: source}
 	stop, stopped := make(chan struct{}), make(chan error, 1)
-	go func() {
-		for ; ; out.Sent++ {
-			select {
-			case <-stop:
-				stopped <- nil
-				return
-			default:
-			}
-			if err := source.send(out.Sent); err != nil {
-				stopped <- err
-				return
-			}
-			for frame := in.take(); frame != nil; frame = in.take() {
-				order = append(order, frame[markAt])
-			}
-			time.Sleep(pace)
-		}
-	}()
+	go func() { stopped <- t.run(stop) }()
 	for i := 1; i <= want && err == nil; i++ {
 		if err = m.Reload(ctx, program(i), nil); err == nil {
 			out.Reloads++
 		}
 	}
 	close(stop)
-	if sendErr := <-stopped; err == nil {
-		err = sendErr
-	}
-	for err == nil {
-		var frame []byte
-		var ok bool
-		if frame, ok, err = in.receive(quiet); !ok {
-			break
-		}
-		order = append(order, frame[markAt])
-	}
-	if err != nil {
+	if err = errors.Join(err, <-stopped, t.rest()); err != nil {
 		return out, err
 	}
-	out.tally(order)
+	out.Sent = t.sent
+	out.tally(t.marks)
 	if out.Counted, err = counted(k, fmt.Sprintf("fw/gen-%d/maps/counts", out.Reloads+1)); err != nil {
 		return out, err
 	}
