@@ -10,7 +10,7 @@ import (
 )
 
 func newFeature(e *env) *cobra.Command {
-	return group("feature", "find out what a card takes", newFeatureProbe(e))
+	return group("feature", "find out what a card takes", e.completes(newFeatureProbe(e), nil, "dev"))
 }
 
 func newFeatureProbe(e *env) *cobra.Command {

@@ -19,7 +19,14 @@ import (
 const ownMaps = "_maps"
 
 func newMap(e *env) *cobra.Command {
-	cmd := group("map", "show, read and change maps", newMapShow(e), newMapDump(e), newMapLookup(e), newMapUpdate(e), newMapDelete(e), newMapCreate(e), newMapUnpin(e))
+	cmd := group("map", "show, read and change maps",
+		e.completes(newMapShow(e), nil, "id", "name", "pinned"),
+		e.completes(newMapDump(e), nil, "id", "name", "pinned"),
+		e.completes(newMapLookup(e), nil, "id", "name", "pinned", "key"),
+		e.completes(newMapUpdate(e), nil, "id", "name", "pinned", "key", "value", "any", "exist", "noexist"),
+		e.completes(newMapDelete(e), nil, "id", "name", "pinned", "key"),
+		e.completes(newMapCreate(e), []string{""}, "type", "key", "value", "entries", "flags", "dev"),
+		newMapUnpin(e))
 	cmd.PersistentFlags().StringVar(&e.types, "types", "", "`FILE[:MAP]` whose BTF says what keys and values are; otherwise the object that was loaded says")
 	return cmd
 }

@@ -12,7 +12,10 @@ import (
 )
 
 func newNet(e *env) *cobra.Command {
-	return group("net", "show and change what stands in front of ports", newNetShow(e), newNetAttach(e), newNetDetach(e))
+	return group("net", "show and change what stands in front of ports",
+		e.completes(newNetShow(e), nil, "dev"),
+		e.completes(newNetAttach(e), []string{"mode"}, "id", "tag", "name", "pinned", "dev", "overwrite"),
+		e.completes(newNetDetach(e), []string{"mode"}, "dev"))
 }
 
 // netJSON is net show's JSON: bpftool's, and the ports of cards.

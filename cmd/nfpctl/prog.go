@@ -17,7 +17,12 @@ import (
 )
 
 func newProg(e *env) *cobra.Command {
-	return group("prog", "load, replace, unload and show programs", newProgShow(e), newProgLoad(e), newProgReload(e), newProgUnload(e), newProgDump(e))
+	return group("prog", "load, replace, unload and show programs",
+		e.completes(newProgShow(e), nil, "id", "tag", "name", "pinned"),
+		e.completes(newProgLoad(e), []string{"file", ""}, "dev", "mode"),
+		e.completes(newProgReload(e), []string{"file", "deployment"}, "dev", "mode"),
+		e.completes(newProgUnload(e), []string{"deployment"}),
+		e.completes(newProgDump(e), []string{"dump"}, "id", "tag", "name", "pinned"))
 }
 
 const progHelp = "PROG is id ID, tag TAG, name NAME (of a deployment, or the kernel's), or pinned FILE."

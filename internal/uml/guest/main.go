@@ -183,6 +183,7 @@ func steps() map[string]step {
 		"refusals":  refusals,
 		"caps":      privileges,
 		"runbook":   followRunbook,
+		"doctors":   doctors,
 	}
 }
 
