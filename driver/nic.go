@@ -30,7 +30,7 @@ type Guard uint8
 
 const (
 	GuardBuffer Guard = iota // reads anywhere in the packet's buffer
-	GuardPacket              // reads of the packet, and up to 3 bytes behind it
+	GuardPacket              // reads that begin in the packet and end at most 64 bytes behind it
 )
 
 // Options for New; the zero value is the default.

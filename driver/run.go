@@ -215,6 +215,11 @@ func (n *lane) bounds() (start, end int) {
 	return start, min(end, packetOffset+n.run.in)
 }
 
+// window is how far behind a packet's end a read that begins in it may go: the
+// compiler reads header fields that it may want by one command
+// (docs/firmware-contract.md section 3).
+const window = 64
+
 // guard judges an access to packet memory.
 func (n *lane) guard(write bool, addr uint32, size int) string {
 	if addr>>16&0x3ff != n.number {
@@ -225,7 +230,7 @@ func (n *lane) guard(write bool, addr uint32, size int) string {
 	switch {
 	case write && (off < start || off+size > end):
 		return fmt.Sprintf("writes bytes %d to %d of a packet of %d", off-start, off-start+size-1, end-start)
-	case !write && n.opt.Guard == GuardPacket && (off < start || off >= end || off+size > end+3):
+	case !write && n.opt.Guard == GuardPacket && (off < start || off >= end || off+size > end+window):
 		return fmt.Sprintf("reads bytes %d to %d of a packet of %d", off-start, off-start+size-1, end-start)
 	}
 	return ""

@@ -89,7 +89,8 @@ func (e *irEnv) CtxStore(name string, v uint32) error {
 }
 
 // Load reads memory. A read of whole words may go up to 3 bytes past what is
-// there, as it may on the card; what it finds must not matter.
+// there, and of a packet further into its buffer, as it may on the card; what it
+// finds must not matter.
 func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
 	v, err := e.mach.Load(addr, size)
 	if err == nil || size != 4 {
@@ -99,7 +100,7 @@ func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
 	for i := range buf {
 		b, err2 := e.mach.Load(addr+uint64(i), 1)
 		if err2 != nil {
-			if i == 0 {
+			if i == 0 && !e.behind(space, addr) {
 				return 0, err
 			}
 			break
@@ -107,6 +108,15 @@ func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
 		buf[i] = byte(b)
 	}
 	return uint64(binary.LittleEndian.Uint32(buf[:])), nil
+}
+
+// window is how far behind a packet's end reads go.
+const window = 64
+
+// behind reports whether an address is in the packet's buffer behind the packet.
+func (e *irEnv) behind(space ir.Space, addr uint64) bool {
+	end := uint64(e.PacketStart()) + uint64(e.PacketLen())
+	return space == ir.Packet && addr >= end && addr < end+window
 }
 
 func (e *irEnv) Store(space ir.Space, addr uint64, size int, v uint64) error {

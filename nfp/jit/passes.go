@@ -40,6 +40,8 @@ var passes = []pass{
 	{name: "last simplify", run: each(simplify)},
 	{name: "last gvn", run: each((*ir.Func).NumberValues)},
 	{name: "chains", run: each((*ir.Func).SearchChains)},
+	{name: "window", run: each((*ir.Func).GatherReads)},
+	{name: "window simplify", run: each(simplify)},
 	{name: "late deadcode", run: each(deadcode)},
 	{name: "tails", run: each((*ir.Func).MergeTails)},
 }
@@ -63,6 +65,8 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"late gvn", "hoist", "what is read twice in a loop is read once"},
 	{"thread", "chains", "no block may stand between two comparisons"},
 	{"chains", "late deadcode", "comparisons of the chain are dead"},
+	{"last gvn", "window", "loads of one place must be one"},
+	{"window", "late deadcode", "words of windows that nobody wants are taken out"},
 	{"thread", "late deadcode", "copies leave dead values"},
 }
 

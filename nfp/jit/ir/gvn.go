@@ -5,10 +5,6 @@ package ir
 // read. A load behind a store to the same place gives what was stored; a store of
 // what is there already goes.
 //
-// The state of each kind of memory has a number at each point: a new one behind
-// everything that may change it, and where ways meet that bring different
-// numbers or one of which is not walked yet.
-//
 // Other contexts may write to maps meanwhile. Two loads of a word that become one
 // are as if they had been made at the same moment, which they might have been.
 func (f *Func) NumberValues() {
@@ -17,7 +13,7 @@ func (f *Func) NumberValues() {
 	}
 	g := &numbering{
 		f: f, by: make([]*Value, f.NextID), dom: f.Dominators(),
-		table: map[valueKey]*tableEntry{}, states: make([]*memState, f.NextBlock),
+		table: map[valueKey]*tableEntry{}, mem: newMemory(f),
 	}
 	g.walk()
 	f.Replace(g.by)
@@ -32,21 +28,6 @@ func (f *Func) NumberValues() {
 		b.Values = kept
 	}
 }
-
-// State is a kind of state that operations read and change.
-type State uint8
-
-const (
-	StackState  State = iota // local memory
-	PacketState              // bytes of the packet
-	MapState                 // map values
-	EndsState                // where the packet starts and ends
-	CtxState                 // context fields
-	numStates
-)
-
-// memState is the number of each kind of state.
-type memState [numStates]int32
 
 type valueKey struct {
 	op     Op
@@ -74,12 +55,9 @@ type numbering struct {
 	by      []*Value
 	dom     *DomTree
 	table   map[valueKey]*tableEntry
-	states  []*memState // at the end of each block
-	last    int32
+	mem     *memory
 	dropped map[*Value]bool
 }
-
-func (g *numbering) fresh() int32 { g.last++; return g.last }
 
 // walk goes through the blocks in reverse postorder, so that dominators come
 // first. Entries of blocks that do not dominate the current one stay in the table
@@ -87,49 +65,25 @@ func (g *numbering) fresh() int32 { g.last++; return g.last }
 func (g *numbering) walk() {
 	preds := g.f.Preds()
 	for _, b := range g.f.ReversePostorder() {
-		st := g.meet(preds[b.ID])
+		g.mem.begin(b, preds[b.ID])
 		for _, v := range b.Values {
 			for i, a := range v.Args {
 				v.Args[i] = Final(g.by, a)
 			}
-			g.value(b, v, st)
+			g.value(b, v)
 		}
-		g.states[b.ID] = st
+		g.mem.end(b)
 	}
 }
 
-// meet is the state at the start of a block.
-func (g *numbering) meet(preds []Pred) *memState {
-	var st memState
-	for s := range st {
-		same := len(preds) > 0
-		for i, p := range preds {
-			out := g.states[p.Block.ID]
-			if out == nil || i > 0 && out[s] != st[s] {
-				same = false
-				break
-			}
-			st[s] = out[s]
-		}
-		if !same {
-			st[s] = g.fresh()
-		}
-	}
-	return &st
-}
-
-func (g *numbering) value(b *Block, v *Value, st *memState) {
+func (g *numbering) value(b *Block, v *Value) {
 	switch {
 	case v.Op == OpStore && !v.Big:
-		g.store(b, v, st)
+		g.store(b, v)
 	case v.Op.Is(Effect):
-		for s := range numStates {
-			if v.Changes(s) {
-				st[s] = g.fresh()
-			}
-		}
+		g.mem.effect(v)
 	case v.Op.Is(Pure | Reads):
-		k, ok := keyOf(v, st)
+		k, ok := g.keyOf(v)
 		if !ok {
 			return
 		}
@@ -155,16 +109,15 @@ func (g *numbering) enter(b *Block, k valueKey, v *Value) {
 }
 
 // store makes later loads of the place give what is stored, where that is whole.
-func (g *numbering) store(b *Block, v *Value, st *memState) {
-	s := stateOf(v.Space)
-	load := Value{Op: OpLoad, Type: I32, Space: v.Space, Size: v.Size, Align: v.Align, Phase: v.Phase, Args: v.Args[:len(v.Args)-1]}
+func (g *numbering) store(b *Block, v *Value) {
+	x := v.Args[len(v.Args)-1]
+	load := Value{Op: OpLoad, Type: I32, Space: v.Space, Size: v.Size, Args: v.Args[:len(v.Args)-1]}
 	whole := v.Size == 4
-	if v.Size == 8 && v.Args[len(v.Args)-1].Type == I64 {
+	if v.Size == 8 && x.Type == I64 {
 		whole, load.Type = true, I64
 	}
 	if whole {
-		k, ok := keyOf(&load, st)
-		if ok && g.find(b, k) == v.Args[len(v.Args)-1] {
+		if k, ok := g.keyOf(&load); ok && g.find(b, k) == x {
 			if g.dropped == nil {
 				g.dropped = map[*Value]bool{}
 			}
@@ -172,82 +125,16 @@ func (g *numbering) store(b *Block, v *Value, st *memState) {
 			return
 		}
 	}
-	st[s] = g.fresh()
+	g.mem.effect(v)
 	if whole {
-		if k, ok := keyOf(&load, st); ok {
-			g.enter(b, k, v.Args[len(v.Args)-1])
+		if k, ok := g.keyOf(&load); ok {
+			g.enter(b, k, x)
 		}
 	}
-}
-
-func stateOf(s Space) State {
-	switch s {
-	case Stack:
-		return StackState
-	case Packet:
-		return PacketState
-	}
-	return MapState
-}
-
-// Observes is the state that a read looks at; false where it is none.
-func (v *Value) Observes() (State, bool) {
-	switch v.Op {
-	case OpLoad, OpRead:
-		return stateOf(v.Space), true
-	case OpPacketStart, OpPacketLen:
-		return EndsState, true
-	case OpCtxLoad:
-		return CtxState, true
-	}
-	return 0, false
-}
-
-// Helpers whose effects are told apart.
-const (
-	fnMapLookup   = 1
-	fnMapUpdate   = 2
-	fnMapDelete   = 3
-	fnKtime       = 5
-	fnRandom      = 7
-	fnProcessor   = 8
-	fnRedirect    = 23
-	fnPerfOutput  = 25
-	fnCsumDiff    = 28
-	fnAdjustHead  = 44
-	fnRedirectMap = 51
-	fnAdjustTail  = 65
-)
-
-// Changes reports whether an operation may change a kind of state. A lookup
-// clears the bytes of a key's last word that are not the key's, but build hands
-// it copies of such keys.
-func (v *Value) Changes(s State) bool {
-	switch v.Op {
-	case OpStore, OpAtomic, OpWrite:
-		return s == stateOf(v.Space)
-	case OpCtxStore:
-		return s == CtxState
-	case OpCallFunc, OpTailCall:
-		return true
-	case OpCallHelper:
-		switch v.Int {
-		case fnMapLookup:
-			return s == StackState
-		case fnMapUpdate, fnMapDelete:
-			return s == StackState || s == MapState
-		case fnKtime, fnRandom, fnProcessor, fnRedirect, fnRedirectMap, fnPerfOutput, fnCsumDiff:
-			return false
-		case fnAdjustHead, fnAdjustTail:
-			return s == EndsState || s == PacketState
-		}
-		return true
-	}
-	return false
 }
 
 // keyOf is what makes two values equal; false where v has too many arguments.
-func keyOf(v *Value, st *memState) (valueKey, bool) {
+func (g *numbering) keyOf(v *Value) (valueKey, bool) {
 	if len(v.Args) > 4 {
 		return valueKey{}, false
 	}
@@ -262,8 +149,6 @@ func keyOf(v *Value, st *memState) (valueKey, bool) {
 	if commutes(v.Op) && k.a0 > k.a1 {
 		k.a0, k.a1 = k.a1, k.a0
 	}
-	if s, ok := v.Observes(); ok {
-		k.state = st[s]
-	}
+	k.state = g.mem.of(v)
 	return k, true
 }
