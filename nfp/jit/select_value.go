@@ -370,6 +370,9 @@ func (s *selector) choose(v *ir.Value) {
 
 // truth is 1 or 0.
 func (s *selector) truth(v *ir.Value) {
+	if s.truthByCarry(v) {
+		return
+	}
 	done, other := s.block(), s.block()
 	d := s.newReg() // v's own would make cond take it for computed
 	s.reg[v.ID] = none
