@@ -132,11 +132,8 @@ func (t *transition) prepareMaps(on *Port) error {
 		}
 		var m Map
 		if carry.Fate == "carried" {
-			if m, err = t.kernel.PinnedMap(mapPin(cur, spec.Name)); err != nil && ReasonOf(err) != "no-object" {
+			if m, err = t.oldMap(spec.Name); err != nil {
 				return err
-			}
-			if m == nil {
-				carry.Fate = "new" // someone removed the pin
 			}
 		}
 		if m == nil {
@@ -153,6 +150,26 @@ func (t *transition) prepareMaps(on *Port) error {
 		t.logf("%s %s: map %s: %s, id %d", t.op, t.name, spec.Name, carry.Fate, m.ID())
 	}
 	return nil
+}
+
+// oldMap opens a map of the current generation: by its pin, or, where someone removed that,
+// as the map that the current program has.
+func (t *transition) oldMap(name string) (Map, error) {
+	cur := t.record.Current
+	m, err := t.kernel.PinnedMap(mapPin(cur, name))
+	if ReasonOf(err) != "no-object" {
+		return m, err
+	}
+	info, infoErr := t.old.Info()
+	if infoErr != nil {
+		return nil, infoErr
+	}
+	for _, e := range cur.Maps {
+		if e.Name == name && slices.Contains(info.Maps, e.ID) {
+			return t.kernel.Map(e.ID)
+		}
+	}
+	return nil, err
 }
 
 // fillMaps writes what the object says that new maps start with.
@@ -240,7 +257,7 @@ func (t *transition) migrate(ctx context.Context) error {
 		if !had || migration == nil || e.Carried || slices.Contains(t.change.Fresh, e.Name) {
 			continue
 		}
-		old, err := t.kernel.PinnedMap(mapPin(cur, e.Name))
+		old, err := t.oldMap(e.Name)
 		if err != nil {
 			return err
 		}

@@ -58,6 +58,9 @@ func (s *session) change(ctx context.Context, op string, d *Deployment, c *Chang
 	if d.Mode == "" {
 		d.Mode = XDPOffload
 	}
+	if err := s.stuck[d.Name]; err != nil {
+		return err
+	}
 	t := &transition{session: s, change: c, op: op, name: d.Name, maps: map[string]Map{}, made: map[string]bool{}}
 	defer func() {
 		for _, o := range t.close {
@@ -81,6 +84,9 @@ func (s *session) change(ctx context.Context, op string, d *Deployment, c *Chang
 	onTrial := time.Since(trial)
 	t.record.Next.Took = trial.Sub(start)
 	if err := t.accept(); err != nil {
+		if s.records[t.name].Phase == Switching { // the journal did not take it: the next start would go back
+			err = errors.Join(err, s.undo(t.name))
+		}
 		return err
 	}
 	took := time.Since(start) - onTrial

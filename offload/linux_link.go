@@ -215,11 +215,7 @@ func (l *Linux) Attached(p *Port) ([]Attachment, error) {
 		return nil, words("look at", p.Ref().String(), err)
 	}
 	for _, f := range filters {
-		if f.kind == "bpf" && f.program != 0 && (f.flags&skipSW != 0 || f.ours()) {
-			mode := TCSoftware
-			if f.flags&skipSW != 0 {
-				mode = TCOffload
-			}
+		if mode := f.mode(); f.kind == "bpf" && f.program != 0 && mode != "" {
 			all = append(all, Attachment{Mode: mode, Program: f.program, InHardware: f.flags&inHW != 0})
 		}
 	}

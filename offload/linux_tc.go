@@ -86,8 +86,17 @@ type filter struct {
 	kind                         string
 }
 
-// ours reports whether the filter has our place.
-func (f *filter) ours() bool { return f.info>>16 == ourPreference && f.handle == ourHandle }
+// mode is that of a filter that this package has to do with: one in hardware, or ours. It is
+// empty for others: the host may run any number of filters.
+func (f *filter) mode() Mode {
+	switch {
+	case f.flags&skipSW != 0:
+		return TCOffload
+	case f.info>>16 == ourPreference && f.handle == ourHandle:
+		return TCSoftware
+	}
+	return ""
+}
 
 func parseFilter(data []byte) (filter, error) {
 	var f filter
@@ -146,25 +155,37 @@ func (l *Linux) filters(p *Port, side uint32) ([]filter, error) {
 	return all, nil
 }
 
+// place is the program that stands in front of a port in a mode, and its filter: of those
+// in hardware any, of the others ours.
+func (l *Linux) place(p *Port, mode Mode) (program uint32, at filter, err error) {
+	all, err := l.filters(p, ingress)
+	if err != nil {
+		return 0, at, err
+	}
+	for _, f := range all {
+		if f.kind == "bpf" && f.program != 0 && f.mode() == mode {
+			return f.program, f, nil
+		}
+	}
+	return 0, at, nil
+}
+
 // swapFilter is Swap for traffic control. Creation fails if there is one; for the rest the
 // kernel has no condition, so we look first.
 func (l *Linux) swapFilter(op string, p *Port, mode Mode, old Program, fd int32) error {
 	object := p.Ref().String()
-	found := uint32(0)
-	all, err := l.Attached(p)
+	found, place, err := l.place(p, mode)
 	if err != nil {
-		return err
-	}
-	for _, a := range all {
-		if a.Mode == mode {
-			found = a.Program
-		}
+		return words(op, object, err)
 	}
 	if found != idOf(old) {
 		return &Error{Op: op, Object: object, Reason: "program-changed", Msg: fmt.Sprintf("in mode %s stands program %d, expected is %d", mode, found, idOf(old))}
 	}
 	const protocol = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
 	msg := append(tcmsg(p.Index, ourHandle, ingress, ourPreference<<16|protocol), kindAttr("bpf")...)
+	if found != 0 { // what stands there may have another place than ours would
+		msg = append(tcmsg(p.Index, place.handle, ingress, place.info), kindAttr("bpf")...)
+	}
 	log := listenKernelLog()
 	defer log.close()
 	fail := func(err error) error {
@@ -186,7 +207,11 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old Program, fd int32)
 		ae.Uint32(tcaBPFFD, uint32(fd))
 		ae.String(tcaBPFName, "nfpkit")
 		ae.Uint32(tcaBPFFlags, directAction)
-		ae.Uint32(tcaBPFGen, map[Mode]uint32{TCOffload: skipSW, TCSoftware: skipHW}[mode])
+		if mode == TCOffload {
+			ae.Uint32(tcaBPFGen, skipSW)
+		} else {
+			ae.Uint32(tcaBPFGen, skipHW)
+		}
 		return nil
 	})
 	attrs, err := ae.Encode()

@@ -58,6 +58,7 @@ type session struct {
 	*Manager
 	journal *Journal
 	records map[string]*Record
+	stuck   map[string]error // deployments that could not be settled, and why
 }
 
 // turn runs do with the journal open and nothing left half done.
@@ -72,19 +73,12 @@ func (m *Manager) turn(ctx context.Context, do func(s *session) error) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	s := &session{Manager: m, journal: j}
-	if err := s.start(); err != nil {
+	s := &session{Manager: m, journal: j, stuck: map[string]error{}}
+	if s.records, err = j.Records(); err != nil {
 		return err
 	}
+	s.recover()
 	return do(s)
-}
-
-func (s *session) start() error {
-	var err error
-	if s.records, err = s.journal.Records(); err != nil {
-		return err
-	}
-	return s.recover()
 }
 
 // put writes a deployment's record and keeps it.
@@ -114,7 +108,7 @@ func (s *session) names() []string {
 // left alone.
 func (m *Manager) Load(ctx context.Context, d *Deployment, c *Change) error {
 	return m.turn(ctx, func(s *session) error {
-		if r := s.records[d.Name]; r != nil {
+		if r := s.records[d.Name]; r != nil && s.stuck[d.Name] == nil {
 			if r.Current != nil && r.Current.Deployment.Equal(d) && len(s.drifts(d.Name)) == 0 {
 				s.logf("%s runs already", d.Name)
 				return nil
@@ -159,9 +153,16 @@ func (m *Manager) Unload(ctx context.Context, name string) error {
 }
 
 // Recover finishes or rolls back what an earlier process left; every other method does
-// so first.
+// so first. A deployment for which that fails keeps its place in the journal, is not
+// touched otherwise, and does not keep others from being managed.
 func (m *Manager) Recover(ctx context.Context) error {
-	return m.turn(ctx, func(*session) error { return nil })
+	return m.turn(ctx, func(s *session) error {
+		var all error
+		for _, name := range s.names() {
+			all = errors.Join(all, s.stuck[name])
+		}
+		return all
+	})
 }
 
 func unknown(op, name string) error {

@@ -11,17 +11,18 @@ import (
 // failed, and the next process after one that was killed. Each step may have been done
 // already, so each is one that can be done twice.
 
-// recover settles all records.
-func (s *session) recover() error {
-	var all error
+// recover settles all records that it can.
+func (s *session) recover() {
 	for _, name := range s.names() {
 		if s.records[name].Phase == Idle {
 			continue
 		}
 		s.logf("recover %s: phase %s", name, s.records[name].Phase)
-		all = errors.Join(all, s.settle(name))
+		if err := s.settle(name); err != nil {
+			s.stuck[name] = fmt.Errorf("recover %s: %w", name, err)
+			s.logf("%v", s.stuck[name])
+		}
 	}
-	return all
 }
 
 // settle finishes or undoes the operation on one deployment.
@@ -180,6 +181,9 @@ func (s *session) unload(name string) error {
 	r := s.records[name]
 	if r == nil {
 		return unknown("unload", name)
+	}
+	if err := s.stuck[name]; err != nil {
+		return err
 	}
 	u := *r
 	u.Want, u.Next, u.Phase = nil, nil, Switching

@@ -53,6 +53,8 @@ type DeploymentStatus struct {
 	Maps       []MapEntry   `json:"maps"`
 	Ports      []PortStatus `json:"ports"`
 	Drift      []Drift      `json:"drift"`
+	// Error: an operation on it could neither be finished nor rolled back, and why.
+	Error string `json:"error,omitempty"`
 }
 
 // Status is all that the manager knows of.
@@ -66,7 +68,7 @@ func (m *Manager) Status(ctx context.Context) (*Status, error) {
 	out := &Status{Deployments: []DeploymentStatus{}}
 	err := m.turn(ctx, func(s *session) error {
 		for _, name := range s.names() {
-			if s.records[name].Current != nil {
+			if s.records[name].Current != nil || s.stuck[name] != nil {
 				out.Deployments = append(out.Deployments, s.deploymentStatus(name))
 			}
 		}
@@ -78,12 +80,22 @@ func (m *Manager) Status(ctx context.Context) (*Status, error) {
 }
 
 func (s *session) deploymentStatus(name string) DeploymentStatus {
-	g := s.records[name].Current
+	r := s.records[name]
+	g := r.Current
+	if g == nil { // what could not be rolled back
+		g = r.Next
+	}
+	if g == nil {
+		return DeploymentStatus{Name: name, Error: fmt.Sprint(s.stuck[name])}
+	}
 	d := g.Deployment
 	st := DeploymentStatus{
 		Name: name, Source: d.Source, Program: d.Program, Digest: d.Digest(), Mode: d.Mode, Generation: g.Number,
 		ID: g.Program, Tag: g.Tag, Loaded: g.Loaded.Format("2006-01-02T15:04:05Z"), Took: g.Took.Nanoseconds(),
 		Maps: append([]MapEntry{}, g.Maps...), Drift: append([]Drift{}, s.drifts(name)...),
+	}
+	if err := s.stuck[name]; err != nil {
+		st.Error = err.Error()
 	}
 	for _, ref := range d.Ports {
 		ps := PortStatus{Port: ref, Attached: []Attachment{}}

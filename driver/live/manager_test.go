@@ -619,3 +619,59 @@ func TestTurns(t *testing.T) {
 	}
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
+
+// Someone removed the pins: the maps are carried over all the same.
+func TestPinsRemoved(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	b.mark(port0)
+	b.ok(b.kernel.Unpin("fw"))
+	b.ok(b.manager.Reload(ctx, deployment(text(2, pass, 4, 8)), nil))
+	b.mark(port0)
+	if n := b.count(); n != 2 {
+		t.Errorf("the map has counted %d packets, want 2: one before its pin was removed", n)
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
+}
+
+// jammed is a kernel whose firmware takes no program any more.
+type jammed struct {
+	offload.Kernel
+	on bool
+}
+
+func (j *jammed) Swap(p *offload.Port, mode offload.Mode, old, new offload.Program) error {
+	if j.on && p.Name == port0.Name {
+		return &offload.Error{Op: "attach", Object: p.Name, Reason: "firmware-error", Msg: "no answer"}
+	}
+	return j.Kernel.Swap(p, mode, old, new)
+}
+
+// What cannot be rolled back is kept and shown, and does not keep others from being managed.
+func TestStuck(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	j := &jammed{Kernel: b.kernel}
+	m := b.on(j)
+	err := m.Reload(ctx, deployment(text(2, pass, 4, 8)), &offload.Change{Health: func(context.Context) error { j.on = true; return errors.New("sick") }})
+	if err == nil || !strings.Contains(err.Error(), "sick") || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("error %v, want why the trial failed and why the old program is not back", err)
+	}
+	status, err := m.Status(ctx)
+	b.ok(err)
+	if len(status.Deployments) != 1 || !strings.Contains(status.Deployments[0].Error, "no answer") {
+		t.Errorf("%+v: want the error of recovery", status.Deployments)
+	}
+	b.refused(m.Recover(ctx), "firmware-error")
+	b.refused(m.Reload(ctx, deployment(text(3, pass, 4, 8)), nil), "firmware-error")
+	other := deployment(text(9, pass, 4, 8), port1)
+	other.Name = "other"
+	b.ok(m.Load(ctx, other, nil))
+	b.ok(m.Unload(ctx, "other"))
+	j.on = false
+	b.ok(m.Recover(ctx))
+	if mark := b.mark(port0); mark != 1 {
+		t.Errorf("mark %d, want 1: the old program is back", mark)
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
+}
