@@ -35,3 +35,15 @@ func TestOffloadable(t *testing.T) {
 		t.Errorf("%d of %d programs can be offloaded", ok, n)
 	}
 }
+
+// Divisors whose reciprocal ends without a shift: those that divide 2^32 + 1 or come
+// near enough, and even ones with such a rest.
+func TestNoShift(t *testing.T) {
+	for d, want := range map[uint32]bool{
+		1: true, 2: false, 3: false, 5: false, 7: false, 10: false, 21: false, 641: true, 1282: false, 1344: true, 6700417: true, 1 << 31: false, 0x7fffffff: false,
+	} {
+		if got := noShift(d); got != want {
+			t.Errorf("%d: %v, want %v", d, got, want)
+		}
+	}
+}
