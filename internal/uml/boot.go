@@ -27,7 +27,7 @@ type Options struct {
 	Files   map[string][]byte // more files of the guest, by path
 	Steps   []string          // Init's arguments; one line of 4 KiB holds them all
 	Memory  int               // MiB; 0: 96
-	Socket  string            // vhost-user socket of the card, which must listen already; empty: no card
+	Socket  string            // vhost-user socket of the card, which must listen already and shares the guest's CPU; empty: no card
 	Console io.Writer         // hears all that the guest prints; nil: nobody does
 }
 

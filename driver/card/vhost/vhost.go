@@ -7,9 +7,8 @@
 // One goroutine, locked to its thread, does everything: it reads a message,
 // carries out the commands that the message tells of, and answers it. The kernel
 // waits for that answer with interrupts off, which is also the flow control that
-// keeps posted writes from being lost when the queue of 256 is full. After each
-// message the goroutine spins for a while, since the next one mostly follows within
-// microseconds and sleeping costs more than that.
+// keeps posted writes from being lost when the queue of 256 is full. Waking each
+// other is most of what an access costs: see line_linux.go for what is done about it.
 //
 // The guest is not trusted. Every address is looked up in the memory it shared,
 // every chain is bounded, and what makes no sense is dropped with a line in the
