@@ -23,6 +23,7 @@ type Bench struct {
 type BenchResult struct {
 	sim.Result
 	Words []sim.WordCost `json:"-"` // by word of the program
+	Store []sim.WordCost `json:"-"` // by address in the code store, other programs included
 }
 
 // Bench runs a program on all of the card's workers and measures it. Maps keep
@@ -111,6 +112,10 @@ func (n *NIC) benchChip(prog *Program, opt *Bench) (*BenchResult, error) {
 	saved := n.lanes
 	n.lanes = lanes
 	defer func() { n.lanes = saved }()
+	if opt.Profile {
+		n.store.Count(true)
+		defer n.store.Count(false)
+	}
 	packets := opt.Traffic.Packets
 	var in Input
 	run := &sim.Program{
@@ -126,7 +131,7 @@ func (n *NIC) benchChip(prog *Program, opt *Bench) (*BenchResult, error) {
 	}
 	out := &BenchResult{Result: *r}
 	if opt.Profile {
-		out.Words = ch.Words[prog.Start : prog.Start+prog.Words]
+		out.Words, out.Store = ch.Words[prog.Start:prog.Start+prog.Words], ch.Words
 	}
 	return out, nil
 }

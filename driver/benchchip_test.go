@@ -120,3 +120,64 @@ func TestBenchAllocatesNothing(t *testing.T) {
 		t.Errorf("180,000 more packets made %.0f more allocations", many-few)
 	}
 }
+
+// slowOnes drops packets, some of them only after a long loop.
+const slowOnes = `
+	mem[read32_swap, $xfer_0, *l$index1[2], 12, 1], ctx_swap[sig1]
+	alu[gprA_4, --, B, $xfer_0]
+	beq[.6]
+	immed[gprA_5, 9000]
+	alu[gprA_5, gprA_5, -, 1]
+	bne[.4]
+	br[.15000], defer[2]
+	immed[gprA_0, 0x22, <<16]
+	nop
+`
+
+// Packets leave in order, so a slow one fills the buffers with those that wait
+// behind it, and contexts wait for a buffer until it is gone.
+func TestBenchSlowPackets(t *testing.T) {
+	nic, prog := benchCard(t, "stock", slowOnes, nil)
+	tr := sim.Traffic{Weights: []float64{99, 1}, Packets: [][]byte{make([]byte, 60), append(make([]byte, 12), make([]byte, 48)...)}}
+	tr.Packets[1][12] = 1
+	r, err := nic.Bench(prog, &Bench{Traffic: tr, Measure: sim.Measure{Packets: 30_000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A slow packet takes some 45,000 cycles, in which at most 320 others are let in.
+	if r.Mpps < 2 || r.Mpps > 12 {
+		t.Errorf("%.2f Mpps, expected about 800 / 45,000 x 320 = 5.7", r.Mpps)
+	}
+}
+
+// Profiled, the words' cycles are the program's, and what it computes is the same.
+func TestBenchProfile(t *testing.T) {
+	for _, text := range []string{readDrop, slowOnes} {
+		nic, prog := benchCard(t, "stock", text, nil)
+		b := &Bench{Traffic: benchTraffic(60), Workers: 5, Profile: true}
+		r, err := nic.Bench(prog, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cycles, count := uint64(0), uint64(0)
+		for _, w := range r.Words {
+			cycles, count = cycles+w.Cycles, count+w.Count
+		}
+		n := float64(r.Packets)
+		want := r.Spent["program"] + r.Spent["slots"] + r.Spent["held"]
+		if got := float64(cycles) / n; math.Abs(got/want-1) > 0.01 {
+			t.Errorf("%.2f cycles a packet at words, %.2f in all", got, want)
+		}
+		if got := float64(count) / n; math.Abs(got/r.WordsPerPacket-1) > 0.01 {
+			t.Errorf("%.2f words a packet at words, %.2f in all", got, r.WordsPerPacket)
+		}
+		b.Profile = false
+		plain, err := nic.Bench(prog, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain.Mpps != r.Mpps || plain.Packets != r.Packets {
+			t.Errorf("%v profiled, %v not", r.Result.String(), plain.Result.String())
+		}
+	}
+}

@@ -3,7 +3,6 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"sort"
 	"strings"
 
 	"github.com/nfpkit/nfpkit/nfp"
@@ -49,11 +48,8 @@ func (n *NIC) blame(err error) error {
 			continue
 		}
 		e.Program = p.Name
-		if p.Image != nil {
-			lines := p.Image.Lines
-			if i := sort.Search(len(lines), func(i int) bool { return lines[i].Addr > at }); i > 0 {
-				e.Line = lines[i-1]
-			}
+		if line, ok := p.Line(at); ok {
+			e.Line = line
 		}
 	}
 	return e

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -61,6 +62,7 @@ func (n *NIC) helper(id int32) sim.TrapFunc {
 			return 0, sim.Cost{}, fmt.Errorf("helper %d called with signals 0x%x outstanding: %w", id, m, errOutstanding)
 		}
 		l := n.lanes[c.ID]
+		l.scratch = l.scratch[:0]
 		back := int(c.B(0))
 		r0, cost, err := fn(l, c)
 		if err != nil {
@@ -68,7 +70,7 @@ func (n *NIC) helper(id int32) sim.TrapFunc {
 		}
 		l.lose()
 		l.setPair(0, r0)
-		return back, sim.Cost{Issue: cost.Issue, Reads: cost.Reads}, nil
+		return back, sim.Cost{Issue: cost.Issue, Reads: cost.Reads, Addr: l.touched}, nil
 	}
 }
 
@@ -95,7 +97,8 @@ func (n *NIC) table(id uint32) (*Map, error) {
 	return n.maps[id-1], nil
 }
 
-// local reads n bytes of local memory that the program owns.
+// local reads size bytes of local memory that the program owns. They are good
+// until the next helper is called.
 func (n *lane) local(addr uint32, size int, what string) ([]byte, error) {
 	switch {
 	case addr&3 != 0:
@@ -103,11 +106,11 @@ func (n *lane) local(addr uint32, size int, what string) ([]byte, error) {
 	case addr < n.stack || addr+uint32(size) > n.stack+uint32(n.Profile.Stack):
 		return nil, fmt.Errorf("%s of %d bytes at 0x%x is not on the stack", what, size, addr)
 	}
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = n.engine.LMByte(addr + uint32(i))
+	from := len(n.scratch)
+	for i := range uint32(size) {
+		n.scratch = append(n.scratch, n.engine.LMByte(addr+i))
 	}
-	return b, nil
+	return n.scratch[from:len(n.scratch):len(n.scratch)], nil
 }
 
 // mapKey finds the map of A0 and its key at LM0, and clears the bytes of the
@@ -119,10 +122,21 @@ func (n *lane) mapKey(c *sim.Context) (*Map, []byte, error) {
 	}
 	addr, size := c.LMPointer(0), m.Spec().KeySize
 	key, err := n.local(addr, int(size), "key")
+	n.touched = m.Base() + bucket(key, len(m.region.Data))
 	for i := size; i&3 != 0; i++ {
 		n.engine.SetLMByte(addr+i, 0)
 	}
 	return m, key, err
+}
+
+// bucket is where in a table of size bytes a key's entry is looked for, as far as
+// queues and caches care (FNV-1a; the firmware's hash is not known).
+func bucket(key []byte, size int) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for _, b := range key {
+		h = (h ^ uint64(b)) * 0x100000001b3
+	}
+	return (h >> 8) % uint64(max(size, 1))
 }
 
 // arg is argument r1 to r5: pairs 2/3 to 10/11 of bank A.
@@ -151,6 +165,7 @@ func (n *lane) lookup(c *sim.Context) (uint64, firmware.Cost, error) {
 	if !ok {
 		return 0, cost, nil
 	}
+	n.touched = m.Base() + uint64(off)
 	return m.Base()>>8<<32 | uint64(uint32(off)), cost, nil
 }
 
@@ -193,7 +208,8 @@ func (n *lane) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
 			return append([]byte(nil), b...), nil
 		}
 	case kindStack:
-		return n.local(uint32(ptr), size, "argument")
+		b, err := n.local(uint32(ptr), size, "argument")
+		return slices.Clone(b), err
 	case kindPacket:
 		start, end := n.bounds()
 		off := int(ptr & offsetMask)

@@ -6,14 +6,16 @@ import "github.com/nfpkit/nfpkit/nfp/sim"
 // own: a packet's buffer in CTM, a stack and a packet vector in local memory.
 type lane struct {
 	*NIC
-	engine *sim.Engine
-	ctx    *sim.Context
-	mem    *sim.Memory // of its island
-	number uint32      // of its packets
-	buffer []byte      // the packet's buffer in CTM
-	stack  uint32      // local memory: stack, and packet vector
-	vector uint32
-	run    run
+	engine  *sim.Engine
+	ctx     *sim.Context
+	mem     *sim.Memory // of its island
+	number  uint32      // of its packets
+	buffer  []byte      // the packet's buffer in CTM
+	stack   uint32      // local memory: stack, and packet vector
+	vector  uint32
+	run     run
+	scratch []byte // helpers' copies of keys and values
+	touched uint64 // address in external memory that a helper's reads go to
 }
 
 // newLane gives a context its memories: packet number and its buffer at base in

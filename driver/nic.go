@@ -78,6 +78,7 @@ type Program struct {
 	Words int
 	Image *nfp.Image // nil for raw words
 
+	insts  []nfp.Inst
 	id     uint32
 	placed bool // by Place: of either type
 }
@@ -278,7 +279,7 @@ func (n *NIC) LoadWords(name string, words []nfp.Word, typ ebpf.ProgramType) (*P
 	if err := n.store.LoadInsts(n.next, insts, n.spec); err != nil {
 		return nil, &LoadError{name, "bad-word", err.Error(), err}
 	}
-	prog := &Program{Name: name, Type: typ, Start: n.next, Words: len(words), id: uint32(len(n.programs) + 1)}
+	prog := &Program{Name: name, Type: typ, Start: n.next, Words: len(words), insts: insts, id: uint32(len(n.programs) + 1)}
 	n.programs = append(n.programs, prog)
 	n.next += len(words)
 	n.fillProgArrays(prog)
@@ -300,6 +301,9 @@ func (n *NIC) decode(name string, words []nfp.Word) ([]nfp.Inst, error) {
 	}
 	return insts, nil
 }
+
+// Programs are the programs loaded in a row, in order.
+func (n *NIC) Programs() []*Program { return slices.Clone(n.programs) }
 
 // NextStart is the address at which the next program will be placed.
 func (n *NIC) NextStart() int { return n.next }

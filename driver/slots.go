@@ -44,7 +44,7 @@ func (n *NIC) Place(name string, start int, words []nfp.Word) (*Program, error) 
 	if err != nil {
 		return nil, err
 	}
-	prog := &Program{Name: name, Type: ebpf.XDP, Start: start, Words: len(words), placed: true}
+	prog := &Program{Name: name, Type: ebpf.XDP, Start: start, Words: len(words), insts: insts, placed: true}
 	n.slots = append(n.without(start), placed{prog, insts})
 	if err := n.rewrite(); err != nil {
 		return nil, &LoadError{name, "bad-word", err.Error(), err}

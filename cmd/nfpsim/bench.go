@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -121,11 +122,11 @@ func (o *benchOptions) points(m *nfp.Model) ([]point, error) {
 }
 
 func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
-	results, err := o.measure(cmd, arg, false)
+	b, err := o.measured(cmd, arg, false)
 	if err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
+	results, out := b.results, cmd.OutOrStdout()
 	switch {
 	case o.json && len(results) == 1:
 		return writeJSON(out, results[0])
@@ -148,8 +149,25 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 	return err
 }
 
-// measure makes all runs, as many at a time as the host has cores.
+// benched are the runs of a sweep, the cards they were made on, and what the
+// program was compiled from, nil for microcode.
+type benched struct {
+	results  []*driver.BenchResult
+	cards    []*simEngine
+	programs []*verify.Facts
+}
+
+// measure is measured without the cards.
 func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]*driver.BenchResult, error) {
+	b, err := o.measured(cmd, arg, profile)
+	if err != nil {
+		return nil, err
+	}
+	return b.results, nil
+}
+
+// measured makes all runs, as many at a time as the host has cores.
+func (o *benchOptions) measured(cmd *cobra.Command, arg string, profile bool) (*benched, error) {
 	model, err := nfp.ModelByName(o.card)
 	if err != nil {
 		return nil, err
@@ -161,7 +179,7 @@ func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]
 	if !(o.ci > 0) {
 		return nil, usagef("--ci is %g, must be above 0", o.ci)
 	}
-	load, err := o.loader(cmd, arg, model)
+	load, programs, err := o.prepare(cmd, arg, model)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +195,7 @@ func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]
 	defer stop()
 	sweep := &sweep{ctx: ctx, bar: newProgress(cmd.ErrOrStderr(), "measuring", 100*len(points)), done: make([]float64, len(points))}
 	defer sweep.bar.done()
-	results := make([]*driver.BenchResult, len(points))
+	b := &benched{make([]*driver.BenchResult, len(points)), make([]*simEngine, len(points)), programs}
 	errs := make([]error, len(points))
 	var next, wg = make(chan int), sync.WaitGroup{}
 	for range min(runtime.GOMAXPROCS(0), len(points)) {
@@ -185,7 +203,7 @@ func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]
 		go func() {
 			defer wg.Done()
 			for i := range next {
-				results[i], errs[i] = o.one(load, points[i], *traffics[points[i].size], profile, sweep.progress(i))
+				b.results[i], b.cards[i], errs[i] = o.one(load, points[i], *traffics[points[i].size], profile, sweep.progress(i))
 			}
 		}()
 	}
@@ -199,7 +217,7 @@ func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]
 			return nil, prefix(arg, err)
 		}
 	}
-	return results, nil
+	return b, nil
 }
 
 // sweep shows how far all runs are.
@@ -226,56 +244,68 @@ func (s *sweep) progress(i int) func(uint64, float64) bool {
 }
 
 // one makes one run on a card of its own.
-func (o *benchOptions) one(load func() (*simEngine, error), p point, t sim.Traffic, profile bool, progress func(uint64, float64) bool) (*driver.BenchResult, error) {
+func (o *benchOptions) one(load func() (*simEngine, error), p point, t sim.Traffic, profile bool, progress func(uint64, float64) bool) (*driver.BenchResult, *simEngine, error) {
 	e, err := load()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t.OfferedMpps = p.offered
-	return e.nic.Bench(e.prog, &driver.Bench{
+	r, err := e.nic.Bench(e.prog, &driver.Bench{
 		Workers: p.workers, Traffic: t, Seed: o.seed, Functional: o.functional, Profile: profile,
 		Measure: sim.Measure{Packets: o.packets, CIPercent: o.ci, Progress: progress},
 	})
+	return r, e, err
 }
 
-// loader compiles the program once, or reads its words, and returns what makes a
-// card with it.
+// loader is prepare without what the program was compiled from.
 func (o *benchOptions) loader(cmd *cobra.Command, arg string, m *nfp.Model) (func() (*simEngine, error), error) {
+	load, _, err := o.prepare(cmd, arg, m)
+	return load, err
+}
+
+// prepare compiles the program once, or reads its words, and returns what makes a
+// card with it, and what it was compiled from.
+func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (func() (*simEngine, error), []*verify.Facts, error) {
 	p, err := o.profile()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	refused := func(err error) (func() (*simEngine, error), []*verify.Facts, error) {
+		return nil, nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
 	}
 	opt := &driver.Options{Spec: sim.NewSpec(m)}
 	var fresh func() (*simEngine, error)
+	var programs []*verify.Facts
 	if isMicrocode(arg) {
 		im, err := microcode(arg, cmd.InOrStdin())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		fresh = func() (*simEngine, error) { return o.loadWords(arg, im, p, opt) }
 	} else {
 		obj, _, err := open(cmd, arg)
 		if err != nil {
-			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+			return refused(err)
 		}
 		spec, err := obj.Program("")
 		if err != nil {
-			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+			return refused(err)
 		}
-		programs, err := programsOf(obj, spec.Name)
-		if err != nil {
-			return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
+		if programs, err = programsOf(obj, spec.Name); err != nil {
+			return refused(err)
 		}
 		ran, err := readCounts(cmd, o.counts)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		fresh = func() (*simEngine, error) { return loadOn(programs, p, opt, ran) }
 	}
-	if first, err := fresh(); err != nil {
-		return nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
-	} else if notes := first.absent(); len(notes) > 0 && len(o.preload) == 0 {
-		for _, n := range notes {
+	first, err := fresh()
+	if err != nil {
+		return refused(err)
+	}
+	if len(o.preload) == 0 {
+		for _, n := range first.absent() {
 			fmt.Fprintln(cmd.ErrOrStderr(), "nfpsim: note:", n)
 		}
 	}
@@ -285,7 +315,7 @@ func (o *benchOptions) loader(cmd *cobra.Command, arg string, m *nfp.Model) (fun
 			return nil, err
 		}
 		return e, eachMap(e, o.preload, preload)
-	}, nil
+	}, programs, nil
 }
 
 // loadWords puts micro-engine code onto a card. Where programs find their array

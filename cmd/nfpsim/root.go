@@ -69,7 +69,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newBench(), newReport(), newDiff(),
+		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newBench(), newProfile(), newReport(), newDiff(),
 		newExplain(), newISA(), newPlugin(), newCard(), newCompare(),
 	)
 	return root

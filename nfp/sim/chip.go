@@ -121,8 +121,10 @@ type Chip struct {
 	now      uint64
 	maxWords uint64
 	fault    error
-	begin    uint64    // of what is measured
-	times    []float64 // cycles a batch took
+	starved  []*Context // that wait for a buffer
+	stepping int        // engine whose event is carried out
+	begin    uint64     // of what is measured
+	times    []float64  // cycles a batch took
 }
 
 // NewChip makes a chip whose workers are spread evenly over its islands. Its
@@ -172,6 +174,9 @@ func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*
 	}
 	if opt.Profile {
 		ch.Words = make([]WordCost, storeWords)
+		for _, e := range ch.Engines {
+			e.profile = ch.Words
+		}
 	}
 	return ch, nil
 }
@@ -210,7 +215,7 @@ func (ch *Chip) start() {
 func (ch *Chip) advance(packets uint64) error {
 	for ch.Stats.done < packets {
 		i, now := ch.order.first()
-		ch.now = now
+		ch.now, ch.stepping = now, i
 		e := ch.Engines[i]
 		ch.order.set(i, ch.step(e))
 		if e.fault != nil {
@@ -229,7 +234,7 @@ func (ch *Chip) step(e *Engine) uint64 {
 	c := e.cur
 	switch e.event {
 	case eventPick:
-		c = nil
+		c, e.clock = nil, max(e.clock, ch.now)
 	case eventCommand:
 		if !ch.command(e, c) {
 			c = nil
@@ -247,7 +252,7 @@ func (ch *Chip) step(e *Engine) uint64 {
 		if c == nil {
 			var wake uint64
 			if c, wake = e.ready(); c == nil {
-				e.event = eventPick
+				e.event, e.idleUntil = eventPick, wake
 				return wake
 			}
 			ch.resume(e, c)
@@ -273,7 +278,6 @@ func (e *Engine) ready() (*Context, uint64) {
 		}
 		wake = min(wake, c.wake)
 	}
-	e.clock = wake // idle until then
 	return nil, wake
 }
 
@@ -286,7 +290,7 @@ func (ch *Chip) resume(e *Engine, c *Context) {
 	s.Stalls[StallQueue] += extra
 	turn := e.clock - max(c.wake, j.since)
 	s.Stalls[StallTurn] += turn
-	if ch.Words != nil && j.phase == phaseProgram {
+	if ch.Words != nil && (j.phase == phaseProgram || j.phase == phaseReads) {
 		w := &ch.Words[j.swap]
 		w.Stalls[j.cause] += wait - extra
 		w.Stalls[StallQueue] += extra
@@ -436,7 +440,9 @@ func (ch *Chip) command(e *Engine, c *Context) bool {
 		c.issue += e.held
 		ch.Stats.Held += e.held
 		if ch.Words != nil {
-			ch.Words[p.pc&storeMask].Held += e.held
+			w := &ch.Words[p.pc&storeMask]
+			w.Held += e.held
+			w.Cycles += e.held
 		}
 	}
 	if kind == pendPost {
@@ -477,13 +483,17 @@ func (ch *Chip) trap(e *Engine, c *Context) {
 	c.issue += issue
 	e.clock += issue
 	ch.Stats.Helpers += issue
+	caller := e.lastWord // as far as words are counted
+	if ch.Words != nil {
+		ch.Words[caller].Helper += issue
+	}
 	if next == Halt {
 		e.stop(at, "trap", "a helper ended the program")
 		return
 	}
 	c.pc = uint32(next) & storeMask
 	j := &c.errand
-	j.reads, j.addr, j.swap = cost.Reads, cost.Addr, at
+	j.reads, j.addr, j.swap = cost.Reads, cost.Addr, caller
 	if cost.Reads > 0 {
 		j.phase = phaseReads
 	}
@@ -513,10 +523,34 @@ func (ch *Chip) next(e *Engine, c *Context) {
 	j := &c.errand
 	if j.job.held {
 		ch.packets.release(&j.job, e.clock, &ch.Stats)
+		ch.serve(e.clock)
 	}
-	wake := ch.packets.take(&j.job, e.clock, &ch.Stats)
 	j.phase, j.at = phaseBefore, 0
+	wake, ok := ch.packets.take(&j.job, e.clock, &ch.Stats)
+	if !ok {
+		ch.starved = append(ch.starved, c)
+	}
 	c.swapOut(e.clock, wake, StallPacket, 0)
+}
+
+// serve gives packets to contexts for which there was no buffer, in the order in
+// which they asked, as far as there are buffers now. Their engines may be idle
+// until a later time, or for good: they are told.
+func (ch *Chip) serve(now uint64) {
+	for len(ch.starved) > 0 {
+		c := ch.starved[0]
+		wake, ok := ch.packets.take(&c.errand.job, now, &ch.Stats)
+		if !ok {
+			return
+		}
+		copy(ch.starved, ch.starved[1:])
+		ch.starved = ch.starved[:len(ch.starved)-1]
+		c.wake = wake
+		if i := c.ID / Contexts; c.e.event == eventPick && c.e != ch.Engines[ch.stepping] && wake < c.e.idleUntil {
+			c.e.idleUntil = wake
+			ch.order.set(i, wake)
+		}
+	}
 }
 
 // Loop runs a context that does not end a little further and says between which

@@ -49,10 +49,17 @@ type Engine struct {
 	pool   *pool
 	atTrap bool // the last stretch ended at a trap
 
-	chip   *Chip // nil where the engine is alone
-	island int
-	cur    *Context // whose event is next
-	event  event
+	chip      *Chip // nil where the engine is alone
+	island    int
+	cur       *Context // whose event is next
+	event     event
+	idleUntil uint64 // where the event is to choose a context
+	// what words cost, by address; nil where nobody asks
+	profile  []WordCost
+	counting bool
+	lastWord uint32
+	lastAt   uint64
+
 	held   uint64 // cycles a full queue held the engine up, last command
 	queued uint64 // cycles the last command waited behind others'
 }

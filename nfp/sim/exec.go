@@ -40,6 +40,12 @@ run:
 		again:
 			x, y = r[o.a&regMask], r[o.b&regMask]
 			switch code {
+			case opCount:
+				if e.profile != nil {
+					e.count(pc-1, base+idle+uint64(budget-saved-left))
+				}
+				code = o.plain
+				goto again
 			case opXfer:
 				if code = o.fast; c.flightIn|c.flightOut|c.sent == 0 {
 					goto again
@@ -532,6 +538,9 @@ run:
 	c.pc = pc & storeMask
 	e.Words += uint64(words)
 	e.clock = base + idle + uint64(words)
+	if e.profile != nil && words > 0 {
+		e.counted(e.clock)
+	}
 	c.issue += idle + uint64(words)
 	c.idle += idle
 	if trap && e.fault == nil {
@@ -541,6 +550,24 @@ run:
 		words++
 	}
 	return words
+}
+
+// count notes that a word is executed, and what the one before it took: its cycle
+// and the idle ones behind it. A branch's idle cycles come behind its slots.
+func (e *Engine) count(pc uint32, now uint64) {
+	if e.counting {
+		e.counted(now - 1)
+	}
+	e.lastWord, e.lastAt, e.counting = pc&storeMask, now-1, true
+	e.profile[e.lastWord].Count++
+}
+
+// counted ends the last word.
+func (e *Engine) counted(now uint64) {
+	if e.counting {
+		e.profile[e.lastWord].Cycles += now - e.lastAt
+		e.counting = false
+	}
 }
 
 // unexecutable explains why a word stops the run.

@@ -260,6 +260,7 @@ const (
 type op struct {
 	run   opcode // what the switch starts with: code, or what it needs first (quick.go)
 	fast  opcode // what it goes on with where nothing is needed
+	plain opcode // run, where that is opCount
 	code  opcode
 	flags opFlags
 	sh    uint8  // shift amount; byte compare: shift of the byte

@@ -132,8 +132,9 @@ func (p *packets) admit(j *job) {
 }
 
 // take gives the next packet to a context that asks at a time. It returns when
-// the packet is there.
-func (p *packets) take(j *job, now uint64, s *Stats) uint64 {
+// the packet is there; false where all buffers are held by packets that wait for
+// one before them, so that nobody knows when there will be one.
+func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 	limit := int64(now) << tickBits
 	for p.nextArrival <= limit {
 		var a job
@@ -151,12 +152,19 @@ func (p *packets) take(j *job, now uint64, s *Stats) uint64 {
 		p.head = (p.head + 1) % len(p.queue)
 		p.waiting--
 	} else {
-		for !p.arrive(j) || !p.room(j.arrived) {
+		for !p.room(p.nextArrival) || !p.arrive(j) {
+			if p.going == 0 && p.inside >= p.buffers {
+				return never, false
+			}
+			var lost job
+			if p.inside >= p.buffers {
+				p.arrive(&lost)
+			}
 			s.Lost++
 		}
 		p.admit(j)
 	}
-	return max(now, uint64(j.arrived>>tickBits)+p.ingress)
+	return max(now, uint64(j.arrived>>tickBits)+p.ingress), true
 }
 
 // release lets a packet go: it leaves when all that came before it have.

@@ -13,8 +13,9 @@ import "github.com/nfpkit/nfpkit/nfp"
 
 // Dispatch codes beyond the operations: what a word needs first.
 const (
-	opSlow opcode = numOpcodes + iota // pre, then the operation
-	opXfer                            // pre where a transfer register is in flight
+	opCount opcode = numOpcodes + iota // count the word
+	opSlow                             // pre, then the operation
+	opXfer                             // pre where a transfer register is in flight
 	// local memory through a validated pointer, in op.p: pointer << 4 | offset
 	opLoadLM   // r[d], r[e] = LM
 	opStoreLM  // LM = r[b]
@@ -177,6 +178,20 @@ func (s *Store) dispatch(addr int, insts []nfp.Inst) {
 			o.run = opXfer
 		default:
 			o.run = o.fast
+		}
+	}
+}
+
+// Count makes engines with a profile count each word that is loaded now, or not
+// any more.
+func (s *Store) Count(on bool) {
+	for i := range s.ops {
+		o := &s.ops[i]
+		switch {
+		case on && o.run > opTrap && o.run != opCount:
+			o.plain, o.run = o.run, opCount
+		case !on && o.run == opCount:
+			o.run = o.plain
 		}
 	}
 }

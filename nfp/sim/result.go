@@ -24,6 +24,7 @@ type WordCost struct {
 	Count  uint64 // times executed
 	Cycles uint64 // that it held the engine, idle slots included
 	Held   uint64 // of these, that a full queue held it up
+	Helper uint64 // issued by the helper that the word called, not in Cycles
 	Stalls [NumStalls]uint64
 }
 
