@@ -54,7 +54,7 @@ var guestInit = sync.OnceValues(func() (string, error) {
 	return path, uml.BuildInit(context.Background(), uml.GuestPackage, path)
 })
 
-// translate has the guest's driver translate programs, a boot for every batch.
+// translate has the guest's driver translate programs.
 func translate(t *testing.T, profile *firmware.Profile, programs []*code.Code) []uml.Translation {
 	t.Helper()
 	return translateWith(t, uml.TranslateOptions{Firmware: profile}, programs)
@@ -63,7 +63,6 @@ func translate(t *testing.T, profile *firmware.Profile, programs []*code.Code) [
 // translateWith is translate with options; Kernel and Init are filled in.
 func translateWith(t *testing.T, opt uml.TranslateOptions, programs []*code.Code) []uml.Translation {
 	t.Helper()
-	const batch = 500 // so that no boot needs much memory
 	kernel, err := uml.Build(t.Context(), func(line string) { t.Log(line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("the guest kernel cannot be had: %v", err)
@@ -75,19 +74,13 @@ func translateWith(t *testing.T, opt uml.TranslateOptions, programs []*code.Code
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	start := time.Now()
-	var all []uml.Translation
-	for part := range slices.Chunk(programs, batch) {
-		opt.Kernel, opt.Init = kernel, init
-		done := 0
-		opt.Done = func(n int) { done = n }
-		found, err := uml.Translate(ctx, &opt, part)
-		if err != nil {
-			t.Fatalf("after %d programs (the next is %s): %v", len(all)+done, part[min(done, len(part)-1)].Name, err)
-		}
-		all = append(all, found...)
+	opt.Kernel, opt.Init = kernel, init
+	all, err := uml.Translate(ctx, &opt, programs)
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("the driver translated %d programs in %v", len(programs), time.Since(start).Round(10*time.Millisecond))
 	return all

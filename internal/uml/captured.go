@@ -20,12 +20,8 @@ import (
 // capturedForm is of the files that Captured keeps; raise it when a Translation changes.
 const capturedForm = 1
 
-// capturedTimeout is what one boot may take.
-const capturedTimeout = 5 * time.Minute
-
-// capturedBatch is how many programs are translated in one boot, so that no guest
-// needs much memory.
-const capturedBatch = 500
+// capturedTimeout is what the driver may take for all programs.
+const capturedTimeout = 10 * time.Minute
 
 // Captured is what the kernel's nfp driver makes of programs, as Translate has it,
 // from the user's cache where it was asked before: what the driver makes of a
@@ -72,7 +68,11 @@ func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.C
 		return all, nil
 	}
 	say(fmt.Sprintf("booting User Mode Linux to translate %d programs", len(missing)))
-	fresh, err := translateAll(ctx, kernel, profile, programs, missing)
+	var list []*code.Code
+	for _, i := range missing {
+		list = append(list, programs[i])
+	}
+	fresh, err := translateFresh(ctx, kernel, profile, list)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.C
 	return all, nil
 }
 
-// translateAll boots guests for those programs that which names.
-func translateAll(ctx context.Context, kernel string, profile *firmware.Profile, programs []*code.Code, which []int) ([]Translation, error) {
+// translateFresh builds the guest's program and has it ask the driver.
+func translateFresh(ctx context.Context, kernel string, profile *firmware.Profile, programs []*code.Code) ([]Translation, error) {
 	dir, err := os.MkdirTemp("", "nfpkit-init-")
 	if err != nil {
 		return nil, err
@@ -96,23 +96,9 @@ func translateAll(ctx context.Context, kernel string, profile *firmware.Profile,
 	if err := BuildInit(ctx, GuestPackage, init); err != nil {
 		return nil, fmt.Errorf("the guest's program is built by go in a checkout of nfpkit: %w", err)
 	}
-	var all []Translation
-	for len(which) > 0 {
-		n := min(len(which), capturedBatch)
-		var part []*code.Code
-		for _, i := range which[:n] {
-			part = append(part, programs[i])
-		}
-		which = which[n:]
-		boot, cancel := context.WithTimeout(ctx, capturedTimeout)
-		found, err := Translate(boot, &TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, part)
-		cancel()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
+	ctx, cancel := context.WithTimeout(ctx, capturedTimeout)
+	defer cancel()
+	return Translate(ctx, &TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, programs)
 }
 
 // capturedKey names all that the driver's answer depends on, the kernel apart: the

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
@@ -31,7 +32,6 @@ type TranslateOptions struct {
 	// card: Translation.Arrived.
 	Attach  bool
 	Console io.Writer
-	Done    func(programs int) // called after each program; nil: nobody is told
 }
 
 // GuestPackage is the guest's program, for BuildInit.
@@ -52,10 +52,27 @@ type Translation struct {
 	Log     []string // the verifier's last lines, then the kernel's log
 }
 
-// Translate boots a guest with our card and has its kernel load programs for the
+// translateBatch is how many programs are translated in one boot, so that no guest
+// needs much memory.
+const translateBatch = 500
+
+// Translate boots guests with our card and has their kernel load programs for the
 // card's hardware, one after the other; the i-th Translation is of the i-th
 // program. The error is one of the test bed, never about a program.
 func Translate(ctx context.Context, opt *TranslateOptions, programs []*code.Code) ([]Translation, error) {
+	var all []Translation
+	for part := range slices.Chunk(programs, translateBatch) {
+		found, err := translate(ctx, opt, part)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// translate is Translate in one boot.
+func translate(ctx context.Context, opt *TranslateOptions, programs []*code.Code) ([]Translation, error) {
 	work := report.Translate{Attach: opt.Attach}
 	for _, c := range programs {
 		src, err := source(c)
@@ -69,8 +86,8 @@ func Translate(ctx context.Context, opt *TranslateOptions, programs []*code.Code
 		return nil, err
 	}
 	t := &translator{opt: opt, out: make([]Translation, len(programs)), seen: map[*driver.Map]bool{}}
-	t.transport = vhost.New(t.log)
-	if t.card, err = card.New(&card.Options{Firmware: opt.Firmware, Log: t.log}); err != nil {
+	t.transport = vhost.New(nil)
+	if t.card, err = card.New(&card.Options{Firmware: opt.Firmware}); err != nil {
 		return nil, err
 	}
 	t.card.Attach(t.transport)
@@ -101,17 +118,14 @@ func Translate(ctx context.Context, opt *TranslateOptions, programs []*code.Code
 	}
 	if err := t.follow(g); err != nil {
 		cancel()
-		for !errors.Is(err, io.EOF) && err != nil && !isEnd(g) {
+		for {
+			if _, end := g.Next(); end != nil {
+				break
+			}
 		}
-		return nil, err
+		return nil, fmt.Errorf("after %d programs (the next is %s): %w", t.done, programs[min(t.done, len(programs)-1)].Name, err)
 	}
 	return t.out, nil
-}
-
-// isEnd takes one more report and says whether there was none.
-func isEnd(g *Guest) bool {
-	_, err := g.Next()
-	return err != nil
 }
 
 // translator is the host's side of one boot.
@@ -122,19 +136,16 @@ type translator struct {
 	seen      map[*driver.Map]bool
 	tables    []uint32 // of the program that is being loaded
 	out       []Translation
-	blamed    []string // by the card; read after the guest's end
+	done      int // programs that the guest answered for
 }
-
-func (t *translator) log(line string) { t.blamed = append(t.blamed, line) }
 
 // follow answers the guest until it has powered off.
 func (t *translator) follow(g *Guest) error {
-	done := 0
 	for {
 		r, err := g.Next()
 		switch {
-		case errors.Is(err, io.EOF) && done != len(t.out):
-			return fmt.Errorf("the guest answered for %d of %d programs", done, len(t.out))
+		case errors.Is(err, io.EOF) && t.done != len(t.out):
+			return fmt.Errorf("the guest answered for %d of %d programs", t.done, len(t.out))
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
@@ -148,14 +159,14 @@ func (t *translator) follow(g *Guest) error {
 		if err := json.Unmarshal(r.Data, &found); err != nil {
 			return fmt.Errorf("step %s: %w", r.Step, err)
 		}
-		if found.Program != done || done >= len(t.out) {
-			return fmt.Errorf("the guest tells of program %d, the next is %d", found.Program, done)
+		if found.Program != t.done || t.done >= len(t.out) {
+			return fmt.Errorf("the guest tells of program %d, the next is %d", found.Program, t.done)
 		}
 		if found.Map != nil {
 			err = t.newTable()
 		} else {
 			err = t.take(&found)
-			done++
+			t.done++
 		}
 		if err != nil {
 			return err
@@ -211,9 +222,6 @@ func (t *translator) take(found *report.Translated) error {
 		if err := t.onCard(func() { out.Arrived, _ = t.card.Words(0) }); err != nil {
 			return err
 		}
-	}
-	if t.opt.Done != nil {
-		t.opt.Done(found.Program + 1)
 	}
 	return nil
 }
