@@ -55,7 +55,7 @@ func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 		x.edgeSame(s, a, b)
 		return true
 	case a.kind != Scalar && b.kind != Scalar:
-		return x.edgePacket(s, a, b, op, taken)
+		return x.edgePacket(s, ins, a, b, op, taken)
 	}
 	return true
 }
@@ -111,6 +111,11 @@ func (x *explorer) edgeNull(s *state, p *val, op asm.JumpOp, taken bool) bool {
 		return true
 	case PtrUnsure:
 		return true
+	case PtrMapValue, PtrMapHandle, PtrFunc:
+		return !null
+	}
+	if x.opt.Linux {
+		return true
 	}
 	return !null // other pointers are never NULL
 }
@@ -139,9 +144,10 @@ func (x *explorer) learnNull(s *state, id uint32, value bool) {
 // edgePacket is the comparison of a packet pointer with the packet's end (or of a
 // metadata pointer with the packet's start): where the pointer is not above the
 // end, the bytes up to it are there.
-func (x *explorer) edgePacket(s *state, a, b *val, op asm.JumpOp, taken bool) bool {
+func (x *explorer) edgePacket(s *state, ins *code.Insn, a, b *val, op asm.JumpOp, taken bool) bool {
+	r := ins.Dst
 	if !bounds(a, b) {
-		a, b, op = b, a, swapped(op)
+		a, b, op, r = b, a, swapped(op), ins.Src
 		if !bounds(a, b) {
 			return true
 		}
@@ -150,15 +156,31 @@ func (x *explorer) edgePacket(s *state, a, b *val, op asm.JumpOp, taken bool) bo
 		op = negated(op)
 	}
 	known := a.rng > 0 && a.off >= 0 && !x.opt.Linux // base is not above the end
+	past := uint8(0)
 	switch op {
 	case asm.JLE:
+		if a.past == pastBeyond {
+			return false
+		}
 		x.below(s, a, a.off)
 	case asm.JLT:
+		if a.past != 0 {
+			return false
+		}
 		x.below(s, a, a.off+1)
 	case asm.JGT:
-		return !(known && a.off <= a.rng)
+		if known && a.off <= a.rng {
+			return false
+		}
+		past = pastBeyond
 	case asm.JGE:
-		return !(known && a.off < a.rng)
+		if known && a.off < a.rng {
+			return false
+		}
+		past = pastAt
+	}
+	if v := &s.regs[r]; a.kind == PtrPacket && past > v.past {
+		v.past = past
 	}
 	return true
 }

@@ -156,6 +156,9 @@ func (x *explorer) record(s *state, i int) {
 	live := x.live[i]
 	if !x.facts.Reachable[i] {
 		x.facts.Reachable[i] = true
+		if reserved(&x.c.Insns[i]) {
+			x.fail(s, i, "bad-opcode", "a field that the instruction does not use is not zero")
+		}
 		for r := range regs {
 			if live&(1<<r) != 0 {
 				regs[r] = x.reg(&s.regs[r], s.cur)

@@ -51,6 +51,39 @@ func knownForm(ins *code.Insn) bool {
 	}
 }
 
+// reserved reports a field that must be 0 and is not. The kernel looks at code
+// that it reaches only.
+func reserved(ins *code.Insn) bool {
+	op, reg := ins.OpCode, ins.OpCode.Source() == asm.RegSource
+	switch class := op.Class(); {
+	case class.IsALU():
+		alu := op.ALUOp()
+		unary := alu == asm.Neg || alu == asm.Swap
+		return ins.Offset != 0 || (unary || !reg) && ins.Src != 0 || reg && !unary && ins.Constant != 0
+	case class.IsJump():
+		switch op.JumpOp() {
+		case asm.Exit:
+			return ins.Dst != 0 || ins.Src != 0 || ins.Constant != 0 || ins.Offset != 0
+		case asm.Call:
+			return ins.Dst != 0 || ins.IsBuiltinCall() && ins.Offset != 0
+		case asm.Ja:
+			return ins.Dst != 0 || ins.Src != 0 || class == asm.JumpClass && ins.Constant != 0 && ins.Reference() == ""
+		case asm.JCOND:
+			return false
+		}
+		return reg && ins.Constant != 0 || !reg && ins.Src != 0
+	case class == asm.LdClass && op.IsDWordLoad():
+		return ins.Offset != 0
+	case class == asm.LdClass:
+		return ins.Dst != 0 || ins.Offset != 0 || op.Mode() == asm.AbsMode && ins.Src != 0
+	case class == asm.LdXClass:
+		return ins.Constant != 0
+	case class == asm.StClass:
+		return ins.Src != 0
+	}
+	return op.Mode() == asm.MemMode && ins.Constant != 0
+}
+
 func knownALU(ins *code.Insn, wide bool) bool {
 	switch op := ins.OpCode.ALUOp(); op {
 	case asm.Add, asm.Sub, asm.Mul, asm.Div, asm.SDiv, asm.Or, asm.And, asm.LSh, asm.RSh, asm.Neg, asm.Mod, asm.SMod, asm.Xor, asm.Mov, asm.ArSh:

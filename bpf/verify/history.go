@@ -157,7 +157,7 @@ func (h *hasher) word(v uint64) {
 }
 
 func (h *hasher) val(v *val) {
-	h.word(uint64(v.kind) | uint64(uint8(v.frame))<<8 | uint64(uint16(v.set))<<16 | uint64(uint32(v.off))<<32)
+	h.word(uint64(v.kind) | uint64(uint8(v.frame))<<8 | uint64(v.past)<<56 ^ uint64(uint16(v.set))<<16 | uint64(uint32(v.off))<<32)
 	if v.kind == NotInit {
 		return
 	}

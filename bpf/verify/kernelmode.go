@@ -16,10 +16,14 @@ import (
 //   - classic packet loads give any number (check_ld_abs)
 //   - a register compared with, subtracted from or xored with itself is like two
 //   - products of numbers that may be negative have no bounds (scalar_min_max_mul)
+//   - context, stack and packet pointers are compared with NULL as if they could be
+//     (reg_not_null)
 //   - bounds of a packet that are known already are tested anew
 //     (is_pkt_ptr_branch_taken)
 //   - a helper that reads the stack may have written it: nothing is known of the
 //     slots that it was given (check_stack_range_initialized)
+//   - nothing is known of the packet behind a pointer that an unknown number was
+//     added to (adjust_ptr_min_max_vals)
 //   - of a spilled number only the low bytes are found again
 //     (check_stack_read_fixed_off)
 

@@ -191,11 +191,22 @@ func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
 		a.Maps = x.sets[v.set]
 	}
 	if m := x.facts.Mem[i]; m != nil {
+		if m.Kind != a.Kind && (m.Kind == PtrCtx || a.Kind == PtrCtx) { // kernel: reg_type_mismatch
+			x.fail(s, i, "mixed-pointer", "the access is to ctx on one path and to %v on another", other(PtrCtx, m.Kind, a.Kind))
+		}
 		joinAccess(m, &a)
 		return
 	}
 	first := a
 	x.facts.Mem[i] = &first
+}
+
+// other is the kind of two that is not k.
+func other(k, a, b Kind) Kind {
+	if a == k {
+		return b
+	}
+	return a
 }
 
 // mostPlaces bounds the places that an Access tells apart.

@@ -111,7 +111,7 @@ func (x *explorer) coversVal(st *state, t, s *val) bool {
 	}
 	switch t.kind {
 	case PtrPacket, PtrPacketMeta:
-		return t.rng <= s.rng && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id))
+		return t.rng <= s.rng && t.past <= s.past && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id))
 	case PtrMapValueOrNull:
 		return x.ids.match(t.id, s.id)
 	}
@@ -294,7 +294,7 @@ func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
 		low := min(a.off, b.off)
 		an, bn = plus(&an, int64(a.off-low)), plus(&bn, int64(b.off-low))
 		a.rng, b = a.rng-(a.off-low), &val{kind: b.kind, id: b.id, rng: b.rng - (b.off - low)}
-		a.off = low
+		a.off, a.past = low, 0
 	}
 	if widen && !an.covers(&bn) {
 		a.n = an.widen(&bn)
@@ -302,6 +302,7 @@ func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
 	} else {
 		a.n = an.hull(&bn)
 	}
+	a.past = min(a.past, b.past)
 	if b.rng < a.rng {
 		a.rng = b.rng
 		if widen {

@@ -172,7 +172,7 @@ func (x *explorer) copyOf(s *state, v *val) val {
 
 func (x *explorer) atomic(s *state, i int, ins *code.Insn) {
 	base := *x.read(s, i, ins.Dst)
-	src := *x.read(s, i, ins.Src)
+	x.read(s, i, ins.Src)
 	op := ins.OpCode.AtomicOp()
 	size := ins.OpCode.Size().Sizeof()
 	if !x.atomicForm(s, i, op, size) {
@@ -194,17 +194,12 @@ func (x *explorer) atomic(s *state, i int, ins *code.Insn) {
 			x.fail(s, i, "misaligned-atomic", "atomic operation of %d bytes at offset %v", size, base.bitsOfOffset(int64(ins.Offset)))
 		}
 		if base.kind == PtrStack {
-			if v := x.readStack(s, i, &base, int(ins.Offset), size); v.pointer() {
-				x.fail(s, i, "spill-partial", "atomic operation on a spilled pointer")
-			} else {
+			if v := x.readStack(s, i, &base, int(ins.Offset), size); !v.pointer() { // an address is a number to arithmetic
 				old.n = v.n
 			}
 			any := scalar(anyNum())
 			x.overwrite(s, &base, int64(ins.Offset), size, &any)
 		}
-	}
-	if src.pointer() && op != asm.Xchg && op != asm.CmpXchg {
-		x.fail(s, i, "pointer-arithmetic", "atomic arithmetic with %v", src.kind)
 	}
 	if op == asm.CmpXchg {
 		s.regs[asm.R0] = old
@@ -364,7 +359,7 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 		return any
 	}
 	if !wide {
-		if op != asm.Sub || !a.pointer() {
+		if op != asm.Sub {
 			x.fail(s, i, "pointer-arithmetic", "32-bit arithmetic on %v", pick(a, b).kind)
 		}
 		return scalar(any.n.zext32())
@@ -418,6 +413,9 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 		}
 		if off := int64(r.off) + c; c > -maxPointerOffset && c < maxPointerOffset && off > -maxPointerOffset && off < maxPointerOffset {
 			r.off = int32(off)
+			if c != 0 {
+				r.past = 0
+			}
 			return r
 		}
 		x.fail(s, i, "pointer-offset", "%v moved by %d", p.kind, c)
@@ -432,8 +430,11 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 	}
 	r.n = alu(op, &p.n, d, true)
 	if p.kind == PtrPacket || p.kind == PtrPacketMeta {
-		r.id = s.freshID()
+		r.id, r.past = s.freshID(), 0
 		r.rng = rangeAfter(p.rng, d, back)
+		if x.opt.Linux && (!back || d.w.slo < 0) {
+			r.rng = 0
+		}
 	}
 	return r
 }

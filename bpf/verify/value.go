@@ -12,6 +12,7 @@ import (
 type val struct {
 	kind  Kind
 	mixed bool   // Scalar: paths that met here brought different numbers (Facts.Differs)
+	past  uint8  // PtrPacket: pastAt or pastBeyond the packet's end, if that was found
 	frame int8   // PtrStack: index of the frame pointed into
 	set   int16  // PtrMap*: index into explorer.sets; PtrFunc: function
 	off   int32  // fixed part of a pointer's offset, bytes
@@ -19,6 +20,13 @@ type val struct {
 	id    uint32 // who else holds the same: see the list below
 	n     num
 }
+
+// What a comparison tells of a pointer that has not got the bytes up to it: the
+// same comparison goes the same way again (kernel: AT_PKT_END, BEYOND_PKT_END).
+const (
+	pastAt     = 1 // at the end or beyond
+	pastBeyond = 2
+)
 
 // Ids say that two values move together:
 //   - Scalar: equal numbers; 0 where nothing is known to be equal

@@ -24,7 +24,7 @@ const (
 	corpusTarball = "/usr/src/linux-source-6.12.tar.xz"
 	corpusRoot    = "linux-source-6.12"
 	corpusBTF     = "/sys/kernel/btf/vmlinux"
-	corpusScript  = 1 // raise when what this file does changes
+	corpusScript  = 2 // raise when what this file does changes
 )
 
 // Parts of the tarball that are needed, and where programs are looked for.
@@ -32,6 +32,9 @@ var (
 	corpusParts   = []string{"samples/bpf", "tools/testing/selftests/bpf", "tools/lib/bpf", "tools/include", "include/uapi", "scripts/bpf_doc.py"}
 	corpusSources = []string{"samples/bpf", "tools/testing/selftests/bpf/progs"}
 	corpusSection = regexp.MustCompile(`SEC\("\??xdp`)
+	// Sources with traffic-control programs only are compiled too, to directory tc
+	// below the others: for TestCorpusVerifiers.
+	corpusTC = regexp.MustCompile(`SEC\("\??(tc|classifier|tcx)["/]`)
 )
 
 // ErrNoCorpus wraps what is missing on this machine to build the corpus.
@@ -122,10 +125,27 @@ func compileCorpus(ctx context.Context, work string) (failed []string, err error
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err
 	}
-	files, err := corpusFiles(src)
+	files, err := corpusFiles(src, corpusSection)
 	if err != nil {
 		return nil, err
 	}
+	if failed, err = compileAll(ctx, src, headers, out, files); err != nil {
+		return nil, err
+	}
+	classifiers, err := corpusFiles(src, corpusTC)
+	if err != nil {
+		return nil, err
+	}
+	classifiers = slices.DeleteFunc(classifiers, func(file string) bool { return slices.Contains(files, file) })
+	if err := os.MkdirAll(filepath.Join(out, "tc"), 0o755); err != nil {
+		return nil, err
+	}
+	_, err = compileAll(ctx, src, headers, filepath.Join(out, "tc"), classifiers)
+	return failed, err
+}
+
+// compileAll compiles files to out and lists those that clang refuses.
+func compileAll(ctx context.Context, src, headers, out string, files []string) (failed []string, err error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -192,8 +212,8 @@ func writeHeaders(ctx context.Context, src, dir string) error {
 	return nil
 }
 
-// corpusFiles lists the sources with an XDP section, relative to src.
-func corpusFiles(src string) ([]string, error) {
+// corpusFiles lists the sources with a section, relative to src.
+func corpusFiles(src string, section *regexp.Regexp) ([]string, error) {
 	var files []string
 	for _, dir := range corpusSources {
 		names, err := filepath.Glob(filepath.Join(src, dir, "*.c"))
@@ -205,7 +225,7 @@ func corpusFiles(src string) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			if corpusSection.Match(text) {
+			if section.Match(text) {
 				files = append(files, dir+"/"+filepath.Base(name))
 			}
 		}

@@ -1,0 +1,184 @@
+//go:build linux
+
+package difftest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+)
+
+// Programs of the generator with one to three instructions changed, which makes
+// most of them wrong: what the kernel refuses we refuse, or it is safe; of what it
+// accepts we refuse at most 2 %.
+func TestMutants(t *testing.T) {
+	if err := Permitted(); err != nil {
+		t.Skip(err)
+	}
+	n, seed := 600, uint64(1)
+	if testing.Short() {
+		n = 200
+	}
+	if v, err := strconv.Atoi(os.Getenv("NFPKIT_MUTANTS_N")); err == nil {
+		n = v
+	}
+	if v, err := strconv.ParseUint(os.Getenv("NFPKIT_MUTANTS_SEED"), 0, 64); err == nil {
+		seed = v
+	}
+	k, err := NewKernel(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	var m mutants
+	for ; m.total() < n; seed++ {
+		p := Generate(seed, AllFeatures)
+		mutate(p, rand.New(rand.NewPCG(seed, 0xbad)))
+		if err := m.compare(k, p); err != nil {
+			t.Errorf("seed %d: %v\n%s", seed, err, asmtext.PrintProgram(p.Spec))
+		}
+	}
+	for _, why := range slices.SortedFunc(maps.Keys(m.stricter), func(a, b string) int { return m.stricter[b] - m.stricter[a] }) {
+		t.Logf("only the kernel accepts %d: %s", m.stricter[why], why)
+	}
+	for _, why := range slices.SortedFunc(maps.Keys(m.wider), func(a, b string) int { return m.wider[b] - m.wider[a] }) {
+		t.Logf("only we accept %d: %s", m.wider[why], why)
+	}
+	refused := sum(m.stricter)
+	t.Logf("suite: mutants: kernel %s and check both accept %d, both refuse %d; only the kernel accepts %d; only we accept %d, none of which fails in the interpreter",
+		release(), m.both, m.neither, refused, sum(m.wider))
+	if 50*refused > m.both+refused {
+		t.Errorf("%d of %d mutants that the kernel accepts are refused, more than 2 %%", refused, m.both+refused)
+	}
+}
+
+func sum(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+type mutants struct {
+	both, neither   int
+	stricter, wider map[string]int
+}
+
+func (m *mutants) total() int { return m.both + m.neither + sum(m.stricter) + sum(m.wider) }
+
+// compare asks both verifiers. An error is a program that only we accept and that
+// fails when it is run.
+func (m *mutants) compare(k *Kernel, p *Program) error {
+	for name, spec := range p.Maps {
+		if err := k.fill(k.key(p, name), spec, nil); err != nil {
+			return fmt.Errorf("map %s: %w", name, err)
+		}
+	}
+	prog, theirs := k.load(p, p.Spec)
+	if theirs == nil {
+		prog.Close()
+	}
+	var no *Refused
+	if theirs != nil && !errors.As(theirs, &no) {
+		return nil // no form that the library can write
+	}
+	if m.stricter == nil {
+		m.stricter, m.wider = map[string]int{}, map[string]int{}
+	}
+	c, ours := resolve(p)
+	if ours == nil {
+		_, ours = verify.Verify(c, nil)
+	}
+	switch {
+	case ours == nil && theirs == nil:
+		m.both++
+	case ours != nil && theirs != nil:
+		m.neither++
+	case ours != nil:
+		m.stricter[general(lastLine(ours))]++
+		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" {
+			fmt.Printf("stricter: %+v\n%s\n", ours, listing(c))
+		}
+	default:
+		why := general(no.Reason)
+		if _, r := verify.Survey(c, &verify.Options{Linux: true}); r != nil {
+			why = "known to be sharper here: " + why
+		}
+		m.wider[why]++
+		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" && why == general(no.Reason) {
+			fmt.Printf("wider: %s\n%s%s\n", no.Reason, listing(c), no.Log)
+		}
+		if _, err := runInterp(p, c); err != nil {
+			return fmt.Errorf("the kernel says %q, we accept it, and: %w", no.Reason, err)
+		}
+	}
+	return nil
+}
+
+// mutate changes one to three instructions of a program.
+func mutate(p *Program, r *rand.Rand) {
+	spec := *p.Spec
+	spec.Instructions = slices.Clone(spec.Instructions)
+	for range 1 + r.IntN(3) {
+		mutateOne(spec.Instructions, r)
+	}
+	p.Spec = &spec
+}
+
+func mutateOne(insns asm.Instructions, r *rand.Rand) {
+	i := r.IntN(len(insns))
+	ins := &insns[i]
+	jump := ins.OpCode.Class().IsJump()
+	switch r.IntN(9) {
+	case 0:
+		ins.Dst = asm.Register(r.IntN(10))
+	case 1:
+		if ins.OpCode.Source() == asm.RegSource && !ins.OpCode.IsDWordLoad() && !jump {
+			ins.Src = asm.Register(r.IntN(11))
+		}
+	case 2:
+		if !jump && !ins.OpCode.Class().IsALU() {
+			ins.Offset += int16(r.IntN(33) - 16)
+		}
+	case 3:
+		if !ins.IsLoadFromMap() && ins.OpCode.Source() == asm.ImmSource && !(jump && (ins.OpCode.JumpOp() == asm.Call || ins.OpCode.JumpOp() == asm.Exit)) && ins.OpCode.Class() != asm.LdClass {
+			ins.Constant += int64(r.IntN(65) - 32)
+		}
+	case 4:
+		if ins.OpCode.Class().IsLoad() && !ins.OpCode.IsDWordLoad() {
+			ins.OpCode = ins.OpCode.SetSize([]asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}[r.IntN(4)])
+		}
+	case 5: // nothing in its place
+		if !jump {
+			*ins = asm.Mov.Reg(asm.R10-1, asm.R10-1).WithMetadata(ins.Metadata)
+		}
+	case 6: // a branch the other way
+		if op := ins.OpCode.JumpOp(); jump && op == asm.JEq {
+			ins.OpCode = ins.OpCode.SetJumpOp(asm.JNE)
+		} else if jump && (op == asm.JGT || op == asm.JGE || op == asm.JLE || op == asm.JLT) {
+			ins.OpCode = ins.OpCode.SetJumpOp([]asm.JumpOp{asm.JGT, asm.JGE, asm.JLE, asm.JLT}[r.IntN(4)])
+		}
+	case 7: // a jump a little further or less far
+		if jump && ins.OpCode.JumpOp() != asm.Call && ins.OpCode.JumpOp() != asm.Exit && ins.Reference() == "" {
+			ins.Offset += int16(r.IntN(7) - 3)
+		}
+	case 8:
+		if j := r.IntN(len(insns)); !jump && !insns[j].OpCode.Class().IsJump() && ins.Width() == insns[j].Width() {
+			a, b := ins.Metadata, insns[j].Metadata
+			if ins.Reference() == "" && insns[j].Reference() == "" && ins.Symbol() == "" && insns[j].Symbol() == "" {
+				*ins, insns[j] = insns[j], *ins
+				ins.Metadata, insns[j].Metadata = a, b
+			}
+		}
+	}
+}
