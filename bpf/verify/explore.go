@@ -161,7 +161,7 @@ func (x *explorer) record(s *state, i int) {
 		}
 		for r := range regs {
 			if live&(1<<r) != 0 {
-				regs[r] = x.reg(&s.regs[r], s.cur)
+				x.put(&regs[r], &s.regs[r], s.cur)
 				if s.regs[r].mixed {
 					x.facts.Differs[i] |= 1 << r
 				}

@@ -55,9 +55,19 @@ func (v *val) fixed() bool { return v.n.known() }
 func (v *val) bitsOfOffset(d int64) Tnum { return v.n.bits.Add(KnownBits(uint64(int64(v.off) + d))) }
 
 // reg is v as the facts tell it, for frame cur.
-func (x *explorer) reg(v *val, cur int) Reg {
-	r := Reg{Kind: v.kind, Bits: v.n.bits, UMin: v.n.w.ulo, UMax: v.n.w.uhi, SMin: v.n.w.slo, SMax: v.n.w.shi,
-		U32Min: v.n.h.ulo, U32Max: v.n.h.uhi, S32Min: v.n.h.slo, S32Max: v.n.h.shi, Off: v.off, ID: v.id}
+func (x *explorer) reg(v *val, cur int) (r Reg) {
+	x.put(&r, v, cur)
+	return r
+}
+
+// put makes r, which is zero, v as the facts tell it. It writes field by field:
+// facts are large, and have a pointer that most leave nil.
+func (x *explorer) put(r *Reg, v *val, cur int) {
+	if v.kind == NotInit {
+		return
+	}
+	r.Kind, r.Off, r.ID = v.kind, v.off, v.id
+	r.setNum(&v.n)
 	switch v.kind {
 	case PtrStack:
 		r.Up = int8(cur) - v.frame
@@ -66,7 +76,6 @@ func (x *explorer) reg(v *val, cur int) Reg {
 	case PtrMapHandle, PtrMapValue, PtrMapValueOrNull:
 		r.Maps = x.sets[v.set]
 	}
-	return r
 }
 
 func (r *Reg) num() num {
