@@ -79,6 +79,7 @@ func (b *funcBuilder) tailCall(call *verify.Call) {
 func (b *funcBuilder) helper(proto helper.Proto, call *verify.Call) *ir.Value {
 	var args []*ir.Value
 	var kinds uint32
+	var reach uint64
 	s := b.stage(b.i)
 	for i, a := range proto.Args {
 		if a == helper.ArgNone {
@@ -96,9 +97,12 @@ func (b *funcBuilder) helper(proto helper.Proto, call *verify.Call) *ir.Value {
 		}
 		args = append(args, arg)
 		kinds |= kind << (4 * i)
+		if n := call.Mem[i].Size; kind == ir.KindStack && n < 1<<10 {
+			reach |= uint64(n) << (10 * i)
+		}
 	}
 	v := b.op(ir.OpCallHelper, ir.I64, args...)
-	v.Int, v.Kinds = int64(proto.ID), kinds
+	v.Int, v.Kinds, v.Reach = int64(proto.ID), kinds, reach
 	return v
 }
 

@@ -271,6 +271,7 @@ func (l *legalizer) clone(v *ir.Value, t ir.Type, args []*ir.Value) *ir.Value {
 	n := l.f.Add(l.b, v.Op, t, v.PC, args...)
 	n.Int, n.Sym, n.Space, n.Size = v.Int, v.Sym, v.Space, v.Size
 	n.Big, n.Align, n.Phase, n.Kinds = v.Big, v.Align, v.Phase, v.Kinds
+	n.Reach = v.Reach
 	return n
 }
 

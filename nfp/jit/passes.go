@@ -32,6 +32,7 @@ var passes = []pass{
 	{name: "multiply", run: each((*ir.Func).MultiplyByConstants)},
 	{name: "middle deadcode", run: each(deadcode)},
 	{name: "legalize", run: legalize, legal: true, needed: true},
+	{name: "promote", run: each(promote)},
 	{name: "late simplify", run: each(simplify)},
 	{name: "late gvn", run: each((*ir.Func).NumberValues)},
 	{name: "hoist", run: each((*ir.Func).HoistInvariants)},
@@ -68,6 +69,8 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"diamonds", "late deadcode", "the other comparison is dead"},
 	{"thread", "chains", "no block may stand between two comparisons"},
 	{"chains", "late deadcode", "comparisons of the chain are dead"},
+	{"legalize", "promote", "the stack is words of 32 bits"},
+	{"promote", "late gvn", "what went through the stack is a value"},
 	{"last gvn", "window", "loads of one place must be one"},
 	{"window", "late deadcode", "words of windows that nobody wants are taken out"},
 	{"thread", "late deadcode", "copies leave dead values"},
@@ -177,4 +180,9 @@ func thread(f *ir.Func) {
 	f.Thread()
 	unreachable(f)
 	f.MergeBlocks()
+}
+
+func promote(f *ir.Func) {
+	f.PromoteStack()
+	dropTrivialParams(f)
 }

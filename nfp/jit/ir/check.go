@@ -199,7 +199,7 @@ func (c *checker) fields(v *Value) {
 	if row.Sym && v.Sym == "" && !(v.Op == OpTailCall && len(v.Args) == 2) {
 		c.fail(v, "symbol is empty")
 	}
-	if v.Kinds != 0 && v.Op != OpCallHelper {
+	if (v.Kinds != 0 || v.Reach != 0) && v.Op != OpCallHelper {
 		c.fail(v, "%v has no kinds", v.Op)
 	}
 	if !row.Mem {

@@ -63,3 +63,26 @@ func (e *editor) max(v *Value) uint64 {
 	}
 	return unknown(v.Type).Max()
 }
+
+// field is size bytes of a word from byte at.
+func (e *editor) field(x *Value, at, size int64) *Value {
+	x = e.shift(OpShr, x, int(8*at))
+	if at+size < 4 {
+		x = e.add(OpAnd, I32, x, e.number(I32, 1<<(8*size)-1))
+	}
+	return x
+}
+
+// insert is word old with the low size bytes of x from byte at on.
+func (e *editor) insert(old, x *Value, at, size int64) *Value {
+	if size == 4 {
+		return x
+	}
+	mask := uint64(1<<(8*size)-1) << (8 * at)
+	rest := e.add(OpAnd, I32, old, e.number(I32, ^mask))
+	x = e.shift(OpShl, x, int(8*at))
+	if at+size < 4 {
+		x = e.add(OpAnd, I32, x, e.number(I32, mask))
+	}
+	return e.add(OpOr, I32, rest, x)
+}

@@ -26,6 +26,9 @@ type Value struct {
 	Align, Phase uint8
 	// Kinds is what OpCallHelper's pointer arguments point to: KindMap and so on.
 	Kinds uint32
+	// Reach is how many bytes OpCallHelper may read behind each pointer into the
+	// stack: ten bits an argument, bits 9:0 for r1; 0 where it is not known.
+	Reach uint64
 	PC    int32 // eBPF pc it came from, -1 none
 }
 

@@ -343,6 +343,8 @@ func (p *parser) attributes(v *Value) error {
 			v.Phase = uint8(n)
 		case "kinds":
 			v.Kinds = uint32(n)
+		case "reach":
+			v.Reach = uint64(n)
 		default:
 			return fmt.Errorf("unknown attribute %q", word)
 		}

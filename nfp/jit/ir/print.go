@@ -138,6 +138,9 @@ func (p *printer) attributes(v *Value) {
 	if v.Kinds != 0 {
 		fmt.Fprintf(&p.out, " kinds=%#x", v.Kinds)
 	}
+	if v.Reach != 0 {
+		fmt.Fprintf(&p.out, " reach=%#x", v.Reach)
+	}
 }
 
 func (p *printer) terminator(b *Block) {

@@ -109,6 +109,7 @@ func (t *tailMerger) key(b *Block) []byte {
 		}
 		num(big)
 		num(int64(v.Kinds))
+		num(int64(v.Reach))
 		num(v.Int)
 		text(v.Sym)
 		num(int64(len(v.Args)))

@@ -274,16 +274,9 @@ func (w *window) read(e *editor) []*Value {
 // word is size bytes of a window from byte at.
 func (w *window) word(e *editor, words []*Value, at, size int64) *Value {
 	i, skip := at/4, at%4
-	x := words[i]
-	switch {
-	case skip == 0:
-	case skip+size <= 4:
-		x = e.add(OpShr, I32, x, e.number(I32, uint64(8*skip)))
-	default:
-		x = e.add(OpFunnel, I32, words[i+1], x, e.number(I32, uint64(8*skip)))
+	if skip+size > 4 {
+		x := e.add(OpFunnel, I32, words[i+1], words[i], e.number(I32, uint64(8*skip)))
+		return e.field(x, 0, size)
 	}
-	if size < 4 && skip+size != 4 {
-		x = e.add(OpAnd, I32, x, e.number(I32, 1<<(8*size)-1))
-	}
-	return x
+	return e.field(words[i], skip, size)
 }
