@@ -22,8 +22,10 @@ var divideText string
 
 // routineNeeds lists what each routine calls, so that they come along.
 var routineNeeds = map[string][]string{
-	routineSDiv64: {routineUDiv64},
-	routineSMod64: {routineUMod64},
+	routineUDiv64: {routineDiv32},
+	routineUMod64: {routineUDiv64, routineDiv32},
+	routineSDiv64: {routineUDiv64, routineDiv32},
+	routineSMod64: {routineUMod64, routineUDiv64, routineDiv32},
 }
 
 // runtimeRoutines returns the routines named in used and those they call, in the
