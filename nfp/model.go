@@ -86,9 +86,13 @@ type Wire struct {
 	Ports    int     `source:"the card's name"`
 	PortGbps int     `unit:"Gbit/s" source:"the card's name"`
 	MACMpps  float64 `unit:"M/s" source:"CoNEXT'21: highest packet rate the MAC accepts, confirmed by the vendor"`
-	Buffers  int     `unit:"packets" source:"buffers of 2 KiB in the CTMs of the worker islands, half of each island's 256 KiB; assumed"`
-	Ingress  int     `unit:"cycles" source:"last bit received to the packet being ready in an island; assumed"`
-	Egress   int     `unit:"cycles" source:"a packet released to its first bit sent; assumed"`
+	// A fault of some MACs' firmware, off where FaultMpps is 0: offered more than
+	// FaultFrom, they take only FaultMpps.
+	FaultFrom float64 `unit:"M/s" source:"CoNEXT'21: capacity with the fault 36 to 50"`
+	FaultMpps float64 `unit:"M/s" source:"0: no fault; CoNEXT'21: 30 to 35 with it"`
+	Buffers   int     `unit:"packets" source:"buffers of 2 KiB in the CTMs of the worker islands, half of each island's 256 KiB; assumed"`
+	Ingress   int     `unit:"cycles" source:"last bit received to the packet being ready in an island; assumed"`
+	Egress    int     `unit:"cycles" source:"a packet released to its first bit sent; assumed"`
 }
 
 // Host is PCIe, a DMA write of a packet and of its descriptor.
@@ -153,7 +157,7 @@ func nfp4000() Model {
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
 		Cache: Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
 		Bus:   Bus{CommandBusy: 1, DataBytes: 8},
-		Wire:  Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, Buffers: 5 * 64, Ingress: 400, Egress: 400},
+		Wire:  Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, FaultFrom: 36, Buffers: 5 * 64, Ingress: 400, Egress: 400},
 		Host:  Host{DMALatency: 227, DMAPerByte: 0.24, DMAMin: 21.1, DMABase: 2.5, DMARate: 0.1486},
 	}
 }

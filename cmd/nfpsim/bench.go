@@ -30,7 +30,7 @@ type benchOptions struct {
 	target
 	trafficOptions
 	card, workers, offered string
-	array                  string
+	array, mapsOf          string
 	preload                []string
 	packets                uint64
 	ci                     float64
@@ -78,6 +78,7 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.offered, "offered", "", "million packets a second that arrive; a number, list or range (default: the ports' line rate)")
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
 	f.StringVar(&o.array, "array", "1x4194304", "for microcode on firmware corenic-direct: entries x bytes of the array behind B23")
+	f.StringVar(&o.mapsOf, "maps", "", "for microcode: the object or eBPF text whose maps it uses, numbered from 1 as the object has them")
 	f.Uint64Var(&o.packets, "packets", 0, "measure at most so many packets (default 2,000,000)")
 	f.Float64Var(&o.ci, "ci", 0.5, "stop when the 95 % interval is below so many per cent")
 	_ = cmd.RegisterFlagCompletionFunc("card", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
@@ -281,7 +282,13 @@ func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (fu
 		if err != nil {
 			return nil, nil, err
 		}
-		fresh = func() (*simEngine, error) { return o.loadWords(arg, im, p, opt) }
+		var from *verify.Facts
+		if o.mapsOf != "" {
+			if from, err = o.mapsFrom(cmd); err != nil {
+				return refused(err)
+			}
+		}
+		fresh = func() (*simEngine, error) { return o.loadWords(arg, im, from, p, opt) }
 	} else {
 		obj, _, err := open(cmd, arg)
 		if err != nil {
@@ -318,14 +325,36 @@ func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (fu
 	}, programs, nil
 }
 
-// loadWords puts micro-engine code onto a card. Where programs find their array
-// behind a register there is nothing in the code that says how large it is.
-func (o *benchOptions) loadWords(arg string, im *nfp.Image, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
+// mapsFrom reads the program whose maps the microcode uses.
+func (o *benchOptions) mapsFrom(cmd *cobra.Command) (*verify.Facts, error) {
+	obj, _, err := open(cmd, o.mapsOf)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := obj.Program("")
+	if err != nil {
+		return nil, err
+	}
+	return verified(obj, spec.Name, nil)
+}
+
+// loadWords puts micro-engine code onto a card, and the maps that it was compiled
+// with. Where programs find their array behind a register there is nothing in the
+// code that says how large it is.
+func (o *benchOptions) loadWords(arg string, im *nfp.Image, from *verify.Facts, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
 	nic, err := driver.New(p, opt)
 	if err != nil {
 		return nil, err
 	}
-	if p.DirectMap {
+	if from != nil {
+		tables := make([]uint32, len(from.Code.Maps))
+		for i := range tables {
+			tables[i] = uint32(i + 1)
+		}
+		if err := nic.CreateKernelMaps(from, tables); err != nil {
+			return nil, err
+		}
+	} else if p.DirectMap {
 		var entries, bytes uint32
 		if n, err := fmt.Sscanf(o.array, "%dx%d", &entries, &bytes); n != 2 || err != nil || entries == 0 || bytes == 0 {
 			return nil, usagef("--array: %q is not ENTRIESxBYTES", o.array)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/nfp"
 )
 
 // TestPortControl: what the host sets of a port is what it reads; a speed that
@@ -106,6 +107,27 @@ func TestModelsDoc(t *testing.T) {
 			}
 		}
 	}
+	b.WriteString(speeds(t))
 	golden.File(t, "../../docs/cards.md", "# Cards\n\nWhat `--card` may be. "+
 		"Part numbers are those of the firmware files that the Linux driver asks for; the LX card's number and lanes are assumed.\n\n"+b.String())
+}
+
+// speeds is the table of what nfp.Models says of the same cards.
+func speeds(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("\n## As `bench` has them\n\n`nfpsim bench --card` takes the same names, or a JSON file with the fields of nfp.Model that differ, " +
+		"`Name` saying from which card:\n\n    {\"Name\": \"cx-2x25\", \"Workers\": 54, \"MACMpps\": 60}\n\n" +
+		"All have the chip of [accuracy.md](accuracy.md), which was calibrated on the 2x40; clocks are of the open NIC firmware's platform table. " +
+		"That the other cards differ in nothing but clock and ports is assumed; the LX has an NFP-6000, which no measurement here covers.\n\n" +
+		"| card | clock, MHz | engines | workers | line rate, 60 bytes, Mpps | MAC, Mpps |\n|---|---|---|---|---|---|\n")
+	models := Models()
+	for i, m := range nfp.Models() {
+		if m.Name != models[i].Name || m.Product != models[i].Product || m.Ports != len(models[i].Ports) || m.PortGbps != models[i].Ports[0].Gbps() {
+			t.Errorf("nfp.Models has %s, %d x %d, the card %s", m.Name, m.Ports, m.PortGbps, models[i].Name)
+		}
+		line := float64(m.Ports*m.PortGbps) * 1000 / 8 / 84
+		fmt.Fprintf(&b, "| `%s` | %d | %d | %d | %.2f | %.1f |\n", m.Name, m.ClockMHz, m.Islands*m.EnginesPerIsland, m.Workers, line, m.MACMpps)
+	}
+	return b.String()
 }

@@ -88,7 +88,7 @@ func (ch *Chip) warmUp(m *Measure) (partial bool, err error) {
 		if m.Progress != nil && !m.Progress(0, 100) {
 			return true, nil
 		}
-		if len(times) >= warmBatches && cut(times) <= len(times)/2 {
+		if len(times) >= warmBatches && cut(times) < len(times)/2 {
 			break
 		}
 	}
@@ -96,13 +96,13 @@ func (ch *Chip) warmUp(m *Measure) (partial bool, err error) {
 }
 
 // cut is how many of the first values to leave out: what makes the standard
-// error of the mean of the rest smallest.
+// error of the mean of the rest smallest, half of them at most, for of the last
+// few values alone it says little.
 func cut(x []float64) int {
 	best, at := math.Inf(1), 0
-	for d := 0; d <= len(x)-4; d++ {
+	for d := 0; d <= len(x)/2; d++ {
 		rest := x[d:]
-		mean, ss := moments(rest)
-		_ = mean
+		_, ss := moments(rest)
 		n := float64(len(rest))
 		if se := ss / (n * n); se < best*(1-1e-9) {
 			best, at = se, d
@@ -111,14 +111,15 @@ func cut(x []float64) int {
 	return at
 }
 
-// moments are the mean and the sum of squared deviations.
+// moments are the mean and the sum of squared deviations. The conversion keeps
+// machines that fuse products and sums from rounding otherwise than others.
 func moments(x []float64) (mean, ss float64) {
 	for _, v := range x {
 		mean += v
 	}
 	mean /= float64(len(x))
 	for _, v := range x {
-		ss += (v - mean) * (v - mean)
+		ss += float64((v - mean) * (v - mean))
 	}
 	return mean, ss
 }

@@ -75,6 +75,9 @@ func newPackets(m *nfp.Model, t *Traffic, done int, hostTakes bool) packets {
 	if t.OfferedMpps > 0 {
 		p.interval = ticks(float64(m.ClockMHz) / t.OfferedMpps)
 	}
+	if offered := p.interval; m.FaultMpps > 0 && (offered == 0 || offered < ticks(float64(m.ClockMHz)/m.FaultFrom)) {
+		p.gap = ticks(float64(m.ClockMHz) / m.FaultMpps)
+	}
 	p.queue, p.leaving = make([]job, p.buffers), make([]int64, p.buffers)
 	size := 1
 	for size < 2*(p.buffers+m.Workers*Contexts) {

@@ -94,6 +94,7 @@ type memories struct {
 	cache      cache
 	dram       server
 	missBusy   int64
+	missQueue  int64  // ticks of misses under way before banks must wait
 	missExtra  uint64 // cycles a miss takes longer
 }
 
@@ -103,6 +104,7 @@ func newMemories(m *nfp.Model) *memories {
 		bus: make([]server, m.Islands), data: make([]server, m.Islands),
 		command: ticks(m.CommandBusy), perByte: (1 << tickBits) / int64(m.DataBytes),
 		cache: newCache(m.CacheBytes, m.CacheLine, m.CacheWays), missBusy: ticks(m.MissBusy),
+		missQueue: ticks(m.MissBusy) * int64(m.EMEM.Queue),
 		missExtra: uint64(max(0, m.MissRead-m.EMEM.Read)),
 	}
 	for range m.Islands {
@@ -137,8 +139,11 @@ func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, a
 	start := bank.take(accepted, busy)
 	latency := u.latency[kind]
 	if id == unitEMEM && !m.cache.hit(addr) {
-		start = m.dram.take(start, m.missBusy)
-		latency += m.missExtra
+		got := m.dram.take(start, m.missBusy)
+		if full := got - start - m.missQueue; full > 0 {
+			bank.free += full // holds the command until DRAM can take one more
+		}
+		start, latency = got, latency+m.missExtra
 	}
 	wait := uint64(start-asked+(1<<tickBits-1)) >> tickBits
 	return answer{uint64(accepted+(1<<tickBits-1)) >> tickBits, at + wait + latency, wait}

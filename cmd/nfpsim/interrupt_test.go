@@ -1,0 +1,38 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Ctrl-C ends a measurement with what it has, marked partial.
+func TestBenchInterrupted(t *testing.T) {
+	caught := make(chan os.Signal, 64)
+	signal.Notify(caught, os.Interrupt) // so that one too early does not end the test
+	defer signal.Stop(caught)
+	var out, errs bytes.Buffer
+	done := make(chan int)
+	go func() {
+		done <- run([]string{"bench", "../../examples/counters.o", "--packets", "1000000000", "--ci", "0.000001", "--json"}, nil, &out, &errs)
+	}()
+	for {
+		select {
+		case code := <-done:
+			if text := out.String(); code != exitDone || !strings.Contains(text, `"partial": true`) || !strings.Contains(text, `"mpps": `) {
+				t.Errorf("exit %d: %s%s", code, text, &errs)
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+			if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
