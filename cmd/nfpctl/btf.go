@@ -323,6 +323,10 @@ func encodeAt(t btf.Type, v any, b []byte, depth int) error {
 	}
 	switch t := t.(type) {
 	case *btf.Int:
+		if text, ok := v.(string); ok && t.Encoding == btf.Char && len(text) == 1 && len(b) == 1 {
+			b[0] = text[0] // as it is printed
+			return nil
+		}
 		return encodeNumber(v, b, t.Encoding == btf.Signed || t.Encoding == btf.Char)
 	case *btf.Enum:
 		if name, ok := v.(string); ok {
@@ -356,10 +360,6 @@ func encodeNumber(v any, b []byte, signed bool) error {
 	case json.Number:
 		return encodeText(v.String(), b, signed)
 	case string:
-		if len(v) == 1 && len(b) == 1 && (v[0] < '0' || v[0] > '9') {
-			b[0] = v[0]
-			return nil
-		}
 		return encodeText(v, b, signed)
 	}
 	return fmt.Errorf("%s is no number", show(v))
