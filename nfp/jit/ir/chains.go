@@ -17,7 +17,7 @@ import (
 func (f *Func) SearchChains() {
 	preds := f.Preds()
 	uses := f.Uses()
-	known := f.KnownBits()
+	var known []Known
 	done := make([]bool, f.NextBlock)
 	changed := false
 	for _, b := range f.ReversePostorder() {
@@ -42,6 +42,9 @@ func (f *Func) SearchChains() {
 		}
 		if len(c.blocks) < 4 {
 			continue
+		}
+		if known == nil {
+			known = f.KnownBits()
 		}
 		slices.SortFunc(c.cases, func(p, q chainCase) int { return int(int64(p.n) - int64(q.n)) })
 		if w := bits.Len64(known[c.x.ID].Max()); c.plan(len(c.cases), w) < c.straight(len(c.cases), w) {

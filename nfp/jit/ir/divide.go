@@ -9,6 +9,9 @@ import "math/bits"
 // It comes before legalize, whose 64-bit product of two zero-extended words is
 // one sequence of the multiplier.
 func (f *Func) DivideByConstants() {
+	if !f.hasOp(OpUDiv, OpUMod, OpSDiv, OpSMod) {
+		return
+	}
 	e := newEditor(f)
 	e.known = f.KnownBits()
 	for _, b := range f.Blocks {

@@ -1,5 +1,7 @@
 package ir
 
+import "slices"
+
 // editor replaces values by others made in front of them, block by block.
 type editor struct {
 	f     *Func
@@ -85,4 +87,16 @@ func (e *editor) insert(old, x *Value, at, size int64) *Value {
 		x = e.add(OpAnd, I32, x, e.number(I32, mask))
 	}
 	return e.add(OpOr, I32, rest, x)
+}
+
+// hasOp reports whether any value has one of the operations.
+func (f *Func) hasOp(ops ...Op) bool {
+	for _, b := range f.Blocks {
+		for _, v := range b.Values {
+			if slices.Contains(ops, v.Op) {
+				return true
+			}
+		}
+	}
+	return false
 }

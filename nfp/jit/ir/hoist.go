@@ -9,6 +9,9 @@ package ir
 // A value that moves holds a register throughout the loop. Loops around are worth
 // that as long as there are registers; no more than hoistLimit values leave one.
 func (f *Func) HoistInvariants() {
+	if !f.hasCycle() {
+		return
+	}
 	dom := f.Dominators()
 	loops := f.Loops(dom)
 	for i, l := range loops {

@@ -14,6 +14,23 @@ type Loop struct {
 // Has reports whether b is in the loop.
 func (l *Loop) Has(b *Block) bool { return int(b.ID) < len(l.has) && l.has[b.ID] }
 
+// hasCycle reports whether any edge goes back, the question that most functions
+// answer with no.
+func (f *Func) hasCycle() bool {
+	place := make([]int32, f.NextBlock)
+	for i, b := range f.Postorder() {
+		place[b.ID] = int32(i) + 1
+	}
+	for _, b := range f.Blocks {
+		for _, e := range b.Succs {
+			if place[b.ID] > 0 && place[e.To.ID] >= place[b.ID] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // insert makes block n, which alone leads to before, part of the loop.
 func (l *Loop) insert(n, before *Block) {
 	for len(l.has) <= int(n.ID) {

@@ -4,6 +4,9 @@ package ir
 // subtractions where that is cheaper than the multiplier, which takes six words
 // for 32 bits and seven for a product of 64, each a cycle.
 func (f *Func) MultiplyByConstants() {
+	if !f.hasOp(OpMul) {
+		return
+	}
 	e := newEditor(f)
 	e.known = f.KnownBits()
 	for _, b := range f.Blocks {

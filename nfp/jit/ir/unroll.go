@@ -14,7 +14,7 @@ package ir
 // Inner loops come first; a loop around one that is gone may be next.
 func (f *Func) Unroll(room int) {
 	for range unrollLoops {
-		if !f.unrollOne(&room) {
+		if !f.hasCycle() || !f.unrollOne(&room) {
 			return
 		}
 	}
