@@ -13,7 +13,7 @@ func (f *Func) NumberValues() {
 	}
 	g := &numbering{
 		f: f, by: make([]*Value, f.NextID), dom: f.Dominators(),
-		table: map[valueKey]*tableEntry{}, mem: newMemory(f),
+		table: make(map[valueKey]*tableEntry, f.NextID), mem: newMemory(f), syms: map[string]int32{},
 	}
 	g.walk()
 	f.Replace(g.by)
@@ -29,18 +29,13 @@ func (f *Func) NumberValues() {
 	}
 }
 
+// valueKey is what makes two values equal, without gaps so that it hashes as one.
 type valueKey struct {
-	op     Op
-	t      Type
-	space  Space
-	size   uint8
-	big    bool
-	n      uint8
-	int    int64
-	sym    string
-	state  int32
-	a0, a1 ID
-	a2, a3 ID
+	what  uint64 // op, type, space, size, Big, number of arguments, a byte each
+	int   int64
+	sym   int32 // by number, 0 none
+	state int32
+	args  [4]ID
 }
 
 // tableEntry is a value in the table, with the one that it hides.
@@ -56,6 +51,7 @@ type numbering struct {
 	dom     *DomTree
 	table   map[valueKey]*tableEntry
 	mem     *memory
+	syms    map[string]int32
 	dropped map[*Value]bool
 }
 
@@ -138,17 +134,25 @@ func (g *numbering) keyOf(v *Value) (valueKey, bool) {
 	if len(v.Args) > 4 {
 		return valueKey{}, false
 	}
-	k := valueKey{op: v.Op, t: v.Type, space: v.Space, size: v.Size, big: v.Big, n: uint8(len(v.Args)), int: v.Int, sym: v.Sym}
+	what := uint64(v.Op) | uint64(v.Type)<<8 | uint64(v.Space)<<16 | uint64(v.Size)<<24 | uint64(len(v.Args))<<32
+	if v.Big {
+		what |= 1 << 40
+	}
+	k := valueKey{what: what, int: v.Int, state: g.mem.of(v)}
+	if v.Sym != "" {
+		if k.sym = g.syms[v.Sym]; k.sym == 0 {
+			k.sym = int32(len(g.syms)) + 1
+			g.syms[v.Sym] = k.sym
+		}
+	}
 	if v.Op == OpConst && v.Type == I32 {
 		k.int = int64(uint32(v.Int))
 	}
-	ids := [4]*ID{&k.a0, &k.a1, &k.a2, &k.a3}
 	for i, a := range v.Args {
-		*ids[i] = a.ID
+		k.args[i] = a.ID
 	}
-	if commutes(v.Op) && k.a0 > k.a1 {
-		k.a0, k.a1 = k.a1, k.a0
+	if commutes(v.Op) && k.args[0] > k.args[1] {
+		k.args[0], k.args[1] = k.args[1], k.args[0]
 	}
-	k.state = g.mem.of(v)
 	return k, true
 }

@@ -115,7 +115,7 @@ func parseLeaf(s string) (*Expr, error) {
 	switch {
 	case s == "bits":
 		return &Expr{Bits: true}, nil
-	case len(s) == 1 && (s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z'):
+	case len(s) == 1 && varIndex(s[0]) >= 0:
 		return &Expr{Var: s[0]}, nil
 	}
 	n, err := strconv.ParseInt(s, 0, 64)
@@ -170,15 +170,41 @@ var compiledRules = func() (by [numOps][]compiledRule) {
 
 // binding is what the variables of a rule stand for.
 type binding struct {
-	vals  [26 + 26]*Value
+	vals  [len(variables)]*Value
 	width int
 }
 
-func varIndex(letter byte) int {
-	if letter >= 'a' {
-		return int(letter - 'a')
+// variables are the letters a rule may use.
+const variables = "uvwxyzdnCDEKLNM"
+
+func varIndex(letter byte) int { return strings.IndexByte(variables, letter) }
+
+// mayMatch is a quick look at the arguments of e and v, which are of one operation.
+func mayMatch(e *Expr, v *Value) bool {
+	if len(e.Args) != len(v.Args) || e.Int != v.Int {
+		return false
 	}
-	return 26 + int(letter-'A')
+	if commutes(e.Op) {
+		return likely(e.Args[0], v.Args[0]) && likely(e.Args[1], v.Args[1]) ||
+			likely(e.Args[0], v.Args[1]) && likely(e.Args[1], v.Args[0])
+	}
+	for i, a := range e.Args {
+		if !likely(a, v.Args[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// likely compares operations, constants being one.
+func likely(e *Expr, v *Value) bool {
+	switch {
+	case e.Op != OpInvalid:
+		return e.Op == v.Op
+	case e.Var != 0 && !e.Constant():
+		return true
+	}
+	return v.Op == OpConst
 }
 
 // match reports whether v is what e says, and notes what variables stand for.
@@ -198,6 +224,9 @@ func (b *binding) match(e *Expr, v *Value, root bool, single func(*Value) bool) 
 				}
 			}
 			return true
+		}
+		if !likely(e.Args[0], v.Args[0]) || !likely(e.Args[1], v.Args[1]) {
+			return b.match(e.Args[0], v.Args[1], false, single) && b.match(e.Args[1], v.Args[0], false, single)
 		}
 		saved := *b
 		if b.match(e.Args[0], v.Args[0], false, single) && b.match(e.Args[1], v.Args[1], false, single) {

@@ -3,11 +3,11 @@ package ir
 // Simplify replaces values by cheaper ones that are equal: by constants where all
 // bits are known, by what the rules say, and constant arguments go to the right
 // where order does not matter. It goes on until a round changes nothing, for at
-// most four rounds. What it replaced stays without uses, for deadcode.
+// most simplifyRounds rounds. What it replaced stays without uses, for deadcode.
 //
 // fired, unless nil, counts how often each rule was used, by its index in Rules.
 func (f *Func) Simplify(fired []int) {
-	for range 4 {
+	for range simplifyRounds {
 		s := &simplifier{f: f, known: f.KnownBits(), by: make([]*Value, f.NextID), uses: f.Uses(), fired: fired}
 		changed := false
 		for _, b := range f.ReversePostorder() {
@@ -19,6 +19,8 @@ func (f *Func) Simplify(fired []int) {
 		}
 	}
 }
+
+const simplifyRounds = 2
 
 type simplifier struct {
 	f     *Func
@@ -92,7 +94,7 @@ func (s *simplifier) replacement(v *Value, depth int) *Value {
 	w := ruleWidth(v)
 	for i := range rules {
 		r := &rules[i]
-		if r.width != 0 && r.width != w {
+		if r.width != 0 && r.width != w || !mayMatch(r.from, v) {
 			continue
 		}
 		b := binding{width: w}
