@@ -49,8 +49,9 @@ func chip() *nfp.Model {
 
 // machPass is one step over a function's machine code.
 type machPass struct {
-	name string
-	run  func(*backend, *machFunc) error
+	name   string
+	run    func(*backend, *machFunc) error
+	needed bool // cannot be left out
 }
 
 // machPasses follow select, in this order.
@@ -61,13 +62,14 @@ var machPasses = []machPass{
 			return verifyAllocation(f)
 		}
 		return nil
-	}},
-	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }},
-	{"spread", scheduled(spread)},
-	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }},
-	{"order", func(env *backend, f *machFunc) error { orderBlocks(f, env.opt.Counts.at); return nil }},
-	{"schedule", scheduled(schedule)},
-	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }},
+	}, true},
+	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }, true},
+	{"spread", scheduled(spread), false},
+	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }, true},
+	{"order", func(env *backend, f *machFunc) error { orderBlocks(f, env.opt.Counts.at); return nil }, false},
+	{"link", func(_ *backend, f *machFunc) error { link(f); return nil }, true},
+	{"schedule", scheduled(schedule), false},
+	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }, true},
 }
 
 // scheduled is a step that gives blocks another order, with its checker.
@@ -104,6 +106,9 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 		at.fn = mf
 		env.dump("select "+f.Name, mf)
 		for _, p := range machPasses {
+			if !p.needed && slices.Contains(env.opt.Off, p.name) {
+				continue
+			}
 			at.name = p.name
 			if err := p.run(env, mf); err != nil {
 				return nil, err

@@ -24,3 +24,12 @@ func Legalize(m *ir.Module) (*ir.Module, error) { return legalize(m) }
 
 // CheckHazards is the checker over final words.
 func CheckHazards(im *nfp.Image) error { return checkHazards(im) }
+
+// MachinePasses are the steps over machine code.
+func MachinePasses() []string {
+	var names []string
+	for _, p := range machPasses {
+		names = append(names, p.name)
+	}
+	return names
+}

@@ -6,9 +6,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// orderBlocks lays blocks out so that the way most packets go falls through, and makes
-// every jump an instruction. Blocks are strung along from the entry: of two
-// successors the hot one follows, the other begins a string of its own later.
+// orderBlocks lays blocks out so that the way most packets go falls through.
+// Blocks are strung along from the entry: of two successors the hot one follows,
+// the other begins a string of its own later.
 //
 // A taken branch costs up to four cycles, an untaken one the one of its word, so
 // the order is the cost. Without measured counts the hot way is the one with
@@ -29,7 +29,6 @@ func orderBlocks(f *machFunc, count func(pc int32) (uint64, bool)) {
 		p.string(b)
 	}
 	f.reorder(p.order)
-	link(f)
 }
 
 type placer struct {
@@ -126,7 +125,7 @@ const endWords = 4
 // isEnd reports whether the block only ends the program.
 func isEnd(b *machBlock) bool {
 	n := len(b.Insts)
-	return b.Next < 0 && n > 0 && n <= endWords && b.Insts[n-1].Reloc == nfp.RelocDone
+	return b.Next < 0 && n > 0 && n <= endWords && b.Insts[n-1].Reloc == nfp.RelocDone && !b.Insts[n-1].ReadsCC()
 }
 
 // blockWeights is, by block, the instructions on the longest way to an end, back

@@ -84,6 +84,11 @@ func Optional() []string {
 			names = append(names, p.name)
 		}
 	}
+	for _, p := range machPasses {
+		if !p.needed {
+			names = append(names, p.name)
+		}
+	}
 	return names
 }
 

@@ -51,6 +51,10 @@ type scheduler struct {
 	out   []machInst
 }
 
+// maxRegion is about how many instructions are ordered at once, so that time is
+// near linear in the length of blocks.
+const maxRegion = 300
+
 // block schedules the stretches between calls, the last with the block's branch.
 func (s *scheduler) block(b *machBlock) {
 	openExit(b)
@@ -58,24 +62,28 @@ func (s *scheduler) block(b *machBlock) {
 		return
 	}
 	s.out = make([]machInst, 0, len(b.Insts)+2)
-	from := 0
+	from, live := 0, codesLive(b)
 	b.bundles(func(i, j int) {
 		end := j == len(b.Insts)
+		if i-from >= maxRegion && !live[i] {
+			s.region(b.Insts[from:i], nil, false)
+			from = i
+		}
 		switch {
 		case end && isControl(&b.Insts[j-1]):
 			if j-i > 1 { // its slots are chosen
-				s.region(b.Insts[from:i], nil)
+				s.region(b.Insts[from:i], nil, live[i])
 				s.out = append(s.out, b.Insts[i:j]...)
 			} else {
-				s.region(b.Insts[from:i], &b.Insts[i])
+				s.region(b.Insts[from:i], &b.Insts[i], live[i])
 			}
 			from = j
 		case hasCall(b.Insts[i:j]):
-			s.region(b.Insts[from:i], nil)
+			s.region(b.Insts[from:i], nil, live[i])
 			s.out = append(s.out, b.Insts[i:j]...)
 			from = j
 		case end:
-			s.region(b.Insts[from:j], nil)
+			s.region(b.Insts[from:j], nil, false)
 		}
 	})
 	b.Insts = s.out
@@ -85,7 +93,7 @@ func (s *scheduler) block(b *machBlock) {
 // it can be placed like any other.
 func openExit(b *machBlock) {
 	n := len(b.Insts)
-	if n == 0 || b.Insts[n-1].Reloc != nfp.RelocDone {
+	if n == 0 || b.Insts[n-1].Reloc != nfp.RelocDone || b.Insts[n-1].ReadsCC() {
 		return
 	}
 	br := &b.Insts[n-1]
@@ -110,9 +118,10 @@ func hasCall(insts []machInst) bool {
 }
 
 // region schedules instructions between two barriers; br is the branch that ends
-// the block, nil where none does.
-func (s *scheduler) region(insts []machInst, br *machInst) {
-	s.build(insts, br)
+// the block, nil where none does, codes whether condition codes are looked at
+// behind the instructions.
+func (s *scheduler) region(insts []machInst, br *machInst, codes bool) {
+	s.build(insts, codes)
 	order := s.list()
 	var slots []int32
 	if !s.early {
@@ -123,12 +132,11 @@ func (s *scheduler) region(insts []machInst, br *machInst) {
 	s.emit(order)
 	behind := len(s.out)
 	s.emit(slots)
-	live := keepCodes(s.out[behind:], false)
+	inSlots := keepCodes(s.out[behind:], false)
+	keepCodes(s.out[first:behind], codes || inSlots)
 	if br == nil {
-		keepCodes(s.out[first:], live)
 		return
 	}
-	keepCodes(s.out[first:behind], live || br.ReadsCC())
 	for k := behind + 1; k < len(s.out); k++ {
 		s.out[k].Glue = true
 	}
@@ -139,7 +147,7 @@ func (s *scheduler) region(insts []machInst, br *machInst) {
 }
 
 // build makes the nodes and their dependences.
-func (s *scheduler) build(insts []machInst, br *machInst) {
+func (s *scheduler) build(insts []machInst, codes bool) {
 	s.nodes = s.nodes[:0]
 	for i := 0; i < len(insts); {
 		j := i + 1
@@ -149,7 +157,7 @@ func (s *scheduler) build(insts []machInst, br *machInst) {
 		s.nodes = append(s.nodes, schedNode{insts: insts[i:j:j], eff: effectsOf(insts[i:j])})
 		i = j
 	}
-	s.dropDeadCodes(br)
+	s.dropDeadCodes(codes)
 	for i := range s.nodes {
 		if n := &s.nodes[i]; s.early && n.command() != nil {
 			n.eff.writes.add(resCodes) // the wait for it must not come between codes and their use
@@ -269,8 +277,7 @@ func (s *scheduler) memory(c *machInst) int32 {
 
 // dropDeadCodes takes condition codes that nobody looks at out of what nodes
 // write, so that they may stand anywhere.
-func (s *scheduler) dropDeadCodes(br *machInst) {
-	live := br != nil && br.ReadsCC()
+func (s *scheduler) dropDeadCodes(live bool) {
 	for i := len(s.nodes) - 1; i >= 0; i-- {
 		n := &s.nodes[i]
 		if n.isWait() {

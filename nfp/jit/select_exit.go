@@ -50,6 +50,20 @@ func (s *selector) exit(word uint32) {
 	s.done(0, bankA(0))
 }
 
+// exitIf ends the program with a result word, which one immed loads, where the
+// condition holds; A0 is lost where not.
+func (s *selector) exitIf(c nfp.Cond, word uint32) {
+	in := nfp.Inst{Op: nfp.OpImmed, Dst: gprA(0)}
+	if !encodeImmed(&in, word) {
+		s.branch(c, s.exitBlock(word))
+		return
+	}
+	s.emit(in)
+	s.done(1, bankA(0))
+	b := s.blocks[s.cur]
+	b.Insts[len(b.Insts)-1].Fn = uint8(c)
+}
+
 // exitBlock is a block that ends the program with a result word, shared by all
 // branches that want it.
 func (s *selector) exitBlock(word uint32) int32 {
@@ -71,7 +85,7 @@ func (s *selector) layExits() {
 		cases, rest := s.env.verdicts()
 		for _, c := range cases {
 			s.alu(nfp.ALUSub, none, s.tailIn, constant(c.code))
-			s.branch(nfp.CondEQ, s.exitBlock(c.word))
+			s.exitIf(nfp.CondEQ, c.word)
 		}
 		s.exit(rest)
 	}
