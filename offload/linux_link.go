@@ -245,7 +245,7 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 		return &Error{Op: op, Object: p.Ref().String(), Reason: "wrong-type", Msg: fmt.Sprintf("program %d is of type %v, mode %s takes another", n.id, n.typ, mode)}
 	}
 	if err == nil && mode.TC() {
-		return l.swapFilter(op, p, mode, old, fd)
+		return l.swapFilter(op, p, mode, old, new, fd)
 	}
 	expected, err2 := descriptor(old)
 	if err = errors.Join(err, err2); err != nil {
@@ -267,7 +267,7 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 	if _, err := l.ask(p.Netns, unix.RTM_SETLINK, netlink.Acknowledge, append(ifinfo(p.Index), attrs...)); err != nil {
 		e := words(op, p.Ref().String(), err)
 		e.Kernel = log.lines()
-		return l.attachError(e, mode)
+		return l.attachError(e, mode, new)
 	}
 	return nil
 }
@@ -308,7 +308,7 @@ var attachReasons = []struct {
 }
 
 // attachError gives an error of attaching its reason.
-func (l *Linux) attachError(e *Error, mode Mode) error {
+func (l *Linux) attachError(e *Error, mode Mode, prog Program) error {
 	if e.Reason == "no-permission" {
 		e.Msg = "the kernel does not let this process attach programs"
 		return e
@@ -322,6 +322,10 @@ func (l *Linux) attachError(e *Error, mode Mode) error {
 	}
 	if errors.Is(e.Err, unix.EINVAL) && e.Extack == "" && l.olderThan(5, 7) {
 		e.Reason, e.Msg = "old-kernel", fmt.Sprintf("kernel %d.%d cannot compare and swap programs", l.version[0], l.version[1])
+		return e
+	}
+	if n, ok := prog.(*linuxProgram); ok && !n.bound && mode.Offloaded() && errors.Is(e.Err, unix.EINVAL) {
+		e.Reason, e.Msg = "wrong-device", fmt.Sprintf("mode %s: program %d was loaded for the host", mode, n.id)
 		return e
 	}
 	if e.Reason == "unexpected" {

@@ -24,7 +24,8 @@ import (
 
 type linuxProgram struct {
 	fd
-	typ ebpf.ProgramType
+	typ   ebpf.ProgramType
+	bound bool // to a device: it does not run on the host
 }
 
 // LoadProgram has the kernel verify and translate a program.
@@ -83,7 +84,7 @@ func openProgram(n int) (Program, error) {
 		p.Close()
 		return nil, err
 	}
-	p.id, p.typ = info.ID, info.Type
+	p.id, p.typ, p.bound = info.ID, info.Type, info.Device != 0 || info.Gone
 	return p, nil
 }
 

@@ -172,7 +172,7 @@ func (l *Linux) place(p *Port, mode Mode) (program uint32, at filter, err error)
 
 // swapFilter is Swap for traffic control. Creation fails if there is one; for the rest the
 // kernel has no condition, so we look first.
-func (l *Linux) swapFilter(op string, p *Port, mode Mode, old Program, fd int32) error {
+func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd int32) error {
 	object := p.Ref().String()
 	found, place, err := l.place(p, mode)
 	if err != nil {
@@ -191,7 +191,7 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old Program, fd int32)
 	fail := func(err error) error {
 		e := words(op, object, err)
 		e.Kernel = log.lines()
-		return l.attachError(e, mode)
+		return l.attachError(e, mode, new)
 	}
 	if fd < 0 {
 		if _, err := l.ask(p.Netns, unix.RTM_DELTFILTER, netlink.Acknowledge, msg); err != nil {

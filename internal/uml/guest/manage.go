@@ -492,7 +492,7 @@ func refusals(_ *env, where string) (any, error) {
 	try("foreign namespace", func() error {
 		ns := b.netns()
 		b.move(other, ns)
-		_, err := k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(), License: "GPL"}, nil, other)
+		_, err := k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(ebpf.XDP), License: "GPL"}, nil, other)
 		there := &offload.Port{Netns: ns, Name: other.Name, Index: other.Index}
 		b.move(there, "")
 		return err

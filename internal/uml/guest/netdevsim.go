@@ -13,7 +13,7 @@ import (
 
 // sim is a netdevsim device: an offloading card of the kernel's own that runs nothing.
 type sim struct {
-	id    int
+	id    int      // 0: it is the card under test, not netdevsim
 	names []string // of its interfaces, by port
 }
 
@@ -52,8 +52,12 @@ func newSim(ports int) (*sim, error) {
 	return &d, nil
 }
 
-// remove takes the device away.
+// remove takes the device away. The card comes back at once, with other interfaces.
 func (d *sim) remove() error {
+	if d.id == 0 {
+		_, err := rebind(nil, "")
+		return err
+	}
 	return os.WriteFile("/sys/bus/netdevsim/del_device", fmt.Append(nil, d.id), 0)
 }
 

@@ -257,3 +257,13 @@ func moveTo(p *offload.Port, fd int) answer {
 	}
 	return request(unix.RTM_SETLINK, 0, append(b, attrs...))
 }
+
+// deleteClsact removes the qdisc with whatever hangs on it.
+func deleteClsact(p *offload.Port) answer {
+	b := make([]byte, 20)
+	ne := binary.NativeEndian
+	ne.PutUint32(b[4:], uint32(p.Index))
+	ne.PutUint32(b[8:], 0xffff0000)
+	ne.PutUint32(b[12:], 0xfffffff1)
+	return request(unix.RTM_DELQDISC, 0, b)
+}

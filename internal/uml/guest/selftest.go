@@ -26,6 +26,7 @@ import (
 // bench is what one check works with.
 type bench struct {
 	k    *offload.Linux
+	card []string // interfaces of the card that takes the first device's place; nil: none does
 	sims []*sim
 	undo []func()
 }
@@ -36,26 +37,89 @@ type selfCheck struct {
 	do   func(b *bench) error
 }
 
-// checked is what came of it.
-type checked struct {
-	Name   string `json:"name"`
-	Error  string `json:"error,omitempty"`
-	Millis int64  `json:"ms"`
+// onlySim are the checks that make no sense on a card, and why.
+var onlySim = map[string]string{
+	"TC offload by default":                           "a knob of netdevsim makes it accept programs of the host",
+	"TC cBPF bytecode tries offload by default":       "a knob of netdevsim makes it accept programs of the host",
+	"TC cBPF unbound bytecode doesn't offload":        "it is about netdevsim's words; the card refuses programs of the host, which another check shows",
+	"TC offloads failure":                             "a knob of netdevsim makes its verifier refuse; what the card's refuses is checked with programs that break its rules",
+	"XDP load failure":                                "a knob of netdevsim makes its verifier refuse; what the card's refuses is checked with programs that break its rules",
+	"MTU restrictions":                                "netdevsim's limit; the card's depends on how far a program reaches",
+	"netdev removal waits for translation":            "a knob of netdevsim delays translation",
+	"map creation fail path":                          "a knob of netdevsim makes it refuse maps; the card's limits are checked with maps beyond them",
+	"multi-dev ASIC cross-dev destruction":            "a port of the card cannot be removed alone",
+	"multi-dev ASIC cross-dev destruction - move":     "a port of the card cannot be removed alone",
+	"multi-dev ASIC cross-dev destruction - orphaned": "a port of the card cannot be removed alone",
 }
 
-func selftest(*env, string) (any, error) {
+// checked is what came of it.
+type checked struct {
+	Name    string `json:"name"`
+	Error   string `json:"error,omitempty"`
+	Millis  int64  `json:"ms"`
+	Skipped string `json:"skipped,omitempty"` // why it makes no sense here
+	Frames  int    `json:"frames,omitempty"`  // that came in meanwhile
+}
+
+// selftest does all checks on netdevsim, or, with the argument card, those that make sense
+// there on the card, while frames come in.
+func selftest(_ *env, where string) (any, error) {
 	var all []checked
 	for _, list := range [][]selfCheck{tcChecks(), xdpChecks(), multiChecks(), mixedChecks(), mapChecks(), cardChecks()} {
 		for _, c := range list {
 			b := &bench{k: offload.NewLinux(nil)}
 			r := checked{Name: c.name}
-			if err := b.run(c.do); err != nil {
+			do := c.do
+			if where == "card" {
+				if r.Skipped = onlySim[c.name]; r.Skipped != "" {
+					all = append(all, r)
+					continue
+				}
+				do = amongFrames(&r, c.do)
+			}
+			start := time.Now()
+			if err := b.run(do); err != nil {
 				r.Error = err.Error()
 			}
+			r.Millis = time.Since(start).Milliseconds()
 			all = append(all, r)
 		}
 	}
 	return all, nil
+}
+
+// amongFrames does a check on the card while its second port sends frames to the first.
+func amongFrames(r *checked, do func(*bench) error) func(*bench) error {
+	return func(b *bench) error {
+		devs, err := ports(2)
+		if err != nil {
+			return err
+		}
+		for _, d := range devs {
+			b.card = append(b.card, d.Name)
+			if err := setFeature(d.Name, "hw-tc-offload", false); err != nil { // as the driver has it at first
+				return err
+			}
+		}
+		in, err := newTap(devs[0])
+		if err != nil {
+			return err
+		}
+		defer in.close()
+		out, err := newTap(devs[1])
+		if err != nil {
+			return err
+		}
+		defer out.close()
+		t := &traffic{in: in, out: out}
+		stop, stopped := make(chan struct{}), make(chan error, 1)
+		go func() { stopped <- t.run(stop) }()
+		err = do(b)
+		close(stop)
+		<-stopped // an interface may have gone away, or to another namespace
+		r.Frames = t.sent
+		return err
+	}
 }
 
 // run does a check, cleans up behind it, and fails too if anything is left then.
@@ -68,6 +132,10 @@ func (b *bench) run(do func(*bench) error) (err error) {
 			b.undo[i]()
 		}
 		for _, d := range b.sims {
+			if d.id == 0 {
+				b.clear(d)
+				continue
+			}
 			d.remove() // those that are gone already are not removed twice
 		}
 		if n, left := settled(b.k, 0); err == nil && (left != nil || n != 0) {
@@ -77,16 +145,26 @@ func (b *bench) run(do func(*bench) error) (err error) {
 	return do(b)
 }
 
+// clear takes from a card what its removal would.
+func (b *bench) clear(d *sim) {
+	for _, name := range d.names {
+		all, err := b.k.Ports("", name)
+		if err != nil || len(all) == 0 {
+			continue // it came back under another name
+		}
+		for _, flags := range []uint32{xdpHardware, xdpDriver, xdpGeneric} {
+			setXDP(&all[0], -1, flags)
+		}
+		deleteClsact(&all[0])
+	}
+}
+
 // later is done when the check is over.
 func (b *bench) later(do func()) { b.undo = append(b.undo, do) }
 
 // sim makes a device, with offload of traffic control switched on, and gives its ports.
 func (b *bench) sim(count int) []*offload.Port {
-	d, err := newSim(count)
-	if err != nil {
-		panic(err)
-	}
-	b.sims = append(b.sims, d)
+	d := b.device(count)
 	var all []*offload.Port
 	for _, name := range d.names {
 		if err := setFeature(name, "hw-tc-offload", true); err != nil {
@@ -95,6 +173,20 @@ func (b *bench) sim(count int) []*offload.Port {
 		all = append(all, b.port(name))
 	}
 	return all
+}
+
+// device makes one, of which the first is the card where there is one.
+func (b *bench) device(count int) *sim {
+	d := &sim{names: b.card}
+	if b.card == nil || len(b.sims) > 0 || count > len(b.card) {
+		var err error
+		if d, err = newSim(count); err != nil {
+			panic(err)
+		}
+	}
+	d.names = d.names[:count]
+	b.sims = append(b.sims, d)
+	return d
 }
 
 // port looks a port up again.
@@ -113,15 +205,19 @@ func (b *bench) clsact(p *offload.Port) {
 	}
 }
 
-// smallest is a program that gives 0.
-func smallest() asm.Instructions {
-	return asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
+// smallest is a program that passes frames on.
+func smallest(typ ebpf.ProgramType) asm.Instructions {
+	verdict := int32(xdpPass)
+	if typ == ebpf.SchedCLS {
+		verdict = -1
+	}
+	return asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()}
 }
 
 // program loads the smallest program; on is the port whose hardware it is for, nil: the
 // host.
 func (b *bench) program(typ ebpf.ProgramType, on *offload.Port) *ebpf.Program {
-	p, err := tryProgram(typ, on, smallest())
+	p, err := tryProgram(typ, on, smallest(typ))
 	if err != nil {
 		panic(err)
 	}
@@ -139,7 +235,7 @@ func tryProgram(typ ebpf.ProgramType, on *offload.Port, insns asm.Instructions) 
 
 // loaded loads the smallest program through the manager's kernel.
 func (b *bench) loaded(typ ebpf.ProgramType, on *offload.Port) offload.Program {
-	p, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: typ, Instructions: smallest(), License: "GPL", Name: "selftest"}, nil, on)
+	p, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: typ, Instructions: smallest(typ), License: "GPL", Name: "selftest"}, nil, on)
 	if err != nil {
 		panic(err)
 	}
@@ -185,7 +281,10 @@ func knob(d *sim, port int, name, value string) {
 }
 
 // bound are the programs that the device knows of: id, state, loaded.
-func bound(d *sim) [][3]string {
+func (b *bench) bound(d *sim) [][3]string {
+	if d.id == 0 {
+		return b.boundToCard(d)
+	}
 	dirs, err := filepath.Glob(debug(d, -1) + "/bpf_bound_progs/*")
 	if err != nil {
 		panic(err)
@@ -197,9 +296,60 @@ func bound(d *sim) [][3]string {
 	return all
 }
 
+// boundToCard is what a card's driver knows, as the kernel shows it.
+func (b *bench) boundToCard(d *sim) [][3]string {
+	objects, err := b.k.Objects()
+	if err != nil {
+		panic(err)
+	}
+	at, err := b.k.Attached(b.port(d.names[0]))
+	if err != nil {
+		panic(err)
+	}
+	var all [][3]string
+	for _, o := range objects {
+		if o.Program == nil || o.Program.Device == 0 {
+			continue
+		}
+		loaded := "N"
+		for _, a := range at {
+			if a.Program == o.Program.ID {
+				loaded = "Y"
+			}
+		}
+		all = append(all, [3]string{fmt.Sprint(o.Program.ID), "xlated", loaded})
+	}
+	return all
+}
+
+// offloaded is the id of the program that the first port runs in hardware, "0" for none.
+func (b *bench) offloaded(d *sim) string {
+	if d.id != 0 {
+		return sysfs(debug(d, 0), "bpf_offloaded_id")
+	}
+	at, err := b.k.Attached(b.port(d.names[0]))
+	if err != nil {
+		panic(err)
+	}
+	for _, a := range at {
+		if a.Mode.Offloaded() {
+			return fmt.Sprint(a.Program)
+		}
+	}
+	return "0"
+}
+
+// words are those that netdevsim has for something; the card's driver has none.
+func (b *bench) words(netdevsim string) string {
+	if b.card != nil {
+		return ""
+	}
+	return netdevsim
+}
+
 // isBound checks that one program is bound: the given one, translated, and in use.
-func isBound(d *sim, id uint32) error {
-	if got := bound(d); len(got) != 1 || got[0] != [3]string{fmt.Sprint(id), "xlated", "Y"} {
+func (b *bench) isBound(d *sim, id uint32) error {
+	if got := b.bound(d); len(got) != 1 || got[0] != [3]string{fmt.Sprint(id), "xlated", "Y"} {
 		return fmt.Errorf("bound programs %q, want program %d, xlated and loaded", got, id)
 	}
 	return nil

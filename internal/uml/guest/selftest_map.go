@@ -23,10 +23,10 @@ func mixedChecks() []selfCheck {
 			xdp, tc := b.loaded(ebpf.XDP, p), b.loaded(ebpf.SchedCLS, p)
 			return errors.Join(
 				b.k.Swap(p, offload.XDPOffload, nil, xdp),
-				refusal(b.k.Swap(p, offload.TCOffload, nil, tc), "card-busy", "driver and netdev offload states mismatch"),
+				refusal(b.k.Swap(p, offload.TCOffload, nil, tc), "card-busy", b.words("driver and netdev offload states mismatch")),
 				b.k.Swap(p, offload.XDPOffload, xdp, nil),
 				b.k.Swap(p, offload.TCOffload, nil, tc),
-				refusal(b.k.Swap(p, offload.XDPOffload, nil, xdp), "card-busy", "TC program is already loaded"),
+				refusal(b.k.Swap(p, offload.XDPOffload, nil, xdp), "card-busy", b.words("TC program is already loaded")),
 			)
 		}},
 		{"binding TC from pinned", func(b *bench) error { return fromPin(b, ebpf.SchedCLS, offload.TCOffload) }},
@@ -45,7 +45,7 @@ func mixedChecks() []selfCheck {
 			b.clsact(p)
 			return errors.Join(
 				b.k.Swap(p, offload.TCOffload, nil, b.loaded(ebpf.SchedCLS, p)),
-				(tcFilter{fd: b.program(ebpf.SchedCLS, p).FD(), skip: skipSW}).add(p).failed("driver and netdev offload states mismatch"),
+				(tcFilter{fd: b.program(ebpf.SchedCLS, p).FD(), skip: skipSW}).add(p).failed(b.words("driver and netdev offload states mismatch")),
 			)
 		}},
 		{"netdev removal waits for translation", func(b *bench) error {
@@ -55,7 +55,7 @@ func mixedChecks() []selfCheck {
 			knob(d, -1, "bpf_bind_verifier_delay", fmt.Sprint(delay.Milliseconds()))
 			loading := make(chan error)
 			go func() {
-				prog, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(), License: "GPL"}, nil, p)
+				prog, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(ebpf.XDP), License: "GPL"}, nil, p)
 				if err != nil {
 					loading <- nil
 					return
@@ -67,7 +67,7 @@ func mixedChecks() []selfCheck {
 				loading <- err
 			}()
 			if err := eventually(func() error {
-				if len(bound(d)) == 0 {
+				if len(b.bound(d)) == 0 {
 					return errors.New("the verifier has not started")
 				}
 				return nil
@@ -77,7 +77,7 @@ func mixedChecks() []selfCheck {
 			if err := d.remove(); err != nil {
 				return err
 			}
-			if n := len(bound(d)); n != 0 {
+			if n := len(b.bound(d)); n != 0 {
 				return fmt.Errorf("%d programs are bound to a device that is gone", n)
 			}
 			// What was being verified meanwhile was refused, or is of no device.
@@ -117,7 +117,7 @@ func twoMaps() *ebpf.CollectionSpec {
 			asm.FnMapLookupElem.Call(),
 		}
 	}
-	insns := append(append(lookup("htab"), lookup("array")...), smallest()...)
+	insns := append(append(lookup("htab"), lookup("array")...), smallest(ebpf.XDP)...)
 	spec := func(name string, typ ebpf.MapType) *ebpf.MapSpec {
 		return &ebpf.MapSpec{Name: name, Type: typ, KeySize: 4, ValueSize: 8, MaxEntries: 2}
 	}
@@ -289,7 +289,11 @@ func mapChecks() []selfCheck {
 					return err
 				}
 			}
-			return refusal(m.Update(number(3), wide(9), ebpf.UpdateExist), "no-entry", "")
+			err := m.Update(number(3), wide(9), ebpf.UpdateExist)
+			if info, _ := m.Info(); info.Shape.Type == "array" && offload.ReasonOf(err) == "map-full" {
+				return nil // the card looks at the index first, netdevsim at the entries
+			}
+			return refusal(err, "no-entry", "")
 		})},
 		{"map update (noexist)", eachMap(func(m offload.Map) error {
 			return errors.Join(
@@ -390,7 +394,7 @@ func inOther(b *bench, do func(there *offload.Port) error) error {
 		return fmt.Errorf("the program is of namespace %d as before: %v", after.Netns, err)
 	}
 	// From the first namespace it cannot be used any more.
-	_, err = b.k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(), License: "GPL"}, nil, p)
+	_, err = b.k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(ebpf.XDP), License: "GPL"}, nil, p)
 	if err := refusal(err, "foreign-namespace", ""); err != nil {
 		return err
 	}

@@ -57,18 +57,13 @@ func tcChecks() []selfCheck {
 			if err := (tcFilter{fd: b.program(cls, nil).FD()}).add(p).ok(); err != nil {
 				return err
 			}
-			if n := len(bound(d)); n != 0 {
+			if n := len(b.bound(d)); n != 0 {
 				return fmt.Errorf("%d programs are bound", n)
 			}
 			return nil
 		}},
 		{"TC offloads are off by default", func(b *bench) error {
-			d, err := newSim(1)
-			if err != nil {
-				return err
-			}
-			b.sims = append(b.sims, d)
-			p := b.port(d.names[0])
+			p := b.port(b.device(1).names[0])
 			b.clsact(p)
 			prog := b.program(cls, p)
 			ours, err := b.k.Program(idOf(prog))
@@ -87,7 +82,7 @@ func tcChecks() []selfCheck {
 			if err := (tcFilter{fd: b.program(cls, nil).FD()}).add(p).ok(); err != nil {
 				return err
 			}
-			if n := len(bound(d)); n != 0 {
+			if n := len(b.bound(d)); n != 0 {
 				return fmt.Errorf("%d programs are bound", n)
 			}
 			return only(p, inHW)
@@ -171,7 +166,7 @@ func tcChecks() []selfCheck {
 		{"TC offloads failure", func(b *bench) error {
 			d, p := one(b)
 			knob(d, -1, "bpf_bind_verifier_accept", "N")
-			_, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: cls, Instructions: smallest(), License: "GPL"}, nil, p)
+			_, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: cls, Instructions: smallest(cls), License: "GPL"}, nil, p)
 			return refusal(err, "driver-rejected", "[netdevsim] Hello from netdevsim!")
 		}},
 		{"TC offloads work", func(b *bench) error {
@@ -184,7 +179,7 @@ func tcChecks() []selfCheck {
 			if err := b.k.Swap(p, offload.TCOffload, nil, b.loaded(cls, p)); err != nil {
 				return err
 			}
-			if n := len(bound(d)); n != 1 {
+			if n := len(b.bound(d)); n != 1 {
 				return fmt.Errorf("%d programs are bound", n)
 			}
 			return errors.Join(b.objects(1), only(p, skipSW|inHW))
@@ -206,7 +201,7 @@ func tcChecks() []selfCheck {
 			if info.Device != p.Index {
 				return fmt.Errorf("the program is bound to interface %d, want %d", info.Device, p.Index)
 			}
-			return isBound(d, info.ID)
+			return b.isBound(d, info.ID)
 		}},
 		{"disabling TC offloads is rejected while filters installed", func(b *bench) error {
 			d, p := one(b)
@@ -241,7 +236,7 @@ func tcChecks() []selfCheck {
 				return errors.New("the qdisc is still there")
 			}
 			return eventually(func() error {
-				if n := len(bound(d)); n != 0 {
+				if n := len(b.bound(d)); n != 0 {
 					return fmt.Errorf("%d programs are bound", n)
 				}
 				return nil

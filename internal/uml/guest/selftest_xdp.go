@@ -78,7 +78,7 @@ func xdpChecks() []selfCheck {
 		}},
 		{"non-offload XDP attaching to HW", func(b *bench) error {
 			p := b.sim(1)[0]
-			return refusal(b.k.Swap(p, offload.XDPOffload, nil, b.loaded(ebpf.XDP, nil)), "wrong-device", "xdpoffload of non-bound program")
+			return refusal(b.k.Swap(p, offload.XDPOffload, nil, b.loaded(ebpf.XDP, nil)), "wrong-device", b.words("xdpoffload of non-bound program"))
 		}},
 		{"offload XDP attaching to drv", func(b *bench) error {
 			p := b.sim(1)[0]
@@ -88,7 +88,7 @@ func xdpChecks() []selfCheck {
 		{"XDP load failure", func(b *bench) error {
 			p := b.sim(1)[0]
 			knob(b.sims[0], -1, "bpf_bind_verifier_accept", "N")
-			_, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(), License: "GPL"}, nil, p)
+			_, err := b.k.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: smallest(ebpf.XDP), License: "GPL"}, nil, p)
 			return errors.Join(refusal(err, "driver-rejected", "[netdevsim] Hello from netdevsim!"), b.objects(0))
 		}},
 		{"XDP offload", func(b *bench) error {
@@ -106,10 +106,10 @@ func xdpChecks() []selfCheck {
 			if err != nil || info.Device != p.Index || info.Netns == 0 {
 				return fmt.Errorf("%+v, %v: want it bound to interface %d", info, err, p.Index)
 			}
-			if id := sysfs(debug(b.sims[0], 0), "bpf_offloaded_id"); id != fmt.Sprint(info.ID) {
+			if id := b.offloaded(b.sims[0]); id != fmt.Sprint(info.ID) {
 				return fmt.Errorf("the port runs program %s, want %d", id, info.ID)
 			}
-			return isBound(b.sims[0], info.ID)
+			return b.isBound(b.sims[0], info.ID)
 		}},
 		{"removing XDP program many times", func(b *bench) error {
 			p := b.sim(1)[0]
@@ -159,7 +159,7 @@ func multiChecks() []selfCheck {
 		all = append(all,
 			selfCheck{prefix + other.name + " + offload", func(b *bench) error {
 				p, hw, host := both(b)
-				if id := sysfs(debug(b.sims[0], 0), "bpf_offloaded_id"); id != fmt.Sprint(hw.ID()) {
+				if id := b.offloaded(b.sims[0]); id != fmt.Sprint(hw.ID()) {
 					return fmt.Errorf("the port runs program %s, want %d", id, hw.ID())
 				}
 				return b.stands(p, inMode(offload.XDPOffload, hw.ID()), inMode(other.mode, idOf(host)))
@@ -186,7 +186,7 @@ func multiChecks() []selfCheck {
 					b.k.Swap(p, offload.XDPOffload, hw, nil),
 					b.stands(p, inMode(other.mode, idOf(host))),
 				)
-				if id := sysfs(debug(b.sims[0], 0), "bpf_offloaded_id"); id != "0" {
+				if id := b.offloaded(b.sims[0]); id != "0" {
 					err = errors.Join(err, fmt.Errorf("the port runs program %s", id))
 				}
 				return err
