@@ -179,6 +179,34 @@ func (m *linuxMap) elem(cmd int, key, value []byte, flags uint64) error {
 	return err
 }
 
+// alone runs fn, which does many short element commands with quick, on a thread of its own
+// that the scheduler's signals do not reach: they would interrupt the driver's wait for the
+// card, which then asks again.
+func alone(fn func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var block, old unix.Sigset_t
+	block.Val[0] = 1<<(unix.SIGURG-1) | 1<<(unix.SIGPROF-1)
+	if unix.PthreadSigmask(unix.SIG_BLOCK, &block, &old) == nil {
+		defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	}
+	fn()
+}
+
+// quick is elem without telling the scheduler, which halves the time of a command that the
+// driver answers from what it has kept. The price: a collection of garbage waits for the
+// card, at worst the 5 seconds after which the driver gives up.
+func (m *linuxMap) quick(fd int, cmd int, key, value []byte) error {
+	attr := elemAttr{fd: uint32(fd), key: bytesPtr(key), value: bytesPtr(value)}
+	_, _, errno := unix.RawSyscall(unix.SYS_BPF, uintptr(cmd), uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	runtime.KeepAlive(key)
+	runtime.KeepAlive(value)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // fail names what became of an element.
 func (m *linuxMap) fail(op string, err error) error {
 	if err == nil {
@@ -271,7 +299,9 @@ func (m *linuxMap) Dump(yield func(key, value []byte) bool) error {
 			return m.fail("dump", err)
 		}
 	}
-	return m.fail("dump", m.dumpEach(yield))
+	var err error
+	alone(func() { err = m.dumpEach(yield) })
+	return m.fail("dump", err)
 }
 
 func (m *linuxMap) dumpBatches(yield func(key, value []byte) bool) error {
@@ -311,13 +341,14 @@ func (m *linuxMap) dumpBatches(yield func(key, value []byte) bool) error {
 func (m *linuxMap) dumpEach(yield func(key, value []byte) bool) error {
 	var key []byte // nil: from the start
 	next, spare, value := make([]byte, m.info.Shape.Key), make([]byte, m.info.Shape.Key), make([]byte, m.value)
+	fd := m.int()
 	for {
-		if err := m.elem(unix.BPF_MAP_GET_NEXT_KEY, key, next, 0); errors.Is(err, unix.ENOENT) {
+		if err := m.quick(fd, unix.BPF_MAP_GET_NEXT_KEY, key, next); errors.Is(err, unix.ENOENT) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		switch err := m.elem(unix.BPF_MAP_LOOKUP_ELEM, next, value, 0); {
+		switch err := m.quick(fd, unix.BPF_MAP_LOOKUP_ELEM, next, value); {
 		case err == nil:
 			if !yield(next, value) {
 				return nil
@@ -352,12 +383,14 @@ func (m *linuxMap) Fill(keys, values []byte) (int, error) {
 			}
 		}
 	}
-	for ; done < total; done++ {
-		if err := m.elem(unix.BPF_MAP_UPDATE_ELEM, keys[done*k:][:k], values[done*m.value:][:m.value], 0); err != nil {
-			return done, m.fail("update", err)
+	var err error
+	alone(func() {
+		fd := m.int()
+		for ; done < total && err == nil; done++ {
+			if err = m.quick(fd, unix.BPF_MAP_UPDATE_ELEM, keys[done*k:][:k], values[done*m.value:][:m.value]); err != nil {
+				return
+			}
 		}
-	}
-	runtime.KeepAlive(keys)
-	runtime.KeepAlive(values)
-	return done, nil
+	})
+	return done, m.fail("update", err)
 }
