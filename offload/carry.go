@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -137,7 +138,7 @@ func (t *transition) prepareMaps(on *Port) error {
 			}
 		}
 		if m == nil {
-			if m, err = t.kernel.CreateMap(spec, on); err != nil {
+			if m, err = t.createMap(spec, on); err != nil {
 				return err
 			}
 			t.made[spec.Name] = true
@@ -170,6 +171,18 @@ func (t *transition) oldMap(name string) (Map, error) {
 		}
 	}
 	return nil, err
+}
+
+// createMap gives the kernel time to free maps that went a moment ago: it has a worker take
+// them off the card, and their room is taken until then.
+func (t *transition) createMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		m, err := t.kernel.CreateMap(spec, on)
+		if on == nil || ReasonOf(err) != "card-full" || wait > 100*time.Millisecond {
+			return m, err
+		}
+		time.Sleep(wait)
+	}
 }
 
 // fillMaps writes what the object says that new maps start with.

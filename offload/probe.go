@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -266,8 +267,18 @@ func (p *prober) atomic() error {
 	return p.add("instruction", "atomic add", err)
 }
 
+// settle waits until the kernel has done what it does behind our back: a map that was
+// closed is taken off the card by a worker, and until then its room is taken.
+func (p *prober) settle() {
+	select {
+	case <-p.ctx.Done():
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
 // most finds the largest n from low to high that ok takes, where ok takes all below one
-// that it takes; below low: low-1. refused is the error of the next.
+// that it takes; below low: low-1. refused is the error of the next. A refusal counts if
+// it is one again after a while.
 func (p *prober) most(low, high int, ok func(n int) error) (n int, refused, err error) {
 	n = low - 1
 	try := func(x int) bool {
@@ -276,28 +287,29 @@ func (p *prober) most(low, high int, ok func(n int) error) (n int, refused, err 
 			n = x
 			return true
 		}
-		refused = e
-		err = p.fatal(e)
+		refused, err = e, p.fatal(e)
 		return false
 	}
-	bad := high + 1
-	for x := low; x <= high; x *= 2 {
-		if !try(x) {
-			bad = x
-			break
+	for {
+		bad := high + 1
+		for step := 1; n < high; step *= 2 {
+			if x := min(n+step, high); !try(x) {
+				bad = x
+				break
+			}
+		}
+		for err == nil && n+1 < bad {
+			if x := n + (bad-n)/2; !try(x) {
+				bad = x
+			}
+		}
+		if err != nil || bad > high {
+			return n, refused, err
+		}
+		if p.settle(); !try(bad) {
+			return n, refused, err
 		}
 	}
-	if err == nil && bad == high+1 && n < high {
-		if !try(high) {
-			bad = high
-		}
-	}
-	for err == nil && n+1 < bad {
-		if x := n + (bad-n)/2; !try(x) {
-			bad = x
-		}
-	}
-	return n, refused, err
 }
 
 // limit notes what a search found.
@@ -358,13 +370,21 @@ func (p *prober) countMaps(typ ebpf.MapType) error {
 		}
 	}()
 	var refused error
-	for len(made) < mostMaps && refused == nil {
+	settled := false // since the last refusal
+	for len(made) < mostMaps {
 		m, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "probe", Type: typ, KeySize: 4, ValueSize: 4, MaxEntries: 1}, p.on)
 		if err == nil {
-			made = append(made, m)
-		} else if refused = err; p.fatal(err) != nil {
+			made, settled = append(made, m), false
+			continue
+		}
+		if refused = err; p.fatal(err) != nil {
 			return err
 		}
+		if settled {
+			break
+		}
+		p.settle()
+		settled = true
 	}
 	p.addLimit("maps", len(made), mostMaps, "so many were created beside those that are there", refused)
 	return nil

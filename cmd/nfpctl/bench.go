@@ -40,7 +40,7 @@ func (c *changeFlags) runBench(w io.Writer, d *offload.Deployment, facts *verify
 		fmt.Fprintf(w, "nfpctl: bench: %s cannot be measured: %s\n", d.Source, oneLine(err))
 		return nil
 	}
-	fmt.Fprintf(w, "nfpctl: bench: %.1f Mpps of %d-byte frames on a simulated %s, %.0f cycles a packet, bound by %s; compiled by nfpkit, the driver's own code is slower\n",
+	fmt.Fprintf(w, "nfpctl: bench: %.1f Mpps of %d-byte frames on a simulated %s, %.0f cycles a packet, bound by %s; compiled by nfpkit, the driver's own code is usually slower\n",
 		r.Mpps, benchFrame+4, r.Card, r.CyclesPerPacket, r.Bottleneck)
 	if r.Mpps < c.minimum {
 		return fail("%.1f million packets per second, wanted are %g", r.Mpps, c.minimum)

@@ -104,8 +104,8 @@ func TestTypedRoundTrip(t *testing.T) {
 		for i := range b {
 			b[i] = byte(rnd.Uint32())
 		}
-		b[14] &= 1                            // truth
-		clear(b[24:32])                       // text
+		b[14] &= 1      // truth
+		clear(b[24:32]) // text
 		b[24] = 'a' + byte(rnd.UintN(26))
 		b[21], b[22], b[23] = b[21]&0xf, 0, 0 // behind the bit fields
 		v, err := decode(rule, b)

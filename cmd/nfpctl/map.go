@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
@@ -387,7 +388,51 @@ func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
 	if _, err := d.Token(); err != nil {
 		return bad("it ends in the middle: %v", err)
 	}
-	return m.Fill(keys, values)
+	return fillAll(cmd, m, keys, values)
+}
+
+// fillChunk is how many entries are written between two looks at the clock: as many as
+// go to the kernel in one batch.
+const fillChunk = 4096
+
+// fillAll writes entries, and shows on a terminal how far it is: a card takes some
+// thousands a second.
+func fillAll(cmd *cobra.Command, m *opened, keys, values []byte) (int, error) {
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	k := int(m.info.Shape.Key)
+	total := len(keys) / k
+	v := len(values) / total
+	start, done := time.Now(), 0
+	for done < total {
+		if err := cmd.Context().Err(); err != nil {
+			return done, &offload.Error{Op: "update", Object: "map " + m.info.Name, Reason: "interrupted", Msg: err.Error(), Err: err}
+		}
+		n := min(fillChunk, total-done)
+		wrote, err := m.Fill(keys[done*k:][:n*k], values[done*v:][:n*v])
+		done += wrote
+		if err != nil {
+			return done, err
+		}
+		if isTerminal(cmd.ErrOrStderr()) && time.Since(start) > time.Second {
+			fmt.Fprintf(cmd.ErrOrStderr(), "\rnfpctl: %d of %d entries", done, total)
+			if done == total {
+				fmt.Fprintln(cmd.ErrOrStderr())
+			}
+		}
+	}
+	return done, nil
+}
+
+// isTerminal reports whether somebody sees what is written.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func newMapDelete(e *env) *cobra.Command {

@@ -160,13 +160,20 @@ func oneWord(word string, size int, t btf.Type) ([]byte, error) {
 	return b, encode(t, v, b)
 }
 
-// hexBytes are bytes as bpftool's JSON has them.
-func hexBytes(b []byte) []string {
-	all := make([]string, len(b))
-	for i, c := range b {
-		all[i] = fmt.Sprintf("0x%02x", c)
+// hexBytes print as bpftool's JSON has bytes: ["0x0a","0x00"].
+type hexBytes []byte
+
+func (h hexBytes) MarshalJSON() ([]byte, error) {
+	const digits = "0123456789abcdef"
+	b := make([]byte, 0, 2+7*len(h))
+	b = append(b, '[')
+	for i, c := range h {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"', '0', 'x', digits[c>>4], digits[c&15], '"')
 	}
-	return all
+	return append(b, ']'), nil
 }
 
 // spaced is "0a 00 00 01".
@@ -174,15 +181,15 @@ func spaced(b []byte) string { return fmt.Sprintf("% x", b) }
 
 // entry is one of a map as JSON has it.
 type entry struct {
-	Key       []string   `json:"key"`
-	Value     []string   `json:"value,omitempty"`
+	Key       hexBytes   `json:"key"`
+	Value     hexBytes   `json:"value,omitempty"`
 	Values    []cpuValue `json:"values,omitempty"` // per-CPU maps
 	Formatted *formatted `json:"formatted,omitempty"`
 }
 
 type cpuValue struct {
 	CPU   int      `json:"cpu"`
-	Value []string `json:"value"`
+	Value hexBytes `json:"value"`
 }
 
 // formatted is an entry with types.

@@ -95,6 +95,7 @@ func TestDoctor(t *testing.T) {
 			"no such port":           {"port", "no-port"},
 			"driver without offload": {"driver", "no-offload"},
 			"no bpf file system":     {"kernel", "pin"},
+			"old kernel":             {"kernel", "old-kernel"},
 			"no driver":              {"driver", "no-driver"},
 			"no card":                {"port", "no-port"},
 		}},

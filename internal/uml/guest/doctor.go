@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,18 @@ func doctor(as *syscall.SysProcAttr, args ...string) (diagnosed, error) {
 	return d.diagnosed, nil
 }
 
+// asOld runs do with a kernel that says it is 2.6: UNAME26 of linux/personality.h.
+func asOld(do func() error) error {
+	const uname26 = 0x0020000
+	runtime.LockOSThread() // whose children believe it
+	defer runtime.UnlockOSThread()
+	if _, _, errno := unix.Syscall(unix.SYS_PERSONALITY, uname26, 0, 0); errno != 0 {
+		return errno
+	}
+	defer unix.Syscall(unix.SYS_PERSONALITY, 0, 0, 0)
+	return do()
+}
+
 // doctors breaks the chain at one link after another, and asks the doctor each time.
 func doctors(_ *env, where string) (any, error) {
 	found := map[string]diagnosed{}
@@ -77,6 +90,9 @@ func doctors(_ *env, where string) (any, error) {
 		return found, err
 	}
 	if err := ask("driver without offload", nil, "dev", "lo"); err != nil {
+		return found, err
+	}
+	if err := asOld(func() error { return ask("old kernel", nil) }); err != nil {
 		return found, err
 	}
 	if err := unix.Unmount("/sys/fs/bpf", 0); err != nil {
