@@ -43,3 +43,4 @@ compare:
 soak:
 	NFPKIT_DIFF_N=$${NFPKIT_DIFF_N:-200000} $(GO) test -count 1 -timeout 24h -v -run 'TestRandomPrograms' ./internal/difftest
 	NFPKIT_TWOJITS_N=$${NFPKIT_TWOJITS_N:-20000} $(GO) test -count 1 -timeout 24h -v -run 'TestTwoCompilers' ./internal/difftest
+	NFPKIT_KILLS=$${NFPKIT_KILLS:-4000} NFPKIT_RELOADS=$${NFPKIT_RELOADS:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestKills|TestReloadsUnderTraffic' ./internal/uml

@@ -88,7 +88,7 @@ func (s *session) giveBack(r *Record) error {
 	}
 	var all error
 	for _, ref := range r.Next.Deployment.Ports {
-		p, err := s.port(ref)
+		p, err := s.where(ref, r.Next.Deployment.Mode, next)
 		if ReasonOf(err) == "no-port" {
 			continue
 		}
@@ -127,6 +127,23 @@ func (s *session) giveBack(r *Record) error {
 		all = errors.Join(all, err)
 	}
 	return all
+}
+
+// where finds a port from which a program is to be taken. The ports of a namespace that was
+// removed are in the first one again, programs and all.
+func (s *session) where(ref Ref, mode Mode, prog Program) (*Port, error) {
+	p, err := s.port(ref)
+	if ReasonOf(err) != "no-port" || ref.Netns == "" || prog == nil {
+		return p, err
+	}
+	back, backErr := s.port(Ref{Name: ref.Name})
+	if backErr != nil {
+		return nil, err
+	}
+	if found, foundErr := s.attached(back, mode); foundErr != nil || found != prog.ID() {
+		return nil, err
+	}
+	return back, nil
 }
 
 // retire drops all generations but the current one, and hooks that it does not need; then
@@ -202,7 +219,7 @@ func (s *session) finishUnload(name string) error {
 	}
 	defer closeAll(prog)
 	for _, ref := range r.Current.Deployment.Ports {
-		p, err := s.port(ref)
+		p, err := s.where(ref, r.Current.Deployment.Mode, prog)
 		if ReasonOf(err) == "no-port" {
 			continue
 		}

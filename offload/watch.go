@@ -52,11 +52,17 @@ type watcher struct {
 	*Manager
 	opt   WatchOptions
 	known []Drift
-	tried map[string]time.Time // by deployment: the last repair that failed
+	tried map[string]attempt // by deployment: the last repair, which failed
+}
+
+// attempt is a repair that failed.
+type attempt struct {
+	at  time.Time
+	err string
 }
 
 func (w *watcher) run(ctx context.Context) error {
-	w.tried = map[string]time.Time{}
+	w.tried = map[string]attempt{}
 	for {
 		spaces, err := w.Netns(ctx)
 		if err != nil {
@@ -141,27 +147,44 @@ func (w *watcher) look(ctx context.Context) error {
 	if !w.opt.Repair {
 		return nil
 	}
+	drifted := func(name string) bool {
+		return slices.ContainsFunc(found, func(d Drift) bool { return d.Deployment == name })
+	}
+	for name := range w.tried {
+		if !drifted(name) {
+			delete(w.tried, name)
+		}
+	}
 	done := map[string]bool{}
 	for _, d := range found {
-		if done[d.Deployment] || time.Since(w.tried[d.Deployment]) < retryTime {
+		if done[d.Deployment] || time.Since(w.tried[d.Deployment].at) < retryTime {
 			continue
 		}
 		done[d.Deployment] = true
-		start := time.Now()
-		err := w.Repair(ctx, d.Deployment)
-		r := WatchReport{Time: time.Now(), Drift: d, State: "repaired", Duration: time.Since(start).String()}
-		if err != nil {
-			r.State, r.Error = "not-repaired", err.Error()
-			w.tried[d.Deployment] = time.Now()
-		} else {
-			delete(w.tried, d.Deployment)
-		}
+		w.repair(ctx, d)
+	}
+	// What was repaired is no drift any more; the next look says so if it is.
+	w.known = slices.DeleteFunc(slices.Clone(found), func(d Drift) bool {
+		_, failed := w.tried[d.Deployment]
+		return done[d.Deployment] && !failed
+	})
+	return nil
+}
+
+// repair tries once. A failure is reported when it is not the one before again.
+func (w *watcher) repair(ctx context.Context, d Drift) {
+	start := time.Now()
+	err := w.Repair(ctx, d.Deployment)
+	r := WatchReport{Time: time.Now(), Drift: d, State: "repaired", Duration: time.Since(start).String()}
+	if err == nil {
+		delete(w.tried, d.Deployment)
+		w.opt.Report(r)
+		return
+	}
+	r.State, r.Error = "not-repaired", err.Error()
+	again := w.tried[d.Deployment].err == r.Error
+	w.tried[d.Deployment] = attempt{time.Now(), r.Error}
+	if !again {
 		w.opt.Report(r)
 	}
-	if len(done) > 0 {
-		if w.known, err = w.Drifts(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -108,7 +108,7 @@ func boots(t testing.TB, opt *card.Options, o *Options) *live {
 		l.served <- err
 	}()
 	o.Console = &l.console
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // seconds, but for a machine with much else to do
 	t.Cleanup(cancel)
 	if l.guest, err = Start(ctx, o); err != nil {
 		t.Fatal(err)

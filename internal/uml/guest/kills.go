@@ -4,11 +4,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -43,6 +45,7 @@ func kills(_ *env, arg string) (any, error) {
 		return nil, err
 	}
 	dice := rand.New(rand.NewPCG(uint64(len(where)), 1))
+	lifespan := lifespan{operation: 10 * time.Millisecond}
 	for out.Kills < want && len(out.Wrong) < 5 {
 		c := exec.Command("/proc/self/exe", fmt.Sprintf("churn=%d,%s,%s", dice.Uint32(), names[0], names[1]))
 		stdout, err := c.StdoutPipe()
@@ -52,18 +55,19 @@ func kills(_ *env, arg string) (any, error) {
 		if err := c.Start(); err != nil {
 			return out, err
 		}
-		var one [1]byte
-		if _, err := stdout.Read(one[:]); err != nil { // it is at work
+		if err := lifespan.wait(stdout, dice); err != nil {
 			return out, fmt.Errorf("the process to kill: %w", err)
 		}
-		time.Sleep(time.Duration(dice.IntN(int(killAfter))))
 		if err := c.Process.Signal(syscall.SIGKILL); err != nil {
 			return out, err
 		}
-		rest := make([]byte, 400)
-		n, _ := stdout.Read(rest)
-		if c.Wait(); n > 0 {
-			out.Wrong = append(out.Wrong, fmt.Sprintf("the process said %q", rest[:n]))
+		said, err := io.ReadAll(stdout)
+		if err != nil {
+			return out, err
+		}
+		c.Wait() // says that it was killed
+		if said := strings.Trim(string(said), string(didOne)); said != "" {
+			out.Wrong = append(out.Wrong, fmt.Sprintf("the process said %.400q", said))
 		}
 		out.Kills++
 		if j, err := offload.OpenJournal(journalPath, time.Second); err == nil {
@@ -86,8 +90,34 @@ func kills(_ *env, arg string) (any, error) {
 	return out, nil
 }
 
-// killAfter is the longest that a process lives once it is at work: a few operations.
-const killAfter = 30 * time.Millisecond
+// didOne is what the process prints when it begins, and after each operation.
+const didOne = '.'
+
+// lifespan is how long processes live: some operations, and a part of one. How long one
+// takes is learned, so that a busy machine kills in the midst of operations as well.
+type lifespan struct {
+	operation time.Duration
+}
+
+func (l *lifespan) wait(stdout io.Reader, dice *rand.Rand) error {
+	var one [1]byte
+	start := time.Now()
+	for i := range 1 + dice.IntN(4) {
+		if _, err := stdout.Read(one[:]); err != nil {
+			return err
+		}
+		if one[0] != didOne {
+			rest, _ := io.ReadAll(io.LimitReader(stdout, 400))
+			return fmt.Errorf("it says %q", string(one[:])+string(rest))
+		}
+		if i > 0 {
+			l.operation += (time.Since(start) - l.operation) / 8
+		}
+		start = time.Now()
+	}
+	time.Sleep(time.Duration(dice.Int64N(int64(l.operation*3/2) + 1)))
+	return nil
+}
 
 // portsFor are two interfaces of the card, or of a netdevsim device.
 func portsFor(where string) ([]string, error) {
@@ -163,11 +193,14 @@ func (out *killed) check(m *offload.Manager, k *offload.Linux, base int, names [
 	}
 }
 
+// patience is for what happens in the background or in another process.
+const patience = 30 * time.Second
+
 const pinRoot = "/sys/fs/bpf/nfpkit"
 
 // settled waits until the kernel, which frees in the background, has a number of objects.
 func settled(k *offload.Linux, want int) (got int, err error) {
-	for end := time.Now().Add(settleTime); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		objects, err := k.Objects()
 		if err != nil || len(objects) == want || time.Now().After(end) {
 			return len(objects), err
@@ -175,8 +208,8 @@ func settled(k *offload.Linux, want int) (got int, err error) {
 	}
 }
 
-// churn loads, reloads and unloads at random until it is killed. It prints one byte when
-// it starts, and then only what went wrong.
+// churn loads, reloads and unloads at random until it is killed. It prints a byte
+// before each operation, and else only what went wrong.
 func churn(_ *env, arg string) (any, error) {
 	var seed uint64
 	rest := ""
@@ -186,8 +219,8 @@ func churn(_ *env, arg string) (any, error) {
 	names := splitComma(rest)
 	dice := rand.New(rand.NewPCG(seed, 2))
 	m, _ := newManager(nil)
-	os.Stdout.Write([]byte{'!'})
 	for {
+		os.Stdout.Write([]byte{didOne})
 		d := deploy(recipe{Mark: int32(1 + dice.IntN(200)), Verdict: xdpPass, Entries: 1 + uint32(dice.IntN(2)), Value: 8}, offload.XDPOffload, names[:1+dice.IntN(2)]...)
 		d.Name = "a"
 		if dice.IntN(3) == 0 {

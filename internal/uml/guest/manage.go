@@ -268,6 +268,34 @@ func manageChecks() []cardCheck {
 			}
 			return errors.Join(err, b.frames(1), b.unload("fw"))
 		}},
+		{"a namespace is removed under a port", func(b *cardBench) error {
+			ns := b.netns()
+			b.move(b.p[1], ns)
+			d := b.marking(1)
+			d.Ports = []offload.Ref{{Netns: ns, Name: b.p[1].Name}}
+			if err := b.m.Load(ctx, d, nil); err != nil {
+				return err
+			}
+			b.undo[len(b.undo)-1]() // removes it
+			if err := eventually(func() error {
+				all, err := b.k.Ports("", b.p[1].Name)
+				if err == nil && len(all) == 0 {
+					err = errors.New("the port is not back")
+				}
+				return err
+			}); err != nil {
+				return err
+			}
+			drifts, err := b.m.Drifts(ctx)
+			if err != nil || len(drifts) != 1 || drifts[0].Kind != "no-port" {
+				return fmt.Errorf("drift %v, %v; want one of kind no-port", drifts, err)
+			}
+			err = errors.Join(b.unload("fw"), b.stands(b.port(b.p[1].Name)))
+			for _, dev := range b.devs {
+				err = errors.Join(err, netlink.LinkSetUp(dev.link))
+			}
+			return errors.Join(err, b.frames(0))
+		}},
 		{"drift is seen and repaired", driftRepaired},
 		{"watch repairs", watchRepairs},
 		{"the card leaves and comes back", func(b *cardBench) error {
@@ -422,8 +450,8 @@ func watchRepairs(b *cardBench) error {
 			}
 		case err := <-done:
 			return fmt.Errorf("the watcher ended: %v", err)
-		case <-time.After(settleTime):
-			return fmt.Errorf("no report in %v, want %s", settleTime, want)
+		case <-time.After(patience):
+			return fmt.Errorf("no report in %v, want %s", patience, want)
 		}
 	}
 	err := b.frames(1)
