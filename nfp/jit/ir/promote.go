@@ -26,6 +26,7 @@ func (f *Func) PromoteStack() {
 type promoter struct {
 	f     *Func
 	words []bool     // kept
+	all   bool       // all words that anything touches
 	live  [][]uint64 // by block number: words wanted at its start, a bit each
 	preds [][]Pred
 	undef *Value
@@ -132,6 +133,10 @@ func (p *promoter) survey() bool {
 				p.words[w] = false
 			}
 		}
+	}
+	p.all = true
+	for _, l := range places {
+		p.all = p.all && p.words[l.off/4]
 	}
 	return touched
 }
@@ -277,20 +282,56 @@ func (p *promoter) enter(b *Block, ends []*frameState, made [][]*Value) *frameSt
 	return st
 }
 
+// pass writes what a helper reads to memory. In a frame that holds nothing else
+// its arguments move to the bottom, where the frame's pointer is already.
+func (p *promoter) pass(e *editor, call *Value, st *frameState) {
+	var args []int
+	total := int64(0)
+	for i := 0; i < len(call.Args); i += 2 {
+		if call.Kinds>>(2*i)&15 != KindStack {
+			continue
+		}
+		if _, ok := framePlace(call.Args[i]); ok {
+			args = append(args, i)
+			total += (reachOf(call, i/2) + 3) &^ 3
+		}
+	}
+	at := int64(0)
+	for _, i := range args {
+		off, _ := framePlace(call.Args[i])
+		size, to := reachOf(call, i/2), off
+		if p.all && total <= int64(p.f.Frame) {
+			to, at = at, at+(size+3)&^3
+		}
+		p.wordsOf(off, size, func(w int64) {
+			p.write(e, w+(to-off)/4, p.known(st.value[w]), st)
+		})
+		if size%4 != 0 { // the firmware clears the rest of a key's last word
+			st.stored[(to+size)/4] = nil
+		}
+		if to != off {
+			call.Args[i] = e.add(OpStackAddr, I32)
+			call.Args[i].Int = to
+		}
+	}
+}
+
+// write stores x in word w of the frame, unless it is there.
+func (p *promoter) write(e *editor, w int64, x *Value, st *frameState) {
+	if st.stored[w] == x {
+		return
+	}
+	addr := e.add(OpStackAddr, I32)
+	addr.Int = 4 * w
+	s := e.add(OpStore, Void, addr, x)
+	s.Space, s.Size, s.Align, s.Phase = Stack, 4, 8, uint8(4*w%8)
+	st.stored[w] = x
+}
+
 // value rewrites an access, and writes what a helper reads.
 func (p *promoter) value(e *editor, v *Value, st *frameState) {
 	if v.Op == OpCallHelper {
-		p.uses(v, func(w int64) {
-			x := p.known(st.value[w])
-			if st.stored[w] == x {
-				return
-			}
-			addr := e.add(OpStackAddr, I32)
-			addr.Int = 4 * w
-			s := e.add(OpStore, Void, addr, x)
-			s.Space, s.Size, s.Align, s.Phase = Stack, 4, 8, uint8(4*w%8)
-			st.stored[w] = x
-		}, nil)
+		p.pass(e, v, st)
 		e.put(v, nil)
 		return
 	}
