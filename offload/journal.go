@@ -102,7 +102,25 @@ func OpenJournal(path string, patience time.Duration) (*Journal, error) {
 	if err != nil {
 		return fail(err.Error(), err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	if err := makeBuckets(db); err != nil {
+		db.Close()
+		return fail(err.Error(), err)
+	}
+	return &Journal{db}, nil
+}
+
+// makeBuckets makes a new journal's parts. One that has them is not written to: that
+// would wait for the disk.
+func makeBuckets(db *bbolt.DB) error {
+	missing := false
+	err := db.View(func(tx *bbolt.Tx) error {
+		missing = tx.Bucket(bucketRecords) == nil || tx.Bucket(bucketObjects) == nil
+		return nil
+	})
+	if err != nil || !missing {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{bucketRecords, bucketObjects} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
@@ -110,11 +128,6 @@ func OpenJournal(path string, patience time.Duration) (*Journal, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		db.Close()
-		return fail(err.Error(), err)
-	}
-	return &Journal{db}, nil
 }
 
 // Close lets other processes open the journal.

@@ -11,8 +11,12 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// records are what the journal has; without a journal there are none, and none is made.
+// records are what the journal has, read once in a command; without a journal there are
+// none, and none is made.
 func (e *env) records() (map[string]*offload.Record, error) {
+	if e.known != nil {
+		return e.known, nil
+	}
 	if _, err := os.Lstat(e.journal); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -21,7 +25,8 @@ func (e *env) records() (map[string]*offload.Record, error) {
 		return nil, err
 	}
 	defer j.Close()
-	return j.Records()
+	e.known, err = j.Records()
+	return e.known, err
 }
 
 // owner is the deployment of a program or map: which one, and of a map its name there,

@@ -97,6 +97,7 @@ type env struct {
 	json    bool
 	verbose bool
 	types   string // of map's verbs
+	known   map[string]*offload.Record
 	wait    time.Duration
 }
 
