@@ -29,7 +29,7 @@ func (m *linuxMap) FD() int { return m.int() }
 
 // CreateMap makes a map in the host's memory, or on a card.
 func (l *Linux) CreateMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
-	object := "map " + spec.Name
+	object := spec.Name
 	// union bpf_attr, the form of BPF_MAP_CREATE up to map_ifindex.
 	attr := struct {
 		typ, key, value, entries, flags, inner, numa uint32

@@ -41,8 +41,14 @@ func bootsNfpctl(t *testing.T, files map[string][]byte, opt *card.Options, steps
 
 // The commands of docs/operations.md, typed into the real nfpctl, do on Linux's own nfp
 // driver what the document shows.
-func TestRunbook(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operations.md")
+func TestRunbook(t *testing.T) { follow(t, "../../docs/operations.md") }
+
+// The same for verbs that a reader of the runbook does not need.
+func TestNfpctl(t *testing.T) { follow(t, "testdata/nfpctl.md") }
+
+func follow(t *testing.T, document string) {
+	t.Parallel()
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,6 +173,10 @@ func (o *operator) test(args []string) error {
 			return err
 		}
 		return o.traffic(args[1], source, n)
+	case "feature":
+		return setFeature(args[1], "hw-tc-offload", args[2] == "on")
+	case "netns":
+		return newNetns(args[1], o.devs[args[2]].link)
 	case "detach":
 		return attach(o.devs[args[1]].link, nil)
 	case "repaired":
@@ -185,6 +189,44 @@ func (o *operator) test(args []string) error {
 		})
 	}
 	return errors.New("no such step")
+}
+
+// newNetns makes a namespace of a name and puts an interface into it, up.
+func newNetns(name string, link netlink.Link) error {
+	path := "/run/netns/" + name
+	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	err := onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+	})
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := netlink.LinkSetNsFd(link, int(f.Fd())); err != nil {
+		return err
+	}
+	return onThread(func() error {
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		moved, err := netlink.LinkByName(link.Attrs().Name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(moved)
+	})
 }
 
 // traffic sends udp packets of a source to a port: out of the other one.
