@@ -28,6 +28,7 @@ type Result struct {
 	Redirect *Redirect // target remembered, counts only where Action is to redirect
 	Events   []Event
 	Issue    uint64 // cycles the program and its helpers held the engine
+	Helpers  uint64 // of these, the helpers', which are firmware
 	Elapsed  uint64 // cycles from entry to exit
 	Words    uint64
 	Tails    int // tail calls made
@@ -96,7 +97,7 @@ func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
 	if err := l.engine.Run(n.opt.MaxWords); err != nil {
 		return nil, n.blame(l.explain(err))
 	}
-	r := &Result{Word: c.A(0), Issue: c.Issue(), Elapsed: c.Elapsed(), Words: l.engine.Words - words,
+	r := &Result{Word: c.A(0), Issue: c.Issue(), Helpers: c.Trapped(), Elapsed: c.Elapsed(), Words: l.engine.Words - words,
 		Redirect: l.run.redirect, Events: l.run.events, Tails: l.run.tails}
 	for _, w := range l.engine.Warnings {
 		r.Warnings = append(r.Warnings, w.Error())

@@ -15,7 +15,8 @@ import (
 type compareSide struct {
 	Name    string         `json:"name"`
 	Words   int            `json:"words"`
-	Issue   float64        `json:"issue_cycles"`   // mean of a packet
+	Own     float64        `json:"own_cycles"`     // issued by the program itself, mean of a packet
+	Issue   float64        `json:"issue_cycles"`   // helpers included
 	Elapsed float64        `json:"elapsed_cycles"` // mean of a packet
 	Verdict map[string]int `json:"verdicts"`       // packets by verdict
 }
@@ -172,6 +173,7 @@ func contest(both [2]rival, packets []packet) (*compareResult, error) {
 				return nil, fmt.Errorf("%s: packet %d: %w", b.name, n+1, err)
 			}
 			s := &r.Sides[i]
+			s.Own += float64(out[i].issue-out[i].helpers) / float64(len(packets))
 			s.Issue += float64(out[i].issue) / float64(len(packets))
 			s.Elapsed += float64(out[i].elapsed) / float64(len(packets))
 			s.Verdict[verdictName(b.typ, out[i].code)]++
@@ -192,9 +194,9 @@ func contest(both [2]rival, packets []packet) (*compareResult, error) {
 
 func (r *compareResult) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "program\twords\tcycles issued\tcycles elapsed")
+	fmt.Fprintln(t, "program\twords\tcycles of its own\tissued with helpers\telapsed")
 	for _, s := range r.Sides {
-		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\n", s.Name, s.Words, s.Issue, s.Elapsed)
+		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.1f\n", s.Name, s.Words, s.Own, s.Issue, s.Elapsed)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -63,10 +63,12 @@ func (r *comparedProgram) excess() (ratio float64, ok bool) {
 }
 
 // comparedCost is what code costs: words with padding, and cycles from the
-// program's entry to its exit, means of a packet.
+// program's entry to its exit, means of a packet. Own cycles are those that the
+// program issues itself; helpers are firmware, whoever compiled the program.
 type comparedCost struct {
 	Words   float64 `json:"words"`
-	Issue   float64 `json:"issue_cycles"`
+	Own     float64 `json:"own_cycles"`
+	Issue   float64 `json:"issue_cycles"` // helpers included
 	Elapsed float64 `json:"elapsed_cycles"`
 }
 
@@ -283,7 +285,7 @@ func compareOne(s *subject, p *firmware.Profile, t *uml.Translation) (*comparedP
 		return nil, nil, err
 	}
 	cost := func(side *compareSide) comparedCost {
-		return comparedCost{float64(side.Words), side.Issue, side.Elapsed}
+		return comparedCost{float64(side.Words), side.Own, side.Issue, side.Elapsed}
 	}
 	return &comparedProgram{s.name, r.Packets, cost(&r.Sides[0]), cost(&r.Sides[1]), limit, r.Differ}, nil, nil
 }
@@ -336,6 +338,7 @@ func (c *comparison) mean(of string, rows []comparedProgram) {
 	side := func(cost func(*comparedProgram) *comparedCost) comparedCost {
 		return comparedCost{
 			geometric(func(r *comparedProgram) float64 { return cost(r).Words }),
+			geometric(func(r *comparedProgram) float64 { return cost(r).Own }),
 			geometric(func(r *comparedProgram) float64 { return cost(r).Issue }),
 			geometric(func(r *comparedProgram) float64 { return cost(r).Elapsed }),
 		}
@@ -368,16 +371,16 @@ func (c *comparison) differs() bool {
 }
 
 // comparedHead are the columns of the table, one line for a person and in documents.
-var comparedHead = []string{"program", "packets", "linux: words", "issued", "elapsed", "nfpkit: words", "issued", "elapsed", "ratio: words", "issued", "elapsed", "bound: issued", "latency", "excess"}
+var comparedHead = []string{"program", "packets", "linux: words", "own", "issued", "elapsed", "nfpkit: words", "own", "issued", "elapsed", "ratio: words", "own", "issued", "elapsed", "bound: issued", "latency", "excess"}
 
 // cells are the rows of the table as text.
 func (c *comparison) cells() [][]string {
 	row := func(name string, n int, a, b comparedCost) []string {
 		cells := []string{name, fmt.Sprint(n)}
 		for _, side := range []comparedCost{a, b} {
-			cells = append(cells, fmt.Sprintf("%.0f", side.Words), fmt.Sprintf("%.1f", side.Issue), fmt.Sprintf("%.1f", side.Elapsed))
+			cells = append(cells, fmt.Sprintf("%.0f", side.Words), fmt.Sprintf("%.1f", side.Own), fmt.Sprintf("%.1f", side.Issue), fmt.Sprintf("%.1f", side.Elapsed))
 		}
-		for _, ratio := range []float64{b.Words / a.Words, b.Issue / a.Issue, b.Elapsed / a.Elapsed} {
+		for _, ratio := range []float64{b.Words / a.Words, b.Own / a.Own, b.Issue / a.Issue, b.Elapsed / a.Elapsed} {
 			cells = append(cells, fmt.Sprintf("%.2f", ratio))
 		}
 		return cells

@@ -127,7 +127,7 @@ func (e *simEngine) packet(data []byte) (outcome, error) {
 		notes = append(e.absent(), notes...)
 		e.ran = true
 	}
-	return outcome{r.Action, r.Packet, r.Issue, r.Elapsed, notes}, nil
+	return outcome{r.Action, r.Packet, r.Issue, r.Helpers, r.Elapsed, notes}, nil
 }
 
 // absent tells of arrays with elements that the program will not find, which

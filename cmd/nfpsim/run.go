@@ -37,7 +37,8 @@ type table interface {
 type outcome struct {
 	code    uint32 // the program type's return code
 	data    []byte
-	issue   uint64 // the program's own cycles; 0 on the interpreter
+	issue   uint64 // cycles the engine was held; 0 on the interpreter
+	helpers uint64 // of issue, what firmware took for helpers
 	elapsed uint64
 	notes   []string
 }

@@ -41,6 +41,7 @@ type Context struct {
 
 	started uint64
 	issue   uint64
+	trapped uint64 // of issue
 	idle    uint64 // of issue, slots that nobody filled
 	halt    uint64
 	errand  errand
@@ -123,12 +124,15 @@ func (c *Context) Start(pc int) {
 	c.win = [4]uint32{}
 	c.flightIn, c.flightOut, c.sent = 0, 0, 0
 	c.pending.kind = pendNone
-	c.started, c.issue, c.halt = c.e.clock, 0, 0
+	c.started, c.issue, c.trapped, c.halt = c.e.clock, 0, 0, 0
 }
 
 // Issue is the cycles in which the context held the engine since Start, idle
 // slots included.
 func (c *Context) Issue() uint64 { return c.issue }
+
+// Trapped is how much of Issue traps took: firmware's work on the program's behalf.
+func (c *Context) Trapped() uint64 { return c.trapped }
 
 // Elapsed is the time since Start, until the context halted.
 func (c *Context) Elapsed() uint64 {

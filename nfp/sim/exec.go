@@ -591,6 +591,7 @@ func (e *Engine) trap(c *Context) {
 		return
 	}
 	c.issue += uint64(cost.Issue)
+	c.trapped += uint64(cost.Issue)
 	e.clock += uint64(cost.Issue)
 	c.wake = e.clock + uint64(cost.Reads*e.spec.EMEM.Read)
 	if next == Halt {
