@@ -404,8 +404,8 @@ func (ch *Chip) stretch(e *Engine, c *Context) (at uint64, more bool) {
 		return 0, true
 	}
 	// ctx_arb: the times of the signals are known.
-	j.swap = c.pc
-	c.swapOut(e.clock, c.wake, StallSignal, 0)
+	j.swap = c.pending.pc & storeMask
+	c.swapOut(e.clock, c.wake, c.awaited.cause, c.awaited.queued)
 	return 0, false
 }
 
@@ -450,12 +450,8 @@ func (ch *Chip) command(e *Engine, c *Context) bool {
 	}
 	s := &c.sig[p.access.sig&15]
 	c.take(s)
-	cause := StallCTM
-	if p.cmd.shift {
-		cause = StallEMEM
-	}
 	c.errand.swap = p.pc & storeMask
-	c.swapOut(e.clock, s.at, cause, e.queued)
+	c.swapOut(e.clock, s.at, s.cause, s.queued)
 	return false
 }
 

@@ -256,7 +256,10 @@ func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) b
 		e.stop(pc, "signal", "signal %d is outstanding already", a.sig)
 		return false
 	}
-	*s = signal{sent: true, at: arrival, in: ins, out: outs}
+	*s = signal{sent: true, at: arrival, in: ins, out: outs, cause: StallCTM, queued: e.queued}
+	if k.shift {
+		s.cause = StallEMEM
+	}
 	c.flightIn |= ins
 	c.flightOut |= outs
 	return true
@@ -538,7 +541,7 @@ func (e *Engine) swap(c *Context, pc *uint32, now uint64) {
 // await sleeps until all of the context's events have come, or any. Event 0 is
 // there at once.
 func (e *Engine) await(c *Context, any bool, pc uint32, now uint64) {
-	c.wake = now
+	c.wake, c.awaited = now, &c.sig[0]
 	var last, first uint64 = now, ^uint64(0)
 	for n := 1; n < 16; n++ {
 		if c.events>>n&1 == 0 {
@@ -547,6 +550,9 @@ func (e *Engine) await(c *Context, any bool, pc uint32, now uint64) {
 		s := &c.sig[n]
 		switch {
 		case s.sent:
+			if s.at > last || any && s.at < first {
+				c.awaited = s
+			}
 			last, first = max(last, s.at), min(first, s.at)
 		case !any:
 			e.stop(pc, "signal", "waits for signal %d, which nobody sends", n)

@@ -35,8 +35,9 @@ type Context struct {
 	flightOut uint64 // and that they will still read
 	sent      uint64 // and that commands without signal will still read
 	pending   pending
-	events    uint16 // wake-up events last asked for
-	pops      uint8  // steps of a population count done
+	awaited   *signal // the one that decides how long the context sleeps
+	events    uint16  // wake-up events last asked for
+	pops      uint8   // steps of a population count done
 	popValue  uint32
 
 	started uint64
@@ -79,6 +80,9 @@ type signal struct {
 	at   uint64 // arrival
 	in   uint64 // transfer registers it stands for
 	out  uint64
+
+	cause  Stall  // memory that answers
+	queued uint64 // cycles the command waited behind others
 }
 
 // Engine is the engine the context belongs to.

@@ -7,7 +7,6 @@ const (
 	StallCTM      Stall = iota // a command to packet memory, unloaded
 	StallEMEM                  // to external memory, unloaded, cache misses included
 	StallQueue                 // behind other commands for a bank, the bus or DRAM
-	StallSignal                // for signals asked for earlier
 	StallHelper                // reads of a helper's, unloaded
 	StallFirmware              // reads of the firmware's on the packet's way, unloaded
 	StallPacket                // for a packet
@@ -15,7 +14,7 @@ const (
 	NumStalls
 )
 
-var stallNames = [NumStalls]string{"ctm", "emem", "queue", "signal", "helper", "firmware", "packet", "turn"}
+var stallNames = [NumStalls]string{"ctm", "emem", "queue", "helper", "firmware", "packet", "turn"}
 
 func (s Stall) String() string { return stallNames[s] }
 
