@@ -153,7 +153,7 @@ func nfp4000() Model {
 			Banks: 1, Interleave: 8, Line: 8, Queue: 64},
 		IMEM: Unit{Bytes: 4 << 20, Read: 122, Write: 122, Atomic: 120, ReadBusy: 4, WriteBusy: 4, AtomicBusy: 4,
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
-		EMEM: Unit{Bytes: 2 << 30, Read: 90, Write: 90, Atomic: 90, ReadBusy: 4.03, WriteBusy: 4.03, AtomicBusy: 3.21,
+		EMEM: Unit{Bytes: 2 << 30, Read: 91, Write: 91, Atomic: 91, ReadBusy: 4.03, WriteBusy: 4.03, AtomicBusy: 3.21,
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
 		Cache: Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
 		Bus:   Bus{CommandBusy: 1, DataBytes: 8},

@@ -26,6 +26,7 @@ type Measure struct {
 
 const (
 	batchRounds  = 4   // packets of each context in a batch
+	batchLeast   = 512 // packets in a batch, so that 20 of them have a 99.9 % quantile
 	warmBatches  = 8   // looked at first
 	warmMost     = 200 // batches after which warm-up is taken for done
 	groups       = 20  // of batches, for the interval
@@ -73,7 +74,7 @@ func (ch *Chip) Run(p *Program, t *Traffic, done int, hostTakes bool, how *Measu
 	return r, nil
 }
 
-func (ch *Chip) batch() uint64 { return uint64(ch.contexts * batchRounds) }
+func (ch *Chip) batch() uint64 { return uint64(max(ch.contexts*batchRounds, batchLeast)) }
 
 // warmUp runs until the rule cuts off less than half of the batches.
 func (ch *Chip) warmUp(m *Measure) (partial bool, err error) {
@@ -268,7 +269,9 @@ func (ch *Chip) blame(r *Result) {
 	case u["contexts"] >= bound:
 		r.Bottleneck, r.NextBottleneck = "latency", first
 	default:
-		r.Bottleneck, r.NextBottleneck = "offered", first
+		if r.Bottleneck, r.NextBottleneck = "offered", first; ch.packets.interval == 0 {
+			r.Bottleneck = "line"
+		}
 		if u["contexts"] > u[first] {
 			r.NextBottleneck = "latency"
 		}
