@@ -88,6 +88,9 @@ func OpenJournal(path string, patience time.Duration) (*Journal, error) {
 	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := createJournal(path); err != nil {
+			return fail(err.Error(), err)
+		}
 	case err != nil:
 		return fail(err.Error(), err)
 	case !info.Mode().IsRegular():

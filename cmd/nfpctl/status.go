@@ -14,7 +14,8 @@ func newStatus(e *env) *cobra.Command {
 		Use:   "status",
 		Short: "show what should run, what does, and what nobody wants",
 		Long: `Shows each deployment with its ports, maps and drift, and objects on a card that
-nothing uses. Exit status 1 if anything drifted.`,
+nothing uses. Exit status 1 if anything drifted, or could neither be
+finished nor rolled back.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := e.manager(cmd)
@@ -31,7 +32,7 @@ nothing uses. Exit status 1 if anything drifted.`,
 				printStatus(cmd.OutOrStdout(), s)
 			}
 			for _, d := range s.Deployments {
-				if err == nil && len(d.Drift) > 0 {
+				if err == nil && (len(d.Drift) > 0 || d.Error != "") {
 					err = errNo
 				}
 			}
@@ -61,6 +62,9 @@ func printStatus(w io.Writer, s *offload.Status) {
 		}
 		for _, x := range d.Drift {
 			fmt.Fprintf(w, "  drift: %v\n", x)
+		}
+		if d.Error != "" {
+			fmt.Fprintf(w, "  error: %s\n", d.Error)
 		}
 	}
 	for _, o := range s.Orphans {

@@ -675,3 +675,33 @@ func TestStuck(t *testing.T) {
 	}
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
+
+// A new journal is whole or not there: what a killed process left of one is no journal.
+func TestJournalCreation(t *testing.T) {
+	b := newBed(t)
+	dir := filepath.Dir(b.journal)
+	b.ok(os.MkdirAll(dir, 0o700))
+	half := b.journal + ".new-123"
+	b.ok(os.WriteFile(half, make([]byte, 4096), 0o600))
+	old := time.Now().Add(-time.Hour)
+	b.ok(os.Chtimes(half, old, old))
+	errs := make(chan error)
+	for range 4 { // processes that are all the first
+		go func() {
+			j, err := offload.OpenJournal(b.journal, time.Minute)
+			if err == nil {
+				err = j.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		b.ok(<-errs)
+	}
+	entries, err := os.ReadDir(dir)
+	b.ok(err)
+	if len(entries) != 1 {
+		t.Errorf("%d files beside the journal", len(entries)-1)
+	}
+	b.ok(b.manager.Load(t.Context(), deployment(text(1, pass, 4, 8)), nil))
+}

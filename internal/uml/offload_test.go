@@ -60,6 +60,7 @@ func BenchmarkReload(b *testing.B) {
 
 // A thousand reloads under traffic: each frame meets one program, none is lost.
 func TestReloadsUnderTraffic(t *testing.T) {
+	t.Parallel()
 	want := counted(t, "NFPKIT_RELOADS", 1000)
 	l := goLive(t, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(want)))
 	got := data[reloaded](t, l.next("reloads"))
@@ -131,6 +132,7 @@ func TestKernelSelftest(t *testing.T) {
 
 // The steps that make sense on a card, on one that runs programs, while frames come in.
 func TestKernelSelftestOnCard(t *testing.T) {
+	t.Parallel()
 	l := goLive(t, &card.Options{Cable: true}, report.Word("selftest", "card"))
 	steps := data[[]selftestStep](t, l.next("selftest"))
 	checkSelftest(t, steps)
@@ -223,6 +225,7 @@ func BenchmarkMapEntries(b *testing.B) {
 
 // Many entries, in host memory and on the card, beside bpftool on the same kernel.
 func TestMapSpeed(t *testing.T) {
+	t.Parallel()
 	got := mapSpeeds(t, 100_000, 5000)
 	for _, name := range slices.Sorted(maps.Keys(got)) {
 		s := got[name]
@@ -235,6 +238,7 @@ func TestMapSpeed(t *testing.T) {
 
 // The manager on a card that runs programs, with frames that show which one they met.
 func TestManage(t *testing.T) {
+	t.Parallel()
 	l := goLive(t, &card.Options{Cable: true}, "manage")
 	for _, c := range data[[]struct {
 		Name, Error string
