@@ -173,9 +173,9 @@ func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
 	return all, err
 }
 
-// elsewhere is a named namespace, other than one, that has a port of a name; empty where
+// Elsewhere is a named namespace, other than one, that has a port of a name; empty where
 // there is none.
-func (l *Linux) elsewhere(name, but string) string {
+func (l *Linux) Elsewhere(name, but string) string {
 	for _, ns := range l.Namespaces() {
 		if ns == but {
 			continue

@@ -148,7 +148,7 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 	i := slices.IndexFunc(ports, func(p Port) bool { return p.Index == on.Index })
 	switch {
 	case err == nil && i < 0:
-		if where := l.elsewhere(on.Name, on.Netns); where != "" {
+		if where := l.Elsewhere(on.Name, on.Netns); where != "" {
 			return say("foreign-namespace", "port %s is in namespace %s now", on.Ref(), where)
 		}
 		return say("port-gone", "port %s is no more", on.Ref())

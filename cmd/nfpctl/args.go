@@ -122,10 +122,15 @@ func findPort(k offload.Kernel, ref offload.Ref) (*offload.Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
-		return nil, &offload.Error{Op: "find port", Object: ref.String(), Reason: "no-port", Msg: "no such interface"}
+	if len(all) > 0 {
+		return &all[0], nil
 	}
-	return &all[0], nil
+	if on, ok := k.(interface{ Elsewhere(name, but string) string }); ok {
+		if netns := on.Elsewhere(ref.Name, ref.Netns); netns != "" {
+			return nil, &offload.Error{Op: "find port", Object: ref.String(), Reason: "foreign-namespace", Msg: fmt.Sprintf("it is in namespace %s: %s/%s", netns, netns, ref.Name)}
+		}
+	}
+	return nil, &offload.Error{Op: "find port", Object: ref.String(), Reason: "no-port", Msg: "no such interface"}
 }
 
 // maxObject bounds an object file, in bytes, as package offload does.

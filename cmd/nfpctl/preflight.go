@@ -27,6 +27,11 @@ func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *chang
 	if err != nil {
 		return err
 	}
+	for _, ref := range d.Ports {
+		if _, err := findPort(m.Kernel(), ref); err != nil {
+			return err
+		}
+	}
 	if err := flags.preflight(cmd, d); err != nil {
 		return err
 	}

@@ -75,3 +75,24 @@ func TestPrivilegesDoc(t *testing.T) {
 		}
 	}
 }
+
+// No package of ours that is linked into nfpctl runs other programs.
+func TestNoShellOuts(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{.Imports}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := 0
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, "github.com/nfpkit/") {
+			continue
+		}
+		ours++
+		if strings.Contains(line, "os/exec") {
+			t.Errorf("%s imports os/exec", strings.Fields(line)[0])
+		}
+	}
+	if ours < 5 {
+		t.Errorf("%d packages of ours", ours)
+	}
+}

@@ -206,3 +206,34 @@ func TestHealth(t *testing.T) {
 		t.Errorf("the first generation is not back:\n%s", text)
 	}
 }
+
+// A card that goes while a program is on trial ends the operation, and nothing is left
+// half done.
+func TestGoneMidOperation(t *testing.T) {
+	b, err := newBed(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const object = "../../examples/firewall.o"
+	b.ok(t, "prog", "load", object, "fw", "dev", "nfp0", "--bench=false")
+	w := b.start(t, "-v", "prog", "reload", object, "fw", "--window", "1m", "--bench=false")
+	var said []string
+	for w.stderr.Scan() {
+		said = append(said, w.stderr.Text())
+		if strings.Contains(w.stderr.Text(), "runs program") {
+			b.card.Unplug() // the new program stands there, on trial
+		}
+	}
+	if code := <-w.code; code != exitNo || !strings.Contains(strings.Join(said, "\n"), "(port-gone)\n  broken link: port\n") {
+		t.Errorf("exit code %d, said:\n%s", code, strings.Join(said, "\n"))
+	}
+	b.card.Plug()
+	var stdout, stderr bytes.Buffer
+	if code := b.nfpctl([]string{"status"}, nil, &stdout, &stderr); code != exitNo || !strings.Contains(stdout.String(), "device-gone") {
+		t.Errorf("exit code %d: %s%s", code, &stdout, &stderr)
+	}
+	b.ok(t, "prog", "unload", "fw")
+	if left := b.card.Left(); left != (live.Left{}) {
+		t.Errorf("left: %+v", left)
+	}
+}
