@@ -204,7 +204,7 @@ func (c *ruleCheck) divisor(i int) (uint64, bool) {
 
 func faultDivShift(c *ruleCheck, i int) string {
 	switch d, ok := c.divisor(i); {
-	case ok && (d == 1 || d == 641 || d == 6700417):
+	case ok && d <= math.MaxUint32 && NoShift(uint32(d)):
 		return fmt.Sprintf("division by %d", d)
 	}
 	return ""

@@ -37,13 +37,27 @@ func linuxWordsOf(f *verify.Facts) (least, most int) {
 	if len(f.Code.Funcs) > 1 {
 		most += wordsSaving
 	}
+	start := true // the driver leaves the set-up of converted classic filters out
 	for i := range f.Code.Insns {
 		if f.Reachable[i] {
 			w := linuxWords(f, i)
+			if start = start && setsUp(&f.Code.Insns[i]); start {
+				w.least = 0
+			}
 			least, most = least+w.least, most+w.most
 		}
 	}
 	return least, most
+}
+
+// setsUp reports r6 = r1, or a register xored with itself: at the very start of a
+// program they make no words (jit.c, nfp_bpf_opt_reg_init).
+func setsUp(ins *code.Insn) bool {
+	op := ins.OpCode
+	if !op.Class().IsALU() || op.Source() != asm.RegSource {
+		return false
+	}
+	return op.ALUOp() == asm.Mov && ins.Dst == asm.R6 && ins.Src == asm.R1 || op.ALUOp() == asm.Xor && ins.Dst == ins.Src
 }
 
 func linuxWords(f *verify.Facts, i int) wordRange {

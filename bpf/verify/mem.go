@@ -61,6 +61,12 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 		lo, hi = -maxPointerOffset, maxPointerOffset
 	}
 	in := true
+	if (lo <= -maxPointerOffset || hi >= maxPointerOffset) && !v.fixed() {
+		x.withoutBounds(s, i, v, off, size)
+		lo, hi = x.clamp(s, v, lo, hi, size)
+		x.note(s, i, v, lo, hi, off, size)
+		return true
+	}
 	switch v.kind {
 	case PtrStack:
 		in = x.inStack(s, i, v, lo, hi, size)
@@ -87,6 +93,15 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 	return true
 }
 
+// withoutBounds says that nothing useful is known of where v points.
+func (x *explorer) withoutBounds(s *state, i int, v *val, off int64, size int) {
+	word := map[Kind]string{PtrStack: "stack-bounds", PtrPacket: "packet-bounds", PtrPacketMeta: "packet-bounds", PtrMapValue: "map-value-bounds", PtrMem: "mem-bounds"}[v.kind]
+	x.fail(s, i, word, "the offset behind %v has no useful bounds (%v)", v.kind, v.n)
+	if v.kind == PtrPacket || v.kind == PtrPacketMeta {
+		x.learnRange(s, v.kind, v.id, int32(min(max(int64(v.off)+off+int64(size), 0), maxPacketOffset)))
+	}
+}
+
 func (x *explorer) inStack(s *state, i int, v *val, lo, hi int64, size int) bool {
 	if lo >= -maxStack && hi+int64(size) <= 0 {
 		x.alignedStack(s, i, v, lo-v.min(), size)
@@ -107,6 +122,10 @@ func (x *explorer) alignedStack(s *state, i int, v *val, off int64, size int) {
 		return
 	}
 	if at := v.bitsOfOffset(off); (at.Value|at.Mask)&uint64(size-1) != 0 {
+		if at.Known() {
+			x.fail(s, i, "misaligned-stack", "access to %d bytes of stack at r10%+d", size, int64(at.Value))
+			return
+		}
 		x.fail(s, i, "misaligned-stack", "access to %d bytes of stack at r10 plus %v", size, at)
 	}
 }
@@ -119,7 +138,7 @@ func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bo
 		return false
 	case end > int64(v.rng) || end <= 0 && v.rng == 0:
 		if v.fixed() {
-			x.fail(s, i, "packet-bounds", "packet access needs %d bytes, %d known", end, v.rng)
+			x.fail(s, i, "packet-bounds", "packet access needs %d bytes, %d known%s", end, v.rng, s.wrongSide(v))
 		} else {
 			x.fail(s, i, "packet-bounds", "packet access needs %d bytes behind a variable offset of %v, %d known", end, v.n, v.rng)
 		}
@@ -127,6 +146,17 @@ func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bo
 		return false
 	}
 	return true
+}
+
+// wrongSide says so where a comparison has shown that bytes behind v are missing:
+// the access is on the wrong side of it.
+func (s *state) wrongSide(v *val) string {
+	for r := range s.regs[:10] {
+		if o := &s.regs[r]; o.kind == PtrPacket && o.id == v.id && o.past != 0 {
+			return "; on this path the comparison found the packet too short"
+		}
+	}
+	return ""
 }
 
 func (x *explorer) inMapValue(s *state, i int, v *val, lo, hi int64, size int, how use) bool {

@@ -66,7 +66,7 @@ var reasons = []ReasonDoc{
 	{"uninit-register", FamilyProgram, "A register is read that no instruction on the path has written. After a call r1 to r5 count as not written.",
 		"initialise the variable on every path; keep values in r6 to r9 across calls"},
 	{"not-a-pointer", FamilyProgram, "Memory is accessed through a number. Often it was a packet pointer before a call that moves the packet, or a pointer that lost its kind by arithmetic or by a narrow store.",
-		"reload data and data_end from ctx after calls that change the packet"},
+		"use a pointer; after calls that change the packet, reload data and data_end from ctx"},
 	{"bad-pointer", FamilyProgram, "Memory is accessed through a pointer that has no memory behind it for programs: data_end, a map handle, a function, or ctx as plain memory.",
 		"use the pointer that points to the data"},
 	{"mixed-pointer", FamilyProgram, "The pointer is of different kinds on different paths that meet before it is used.",

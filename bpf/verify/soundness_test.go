@@ -3,6 +3,8 @@ package verify_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -19,9 +21,16 @@ import (
 // state that the reference interpreter goes through lies in the abstract state,
 // every branch goes where the facts allow, and no access faults.
 func TestSoundness(t *testing.T) {
-	const programs, inputs = 3000, 4
-	accepted := 0
-	for seed := uint64(0); seed < programs; seed++ {
+	const inputs = 4
+	programs, first := uint64(3000), uint64(0)
+	if n, err := strconv.ParseUint(os.Getenv("NFPKIT_SOUND_N"), 0, 64); err == nil {
+		programs = n
+	}
+	if s, err := strconv.ParseUint(os.Getenv("NFPKIT_SOUND_SEED"), 0, 64); err == nil {
+		first = s
+	}
+	accepted := uint64(0)
+	for seed := first; seed < first+programs; seed++ {
 		g := newRandom(seed)
 		spec := g.program()
 		c, faults := code.New(spec, randomMaps())
@@ -39,7 +48,7 @@ func TestSoundness(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d of %d programs accepted", accepted, programs)
+	t.Logf("suite: soundness: %d of %d programs accepted, %d runs inside the facts", accepted, programs, inputs*accepted)
 	if accepted < programs/3 {
 		t.Errorf("only %d of %d programs accepted: the generator tests too little", accepted, programs)
 	}

@@ -2,7 +2,6 @@ package difftest
 
 import (
 	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -245,37 +244,11 @@ func (e *editor) divide(i int) {
 	if ins.Constant < 0 {
 		ins.Constant = ins.Constant&math.MaxInt32 | 1 // the driver refuses any other
 	}
-	if noShift(uint32(ins.Constant)) {
+	if driver.NoShift(uint32(ins.Constant)) {
 		e.faults["div-shift-0"]++
 		ins.Constant = 5
 	}
 	e.with[i] = []asm.Instruction{asm.Mov.Reg32(ins.Dst, ins.Dst), ins}
-}
-
-// noShift reports whether the driver's division by d ends with a shift by zero. It
-// multiplies by a reciprocal of 32 bits and shifts right by as little as will do
-// (Granlund and Montgomery, "Division by invariant integers using multiplication",
-// 1994); of an even divisor whose reciprocal has 33 bits it shifts out the zeros first.
-func noShift(d uint32) bool {
-	if d&(d-1) == 0 {
-		return d == 1
-	}
-	shift, fits := reciprocal(uint64(d), 32)
-	if zeros := bits.TrailingZeros32(d); !fits && zeros > 0 {
-		shift, fits = reciprocal(uint64(d>>zeros), 32-zeros)
-	}
-	return fits && shift == 0
-}
-
-// reciprocal is the least shift with which some m has n*m/2^(32+shift) equal n/d for all
-// numerators n of so many bits, and whether that m has 32 bits.
-func reciprocal(d uint64, numerator int) (shift int, fits bool) {
-	for ; ; shift++ {
-		one := uint64(1) << (32 + shift)
-		if m := (one + one>>numerator) / d; m > one/d {
-			return shift, m <= math.MaxUint32
-		}
-	}
 }
 
 // add makes a store to a map value an atomic add, of 16 bits or more whatever the

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
 )
 
 // Of ten programs of the generator at least six can be edited to what the Linux
@@ -42,7 +43,7 @@ func TestNoShift(t *testing.T) {
 	for d, want := range map[uint32]bool{
 		1: true, 2: false, 3: false, 5: false, 7: false, 10: false, 21: false, 641: true, 1282: false, 1344: true, 6700417: true, 1 << 31: false, 0x7fffffff: false,
 	} {
-		if got := noShift(d); got != want {
+		if got := driver.NoShift(d); got != want {
 			t.Errorf("%d: %v, want %v", d, got, want)
 		}
 	}
