@@ -1,8 +1,11 @@
 package jit
 
 import (
+	"math"
+
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
@@ -28,10 +31,32 @@ func (b *funcBuilder) enter(w *flow) {
 		b.regs = [10]*ir.Value{}
 		for r := asm.R0; r <= asm.R9; r++ {
 			if w.live.has(r) {
-				b.regs[r] = b.fn.NewParam(w.in, ir.I64, b.pc)
+				b.regs[r] = b.proven(w.start, r, b.fn.NewParam(w.in, ir.I64, b.pc))
 			}
 		}
 	}
+}
+
+// proven is parameter v, which is register r before instruction i, with what the
+// verifier learned of it: a constant, or a number or an address of 32 bits. Of a
+// raw program it may not have seen all paths.
+func (b *funcBuilder) proven(i int, r asm.Register, v *ir.Value) *ir.Value {
+	if b.raw() || i >= len(b.f.Regs) {
+		return v
+	}
+	switch reg := &b.f.Regs[i][r]; reg.Kind {
+	case verify.Scalar:
+		if reg.Bits.Mask == 0 {
+			return b.constant(ir.I64, int64(reg.Bits.Value))
+		}
+		if reg.UMax > math.MaxUint32 {
+			return v
+		}
+	case verify.PtrPacket, verify.PtrPacketMeta, verify.PtrPacketEnd, verify.PtrStack:
+	default:
+		return v
+	}
+	return b.zext(b.trunc(v))
 }
 
 // block returns the block that w begins as. It is laid down when it is entered.
