@@ -99,6 +99,7 @@ func compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image,
 	if err != nil || early != nil {
 		return nil, both(early, stage.wrap(err))
 	}
+	foldHead(m, p)
 	stage.name = "passes"
 	stage.mod = m
 	if m, err = runPasses(m, opt); err != nil {

@@ -292,7 +292,7 @@ func (s *selector) result(v *ir.Value, fail int32) {
 func (s *selector) adjustHead(v *ir.Value) {
 	delta := v.Args[2]
 	limits := s.env.profile.AdjustHead
-	if n, ok := constOf(delta); ok && int32(n) <= 0 && int(int32(n)) >= -limits.GuaranteedSub && s.env.singleAdjust {
+	if n, ok := constOf(delta); ok && surelyFits(s.env.profile, int32(n)) && s.env.singleAdjust {
 		if n != 0 {
 			grow := s.operandOrWordConst(-n)
 			s.alu(nfp.ALUSub, lm(1, pvStart), lm(1, pvStart), grow)
