@@ -61,7 +61,13 @@ a line.`,
 			if c == nil {
 				return m.Watch(cmd.Context(), &opt)
 			}
-			c.SetManager(m)
+			brief := *e
+			brief.wait = scrapePatience
+			scraped, err := brief.manager(cmd)
+			if err != nil {
+				return err
+			}
+			c.SetManager(scraped)
 			return watchAndServe(cmd, m, &opt, c, address)
 		},
 	}
@@ -70,6 +76,11 @@ a line.`,
 	cmd.Flags().StringVar(&address, "metrics", "", "serve Prometheus metrics at `ADDRESS`, such as 127.0.0.1:9464")
 	return cmd
 }
+
+// scrapePatience is how long a scrape waits for the journal, which a program on trial
+// keeps for as long as the trial: then what was known last is shown, with verdicts as
+// they are.
+const scrapePatience = time.Second
 
 // watchAndServe ends when either does.
 func watchAndServe(cmd *cobra.Command, m *offload.Manager, opt *offload.WatchOptions, c *metrics.Collector, address string) error {

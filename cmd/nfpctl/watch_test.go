@@ -118,6 +118,20 @@ func TestWatch(t *testing.T) {
 		t.Errorf("no duration of the last change in\n%s", text)
 	}
 
+	// Another process that has the journal, as one with a program on trial, hides nothing.
+	j, err := offload.OpenJournal(filepath.Join(b.dir, "state", "journal.db"), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = metrics()
+	has(text, `nfpkit_verdict_packets_total{card="0000:01:00.0",port="nfp0",verdict="pass"} 7`)
+	if strings.Contains(text, "nfpkit_scrape_errors_total 0\n") {
+		t.Error("a scrape without the journal counts no error")
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+
 	// Somebody else takes the program away, and later puts another there.
 	detach(t, b.card)
 	for _, want := range []string{"appeared", "repaired"} {

@@ -31,6 +31,7 @@ type Collector struct {
 
 	mu     sync.Mutex
 	counts map[uint32]count // by map id
+	last   *offload.Status  // for scrapes while another process has the journal
 
 	drifts, repairs *prometheus.CounterVec
 	changes         *prometheus.HistogramVec
@@ -46,7 +47,8 @@ type count struct {
 
 const space = "nfpkit"
 
-// New makes a collector. SetManager must be called before it is asked.
+// New makes a collector. SetManager must be called before it is asked; that manager's
+// patience is how long a scrape waits for the journal.
 func New(opt *Options) *Collector {
 	c := &Collector{counts: map[uint32]count{}}
 	if opt != nil {
@@ -116,10 +118,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	s, err := c.manager.Status(context.Background())
-	if err != nil {
-		c.errors.Inc()
-	} else {
+	if s := c.status(); s != nil {
 		ports := map[offload.Ref]bool{}
 		for _, d := range s.Deployments {
 			gauge(generation, float64(d.Generation), d.Name, string(d.Mode))
@@ -150,6 +149,20 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, v := range []prometheus.Collector{c.drifts, c.repairs, c.changes, c.errors} {
 		v.Collect(ch)
 	}
+}
+
+// status is what the manager says, or, while a program on trial keeps the journal, what it
+// said last; nil: nothing yet.
+func (c *Collector) status() *offload.Status {
+	s, err := c.manager.Status(context.Background())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.errors.Inc()
+		return c.last
+	}
+	c.last = s
+	return s
 }
 
 // verdicts reads a port's counters.
