@@ -44,6 +44,7 @@ var passes = []pass{
 	{name: "chains", run: each((*ir.Func).SearchChains)},
 	{name: "window", run: each((*ir.Func).GatherReads)},
 	{name: "window simplify", run: each(simplify)},
+	{name: "demand", run: each((*ir.Func).DropUndemanded)},
 	{name: "late deadcode", run: each(deadcode)},
 	{name: "tails", run: each((*ir.Func).MergeTails)},
 }
@@ -72,6 +73,8 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"legalize", "promote", "the stack is words of 32 bits"},
 	{"promote", "late gvn", "what went through the stack is a value"},
 	{"last gvn", "window", "loads of one place must be one"},
+	{"window", "demand", "fields of words are masked"},
+	{"demand", "late deadcode", "what is not demanded is not needed"},
 	{"window", "late deadcode", "words of windows that nobody wants are taken out"},
 	{"thread", "late deadcode", "copies leave dead values"},
 }
