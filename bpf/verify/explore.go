@@ -93,14 +93,26 @@ func (x *explorer) walk(a *activation, order []item) {
 			x.process(a, it.block)
 			continue
 		}
+		// A jump from outside may lead past the head, into the body: such a loop runs
+		// although nothing waits at its head yet.
 		a.hist[it.block] = newHistory(len(x.nodes))
-		for len(a.pend[it.block]) > 0 && !x.stop {
+		for run := a.waits(order[i : i+1]); run && !x.stop; run = len(a.pend[it.block]) > 0 {
 			x.enter(a, it.block)
 			x.process(a, it.block)
 			x.walk(a, it.body)
 		}
 		a.hist[it.block] = nil
 	}
+}
+
+// waits reports states at any block of order.
+func (a *activation) waits(order []item) bool {
+	for i := range order {
+		if len(a.pend[order[i].block]) > 0 || a.waits(order[i].body) {
+			return true
+		}
+	}
+	return false
 }
 
 // process runs all states that wait at block b through it.
