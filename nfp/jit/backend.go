@@ -68,6 +68,7 @@ var machPasses = []machPass{
 	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }, true},
 	{"order", func(env *backend, f *machFunc) error { orderBlocks(f, env.opt.Counts.at); return nil }, false},
 	{"link", func(_ *backend, f *machFunc) error { link(f); return nil }, true},
+	{"share", func(_ *backend, f *machFunc) error { share(f); return nil }, false},
 	{"schedule", scheduled(schedule), false},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }, true},
 }
