@@ -246,7 +246,7 @@ func newMapLookup(e *env) *cobra.Command {
 					return err
 				}
 				if e.json {
-					return writeJSON(cmd.OutOrStdout(), m.entry(key, value))
+					return json.NewEncoder(cmd.OutOrStdout()).Encode(m.entry(key, value)) // a line, as in a dump
 				}
 				var line bytes.Buffer
 				m.appendText(&line, key, value)

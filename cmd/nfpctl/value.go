@@ -164,20 +164,33 @@ func oneWord(word string, size int, t btf.Type) ([]byte, error) {
 type hexBytes []byte
 
 func (h hexBytes) MarshalJSON() ([]byte, error) {
-	const digits = "0123456789abcdef"
 	b := make([]byte, 0, 2+7*len(h))
 	b = append(b, '[')
 	for i, c := range h {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, '"', '0', 'x', digits[c>>4], digits[c&15], '"')
+		b = append(b, '"', '0', 'x', hexDigits[c>>4], hexDigits[c&15], '"')
 	}
 	return append(b, ']'), nil
 }
 
-// spaced is "0a 00 00 01".
-func spaced(b []byte) string { return fmt.Sprintf("% x", b) }
+// spaced is "0a 00 00 01", with one more space behind each 8 bytes, as bpftool has it.
+func spaced(b []byte) string {
+	text := make([]byte, 0, 3*len(b)+len(b)/8)
+	for i, c := range b {
+		if i > 0 {
+			text = append(text, ' ')
+		}
+		if i > 0 && i%8 == 0 {
+			text = append(text, ' ')
+		}
+		text = append(text, hexDigits[c>>4], hexDigits[c&15])
+	}
+	return string(text)
+}
+
+const hexDigits = "0123456789abcdef"
 
 // entry is one of a map as JSON has it.
 type entry struct {
@@ -270,7 +283,9 @@ func (o *opened) appendText(b *bytes.Buffer, key, value []byte) {
 	}
 	cpus := o.perCPU(value)
 	if cpus == nil {
-		fmt.Fprintf(b, "key: %s  value: %s\n", spaced(key), spaced(value))
+		for _, part := range []string{"key: ", spaced(key), "  value: ", spaced(value), "\n"} {
+			b.WriteString(part)
+		}
 		return
 	}
 	fmt.Fprintf(b, "key: %s\n", spaced(key))
