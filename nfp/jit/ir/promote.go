@@ -21,12 +21,29 @@ func (f *Func) PromoteStack() {
 	}
 	p.liveness()
 	p.rewrite()
+	if p.all {
+		p.shrink()
+	}
+}
+
+// shrink makes the frame as large as what helpers read. Addresses behind that
+// have no uses any more.
+func (p *promoter) shrink() {
+	p.f.Frame = int(p.used+7) &^ 7
+	for _, b := range p.f.Blocks {
+		for _, v := range b.Values {
+			if v.Op == OpStackAddr && v.Int > int64(p.f.Frame) {
+				v.Int = 0
+			}
+		}
+	}
 }
 
 type promoter struct {
 	f     *Func
 	words []bool     // kept
 	all   bool       // all words that anything touches
+	used  int64      // bytes at the bottom that helpers read
 	live  [][]uint64 // by block number: words wanted at its start, a bit each
 	preds [][]Pred
 	undef *Value
@@ -296,11 +313,16 @@ func (p *promoter) pass(e *editor, call *Value, st *frameState) {
 			total += (reachOf(call, i/2) + 3) &^ 3
 		}
 	}
+	if total > int64(p.f.Frame) {
+		total = int64(p.f.Frame)
+		p.all = false
+	}
+	p.used = max(p.used, total)
 	at := int64(0)
 	for _, i := range args {
 		off, _ := framePlace(call.Args[i])
 		size, to := reachOf(call, i/2), off
-		if p.all && total <= int64(p.f.Frame) {
+		if p.all {
 			to, at = at, at+(size+3)&^3
 		}
 		p.wordsOf(off, size, func(w int64) {
