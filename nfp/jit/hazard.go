@@ -21,6 +21,8 @@ import (
 //     nothing branches into them;
 //   - condition codes are tested, and carries taken, only where they were set by
 //     an operation that defines them;
+//   - what a command fills is read, and what it sends written, only when its
+//     signal was waited for; none is under way where control leaves the program;
 //   - registers, signals and pointers of the firmware are left alone;
 //   - control does not run off the program's end.
 func checkHazards(im *nfp.Image) error {
@@ -174,12 +176,14 @@ func (h *hazardChecker) territory(i int, in *nfp.Inst) {
 // wordState is what is known before a word, over all paths.
 type wordState struct {
 	wait  waits
+	fly   flights
 	nz    bool // N and Z are defined
 	carry bool // C and V are defined
 }
 
 func (s *wordState) meet(o wordState) bool {
 	changed := s.wait.merge(o.wait)
+	changed = s.fly.meet(&o.fly) || changed
 	if s.nz && !o.nz {
 		s.nz, changed = false, true
 	}
@@ -232,6 +236,7 @@ func (h *hazardChecker) flow() {
 
 func (h *hazardChecker) state(i int, s wordState) {
 	in := &h.insts[i]
+	h.signals(i, &s.fly)
 	for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {
 		if o.Kind == nfp.LM && s.wait[o.Ptr] > 0 {
 			h.fail(i, "pointer %d is used %d words too early", o.Ptr, s.wait[o.Ptr])
@@ -255,6 +260,7 @@ func (h *hazardChecker) state(i int, s wordState) {
 func (s *wordState) after(in *nfp.Inst) {
 	m := machInst{Inst: *in, To: 0}
 	s.wait.after(&m)
+	s.fly.after(in)
 	switch in.Op {
 	case nfp.OpALU, nfp.OpShf:
 		if in.Flags&nfp.NoCC != 0 {

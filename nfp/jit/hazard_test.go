@@ -38,6 +38,12 @@ func TestHazards(t *testing.T) {
 		{"stack base", "alu[gprA_22, gprA_22, +, 4]\n" + exit, "which is the firmware's"},
 		{"packet vector", "local_csr_wr[ActLMAddr1, gprA_22]\n" + exit, "control register"},
 		{"transfer register", "alu[$xfer_32, --, B, gprA_1]\n" + exit, "which is the firmware's"},
+		{"not arrived", "mem[read32_swap, $xfer_0, gprA_1, 0, 1], sig_done[sig1]\nalu[gprA_2, --, B, $xfer_0]\nctx_arb[sig1]\n" + exit, "has not arrived"},
+		{"arrived", "mem[read32_swap, $xfer_0, gprA_1, 0, 1], sig_done[sig1]\nctx_arb[sig1]\nalu[gprA_2, --, B, $xfer_0]\n" + exit, ""},
+		{"being sent", "mem[write32_swap, $xfer_3, gprA_1, 0, 1], sig_done[sig1]\nimmed[$xfer_3, 1]\nctx_arb[sig1]\n" + exit, "still being sent"},
+		{"signal twice", "mem[write32_swap, $xfer_3, gprA_1, 0, 1], sig_done[sig1]\nmem[write32_swap, $xfer_4, gprA_1, 0, 1], sig_done[sig1]\nctx_arb[sig1]\n" + exit, "is taken"},
+		{"nobody sends", "ctx_arb[sig1]\n" + exit, "nobody sends"},
+		{"under way at exit", "mem[write32_swap, $xfer_3, gprA_1, 0, 1], sig_done[sig1]\n" + exit, "under way"},
 		{"end", "nop\n", "control reaches the padding"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,0 +1,98 @@
+package jit
+
+import "github.com/nfpkit/nfpkit/nfp"
+
+// flights is the commands under way before a word, by signal, as far as every
+// path agrees.
+type flights struct {
+	signals uint16
+	in, out [8]uint32 // by signal: transfer registers that arrive, that are sent
+	differ  bool      // paths bring different ones
+}
+
+// meet reports a change.
+func (f *flights) meet(o *flights) bool {
+	if f.differ || f.signals == o.signals && f.in == o.in && f.out == o.out && !o.differ {
+		return false
+	}
+	f.differ = true
+	return true
+}
+
+func (f *flights) arriving() (in, out uint32) {
+	for n := range f.in {
+		if f.signals>>n&1 != 0 {
+			in, out = in|f.in[n], out|f.out[n]
+		}
+	}
+	return in, out
+}
+
+// after is the state behind a word. A word that swaps has its effect at once:
+// what stands in its slots is looked at by verifySchedule.
+func (f *flights) after(in *nfp.Inst) {
+	switch {
+	case in.Op == nfp.OpCtxArb:
+		f.signals &^= uint16(in.Imm)
+		for n := range f.in {
+			if in.Imm>>n&1 != 0 {
+				f.in[n], f.out[n] = 0, 0
+			}
+		}
+	case in.Op == nfp.OpCmd && in.Cmd.Ctx == 3 && in.Cmd.Sig != 0 && in.Cmd.Sig < 8:
+		n := in.Cmd.Sig
+		f.signals |= 1 << n
+		f.in[n], f.out[n] = transfers(in)
+	}
+}
+
+// transfers is the transfer registers that a command fills and sends, from its
+// word (nfp-isa section 13.1).
+func transfers(in *nfp.Inst) (ins, outs uint32) {
+	c, n := in.Cmd, int(in.Cmd.Len)+1
+	mask := func(n int) uint32 { return xferMask(int(c.Xfer), n) }
+	switch {
+	case c.Code == cmdRead32.Code:
+		return mask(n), 0
+	case c.Code == cmdRead8.Code && c.Token == cmdRead8.Token:
+		return mask((n + 3) / 4), 0
+	case c.Code == cmdWrite8Swap.Code:
+		return 0, mask((n + 3) / 4)
+	case c.Code == cmdWrite32.Code:
+		return 0, mask(n)
+	case c.Token&2 != 0 && c.Code != cmdCompareSwap.Code: // data in the command
+		return 0, 0
+	case c.Code == cmdAdd.Code:
+		n = 1 + int(c.Len>>2&1)
+	}
+	if c.Token&1 != 0 {
+		return mask(n), mask(n)
+	}
+	return 0, mask(n)
+}
+
+// signals checks a word against the commands under way before it.
+func (h *hazardChecker) signals(i int, f *flights) {
+	in := &h.insts[i]
+	if f.differ {
+		h.fail(i, "commands under way depend on the path")
+		return
+	}
+	arrive, send := f.arriving()
+	for _, o := range [...]nfp.Operand{in.A, in.B} {
+		if o.Kind == nfp.Xfer && o.N < 32 && arrive>>o.N&1 != 0 {
+			h.fail(i, "%v has not arrived", o)
+		}
+	}
+	if in.Dst.Kind == nfp.Xfer && in.Dst.N < 32 && send>>in.Dst.N&1 != 0 {
+		h.fail(i, "%v is still being sent", in.Dst)
+	}
+	switch {
+	case in.Op == nfp.OpCmd && f.signals>>in.Cmd.Sig&1 != 0:
+		h.fail(i, "signal %d is taken", in.Cmd.Sig)
+	case in.Op == nfp.OpCtxArb && in.Flags&nfp.Breakpoint == 0 && uint16(in.Imm)&^f.signals != 0:
+		h.fail(i, "waits for a signal that nobody sends")
+	case f.signals != 0 && (h.reloc[i] == nfp.RelocDone || h.reloc[i] == nfp.RelocHelper):
+		h.fail(i, "leaves the program with commands under way")
+	}
+}
