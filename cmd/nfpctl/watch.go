@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -45,18 +46,7 @@ a line.`,
 				if c != nil {
 					c.Report(r)
 				}
-				if e.json {
-					json.NewEncoder(cmd.OutOrStdout()).Encode(r) // there is nobody to tell that nobody reads
-					return
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s drift %s: %v", r.Time.UTC().Format(time.RFC3339), r.State, r.Drift)
-				if r.Error != "" {
-					fmt.Fprintf(cmd.OutOrStdout(), ": %s", r.Error)
-				}
-				if r.State == "repaired" {
-					fmt.Fprintf(cmd.OutOrStdout(), ", in %s", r.Duration)
-				}
-				fmt.Fprintln(cmd.OutOrStdout())
+				printReport(cmd.OutOrStdout(), &r, e.json)
 			}
 			if c == nil {
 				return m.Watch(cmd.Context(), &opt)
@@ -75,6 +65,22 @@ a line.`,
 	cmd.Flags().DurationVar(&opt.Every, "every", 30*time.Second, "look so often even if nothing happens")
 	cmd.Flags().StringVar(&address, "metrics", "", "serve Prometheus metrics at `ADDRESS`, such as 127.0.0.1:9464")
 	return cmd
+}
+
+// printReport prints one line. There is nobody to tell that nobody reads.
+func printReport(w io.Writer, r *offload.WatchReport, asJSON bool) {
+	if asJSON {
+		_ = json.NewEncoder(w).Encode(r)
+		return
+	}
+	line := fmt.Sprintf("%s drift %s: %v", r.Time.UTC().Format(time.RFC3339), r.State, r.Drift)
+	if r.Error != "" {
+		line += ": " + r.Error
+	}
+	if r.State == "repaired" {
+		line += ", in " + r.Duration
+	}
+	fmt.Fprintln(w, line)
 }
 
 // scrapePatience is how long a scrape waits for the journal, which a program on trial
