@@ -15,7 +15,8 @@ import (
 // spill slots. Going through the code along all paths, the checker knows for each
 // place which names' current values it holds:
 //
-//   - an instruction that read name v before must read a place that holds v;
+//   - an instruction that read name v before must read a place that holds v, which
+//     may be a copy of a register that others set up, where the banks want one;
 //   - one that wrote v makes its destination hold v and nothing else, and every
 //     other place forget v;
 //   - instructions that allocate added move what a place holds to another;
@@ -131,11 +132,15 @@ func (s *placeState) meet(o *placeState) bool {
 	return changed
 }
 
-// holds is what an operand's place holds.
+// holds is what an operand's place holds. Registers that others set up hold
+// themselves.
 func (s *placeState) holds(o nfp.Operand) ([]name, error) {
 	i, err := s.place(o)
 	if err != nil {
 		return nil, err
+	}
+	if n := physName(i); i < slotPlaces && environmental(n) {
+		return []name{n}, nil
 	}
 	return s.places[i], nil
 }
@@ -266,7 +271,9 @@ func (s *placeState) original(f *machFunc, in *machInst) error {
 		case bad != nil:
 		case !isName || before.Kind != nfp.Virtual:
 			if before != after {
-				bad = fmt.Errorf("operand %v became %v", before, after)
+				if names, err := s.holds(after); err != nil || !isName || !slices.Contains(names, n) {
+					bad = fmt.Errorf("operand %v became %v", before, after)
+				}
 			} else if isName && !environmental(n) && !slices.Contains(s.places[-1-n], n) {
 				bad = fmt.Errorf("%v was overwritten", after)
 			}
