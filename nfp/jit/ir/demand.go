@@ -7,7 +7,9 @@ import "math/bits"
 // additions above the bits that are wanted.
 //
 // Demand goes from uses to arguments: a value's demanded bits are those on which
-// anything that shows depends. A value may differ in the others.
+// anything that shows depends. A value may differ in the others. Where memory is
+// read counts as showing even if nobody looks at what is there: an address that
+// differs may be no address.
 func (f *Func) DropUndemanded() {
 	d := &demander{f: f, want: make([]uint64, f.NextID), home: make([]*Block, f.NextID), preds: f.Preds()}
 	order := f.Postorder()
@@ -23,8 +25,11 @@ func (f *Func) DropUndemanded() {
 			}
 		}
 		for _, v := range b.Values {
-			if v.Op.Is(Effect) {
+			switch {
+			case v.Op.Is(Effect):
 				d.effect(v)
+			case v.Op.Is(Reads):
+				d.all(v.Args)
 			}
 		}
 	}

@@ -110,6 +110,10 @@ func (t *threader) copyReturn(b *Block, e *Edge, made map[*Block][]*Block) bool 
 		t.f.Blocks = t.f.Blocks[:len(t.f.Blocks)-1]
 		return true
 	}
+	// The copy may be shared with edges that the argument's place does not dominate,
+	// and what it takes from b is used outside of b from now on.
+	c.Result, c.ResultHi = t.own(c, c.Result), t.own(c, c.ResultHi)
+	t.out[b.ID] = true
 	for _, old := range made[to] {
 		if sameReturn(old, c) {
 			t.f.Blocks = t.f.Blocks[:len(t.f.Blocks)-1]
@@ -120,6 +124,16 @@ func (t *threader) copyReturn(b *Block, e *Edge, made map[*Block][]*Block) bool 
 	made[to] = append(made[to], c)
 	*e = Edge{To: c}
 	return true
+}
+
+// own is a constant in c that equals v, or v where it is none.
+func (t *threader) own(c *Block, v *Value) *Value {
+	if v == nil || v.Op != OpConst {
+		return v
+	}
+	k := t.f.Add(c, OpConst, v.Type, v.PC)
+	k.Int = v.Int
+	return k
 }
 
 // sameReturn reports whether two returns give the same constant.
