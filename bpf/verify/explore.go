@@ -169,7 +169,7 @@ func (x *explorer) record(s *state, i int) {
 	if !x.facts.Reachable[i] {
 		x.facts.Reachable[i] = true
 		if reserved(&x.c.Insns[i]) {
-			x.fail(s, i, "bad-opcode", "a field that the instruction does not use is not zero")
+			x.fail(s, i, "reserved-field", "a field that the instruction does not use is not zero")
 		}
 		for r := range regs {
 			if live&(1<<r) != 0 {

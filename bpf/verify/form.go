@@ -28,6 +28,10 @@ func checkForm(c *code.Code, j *journal) {
 	}
 }
 
+// pseudoMapIndexValue is BPF_PSEUDO_MAP_IDX_VALUE, the last of the sources that say
+// what a 64-bit load loads; cilium/ebpf does not name it.
+const pseudoMapIndexValue = asm.R6
+
 func knownForm(ins *code.Insn) bool {
 	op := ins.OpCode
 	size := op.Size()
@@ -41,7 +45,7 @@ func knownForm(ins *code.Insn) bool {
 		if op.Mode() == asm.AbsMode || op.Mode() == asm.IndMode {
 			return sized && size != asm.DWord
 		}
-		return op.IsDWordLoad()
+		return op.IsDWordLoad() && ins.Src <= pseudoMapIndexValue
 	case asm.LdXClass:
 		return sized && (op.Mode() == asm.MemMode || op.Mode() == asm.MemSXMode && size != asm.DWord)
 	case asm.StClass:
@@ -51,27 +55,24 @@ func knownForm(ins *code.Insn) bool {
 	}
 }
 
-// reserved reports a field that must be 0 and is not. The kernel looks at code
-// that it reaches only.
+// reserved reports a field that the instruction does not use and that is not zero
+// (RFC 9669, section 3). The kernel looks at code that it reaches only. Loading
+// keeps every such field: what cilium/ebpf folds into the opcode (the offsets of
+// signed division and of moves, the constant of atomics) it clears or leaves to be
+// compared here.
 func reserved(ins *code.Insn) bool {
 	op, reg := ins.OpCode, ins.OpCode.Source() == asm.RegSource
 	switch class := op.Class(); {
 	case class.IsALU():
-		alu := op.ALUOp()
-		unary := alu == asm.Neg || alu == asm.Swap
-		return ins.Offset != 0 || (unary || !reg) && ins.Src != 0 || reg && !unary && ins.Constant != 0
-	case class.IsJump():
-		switch op.JumpOp() {
-		case asm.Exit:
-			return ins.Dst != 0 || ins.Src != 0 || ins.Constant != 0 || ins.Offset != 0
-		case asm.Call:
-			return ins.Dst != 0 || ins.IsBuiltinCall() && ins.Offset != 0
-		case asm.Ja:
-			return ins.Dst != 0 || ins.Src != 0 || class == asm.JumpClass && ins.Constant != 0 && ins.Reference() == ""
-		case asm.JCOND:
-			return false
+		switch op.ALUOp() {
+		case asm.Neg:
+			return reg || ins.Offset != 0 || ins.Src != 0 || ins.Constant != 0
+		case asm.Swap:
+			return ins.Offset != 0 || ins.Src != 0
 		}
-		return reg && ins.Constant != 0 || !reg && ins.Src != 0
+		return ins.Offset != 0 || !reg && ins.Src != 0 || reg && ins.Constant != 0
+	case class.IsJump():
+		return reservedInJump(ins, class, reg)
 	case class == asm.LdClass && op.IsDWordLoad():
 		return ins.Offset != 0
 	case class == asm.LdClass:
@@ -81,7 +82,28 @@ func reserved(ins *code.Insn) bool {
 	case class == asm.StClass:
 		return ins.Src != 0
 	}
-	return op.Mode() == asm.MemMode && ins.Constant != 0
+	if op.Mode() == asm.AtomicMode {
+		return ins.Constant != 0 && ins.Constant != int64(op.AtomicOp()>>8) // 0 where the opcode alone was given
+	}
+	return ins.Constant != 0
+}
+
+func reservedInJump(ins *code.Insn, class asm.Class, reg bool) bool {
+	switch ins.OpCode.JumpOp() {
+	case asm.Exit:
+		return reg || ins.Dst != 0 || ins.Src != 0 || ins.Constant != 0
+	case asm.Call:
+		return reg || ins.Dst != 0 || !ins.IsKfuncCall() && ins.Offset != 0
+	case asm.Ja:
+		distance := ins.Reference() != "" // written when the program is laid out
+		if class == asm.Jump32Class {
+			return reg || ins.Dst != 0 || ins.Src != 0 || ins.Offset != 0 && !distance
+		}
+		return reg || ins.Dst != 0 || ins.Src != 0 || ins.Constant != 0 && !distance
+	case asm.JCOND:
+		return false
+	}
+	return reg && ins.Constant != 0 || !reg && ins.Src != 0
 }
 
 func knownALU(ins *code.Insn, wide bool) bool {
@@ -93,7 +115,7 @@ func knownALU(ins *code.Insn, wide bool) bool {
 	case asm.MovSX32:
 		return wide && ins.OpCode.Source() == asm.RegSource
 	case asm.Swap:
-		return ins.Constant == 16 || ins.Constant == 32 || ins.Constant == 64
+		return (ins.Constant == 16 || ins.Constant == 32 || ins.Constant == 64) && !(wide && ins.OpCode.Endianness() == asm.BE)
 	}
 	return false
 }

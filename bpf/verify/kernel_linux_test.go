@@ -1,11 +1,14 @@
 package verify_test
 
 import (
+	"encoding/binary"
 	"errors"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
@@ -111,4 +114,52 @@ func loadIntoKernel(t *testing.T, spec *ebpf.ProgramSpec, ms map[string]*ebpf.Ma
 		p.Close()
 	}
 	return err
+}
+
+// TestReservedFields asks the kernel about testdata/reserved.bpf: it refuses what is
+// refused there, and only that.
+func TestReservedFields(t *testing.T) {
+	kernelMaps(t)
+	src, err := os.ReadFile("testdata/reserved.bpf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := asmtext.Parse("reserved.bpf", string(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range f.Programs {
+		spec := f.Spec.Programs[name]
+		c, faults := code.New(spec, nil)
+		if len(faults) > 0 {
+			t.Fatal(name, faults)
+		}
+		_, ours := verify.Verify(c, nil)
+		if theirs := loadRaw(spec); (ours == nil) != (theirs == nil) {
+			t.Errorf("%s: %v here, the kernel says %v", name, ours, theirs)
+		}
+	}
+}
+
+// loadRaw is BPF_PROG_LOAD of the fields as they stand; cilium/ebpf sets the offsets
+// of arithmetic anew.
+func loadRaw(spec *ebpf.ProgramSpec) error {
+	var insns []byte
+	for _, ins := range spec.Instructions {
+		b := [16]byte{0: byte(ins.OpCode), 1: byte(ins.Dst | ins.Src<<4)}
+		binary.LittleEndian.PutUint16(b[2:], uint16(ins.Offset))
+		binary.LittleEndian.PutUint32(b[4:], uint32(ins.Constant))
+		binary.LittleEndian.PutUint32(b[12:], uint32(ins.Constant>>32))
+		insns = append(insns, b[:8*ins.Width()]...)
+	}
+	license := []byte("GPL\x00")
+	attr := struct { // union bpf_attr, linux/bpf.h
+		typ, count     uint32
+		insns, license unsafe.Pointer
+	}{uint32(spec.Type), uint32(len(insns) / 8), unsafe.Pointer(&insns[0]), unsafe.Pointer(&license[0])}
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	if errno != 0 {
+		return errno
+	}
+	return unix.Close(int(fd))
 }

@@ -58,6 +58,8 @@ var reasons = []ReasonDoc{
 		"jump inside the function, and call other functions"},
 	{"bad-opcode", FamilyStructure, "The instruction set (RFC 9669) has no such instruction.",
 		"compile for -mcpu=v4 or older"},
+	{"reserved-field", FamilyStructure, "A field that the instruction does not use is not zero. Later instruction sets may give it a meaning, so kernels refuse it.",
+		"set the field to 0; compilers do, so look at what rewrote the instruction"},
 	{"unreachable-insn", FamilyStructure, "No sequence of jumps leads to the instruction. The kernel refuses such programs.",
 		"remove the dead code, or compile with -O2"},
 	{"recursion", FamilyStructure, "A function calls itself, directly or through others.",

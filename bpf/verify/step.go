@@ -61,6 +61,9 @@ func (x *explorer) loadImm(s *state, i int, ins *code.Insn) bool {
 	case ins.IsLoadOfFunctionPointer():
 		*dst = pointer(PtrFunc)
 		dst.set = int16(ins.Callee)
+	case ins.OpCode.IsDWordLoad() && ins.Src != 0:
+		x.fail(s, i, "feature-unsupported", "load of a kernel variable's address, or of a map by its index")
+		*dst = unmodelled()
 	case ins.OpCode.IsDWordLoad():
 		*dst = constant(uint64(ins.Constant))
 	default: // classic packet loads
