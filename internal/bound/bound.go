@@ -26,8 +26,9 @@ type Bound struct {
 	// may read ahead. Helpers run one after the other.
 	Latency int
 	// Issue counts a command for every 32 bytes of the packet and of a map value
-	// that are read, two words for an addition to a map, a word more than its data
-	// for a write; two words of arguments, the branch and its idle slot for a
+	// that are read and for every 32 bytes that are written, whichever they are, and
+	// a word for every four of the latter, a byte written twice counting once; two
+	// words for an addition to a map; two words of arguments, the branch and its idle slot for a
 	// helper, whose own cycles are added, and a word for every word of its key and
 	// value; a word for each pair of values that is compared, where the packet or a
 	// map decides; and three for the exit.
@@ -60,12 +61,13 @@ const packetOffset = 128
 
 // Packet runs the program on a packet.
 func (b *Meter) Packet(data []byte) (Bound, error) {
-	b.run = run{stored: map[uint64]known{}, loaded: map[uint64]int{}, windows: map[uint64]bool{}, tests: map[[2]int]bool{}}
+	b.run = run{stored: map[uint64]known{}, loaded: map[uint64]int{}, windows: map[uint64]bool{}, written: map[uint64]bool{}, tests: map[[2]int]bool{}}
 	if _, err := b.machine.Run(&interp.Input{Packet: data, Ifindex: 1}); err != nil {
 		return Bound{}, err
 	}
 	r := &b.run
-	return Bound{Latency: max(r.decided, r.served, r.due, r.regs[0].ready), Issue: r.issue + exitWords}, nil
+	n := len(r.written)
+	return Bound{Latency: max(r.decided, r.served, r.due, r.regs[0].ready), Issue: r.issue + (n+window-1)/window + (n+3)/4 + exitWords}, nil
 }
 
 const (
@@ -89,6 +91,7 @@ type run struct {
 	stored  map[uint64]known // by byte address: what the program stored
 	loaded  map[uint64]int   // by byte address: when a load brought it
 	windows map[uint64]bool  // pieces of memory that were read
+	written map[uint64]bool  // by byte address: what of packet and maps was stored
 	tests   map[[2]int]bool
 	decided int // when the way to here is known
 	served  int // end of the last helper
@@ -246,7 +249,9 @@ func (b *Meter) store(in *code.Insn, regs *[11]uint64) {
 			unit = &b.model.CTM
 		}
 		r.due = max(r.due, max(r.decided, r.served, r.regs[in.Dst].ready, v.ready)+unit.Write)
-		r.issue += 1 + (size+3)/4
+		for i := range uint64(size) {
+			r.written[addr+i] = true
+		}
 	}
 	for i := range uint64(size) {
 		r.stored[addr+i] = v

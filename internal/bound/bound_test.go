@@ -35,6 +35,7 @@ func TestBounds(t *testing.T) {
 		{"two reads of one window", data + "r0 = *(u8 *)(r6 + 0)\nr3 = *(u8 *)(r6 + 20)\nr0 += r3\nexit\nout:\nr0 = 2\nexit\n", model.CTM.Read, 5},
 		{"a read whose address was read", data + "r3 = *(u8 *)(r6 + 1)\nr3 &= 15\nr6 += r3\nr0 = *(u8 *)(r6 + 2)\nexit\nout:\nr0 = 2\nexit\n", 2 * model.CTM.Read, 5},
 		{"a write completes before exit", data + "r3 = 5\n*(u8 *)(r6 + 3) = r3\nout:\nr0 = 2\nexit\n", model.CTM.Write, 3 + 1 + 2},
+		{"writes side by side", data + "r3 = 5\n*(u16 *)(r6 + 3) = r3\n*(u16 *)(r6 + 5) = r3\n*(u8 *)(r6 + 4) = r3\nout:\nr0 = 2\nexit\n", model.CTM.Write, 3 + 1 + 2},
 		{"what was stored is known", data + "r3 = 5\n*(u8 *)(r6 + 3) = r3\nr0 = *(u8 *)(r6 + 3)\nexit\nout:\nr0 = 2\nexit\n", model.CTM.Write, 6},
 		{"lookup", find + "r0 = 1\nexit\nout:\nr0 = 2\nexit\n", lookup, 3 + 4 + p.Costs["lookup_array"].Issue + 1 + 1},
 		{"posted addition", find + "r1 = 1\nlock *(u64 *)(r0 + 0) += r1\nout:\nr0 = 2\nexit\n", lookup, 3 + 4 + p.Costs["lookup_array"].Issue + 1 + 1 + 2},

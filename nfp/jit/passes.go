@@ -41,8 +41,9 @@ var passes = []pass{
 	{name: "last simplify", run: each(simplify)},
 	{name: "last gvn", run: each((*ir.Func).NumberValues)},
 	{name: "diamonds", run: each((*ir.Func).FlattenDiamonds)},
-	{name: "chains", run: each((*ir.Func).SearchChains)},
+	{name: "chains", run: each(chains)},
 	{name: "window", run: each((*ir.Func).GatherReads)},
+	{name: "stores", run: each((*ir.Func).CombineStores)},
 	{name: "window simplify", run: each(simplify)},
 	{name: "demand", run: each((*ir.Func).DropUndemanded)},
 	{name: "late deadcode", run: each(deadcode)},
@@ -73,6 +74,9 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"legalize", "promote", "the stack is words of 32 bits"},
 	{"promote", "late gvn", "what went through the stack is a value"},
 	{"last gvn", "window", "loads of one place must be one"},
+	{"chains", "stores", "stores are joined within a block"},
+	{"window", "stores", "a load between two stores keeps them apart"},
+	{"stores", "window simplify", "words are put together by shifts and masks"},
 	{"window", "demand", "fields of words are masked"},
 	{"demand", "late deadcode", "what is not demanded is not needed"},
 	{"window", "late deadcode", "words of windows that nobody wants are taken out"},
@@ -187,6 +191,12 @@ func prove(f *ir.Func) {
 func thread(f *ir.Func) {
 	f.Thread()
 	unreachable(f)
+	f.MergeBlocks()
+}
+
+// chains leaves straight lines whole, those of diamonds too.
+func chains(f *ir.Func) {
+	f.SearchChains()
 	f.MergeBlocks()
 }
 
