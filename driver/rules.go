@@ -57,6 +57,7 @@ type ruleCheck struct {
 	facts   *verify.Facts
 	profile *firmware.Profile
 	caps    *Caps
+	mtu     int
 	use     map[int][]wordUse // per map of Code.Maps
 	demand  []verify.Demand   // nil until somebody asks
 }
@@ -159,12 +160,21 @@ var rules = []Rule{
 // Rules lists what the Linux driver asks, for explanations.
 func Rules() []Rule { return slices.Clone(rules) }
 
+// LinuxOptions is what a program's acceptance depends on besides itself and the
+// firmware.
+type LinuxOptions struct {
+	MTU int // of the interface, in bytes; 0: 1500, what an interface has until somebody changes it
+}
+
 // CheckLinux says why the Linux driver does not take a program on a firmware, all
 // reasons, in the order of the program: what Linux's verifier cannot prove, and
 // which rules of the driver are broken.
-func CheckLinux(f *verify.Facts, p *firmware.Profile) []verify.Reason {
+func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
 	f, refused := asLinux(f)
 	c := newRuleCheck(f, p)
+	if opt != nil && opt.MTU != 0 {
+		c.mtu = opt.MTU
+	}
 	var found []verify.Reason
 	if refused != nil {
 		found = append(found, refused.Reasons...)
@@ -205,7 +215,7 @@ func asLinux(f *verify.Facts) (*verify.Facts, *verify.Rejection) {
 }
 
 func newRuleCheck(f *verify.Facts, p *firmware.Profile) *ruleCheck {
-	c := &ruleCheck{facts: f, profile: p, use: map[int][]wordUse{}}
+	c := &ruleCheck{facts: f, profile: p, mtu: defaultMTU, use: map[int][]wordUse{}}
 	if p != nil {
 		// What the driver would read from the card; a profile that loads encodes well.
 		if caps, err := ParseCaps(EncodeCaps(p)); err == nil {

@@ -193,13 +193,13 @@ func farthest(f *verify.Facts) (offset int64, insn int) {
 	return offset, insn
 }
 
-// defaultMTU is an interface's, until somebody changes it.
+// defaultMTU is an Ethernet interface's, until somebody changes it.
 const defaultMTU = 1500
 
 func packetSplit(c *ruleCheck) []finding {
 	at, i := farthest(c.facts)
-	if limit := int64(c.profile.CTMBytes()); limit < min(at, defaultMTU) {
-		return []finding{{i, fmt.Sprintf("packet bytes up to %d may be reached, firmware %s keeps %d near the engine", at, c.profile.Name, limit)}}
+	if limit := int64(c.profile.CTMBytes()); limit < min(at, int64(c.mtu)) {
+		return []finding{{i, fmt.Sprintf("packet bytes up to %d may be reached at an mtu of %d, firmware %s keeps %d near the engine", at, c.mtu, c.profile.Name, limit)}}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (c *changeFlags) preflight(cmd *cobra.Command, d *offload.Deployment) error
 		return nil // for the card to judge
 	}
 	if err == nil && c.check {
-		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile))
+		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, nil))
 	}
 	if err == nil && c.bench {
 		return c.runBench(cmd.ErrOrStderr(), d, facts, profile)

@@ -68,12 +68,8 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	o.target.flags(cmd)
 	o.countsFlag(cmd)
 	o.trafficOptions.flags(cmd)
-	var names []string
-	for _, m := range nfp.Models() {
-		names = append(names, m.Name)
-	}
+	cardFlag(cmd, &o.card)
 	f := cmd.Flags()
-	f.StringVar(&o.card, "card", nfp.DefaultModel, "card: "+strings.Join(names, ", ")+", or a .json file with what differs")
 	f.StringVar(&o.workers, "workers", "", "engines that run the program, 1 to 60; a number, list or range (default: as the card's firmware has them)")
 	f.StringVar(&o.offered, "offered", "", "million packets a second that arrive; a number, list or range (default: the ports' line rate)")
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
@@ -81,7 +77,16 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.mapsOf, "maps", "", "for microcode: the object or eBPF text whose maps it uses, numbered from 1 as the object has them")
 	f.Uint64Var(&o.packets, "packets", 0, "measure at most so many packets (default 2,000,000)")
 	f.Float64Var(&o.ci, "ci", 0.5, "stop when the 95 % interval is below so many per cent")
-	_ = cmd.RegisterFlagCompletionFunc("card", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// cardFlag adds the flag that names the model of a card.
+func cardFlag(cmd *cobra.Command, card *string) {
+	var names []string
+	for _, m := range nfp.Models() {
+		names = append(names, m.Name)
+	}
+	cmd.Flags().StringVar(card, "card", nfp.DefaultModel, "card: "+strings.Join(names, ", ")+", or a .json file with what differs")
+	_ = cmd.RegisterFlagCompletionFunc("card", cobra.FixedCompletions(names, cobra.ShellCompDirectiveDefault))
 }
 
 // point is one run of a sweep.

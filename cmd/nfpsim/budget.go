@@ -41,7 +41,8 @@ func (u use) String() string {
 var budgetOrder = []string{"words", "driver_words_min", "driver_words_max", "stack", "driver_stack", "maps", "map_entries", "map_bytes", "helpers"}
 
 // budget is what can be said without compiling.
-func budget(f *verify.Facts, p *firmware.Profile) map[string]use {
+func budget(f *verify.Facts, at *checkTarget) map[string]use {
+	p := at.profile
 	count, entries, bytes := int64(0), int64(0), int64(0)
 	for _, m := range f.Code.Maps {
 		if m.Type == ebpf.PerfEventArray {
@@ -59,7 +60,7 @@ func budget(f *verify.Facts, p *firmware.Profile) map[string]use {
 		"driver_stack":     left(int64(driver.LinuxStack(f)), int64(p.Stack)),
 		"maps":             left(count, int64(p.Maps.Count)),
 		"map_entries":      left(entries, int64(p.Maps.Entries)),
-		"map_bytes":        left(bytes, 0),
+		"map_bytes":        left(bytes, int64(at.model.EMEM.Bytes)),
 		"helpers":          left(int64(called(f)), int64(offered(p))),
 	}
 }

@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
@@ -42,23 +44,24 @@ func newCheck() *cobra.Command {
 	var t target
 	var asJSON bool
 	var who string
+	var at checkTarget
 	cmd := &cobra.Command{
 		Use:   "check PROG",
 		Short: "say whether a program will run on a card and, if not, why",
 		Long: `Checks each program of PROG against the verifier, against what the Linux nfp
 driver accepts, and against nfpkit's compiler for a firmware, and names every
 reason with its place and cure. Exit status 1 if the compiler asked for with
---for refuses any.`,
+--for refuses any. --card says how much memory there is for maps, --mtu what the
+driver compares with the packet bytes that a program may reach.`,
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if who != "kernel" && who != "nfpkit" {
 				return usagef("--for is kernel or nfpkit, not %q", who)
 			}
-			p, err := t.profile()
-			if err != nil {
+			if err := at.load(&t); err != nil {
 				return err
 			}
-			results := checkAll(cmd, args[0], p)
+			results := checkAll(cmd, args[0], &at)
 			if len(results) == 1 && results[0].unread != nil && !asJSON {
 				return results[0].unread
 			}
@@ -78,14 +81,38 @@ reason with its place and cure. Exit status 1 if the compiler asked for with
 		},
 	}
 	t.flags(cmd)
+	cardFlag(cmd, &at.card)
+	cmd.Flags().IntVar(&at.mtu, "mtu", 1500, "mtu of the port in bytes: the driver attaches no program that may reach past what the firmware keeps near")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&who, "for", "kernel", "whose answer is the exit status: kernel (the Linux driver) or nfpkit")
 	return cmd
 }
 
+// checkTarget is what programs are checked for.
+type checkTarget struct {
+	card    string
+	mtu     int
+	model   *nfp.Model
+	profile *firmware.Profile
+}
+
+// An interface's mtu: IPv4's least, and what 16 bits hold.
+const leastMTU, mostMTU = 68, 65535
+
+func (c *checkTarget) load(t *target) (err error) {
+	if c.mtu < leastMTU || c.mtu > mostMTU {
+		return usagef("--mtu is %d, must be %d to %d", c.mtu, leastMTU, mostMTU)
+	}
+	if c.model, err = nfp.ModelByName(c.card); err != nil {
+		return usageError{err}
+	}
+	c.profile, err = t.profile()
+	return err
+}
+
 // checkAll checks every program meant; an object that cannot be read is one
 // result with an error.
-func checkAll(cmd *cobra.Command, arg string, p *firmware.Profile) []checkResult {
+func checkAll(cmd *cobra.Command, arg string, at *checkTarget) []checkResult {
 	obj, names, err := open(cmd, arg)
 	if err != nil {
 		r := newResult(arg)
@@ -95,7 +122,7 @@ func checkAll(cmd *cobra.Command, arg string, p *firmware.Profile) []checkResult
 	}
 	var results []checkResult
 	for _, name := range names {
-		results = append(results, checkOne(obj, name, p))
+		results = append(results, checkOne(obj, name, at))
 	}
 	return results
 }
@@ -106,8 +133,8 @@ func newResult(program string) checkResult {
 	return checkResult{Program: program, Kernel: no, Ours: no, Budget: map[string]use{}, Warns: []verify.Reason{}}
 }
 
-func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult {
-	r := newResult(name)
+func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
+	r, p := newResult(name), at.profile
 	c, err := obj.Code(name)
 	if err != nil {
 		if reasons := reasonsOf(err); reasons != nil {
@@ -122,10 +149,10 @@ func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult 
 		r.Kernel, r.Ours = judge(refused.Reasons), judge(refused.Reasons)
 		return r
 	}
-	r.Kernel = judge(driver.CheckLinux(facts, p))
+	r.Kernel = judge(driver.CheckLinux(facts, p, &driver.LinuxOptions{MTU: at.mtu}))
 	r.Warns = append(append(r.Warns, facts.Warnings...), driver.WarnLinux(facts, p)...)
 	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
-	r.Budget = budget(facts, p)
+	r.Budget = budget(facts, at)
 	if refused != nil {
 		r.Ours = judge(refused.Reasons)
 		return r
@@ -134,16 +161,17 @@ func checkOne(obj *object.Object, name string, p *firmware.Profile) checkResult 
 	if im != nil {
 		r.Budget["words"], r.Budget["stack"] = left(int64(len(im.Words)), int64(p.MaxLen)), left(int64(im.Stack), int64(p.Stack))
 	}
-	if err = withMaps(err, []*verify.Facts{facts}, p); err != nil {
-		reasons := reasonsOf(err)
-		if reasons == nil {
-			r.Error = err.Error()
-			return r
-		}
-		r.Ours = judge(reasons)
+	err = withMaps(err, []*verify.Facts{facts}, p)
+	reasons := reasonsOf(err)
+	if err != nil && reasons == nil {
+		r.Error = err.Error()
 		return r
 	}
-	r.Ours = judge(nil)
+	if need := r.Budget["map_bytes"]; need.Used > need.Max {
+		msg := fmt.Sprintf("the maps take %d bytes, card %s has %d", need.Used, at.model.Name, need.Max)
+		reasons = append(reasons, verify.NewRejection(name, []code.Fault{{Reason: "map-address", Msg: msg}}).Reasons...)
+	}
+	r.Ours = judge(reasons)
 	return r
 }
 

@@ -58,7 +58,7 @@ func judgeCode(name string, c *code.Code, p *firmware.Profile) judged {
 		}
 		return j
 	}
-	for _, q := range driver.CheckLinux(f, p) {
+	for _, q := range driver.CheckLinux(f, p, nil) {
 		j.reasons = append(j.reasons, q.Reason)
 	}
 	j.words[0], j.words[1] = driver.LinuxWords(f)

@@ -67,7 +67,7 @@ func offloadable(seed uint64, profile *firmware.Profile, faults map[string]int) 
 		if round == 0 {
 			e.avoidFaults()
 		}
-		broken := driver.CheckLinux(f, profile)
+		broken := driver.CheckLinux(f, profile, nil)
 		if len(broken) == 0 && len(e.with) == 0 {
 			return p, f
 		}
