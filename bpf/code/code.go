@@ -36,13 +36,14 @@ type Func struct {
 
 // Code is a whole program: the entry function first, its callees behind it.
 type Code struct {
-	Name   string
-	Type   ebpf.ProgramType
-	Attach ebpf.AttachType // where it means to be attached; decides what a context has
-	Flags  uint32          // BPF_F_*, as BPF_PROG_LOAD takes them
-	Insns  []Insn
-	Funcs  []Func
-	Maps   []*ebpf.MapSpec // in order of first reference
+	Name    string
+	Type    ebpf.ProgramType
+	Attach  ebpf.AttachType // where it means to be attached; decides what a context has
+	Flags   uint32          // BPF_F_*, as BPF_PROG_LOAD takes them
+	License string          // decides which helpers the kernel lets the program call
+	Insns   []Insn
+	Funcs   []Func
+	Maps    []*ebpf.MapSpec // in order of first reference
 }
 
 // A Fault is a structural error: the bytes are no program, whatever the

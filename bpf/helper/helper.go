@@ -69,8 +69,8 @@ type Proto struct {
 	Name        string // as in bpf_helpers.h, without bpf_
 	Args        [5]Arg
 	Ret         Ret
-	MovesPacket bool // packet pointers are invalid afterwards
-	GPL         bool
+	MovesPacket bool   // packet pointers are invalid afterwards
+	GPL         bool   // only for programs whose license GPLCompatible accepts
 	Doc         string // one line
 
 	ProgTypes ProgTypes // who may call it; none for a helper of other program types
@@ -90,6 +90,16 @@ func typeBit(t ebpf.ProgramType) ProgTypes {
 		return SchedCLS
 	}
 	return 0
+}
+
+// GPLCompatible reports whether a program of that license may call the kernel's
+// GPL-only helpers: include/linux/license.h's list, to the letter.
+func GPLCompatible(license string) bool {
+	switch license {
+	case "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL":
+		return true
+	}
+	return false
 }
 
 // ByID returns the prototype of helper id, and whether it is known.

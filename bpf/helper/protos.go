@@ -139,7 +139,7 @@ var protos = []Proto{
 	{ID: 138, Name: "skc_to_tcp_timewait_sock", Args: [5]Arg{ArgSock}, Ret: RetKernelOrNull, ProgTypes: both, Doc: "casts a socket"},
 	{ID: 139, Name: "skc_to_tcp_request_sock", Args: [5]Arg{ArgSock}, Ret: RetKernelOrNull, ProgTypes: both, Doc: "casts a socket"},
 	{ID: 140, Name: "skc_to_udp6_sock", Args: [5]Arg{ArgSock}, Ret: RetKernelOrNull, ProgTypes: both, Doc: "casts a socket"},
-	{ID: 149, Name: "snprintf_btf", Args: [5]Arg{ArgUninitMem, size, ArgMem, size, any_}, GPL: true, ProgTypes: both, Doc: "prints a kernel object"},
+	{ID: 149, Name: "snprintf_btf", Args: [5]Arg{ArgUninitMem, size, ArgMem, size, any_}, ProgTypes: both, Doc: "prints a kernel object"},
 	{ID: 151, Name: "skb_cgroup_classid", Args: [5]Arg{ArgCtx}, ProgTypes: SchedCLS, Doc: "net_cls class of the packet's socket"},
 	{ID: 152, Name: "redirect_neigh", Args: [5]Arg{any_, ArgMemOrNull, sizZ, any_}, ProgTypes: SchedCLS, Doc: "redirects with neighbour resolution"},
 	{ID: 153, Name: "per_cpu_ptr", Args: [5]Arg{ArgKernel, any_}, Ret: RetKernelOrNull, ProgTypes: both, Doc: "a CPU's instance of a kernel variable"},

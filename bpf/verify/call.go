@@ -136,6 +136,9 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	case !p.Allows(x.c.Type):
 		x.fail(s, i, "helper-not-allowed", "helper %s is not for programs of type %v", p.Name, x.c.Type)
 	}
+	if p.GPL && x.c.Type != ebpf.UnspecifiedProgram && !helper.GPLCompatible(x.c.License) {
+		x.fail(s, i, "gpl-only", "the kernel lets only programs with a GPL-compatible license call %s; this one's is %q", p.Name, x.c.License)
+	}
 	call := x.noteCall(s, i)
 	args := arguments{x: x, s: s, i: i, p: p, call: call, set: -1}
 	if id == asm.FnMapUpdateElem {

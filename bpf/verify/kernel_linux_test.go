@@ -3,6 +3,7 @@ package verify_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -11,11 +12,13 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
@@ -162,4 +165,41 @@ func loadRaw(spec *ebpf.ProgramSpec) error {
 		return errno
 	}
 	return unix.Close(int(fd))
+}
+
+// TestLicenses asks the kernel of each helper that xdp and tc programs may call
+// whether it wants GPL, and of licenses whether they are that. It looks at the
+// license before it looks at the arguments.
+func TestLicenses(t *testing.T) {
+	kernelMaps(t)
+	wants := func(typ ebpf.ProgramType, license string, id asm.BuiltinFunc) (gpl, known bool) {
+		_, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: typ, License: license, Instructions: asm.Instructions{
+			id.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+		text := fmt.Sprintf("%+v", err)
+		return strings.Contains(text, "GPL-restricted"), !strings.Contains(text, "unknown func") && !strings.Contains(text, "cannot use helper")
+	}
+	asked := 0
+	for _, typ := range []ebpf.ProgramType{ebpf.XDP, ebpf.SchedCLS} {
+		for _, p := range helper.All() {
+			if !p.Allows(typ) {
+				continue
+			}
+			gpl, known := wants(typ, "Proprietary", p.ID)
+			if known && gpl != p.GPL {
+				t.Errorf("%v: %s wants GPL: the kernel says %v, the table %v", typ, p.Name, gpl, p.GPL)
+			}
+			if known {
+				asked++
+			}
+		}
+	}
+	if asked < 100 {
+		t.Errorf("the kernel knows %d of the helpers", asked)
+	}
+	for _, license := range []string{"", "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
+		"gpl", "GPLv2", "GPL-2.0", "GPL ", "BSD", "Dual BSD/GPLv2", "Apache-2.0"} {
+		if no, _ := wants(ebpf.XDP, license, asm.FnTracePrintk); no == helper.GPLCompatible(license) {
+			t.Errorf("license %q: the kernel refuses %v", license, no)
+		}
+	}
 }

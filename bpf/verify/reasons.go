@@ -121,6 +121,8 @@ var reasons = []ReasonDoc{
 		"check the helper's number, or update nfpkit"},
 	{"helper-not-allowed", FamilyProgram, "The helper exists, but not for programs of this type.",
 		"see bpf-helpers(7) for what this program type may call"},
+	{"gpl-only", FamilyProgram, "The helper is for programs with a GPL-compatible license: GPL, GPL v2, GPL and additional rights, Dual BSD/GPL, Dual MIT/GPL or Dual MPL/GPL, spelt like this.",
+		`declare it: char _license[] SEC("license") = "Dual BSD/GPL"; in text .license "Dual BSD/GPL"`},
 	{"map-helper", FamilyProgram, "The helper does not take maps of this type.",
 		"see bpf-helpers(7) for the map types of the helper"},
 	{"helper-arg", FamilyProgram, "An argument of a helper is of the wrong kind.",

@@ -72,7 +72,7 @@ func TestDriverRules(t *testing.T) {
 	cards := driverCards(t)
 	groups := map[string][]judged{}
 	for _, k := range driverCases() {
-		f, err := asmtext.Parse(k.name, k.text)
+		f, err := asmtext.Parse(k.name, ".license \"GPL\"\n"+k.text)
 		if err != nil {
 			t.Fatalf("%s: %v", k.name, err)
 		}
@@ -325,6 +325,7 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`leaks addr`), []string{"atomic-target", "pointer-arithmetic", "exit-value"}},
 	{regexp.MustCompile(`dereference of modified ctx|variable ctx access`), []string{"ctx-access"}},
 	{regexp.MustCompile(`BPF program is too large|too many states`), []string{"too-complex"}},
+	{regexp.MustCompile(`GPL-restricted`), []string{"gpl-only"}},
 	{regexp.MustCompile(`uses reserved fields`), []string{"reserved-field", "bad-opcode"}},
 	{regexp.MustCompile(`unknown opcode|BPF_(LDX|STX|ALU|JMP|END|MOV|LD_IMM64)? ?unknown`), []string{"bad-opcode"}},
 	{regexp.MustCompile(`BPF_LD_\[ABS\|IND\] instructions not allowed`), []string{"classic-load"}},
