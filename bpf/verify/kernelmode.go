@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"math"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -15,7 +17,8 @@ import (
 //     width, of all 64 bits even in 32 (is_safe_to_compute_dst_reg_range)
 //   - classic packet loads give any number (check_ld_abs)
 //   - a register compared with, subtracted from or xored with itself is like two
-//   - products of numbers that may be negative have no bounds (scalar_min_max_mul)
+//   - products of numbers that may be negative, or above half the width, have no bounds
+//     (scalar_min_max_mul)
 //   - context, stack and packet pointers are compared with NULL as if they could be
 //     (reg_not_null)
 //   - bounds of a packet that are known already are tested anew
@@ -24,6 +27,8 @@ import (
 //     slots that it was given (check_stack_range_initialized)
 //   - nothing is known of the packet behind a pointer that an unknown number was
 //     added to (adjust_ptr_min_max_vals)
+//   - of a number of which a part is stored, not at a multiple of 8, nothing is known
+//     but where all of it is 0 (check_stack_write_fixed_off)
 //   - of a spilled number only the low bytes are found again
 //     (check_stack_read_fixed_off)
 
@@ -46,10 +51,10 @@ func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
 
 // coarseProduct is the product as Linux knows it.
 func coarseProduct(a, b, r *num) num {
-	if a.w.slo < 0 || b.w.slo < 0 {
+	if a.w.slo < 0 || b.w.slo < 0 || a.w.uhi > math.MaxUint32 || b.w.uhi > math.MaxUint32 {
 		r.w = anyNum().w
 	}
-	if a.h.slo < 0 || b.h.slo < 0 {
+	if a.h.slo < 0 || b.h.slo < 0 || a.h.uhi > math.MaxUint16 || b.h.uhi > math.MaxUint16 {
 		r.h = anyNum().h
 	}
 	n := bitsNum(r.bits)

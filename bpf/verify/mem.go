@@ -396,7 +396,7 @@ func (x *explorer) overwrite(s *state, v *val, off int64, size int, w *val) {
 	switch {
 	case lo >= hi:
 	case v.fixed() && hi-lo == int64(size) && size <= 8:
-		s.store(int(v.frame), int(lo), size, w)
+		s.store(int(v.frame), int(lo), size, w, x.opt.Linux)
 	case v.fixed():
 		s.fill(int(v.frame), int(lo), int(hi-lo), false)
 	default:

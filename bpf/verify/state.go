@@ -128,11 +128,15 @@ func (l *slot) breakSpill() {
 func cover(first, n int) uint8 { return uint8((1<<n - 1) << first) }
 
 // store writes size bytes at off of frame fi: v whole or in part. A store that
-// starts a slot keeps v as a spill, others keep only whether bytes are zero.
-func (s *state) store(fi, off, size int, v *val) {
+// starts a slot keeps v as a spill, others keep only whether bytes are zero; with low, as Linux does, zero only where all of v is.
+func (s *state) store(fi, off, size int, v *val, low bool) {
 	f := s.own(fi)
 	zero := v.kind == Scalar && v.n.known() && v.n.zextIsZero(size)
-	if k, first := slotAt(off); first == 0 && !zero {
+	k, first := slotAt(off)
+	if low && first != 0 && v.n.bits.Value != 0 {
+		zero = false
+	}
+	if first == 0 && !zero {
 		l := f.slot(k)
 		if l.n > uint8(size) {
 			l.breakSpill()
@@ -155,7 +159,7 @@ func (s *state) store(fi, off, size int, v *val) {
 		return
 	}
 	s.fill(fi, off, size, zero)
-	if k, first := slotAt(off); first+size <= 8 {
+	if first+size <= 8 {
 		l, m := f.slot(k), cover(first, size)
 		l.plain &^= m
 		if first != 0 && v.kind == Scalar && v.n.known() && v.n.bits.Value == 0 {

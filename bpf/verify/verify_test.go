@@ -25,7 +25,7 @@ import (
 //	dead                              the instruction is not reachable
 //	want2=0xff                        the bits of the register that anybody looks at (Facts.Demand)
 //	depth=N                           on a .program or .func line: bytes of its frame
-//	memsize=N unproven budget=N       on a .program line: options
+//	memsize=N unproven linux budget=N on a .program line: options
 func TestPrograms(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.bpf")
 	if err != nil || len(files) == 0 {
@@ -86,7 +86,7 @@ func (x *expectation) options() *Options {
 	for _, w := range x.comment(x.header(0)) {
 		fmt.Sscanf(w, "memsize=%d", &opt.MemSize)
 		fmt.Sscanf(w, "budget=%d", &opt.Budget)
-		opt.Unproven = opt.Unproven || w == "unproven"
+		opt.Unproven, opt.Linux = opt.Unproven || w == "unproven", opt.Linux || w == "linux"
 	}
 	return opt
 }
