@@ -32,7 +32,7 @@ func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *chang
 			return err
 		}
 	}
-	if err := flags.preflight(cmd, d); err != nil {
+	if err := flags.preflight(cmd, m.Kernel(), d); err != nil {
 		return err
 	}
 	if err := do(m, cmd.Context(), d, change); err != nil {
@@ -79,8 +79,9 @@ func safely(data []byte) (coll *ebpf.CollectionSpec, err error) {
 }
 
 // preflight asks, before anything is touched, whether the card's driver will take the
-// program, and how fast it will be. Programs for the host are the kernel's business.
-func (c *changeFlags) preflight(cmd *cobra.Command, d *offload.Deployment) error {
+// program at the ports' MTU, and how fast it will be. Programs for the host are the
+// kernel's business.
+func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload.Deployment) error {
 	if !d.Mode.Offloaded() || !c.check && !c.bench {
 		return nil
 	}
@@ -94,7 +95,7 @@ func (c *changeFlags) preflight(cmd *cobra.Command, d *offload.Deployment) error
 		return nil // for the card to judge
 	}
 	if err == nil && c.check {
-		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, nil))
+		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, &driver.LinuxOptions{MTU: largestMTU(k, d.Ports)}))
 	}
 	if err == nil && c.bench {
 		return c.runBench(cmd.ErrOrStderr(), d, facts, profile)
@@ -107,6 +108,17 @@ func (c *changeFlags) preflight(cmd *cobra.Command, d *offload.Deployment) error
 		fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl: --check=false leaves the decision to the card")
 	}
 	return err
+}
+
+// largestMTU is that of the ports, 0 where none is found: loading says so.
+func largestMTU(k offload.Kernel, ports []offload.Ref) int {
+	mtu := 0
+	for _, ref := range ports {
+		if p, err := findPort(k, ref); err == nil {
+			mtu = max(mtu, p.MTU)
+		}
+	}
+	return mtu
 }
 
 // factsOf verifies a deployment's program.
