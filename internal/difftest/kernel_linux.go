@@ -184,6 +184,10 @@ func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error)
 			reason = ve.Unwrap().Error()
 		}
 		return nil, &Refused{Reason: reason, Log: strings.Join(ve.Log, "\n")}
+	case errors.Is(err, unix.EFAULT):
+		// The kernel's verifier found itself wrong and says more in dmesg: Linux 6.18,
+		// "stack slot 14, total slots 0", seed 6028488. That is no answer.
+		return nil, &Refused{Reason: "a bug of the kernel's verifier"}
 	}
 	return nil, err
 }
