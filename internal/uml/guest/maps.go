@@ -199,12 +199,13 @@ func limits(*env, string) (any, error) {
 		name string
 		do   func() error
 	}{
+		// First, as it tells what is left: maps are given back in the background.
+		{"entries", create(ebpf.Hash, 4, 4, 1<<22)},
 		{"kernel's types", create(ebpf.LRUHash, 4, 4, 1)},
 		{"card's types", create(ebpf.Array, 4, 4, 1)},
 		{"key", create(ebpf.Hash, 60, 4, 1)},
 		{"value", create(ebpf.Hash, 4, 60, 1)},
 		{"element", create(ebpf.Hash, 56, 56, 1)},
-		{"entries", create(ebpf.Hash, 4, 4, 1<<22)},
 		{"count", func() error {
 			for {
 				m, err := newMap(link, ebpf.Hash, 4, 4, 1)
