@@ -239,8 +239,7 @@ func reloads(_ *env, arg string) (any, error) {
 	if err := m.Unload(ctx, "fw"); err != nil {
 		return out, err
 	}
-	objects, err := k.Objects()
-	out.Left = len(objects)
+	out.Left, err = settled(k, 0)
 	return out, err
 }
 
