@@ -60,7 +60,7 @@ func cardGuest(t *testing.T, args []string, steps ...string) (g *uml.Guest, end 
 	root.SetArgs(append([]string{"card", "--socket", socket}, args...))
 	root.SetErr(&stderr)
 	go func() { done <- root.ExecuteContext(ctx) }()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(socket); err == nil {
 			break
 		}
@@ -177,7 +177,7 @@ func TestCardTap(t *testing.T) {
 	defer tick.Stop()
 	got := 0
 	buf := make([]byte, 2048)
-	for deadline := time.Now().Add(30 * time.Second); got < answers; {
+	for deadline := time.Now().Add(2 * time.Minute); got < answers; {
 		if time.Now().After(deadline) {
 			t.Errorf("%d of %d frames came out of the tap device", got, answers)
 			break

@@ -193,9 +193,6 @@ func (out *killed) check(m *offload.Manager, k *offload.Linux, base int, names [
 	}
 }
 
-// patience is for what happens in the background or in another process.
-const patience = 30 * time.Second
-
 const pinRoot = "/sys/fs/bpf/nfpkit"
 
 // settled waits until the kernel, which frees in the background, has a number of objects.

@@ -159,7 +159,11 @@ func (t *traffic) run(stop <-chan struct{}) error {
 // rest takes the frames that are still under way.
 func (t *traffic) rest() error {
 	for {
-		frame, ok, err := t.in.receive(quiet)
+		wait := quiet
+		if len(t.marks) < t.sent {
+			wait = patience
+		}
+		frame, ok, err := t.in.receive(wait)
 		if err != nil || !ok {
 			return err
 		}

@@ -16,8 +16,9 @@ import (
 // driverName is the driver under test.
 const driverName = "nfp"
 
-// settleTime is how long the kernel may take to bring interfaces up or down.
-const settleTime = 5 * time.Second
+// patience is for what the kernel does in the background, the card, or another process:
+// on a machine that is busy with other things, that takes long.
+const patience = 30 * time.Second
 
 // netdev is a network interface of the card.
 type netdev struct {
@@ -94,7 +95,7 @@ func ports(n int) ([]netdev, error) {
 
 // eventually waits for ok, which says what is missing.
 func eventually(ok func() error) error {
-	for end := time.Now().Add(settleTime); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		err := ok()
 		if err == nil || time.Now().After(end) {
 			return err

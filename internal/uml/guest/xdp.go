@@ -155,9 +155,9 @@ func (t tap) send(n int) error {
 }
 
 // receive takes one frame that came in, or ok false when there is none for a while.
-func (t tap) receive(patience time.Duration) (frame []byte, ok bool, err error) {
+func (t tap) receive(wait time.Duration) (frame []byte, ok bool, err error) {
 	buf := make([]byte, 2048)
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(wait); ; {
 		left := time.Until(end)
 		if left <= 0 {
 			return nil, false, nil
@@ -221,12 +221,12 @@ func replace(_ *env, _ string) (any, error) {
 	swaps := swap(devs[0], progs)
 	for ; f.Sent < count && err == nil; f.Sent++ {
 		if err = out.send(f.Sent); err == nil && f.Sent%batch == 0 {
-			err = f.take(in, time.Millisecond)
+			err = f.take(in, 0, time.Millisecond)
 		}
 	}
 	swapped, err2 := swaps()
 	f.Swaps = swapped
-	return f, errors.Join(err, err2, f.take(in, quiet))
+	return f, errors.Join(err, err2, f.take(in, f.Sent, quiet))
 }
 
 // swap replaces a port's program by the other of two over and over until end is called,
@@ -256,10 +256,14 @@ func swap(dev netdev, progs [2]*ebpf.Program) (end func() (int, error)) {
 	}
 }
 
-// take takes frames until none comes for a while.
-func (f *flowed) take(in tap, patience time.Duration) error {
+// take takes frames until as many as are wanted have come and then none for a while.
+func (f *flowed) take(in tap, wanted int, quiet time.Duration) error {
 	for {
-		frame, ok, err := in.receive(patience)
+		wait := quiet
+		if f.Received < wanted {
+			wait = patience
+		}
+		frame, ok, err := in.receive(wait)
 		if err != nil || !ok {
 			return err
 		}
@@ -291,18 +295,7 @@ func flow(from, to netdev, count, wanted int) (flowed, error) {
 			return f, err
 		}
 	}
-	for {
-		patience := quiet
-		if f.Received < wanted {
-			patience = settleTime
-		}
-		frame, ok, err := in.receive(patience)
-		if err != nil || !ok {
-			return f, err
-		}
-		f.Received++
-		f.Marks[int(frame[markAt])]++
-	}
+	return f, f.take(in, wanted, quiet)
 }
 
 // wire receives as many frames on a port as its argument says (port,received,sent), then
@@ -328,7 +321,7 @@ func wire(_ *env, arg string) (any, error) {
 	}
 	f := flowed{Marks: map[int]int{}}
 	for f.Received < received {
-		frame, ok, err := in.receive(settleTime)
+		frame, ok, err := in.receive(patience)
 		if err != nil || !ok {
 			return f, fmt.Errorf("%d of %d frames came: %v", f.Received, received, err)
 		}
