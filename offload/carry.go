@@ -176,14 +176,18 @@ func (t *transition) oldMap(name string) (Map, error) {
 // createMap gives the kernel time to free maps that went a moment ago: it has a worker take
 // them off the card, and their room is taken until then.
 func (t *transition) createMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
+	end := time.Now().Add(min(t.opt.Patience, freeTime))
 	for wait := 10 * time.Millisecond; ; wait *= 2 {
 		m, err := t.kernel.CreateMap(spec, on)
-		if on == nil || ReasonOf(err) != "card-full" || wait > 100*time.Millisecond {
+		if on == nil || ReasonOf(err) != "card-full" || !time.Now().Before(end) {
 			return m, err
 		}
 		time.Sleep(wait)
 	}
 }
+
+// freeTime is how long the kernel may take to free maps: milliseconds, but on a busy machine.
+const freeTime = time.Second
 
 // fillMaps writes what the object says that new maps start with.
 func (t *transition) fillMaps() error {

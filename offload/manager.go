@@ -13,7 +13,7 @@ import (
 // Options for New; Journal is needed.
 type Options struct {
 	Journal  string        // path of the journal's file
-	Patience time.Duration // how long to wait for another process to be done; 0: 10 s
+	Patience time.Duration // how long to wait for another process, or the kernel in the background, to be done; 0: 10 s
 	Open     Opener        // reads objects; nil: ELF
 	// Log hears one line per step; nil: nobody does.
 	Log func(line string)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nfpkit/nfpkit/driver/live"
 	"github.com/nfpkit/nfpkit/offload"
@@ -59,7 +60,8 @@ func FuzzObject(f *testing.F) {
 		if _, err := factsOf(d); err != nil {
 			refused(t, err)
 		}
-		m := offload.New(k, offload.Options{Journal: filepath.Join(memory(t), "journal.db"), Open: openObject})
+		// No patience: a card that is full stays full, and the fuzzer would try that over and over.
+		m := offload.New(k, offload.Options{Journal: filepath.Join(memory(t), "journal.db"), Open: openObject, Patience: time.Nanosecond})
 		if err := m.Load(context.Background(), d, nil); err != nil {
 			refused(t, err)
 		} else if err := m.Unload(context.Background(), "fuzz"); err != nil {
