@@ -56,6 +56,7 @@ type machPass struct {
 
 // machPasses follow select, in this order.
 var machPasses = []machPass{
+	{"send", func(_ *backend, f *machFunc) error { sendDirectly(f); return nil }, false},
 	{"allocate", func(env *backend, f *machFunc) error {
 		allocate(f, env.opt.Check)
 		if env.opt.Check {

@@ -265,12 +265,19 @@ func (s *selector) take(d nfp.Operand, i int) {
 	}
 }
 
-// give copies v to a transfer register.
+// give copies v to a transfer register. Of a constant that takes two words the
+// second cannot merge with what is there already, so it is an OR.
 func (s *selector) give(i int, v *ir.Value) {
 	if n, ok := constOf(v); ok {
 		in := nfp.Inst{Op: nfp.OpImmed, Dst: xfer(i)}
 		if encodeImmed(&in, n) {
 			s.emit(in)
+			return
+		}
+		in.Dst = s.newReg()
+		if encodeImmed(&in, n&^0xff) {
+			s.emit(in)
+			s.alu(nfp.ALUOr, xfer(i), in.Dst, constant(n&0xff))
 			return
 		}
 	}
