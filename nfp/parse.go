@@ -3,6 +3,7 @@ package nfp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,7 @@ type scanner struct {
 	pos    int
 	far    int // position of the furthest failure
 	msg    string
+	wants  []string      // words that forms have there
 	col    [numProps]int // where each property was written
 	labels func(name string) (addr int, ok bool)
 	label  bool   // a target was a label
@@ -135,7 +137,7 @@ func (s *scanner) inst() (Inst, error) {
 			return in, s.encodable(&in)
 		}
 	}
-	return Inst{}, &ParseError{1, s.far + 1, s.msg}
+	return Inst{}, &ParseError{1, s.far + 1, s.complaint()}
 }
 
 // raw takes the word and checks that it is the text's.
@@ -224,7 +226,7 @@ func (s *scanner) form(c textForm) (Inst, bool) {
 // fail notes what was wrong at the present position, and is false.
 func (s *scanner) fail(format string, args ...any) bool {
 	if s.pos > s.far {
-		s.far, s.msg = s.pos, fmt.Sprintf(format, args...)
+		s.far, s.msg, s.wants = s.pos, fmt.Sprintf(format, args...), nil
 	}
 	return false
 }
@@ -248,6 +250,7 @@ func (s *scanner) mnemonicEnd() int {
 // lit takes the literal text of a syntax; spaces around punctuation are free.
 func (s *scanner) lit(t string) bool {
 	for i := 0; i < len(t); i++ {
+		at := s.pos
 		switch t[i] {
 		case ' ':
 			s.space()
@@ -256,11 +259,57 @@ func (s *scanner) lit(t string) bool {
 			s.space()
 		}
 		if s.pos >= len(s.s) || s.s[s.pos] != t[i] {
-			return s.fail("expected %q", strings.TrimSpace(t[i:]))
+			return s.wrongWord(t, i, at)
 		}
 		s.pos++
 	}
 	return true
+}
+
+const separators = " \t,[]"
+
+// wrongWord fails where the text from at on is not t from byte i on. Inside a word it
+// fails at the word's start: there other forms may want another one, and all are named.
+func (s *scanner) wrongWord(t string, i, at int) bool {
+	start := strings.LastIndexAny(t[:i], separators) + 1
+	want := t[start:]
+	if n := strings.IndexAny(want, separators); n >= 0 {
+		want = want[:n]
+	}
+	ended := at == len(s.s) || strings.IndexByte(separators, s.s[at]) >= 0
+	switch {
+	case want == "" || ended && i == start+len(want):
+		return s.fail("expected %q", t[i:i+1])
+	case start == 0:
+		return s.fail("expected %q", strings.TrimSpace(t[i:]))
+	}
+	s.pos = at - (i - start)
+	if s.pos == s.far && len(s.wants) > 0 {
+		s.wants = append(s.wants, want)
+		return false
+	}
+	if s.pos > s.far {
+		s.fail("expected %q", want)
+		s.wants = append(s.wants, want)
+	}
+	return false
+}
+
+// complaint is what was wrong at the farthest place that any form came to.
+func (s *scanner) complaint() string {
+	s.pos = s.far
+	got := s.word()
+	slices.Sort(s.wants)
+	s.wants = slices.Compact(s.wants)
+	if len(s.wants) < 2 {
+		return s.msg
+	}
+	last := len(s.wants) - 1
+	list := strings.Join(s.wants[:last], " ") + " or " + s.wants[last]
+	if got == "" {
+		return "expected an operation: " + list
+	}
+	return fmt.Sprintf("unknown operation %q: expected %s", got, list)
 }
 
 // try takes a literal if it stands here.
@@ -289,7 +338,7 @@ func (s *scanner) option(name string) bool {
 // word takes everything up to a separator.
 func (s *scanner) word() string {
 	at := s.pos
-	for s.pos < len(s.s) && !strings.ContainsRune(" \t,[]", rune(s.s[s.pos])) {
+	for s.pos < len(s.s) && !strings.ContainsRune(separators, rune(s.s[s.pos])) {
 		s.pos++
 	}
 	return s.s[at:s.pos]

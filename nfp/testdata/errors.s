@@ -6,7 +6,7 @@ alu[gprA_0, 0x1, +, 0x2]                 // ERROR 21 right operand: 0x1 and 0x2:
 alu[gprA_0, $xfer_1, +, *$index]         // ERROR 25 right operand: $xfer_1 and *$index: two sources of the same kind
 alu[gprA_32, gprA_1, +, gprB_2]          // ERROR 5 destination: gprA_32: number out of range of an unrestricted operand
 alu[gprA_0, gprA_1, +, 0x100]            // ERROR 24 right operand: constant 0x100 does not fit in 8 bits
-alu[gprA_0, gprA_1, PLUS, gprB_2]        // ERROR 21 expected "+,"
+alu[gprA_0, gprA_1, PLUS, gprB_2]        // ERROR 21 unknown operation "PLUS": expected + +16 +8 +carry - -carry AND AND~ B-A OR XOR or ~AND
 alu[0x3, gprA_1, +, gprB_2]              // ERROR 5 destination: a constant is no destination
 alu[$xfer_0, gprA_1, +, gprB_2], gpr_wrboth // ERROR 1 gpr_wrboth: destination $xfer_0 is not a general register
 alu[gprA_0, gprA_1, +, gprB_2], load_cc  // ERROR 31 unexpected ", load_cc"
