@@ -148,6 +148,10 @@ var rules = []Rule{
 	{Reason: "driver-ctx-field", Stage: StageTranslate, Source: "jit.c mem_ldx_xdp, mem_ldx_skb", Says: "Translation failed with error -95",
 		Why: "XDP programs may load data and data_end, tc programs len, data and data_end, each as 32 bits", Hint: "take the value from the packet", insn: ctxField},
 
+	{Reason: "driver-caller-byte", Stage: StageTranslate, Source: "jit.c mem_op_stack, wrp_lmem_load, wrp_lmem_store", Says: "Translation failed with error -95",
+		Why:  "the translator counts from the bottom of the running function's frame, so that a caller's bytes have negative offsets, of which it takes the middle two bytes of a word for ones that cross into the next",
+		Hint: "copy whole words of the caller's variable, pass the byte by value, or inline the function", insn: callerByte},
+
 	{Reason: "driver-shift-constant", Stage: StageTranslate, Source: "jit.c __emit_shf", Says: "Translation failed with error -14",
 		Why: "a shift by a register that holds one constant is made a shift by its low byte, which must be below the width", Hint: "mask the amount", insn: shiftConstant},
 

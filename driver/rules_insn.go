@@ -163,6 +163,24 @@ func stackMoved(c *ruleCheck, i int) string {
 	return ""
 }
 
+// callerByte: the translator counts from the bottom of the running function's frame,
+// so that what lies in a caller's may have a negative offset. The place in the word is
+// the remainder of a division by 4 as C has it, -3 to 0; of -3 and -2 the sum with the
+// size, 1, is taken for a large unsigned number.
+func callerByte(c *ruleCheck, i int) string {
+	m, op := c.facts.Mem[i], c.insn(i).OpCode
+	if m == nil || m.Kind != verify.PtrStack || m.Up == 0 || m.Size != 1 || op.Mode() != asm.MemMode {
+		return ""
+	}
+	bottom := int64(linuxFrame(c.facts, c.insn(i).Func))
+	for _, at := range places(m) {
+		if off := bottom + at; off < 0 && (off&3 == 1 || off&3 == 2) {
+			return fmt.Sprintf("byte %d of a word in a caller's frame, %d bytes below this function's", off&3, -off)
+		}
+	}
+	return ""
+}
+
 func mapVariable(c *ruleCheck, i int) string {
 	if m := c.facts.Mem[i]; m != nil && m.Kind == verify.PtrMapValue && m.Variable {
 		return fmt.Sprintf("offset in the map value varies from %d to %d", m.Min, m.Max)
@@ -258,11 +276,7 @@ func stackArgument(r *verify.Reg, m *verify.Access, n int) string {
 	case m.Variable:
 		return fmt.Sprintf("r%d points to a variable place on the stack", n)
 	}
-	places := m.Places
-	if places == nil {
-		places = []int64{m.Min}
-	}
-	for _, at := range places {
+	for _, at := range places(m) {
 		if at%4 != 0 {
 			return fmt.Sprintf("r%d points to stack offset %d, no multiple of 4", n, at)
 		}

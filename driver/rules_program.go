@@ -121,20 +121,10 @@ func loadFlags(c *ruleCheck) []finding {
 // LinuxStack is the bytes of stack that the Linux driver counts for a program: the
 // deepest chain of calls, reachable or not, frames rounded up to 64 bytes.
 func LinuxStack(f *verify.Facts) int {
-	const align, returnAddress, saved = 64, 4, 32
+	const align = 64
 	frame := make([]int, len(f.Code.Funcs))
-	for n, fn := range f.Code.Funcs {
-		frame[n] = f.Depth[n]
-		if n > 0 {
-			frame[n] += returnAddress
-			for i := fn.Start; i < fn.End; i++ {
-				if d := f.Code.Insns[i].Dst; d >= asm.R6 && d <= asm.R9 {
-					frame[n] += saved
-					break
-				}
-			}
-		}
-		frame[n] = (frame[n] + align - 1) &^ (align - 1)
+	for n := range frame {
+		frame[n] = (linuxFrame(f, n) + align - 1) &^ (align - 1)
 	}
 	var deepest func(n int) int
 	sum := make([]int, len(frame)) // 0: not known
@@ -152,6 +142,21 @@ func LinuxStack(f *verify.Facts) int {
 		return sum[n]
 	}
 	return deepest(0)
+}
+
+// linuxFrame is the bytes of stack that the Linux driver gives function n.
+func linuxFrame(f *verify.Facts, n int) int {
+	const returnAddress, saved = 4, 32
+	if n == 0 {
+		return f.Depth[0]
+	}
+	fn := f.Code.Funcs[n]
+	for i := fn.Start; i < fn.End; i++ {
+		if d := f.Code.Insns[i].Dst; d >= asm.R6 && d <= asm.R9 {
+			return f.Depth[n] + returnAddress + saved
+		}
+	}
+	return f.Depth[n] + returnAddress
 }
 
 func stackSize(c *ruleCheck) []finding {

@@ -27,7 +27,8 @@ func (c *ruleCheck) recordUse() {
 	}
 }
 
-// eachWord calls fn for each map word that instruction i surely uses.
+// eachWord calls fn for each map word that instruction i may use. A place that varies
+// on some path is refused anyway, but the driver may walk another first.
 func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
 	if !c.facts.Reachable[i] {
 		return
@@ -38,26 +39,34 @@ func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
 	case op.Class().IsJump():
 		c.eachUpdated(i, fn)
 		return
-	case m == nil || m.Kind != verify.PtrMapValue || m.Variable:
+	case m == nil || m.Kind != verify.PtrMapValue:
 		return
 	case op.Class().IsStore() && op.Mode() != asm.AtomicMode:
 		return
 	case op.Class().IsStore():
 		use = useAtomic
 	}
-	places := m.Places
-	if places == nil {
-		places = []int64{m.Min}
-	}
 	for _, at := range m.Maps {
-		for _, p := range places {
-			for b := int(p) &^ 3; b < int(p)+m.Size; b += 4 {
-				if b >= 0 && b/4 < len(c.use[at]) {
-					fn(at, b/4, use)
-				}
+		words := func(first, end int64) {
+			for w := max(first, 0) / 4; 4*w < end && w < int64(len(c.use[at])); w++ {
+				fn(at, int(w), use)
 			}
 		}
+		if m.Variable {
+			words(m.Min, m.Max+int64(m.Size))
+		}
+		for _, p := range places(m) {
+			words(p, p+int64(m.Size))
+		}
 	}
+}
+
+// places are those that an access reaches, of one whose place does not vary.
+func places(m *verify.Access) []int64 {
+	if m.Places == nil && !m.Variable {
+		return []int64{m.Min}
+	}
+	return m.Places
 }
 
 // eachUpdated calls fn for the words that a bpf_map_update_elem may make non-zero.

@@ -187,7 +187,7 @@ func (a *arguments) zeros() {
 	f := a.s.frames[v.frame]
 	for n := range a.call.Zeros[:min(size, len(a.call.Zeros))] {
 		k, b := slotAt(int(v.min()) + n)
-		a.call.Zeros[n] = (first || a.call.Zeros[n]) && f.at(k).plain&(1<<b) != 0
+		a.call.Zeros[n] = (first || a.call.Zeros[n]) && f.at(k).zero&(1<<b) != 0
 	}
 }
 

@@ -61,11 +61,11 @@ func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 }
 
 func (x *explorer) edgeNumbers(s *state, ins *code.Insn, a, b *val, taken bool) bool {
+	if x.opt.Linux {
+		return x.edgeLinux(s, ins, a, b, taken)
+	}
 	op := ins.OpCode.JumpOp()
 	reg := ins.OpCode.Source() == asm.RegSource
-	if reg && ins.Src == ins.Dst && x.opt.Linux && !a.n.known() {
-		return true
-	}
 	if reg && ins.Src == ins.Dst {
 		// Equal to itself, whatever it is.
 		switch op {

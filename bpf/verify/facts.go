@@ -77,10 +77,10 @@ type Call struct {
 	Mem   [5]Access
 	Maps  []int // map handle argument: possible maps
 	Const bool  // bpf_tail_call, adjust_head: R2 or R3 is the same constant on all paths
-	// Zeros says of each byte of bpf_map_update_elem's value on the stack whether the
-	// kernel's verifier knows on all paths that it is zero. It forgets zeros that were
-	// stored at a multiple of 8 below r10: they become a spilled register (kernel 6.12,
-	// check_stack_write_fixed_off).
+	// Zeros says of each byte of bpf_map_update_elem's value on the stack whether it is
+	// marked as zero on all paths. With Options.Linux these are the marks of Linux's
+	// verifier. It makes none for zeros that were stored at a multiple of 8 below r10:
+	// they become a spilled register (kernel 6.12, check_stack_write_fixed_off).
 	Zeros []bool
 }
 

@@ -137,7 +137,7 @@ func (s *state) hash() uint64 {
 		}
 		for k := range f.slots {
 			l := &f.slots[k]
-			h.word(uint64(l.n)<<24 | uint64(l.plain)<<16 | uint64(l.written)<<8 | uint64(l.zero))
+			h.word(uint64(l.n)<<16 | uint64(l.written)<<8 | uint64(l.zero))
 			if l.n > 0 {
 				h.val(l.v)
 			}

@@ -16,7 +16,14 @@ import (
 //   - so do division, remainder, and shifts by anything but a constant below the
 //     width, of all 64 bits even in 32 (is_safe_to_compute_dst_reg_range)
 //   - classic packet loads give any number (check_ld_abs)
-//   - a register compared with, subtracted from or xored with itself is like two
+//   - a register subtracted from or xored with itself is like two
+//   - which way a comparison goes is told by the operands' bits and bounds alone, one
+//     after the other, and the same register twice is two that are equally bounded
+//     (is_scalar_branch_taken). Where that does not tell, both ways are walked, even
+//     one where what is learned contradicts itself: of such a number the bounds are
+//     forgotten and the bits kept (reg_bounds_sanity_check)
+//   - bits are tested with constants only; where none of them is set, what was known
+//     of the size is forgotten first (regs_refine_cond_op)
 //   - products of numbers that may be negative, or above half the width, have no bounds
 //     (scalar_min_max_mul)
 //   - context, stack and packet pointers are compared with NULL as if they could be
@@ -27,10 +34,11 @@ import (
 //     slots that it was given (check_stack_range_initialized)
 //   - nothing is known of the packet behind a pointer that an unknown number was
 //     added to (adjust_ptr_min_max_vals)
-//   - of a number of which a part is stored, not at a multiple of 8, nothing is known
-//     but where all of it is 0 (check_stack_write_fixed_off)
-//   - of a spilled number only the low bytes are found again
-//     (check_stack_read_fixed_off)
+//   - a number is kept where it is stored at a multiple of 8, zero or not, and only its
+//     low bytes are found again; elsewhere zeros are kept, if all of the number is 0
+//     (check_stack_write_fixed_off, check_stack_read_fixed_off)
+//   - a store elsewhere in a slot that keeps a number, or a helper that may write there,
+//     loses the number and the zeros beside it (scrub_special_slot)
 
 // forgets reports an ALU instruction whose result Linux does not know.
 func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
@@ -73,9 +81,7 @@ func (x *explorer) scrub(s *state, v *val, n int64) {
 	for at := lo; at < hi; at++ {
 		k, b := slotAt(int(at))
 		l := f.slot(k)
-		if l.n > 0 {
-			l.v, l.n = nil, 0
-		}
-		l.zero, l.plain = l.zero&^(1<<b), l.plain&^(1<<b)
+		l.scrub()
+		l.zero &^= 1 << b
 	}
 }

@@ -351,7 +351,7 @@ func (x *explorer) readStack(s *state, i int, v *val, off, size int) val {
 	if at < -maxStack || at+size > 0 {
 		return scalar(sized(size))
 	}
-	r, written, whole := s.load(int(v.frame), at, size, x.opt.Linux)
+	r, written, whole := s.load(int(v.frame), at, size)
 	if !written {
 		x.warn(s, i, "uninit-stack", "bytes of r10%+d to r10%+d may not have been written", at, at+size-1)
 	}
@@ -396,7 +396,7 @@ func (x *explorer) overwrite(s *state, v *val, off int64, size int, w *val) {
 	switch {
 	case lo >= hi:
 	case v.fixed() && hi-lo == int64(size) && size <= 8:
-		s.store(int(v.frame), int(lo), size, w, x.opt.Linux)
+		s.store(int(v.frame), int(lo), size, w)
 	case v.fixed():
 		s.fill(int(v.frame), int(lo), int(hi-lo), false)
 	default:

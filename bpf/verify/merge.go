@@ -145,7 +145,7 @@ func (s *state) alone(id uint32) bool {
 // coversSlot: what t's slot promises, s's keeps. Bytes t knows nothing of may be
 // anything; whether they were written matters to warnings only.
 func (x *explorer) coversSlot(st *state, t *slot, s slot) bool {
-	if t.zero&^s.zero != 0 || t.plain&^s.plain != 0 {
+	if t.zero&^s.zero != 0 {
 		return false
 	}
 	if t.n == 0 {
@@ -264,7 +264,7 @@ func (x *explorer) mergeSlot(t *state, a, b *slot, widen bool) {
 
 // meet keeps what both slots know of their bytes.
 func (l *slot) meet(o *slot) {
-	l.written, l.zero, l.plain = l.written&o.written, l.zero&o.zero, l.plain&o.plain
+	l.written, l.zero = l.written&o.written, l.zero&o.zero
 }
 
 func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {

@@ -18,7 +18,6 @@ type slot struct {
 	n       uint8 // bytes of the spill, 0 none
 	written uint8 // bit per byte
 	zero    uint8 // bit per byte; within written, outside the spill
-	plain   uint8 // bit per byte: zero to the kernel's verifier too (Call.Zeros)
 }
 
 // A frame is one function's stack and what its caller keeps in registers.
@@ -37,6 +36,7 @@ type state struct {
 	cur    int    // index of the running frame
 	next   uint32 // ids below next are taken
 	node   int32  // place in the explorer's graph of loop-head states
+	linux  bool   // slots are kept as Linux's verifier keeps them: kernelmode.go
 	steps  uint16 // branch decisions made, modulo 2^16
 	path   [trail]int32
 }
@@ -128,15 +128,15 @@ func (l *slot) breakSpill() {
 func cover(first, n int) uint8 { return uint8((1<<n - 1) << first) }
 
 // store writes size bytes at off of frame fi: v whole or in part. A store that
-// starts a slot keeps v as a spill, others keep only whether bytes are zero; with low, as Linux does, zero only where all of v is.
-func (s *state) store(fi, off, size int, v *val, low bool) {
+// starts a slot keeps v as a spill, others keep only whether bytes are zero.
+func (s *state) store(fi, off, size int, v *val) {
 	f := s.own(fi)
-	zero := v.kind == Scalar && v.n.known() && v.n.zextIsZero(size)
-	k, first := slotAt(off)
-	if low && first != 0 && v.n.bits.Value != 0 {
-		zero = false
+	if k, first := slotAt(off); s.linux && first+size <= 8 {
+		f.slot(k).storeLinux(first, size, v)
+		return
 	}
-	if first == 0 && !zero {
+	zero := v.kind == Scalar && v.n.known() && v.n.zextIsZero(size)
+	if k, first := slotAt(off); first == 0 && !zero {
 		l := f.slot(k)
 		if l.n > uint8(size) {
 			l.breakSpill()
@@ -144,7 +144,6 @@ func (s *state) store(fi, off, size int, v *val, low bool) {
 		m := cover(0, size)
 		l.written |= m
 		l.zero &^= m
-		l.plain &^= m
 		c := new(val)
 		*c = *v
 		if size < 8 {
@@ -159,13 +158,6 @@ func (s *state) store(fi, off, size int, v *val, low bool) {
 		return
 	}
 	s.fill(fi, off, size, zero)
-	if first+size <= 8 {
-		l, m := f.slot(k), cover(first, size)
-		l.plain &^= m
-		if first != 0 && v.kind == Scalar && v.n.known() && v.n.bits.Value == 0 {
-			l.plain |= m
-		}
-	}
 }
 
 func (n *num) zextIsZero(size int) bool {
@@ -180,14 +172,17 @@ func (s *state) fill(fi, off, size int, zero bool) {
 		n := min(8-first, size)
 		l := f.slot(k)
 		m := cover(first, n)
-		if l.n > 0 && cover(0, int(l.n))&m != 0 {
+		switch {
+		case s.linux:
+			l.scrub()
+		case l.n > 0 && cover(0, int(l.n))&m != 0:
 			l.breakSpill()
 		}
 		l.written |= m
 		if zero {
 			l.zero |= m
 		} else {
-			l.zero, l.plain = l.zero&^m, l.plain&^m
+			l.zero &^= m
 		}
 		off, size = off+n, size-n
 	}
@@ -202,11 +197,15 @@ func (s *state) smudge(fi, off, size int, zero bool) {
 		n := min(8-first, size)
 		l := f.slot(k)
 		m := cover(first, n)
-		if l.n > 0 && cover(0, int(l.n))&m != 0 {
+		switch {
+		case s.linux && zero && l.holdsZero() && m&^cover(0, int(l.n)) == 0: // stays a spill of 0
+		case s.linux:
+			l.scrub()
+		case l.n > 0 && cover(0, int(l.n))&m != 0:
 			l.breakSpill()
 		}
 		if !zero {
-			l.zero, l.plain = l.zero&^m, l.plain&^m
+			l.zero &^= m
 		}
 		off, size = off+n, size-n
 	}
@@ -214,8 +213,7 @@ func (s *state) smudge(fi, off, size int, zero bool) {
 
 // load reads size bytes at off of frame fi. It reports whether all bytes had been
 // written, and false in whole where part of a pointer is read.
-// With low, only the low bytes of a spilled number are found again.
-func (s *state) load(fi, off, size int, low bool) (v val, written, whole bool) {
+func (s *state) load(fi, off, size int) (v val, written, whole bool) {
 	f := s.frames[fi]
 	k, first := slotAt(off)
 	n := min(8-first, size)
@@ -242,10 +240,10 @@ func (s *state) load(fi, off, size int, low bool) (v val, written, whole bool) {
 		}
 		return scalar(sized(size)), written, true
 	}
-	if l.n > 0 && cover(0, int(l.n))&m != 0 {
-		if low && l.v.kind == Scalar && (first != 0 || n > int(l.n)) {
-			return scalar(sized(n)), written, true
-		}
+	switch {
+	case s.linux && l.n > 0 && l.v.kind == Scalar:
+		return l.fillLinux(first, n), written, true
+	case l.n > 0 && cover(0, int(l.n))&m != 0:
 		return l.fill(first, n, m, written)
 	}
 	if l.zero&m == m {

@@ -141,7 +141,7 @@ func (x *explorer) limit() int {
 
 // explore runs the program from its entry state.
 func (x *explorer) explore() {
-	s := &state{next: 1}
+	s := &state{next: 1, linux: x.opt.Linux}
 	s.frames[0] = newFrame(-1)
 	s.regs[asm.R10] = pointer(PtrStack)
 	if x.c.Type == ebpf.UnspecifiedProgram {

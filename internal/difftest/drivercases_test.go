@@ -81,6 +81,7 @@ func driverCases() []driverCase {
 	w.arithmetic()
 	w.ranges()
 	w.jumps()
+	w.knowledge()
 	w.memory()
 	w.context()
 	w.helpers()
@@ -88,6 +89,7 @@ func driverCases() []driverCase {
 	w.updates()
 	w.exits()
 	w.frames()
+	w.callersBytes()
 	w.definitions()
 	w.cards()
 	return w.all
@@ -162,6 +164,45 @@ func (w *caseWriter) jumps() {
 	w.xdp("dead goto", "\tr4 = 1", "\tif r4 == 1 goto on", "\tgoto out", "on:")
 	w.xdp("loop", "\tr4 = 0", "again:", "\tr4 += 1", "\tif r4 < 5 goto again")
 	w.xdp("loop that multiplies", "\tr4 = 0", "again:", "\tr4 += 1", "\tr5 = r7", "\tr5 *= r4", "\tif r4 < 5 goto again")
+}
+
+// knowledge: what the kernel's verifier can tell of a branch. The driver refuses the
+// remainder if it is shown that.
+func (w *caseWriter) knowledge() {
+	unless := func(name, condition string, lines ...string) {
+		for _, c := range strings.Split(condition, "; ") {
+			lines = append(lines, "\tif "+c+" goto on")
+		}
+		w.xdp(name, append(lines, "\tr7 %= 3", "on:")...)
+	}
+	r4 := func(lines ...string) []string { return append([]string{"\tr4 = r7"}, lines...) }
+	unless("itself, a constant", "w4 s>= w4", "\tr4 = 5")
+	unless("itself", "w4 s>= w4", r4("\tr4 &= 16")...)
+	unless("itself is one of two", "w4 s>= w4; w4 s>= -1", r4("\tr4 &= 16")...) // no number is left, and its bounds are forgotten
+	unless("itself is one of two, by bits", "w4 s>= w4; w4 == 0", r4("\tr4 &= 16")...)
+	unless("one of two", "w4 s>= -1", r4("\tr4 &= 16")...)
+	unless("itself again", "r4 <= r4; r4 >= r4", r4()...)
+	unless("equals itself", "r4 == r4", r4()...)
+	unless("above a number", "r4 > 7", r4("\tr4 += 200")...)
+	unless("bits above a number", "r4 & -8", r4("\tr4 += 200")...)
+	unless("no bits above a number", "r4 & -8; r4 < 8", r4("\tr4 += 200")...)
+	unless("bits that are set", "r4 & -8", r4("\tr4 |= 8")...)
+	unless("bits of a register", "r4 & r4", r4("\tr4 |= 8")...)
+	unless("no bits of a register", "r4 & r6; r4 == 0", r4("\tr4 &= 8", "\tr6 |= 8")...)
+	unless("one bit", "r4 == 8", append(r4("\tr4 &= 12"), "\tif r4 & 8 goto bit", "\tgoto out", "bit:", "\tr4 &= 8")...)
+	unless("one of two bits", "r4 > 3", append(r4("\tr4 &= 12"), "\tif r4 & 12 goto bit", "\tgoto out", "bit:")...)
+	unless("halves apart", "r4 != r5", r4("\tr4 |= 256", "\tr5 = r6", "\tr5 &= 255")...)
+	stack := func(name, value, store, load string, more ...string) {
+		unless("stack: "+name, "r5 == 0", append([]string{"\tr4 = " + value, "\t*" + store + " = r4"}, append(more, "\tr5 = *"+load)...)...)
+	}
+	stack("zero", "0", "(u16 *)(r10 - 8)", "(u8 *)(r10 - 7)")
+	stack("zero below a number", "0x400000", "(u16 *)(r10 - 8)", "(u8 *)(r10 - 8)")
+	stack("zero below a number, in the middle", "0x400000", "(u16 *)(r10 - 8)", "(u8 *)(r10 - 7)")
+	stack("zero in the middle", "0", "(u16 *)(r10 - 6)", "(u8 *)(r10 - 5)")
+	stack("zero below a number, elsewhere", "0x400000", "(u16 *)(r10 - 6)", "(u8 *)(r10 - 6)")
+	stack("zero, as more", "0", "(u32 *)(r10 - 8)", "(u64 *)(r10 - 8)", "\t*(u32 *)(r10 - 4) = r4")
+	stack("zero beside a number", "0", "(u32 *)(r10 - 4)", "(u32 *)(r10 - 4)", "\t*(u16 *)(r10 - 8) = r6")
+	stack("zero beside a number written over", "0", "(u32 *)(r10 - 4)", "(u32 *)(r10 - 4)", "\t*(u16 *)(r10 - 8) = r6", "\t*(u8 *)(r10 - 7) = r6")
 }
 
 func (w *caseWriter) memory() {
@@ -290,6 +331,8 @@ func (w *caseWriter) values() {
 	w.withMap("variable value add", arr16, lookup, "\tr7 &= 8", "\tr1 += r7", "\tlock *(u64 *)(r1 + 0) += r6")
 	w.withMap("two value places", arr16, lookup, "\tif r7 == 0 goto on", "\tr1 += 8", "on:", "\tr4 = *(u32 *)(r1 + 0)")
 	w.withMap("moved value", arr16, lookup, "\tr1 += 8", "\tr4 = *(u32 *)(r1 + 4)")
+	w.withMap("variable on the second path, counter", arr16, lookup, "\tlock *(u64 *)(r1 + 0) += r6", "\tr4 = r7", "\tr4 &= 4", "\tif r7 == 0 goto on", "\tr4 = 2",
+		"on:", "\tr1 += r4", "\tr5 = *(u8 *)(r1 + 0)")
 	for _, u := range []struct{ name, a, b string }{
 		{"load then add", "r4 = *(u32 *)(r1 + 8)", "lock *(u32 *)(r1 + 8) += r6"},
 		{"add then load", "lock *(u32 *)(r1 + 8) += r6", "r4 = *(u32 *)(r1 + 8)"},
@@ -411,6 +454,25 @@ func (w *caseWriter) frames() {
 }
 
 // definitions of maps, and flags.
+// callersBytes: parts of the word of a caller that a function gets a pointer to, above
+// and below the bottom of its own frame.
+func (w *caseWriter) callersBytes() {
+	call := func(name string, lines ...string) {
+		w.add("caller's "+name, ".program xdp main\n\tr2 = 1\n\t*(u64 *)(r10 - 8) = r2\n\tr1 = r10\n\tr1 += -8\n\tcall f\n\tr0 = 2\n\texit\n.func f\n"+
+			strings.Join(lines, "\n")+"\n\tr0 = 0\n\texit\n")
+	}
+	for off := range 8 {
+		call(fmt.Sprintf("byte %d", off), fmt.Sprintf("\tr3 = *(u8 *)(r1 + %d)", off))
+		call(fmt.Sprintf("byte %d stored", off), "\tr3 = 7", fmt.Sprintf("\t*(u8 *)(r1 + %d) = r3", off))
+	}
+	for _, off := range []int{0, 2, 4, 6} {
+		call(fmt.Sprintf("half %d", off), fmt.Sprintf("\tr3 = *(u16 *)(r1 + %d)", off))
+	}
+	call("word", "\tr3 = *(u32 *)(r1 + 0)")
+	call("byte from a deep frame", "\tr4 = 1", "\t*(u64 *)(r10 - 8) = r4", "\tr3 = *(u8 *)(r1 + 1)")
+	call("byte from a frame that keeps registers", "\tr6 = 1", "\tr3 = *(u8 *)(r1 + 1)")
+}
+
 func (w *caseWriter) definitions() {
 	touch := []string{"\tr1 = 0", "\t*(u64 *)(r10 - 8) = r1", "\t*(u64 *)(r10 - 16) = r1", "\t*(u64 *)(r10 - 24) = r1", "\t*(u64 *)(r10 - 32) = r1", "\t*(u64 *)(r10 - 40) = r1",
 		"\t*(u64 *)(r10 - 48) = r1", "\t*(u64 *)(r10 - 56) = r1", "\t*(u64 *)(r10 - 64) = r1", "\tr2 = r10", "\tr2 += -64", "\tr1 = map[m]", "\tcall bpf_map_lookup_elem"}
