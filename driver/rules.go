@@ -158,7 +158,7 @@ var rules = []Rule{
 	{Reason: "driver-code-size", Stage: StageTranslate, Source: "jit.c nfp_prog_push", Says: "instruction limit reached|program too long",
 		Why: "the code store leaves a number of words", Hint: "shorten the program or unroll loops less", whole: codeSize},
 	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
-		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the MTU", whole: packetSplit},
+		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},
 }
 
 // Rules lists what the Linux driver asks, for explanations.

@@ -151,7 +151,7 @@ var reasons = []ReasonDoc{
 	{"program-type", FamilyCard, "The card does not run programs of this type.",
 		"write an XDP program, or a tc classifier with direct action"},
 	{"packet-split", FamilyCard, "The program reads packet bytes beyond those the card keeps near the micro-engine.",
-		"read headers only, or lower the MTU"},
+		"read headers only, or choose a firmware that keeps more of a packet there; the MTU changes nothing"},
 	{"map-create", FamilyCard, "The map's definition contradicts itself: sizes, entries or flags that no map of its type has.",
 		"compare the definition with bpf(2)"},
 	{"map-limit", FamilyCard, "The map's keys, values or entries exceed what the firmware takes.",
