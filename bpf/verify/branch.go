@@ -79,24 +79,7 @@ func (x *explorer) edgeNumbers(s *state, ins *code.Insn, a, b *val, taken bool) 
 	if !r.ok {
 		return false
 	}
-	x.learn(s, ins.Dst, a, &r.a)
-	if reg {
-		x.learn(s, ins.Src, b, &r.b)
-	}
-	return true
-}
-
-// learn replaces what is known of register r, and of all that equals it, by n.
-func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) {
-	if *n == v.n {
-		return
-	}
-	if v.id == 0 {
-		s.regs[r].n = *n
-		return
-	}
-	id := v.id
-	s.each(func(o *val) bool { return o.id == id && o.kind == Scalar }, func(o *val) { o.n = *n })
+	return x.learn(s, ins.Dst, a, &r.a) && (!reg || x.learn(s, ins.Src, b, &r.b))
 }
 
 // edgeNull is the comparison of a pointer with NULL.

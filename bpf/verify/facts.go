@@ -40,10 +40,10 @@ type Reg struct {
 	S32Min     int32
 	S32Max     int32
 	Off        int32
-	Up         int8  // PtrStack: 0 this function's frame, n the n-th caller's, -1 depends on the path
-	Maps       []int // PtrMapHandle, PtrMapValue(OrNull): possible maps, indices in Code.Maps, ascending
-	Range      int32 // PtrPacket: bytes from the pointer's base known to be there
-	ID         uint32
+	Up         int8   // PtrStack: 0 this function's frame, n the n-th caller's, -1 depends on the path
+	Maps       []int  // PtrMapHandle, PtrMapValue(OrNull): possible maps, indices in Code.Maps, ascending
+	Range      int32  // PtrPacket: bytes from the pointer's base known to be there
+	ID         uint32 // if not 0, numbers (variable parts of pointers) of one ID are equal
 }
 
 // Access is what one instruction's memory operand reaches, over all paths. For

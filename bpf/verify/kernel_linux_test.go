@@ -119,18 +119,58 @@ func loadIntoKernel(t *testing.T, spec *ebpf.ProgramSpec, ms map[string]*ebpf.Ma
 	return err
 }
 
+// TestLinksAgainstKernel asks the kernel about testdata/link.bpf: what it refuses is
+// refused there, but for a link that it does not follow as far.
+func TestLinksAgainstKernel(t *testing.T) {
+	kernelMaps(t)
+	farther := map[string]bool{
+		"checked_twice": true, // a second addition, and a copy of a linked number
+	}
+	f := programsOf(t, "testdata/link.bpf")
+	m, err := ebpf.NewMap(f.Spec.Maps["m"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	both, neither := 0, 0
+	for _, name := range f.Programs {
+		spec := f.Spec.Programs[name]
+		c, faults := code.New(spec, f.Spec.Maps)
+		if len(faults) > 0 {
+			t.Fatal(name, faults)
+		}
+		_, ours := verify.Verify(c, nil)
+		theirs := loadIntoKernel(t, spec, map[string]*ebpf.Map{"m": m})
+		switch {
+		case ours == nil && theirs == nil:
+			both++
+		case ours != nil && theirs != nil:
+			neither++
+		case ours != nil || !farther[name]:
+			t.Errorf("%s: %v here, the kernel says %+v", name, ours, theirs)
+		}
+	}
+	t.Logf("both accept %d, both refuse %d, only we accept %d", both, neither, len(farther))
+}
+
+func programsOf(t *testing.T, file string) *asmtext.File {
+	t.Helper()
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := asmtext.Parse(file, string(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // TestReservedFields asks the kernel about testdata/reserved.bpf: it refuses what is
 // refused there, and only that.
 func TestReservedFields(t *testing.T) {
 	kernelMaps(t)
-	src, err := os.ReadFile("testdata/reserved.bpf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := asmtext.Parse("reserved.bpf", string(src))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := programsOf(t, "testdata/reserved.bpf")
 	for _, name := range f.Programs {
 		spec := f.Spec.Programs[name]
 		c, faults := code.New(spec, nil)

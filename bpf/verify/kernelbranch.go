@@ -105,9 +105,13 @@ func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bo
 	settle(&p)
 	settle(&q)
 	x.learn(s, ins.Src, b, &q)
-	if a.id == 0 || a.id != b.id { // the source's word is the last for both
+	switch {
+	case a.id == 0 || a.id != b.id:
 		x.learn(s, ins.Dst, a, &p)
-	}
+	case a.delta != b.delta: // and back
+		p = s.regs[ins.Dst].n
+		x.learn(s, ins.Dst, a, &p)
+	} // where they are equal the source's word is the last for both
 	return true
 }
 

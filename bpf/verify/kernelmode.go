@@ -39,6 +39,10 @@ import (
 //     (check_stack_write_fixed_off, check_stack_read_fixed_off)
 //   - a store elsewhere in a slot that keeps a number, or a helper that may write there,
 //     loses the number and the zeros beside it (scrub_special_slot)
+//   - a number is linked to another by at most one 64-bit addition of a constant that
+//     is not negative, and no more when it is copied (assign_scalar_id_before_mov);
+//     what is learned over the link takes the place of what was known, and bounds
+//     that wrap are lost (sync_linked_regs)
 
 // forgets reports an ALU instruction whose result Linux does not know.
 func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
@@ -69,6 +73,25 @@ func coarseProduct(a, b, r *num) num {
 	n.w, n.h = n.w.meet(&r.w), n.h.meet(&r.h)
 	n.sync()
 	return n
+}
+
+// carried is what Linux learns of the numbers of n plus d over a link.
+func carried(n *num, d int64) num {
+	if d == 0 {
+		return *n
+	}
+	c := constNum(uint64(d))
+	r := num{n.bits.Add(c.bits), n.w.add(&c.w), n.h.add(&c.h)}
+	if r.known() {
+		return constNum(r.bits.Value)
+	}
+	if n.w.uhi > math.MaxUint64-c.w.uhi {
+		r.w.ulo, r.w.uhi = 0, math.MaxUint64
+	}
+	if n.h.uhi > math.MaxUint32-c.h.uhi {
+		r.h.ulo, r.h.uhi = 0, math.MaxUint32
+	}
+	return r
 }
 
 // scrub forgets what the stack slots hold that a helper was given n bytes of.

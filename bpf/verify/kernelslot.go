@@ -25,7 +25,7 @@ func (l *slot) storeLinux(first, size int, v *val) {
 	if first == 0 && (v.kind == Scalar || size == 8) {
 		c := *v
 		if v.kind == Scalar && v.n.w.uhi > sizedMax(size) {
-			c.id = 0
+			c.unlink()
 		}
 		l.v, l.n = &c, uint8(size)
 		l.zero &^= m

@@ -8,19 +8,19 @@ type idPairs struct{ pairs []idPair }
 
 type idPair struct {
 	a, b  uint32
-	delta int32
+	delta int64 // how much more b's number is than a's
 	id    uint32
 }
 
-// match reports whether id a may stand for id b: the mapping from a's to b's must
-// be a function.
-func (p *idPairs) match(a, b uint32) bool {
+// match reports whether id a may stand for id b, whose number is delta more: the
+// mapping from a's to b's and deltas must be a function.
+func (p *idPairs) match(a, b uint32, delta int64) bool {
 	for i := range p.pairs {
 		if p.pairs[i].a == a {
-			return p.pairs[i].b == b
+			return p.pairs[i].b == b && p.pairs[i].delta == delta
 		}
 	}
-	p.pairs = append(p.pairs, idPair{a: a, b: b})
+	p.pairs = append(p.pairs, idPair{a: a, b: b, delta: delta})
 	return true
 }
 
@@ -78,12 +78,12 @@ func apart(t, s *val) bool {
 // sameIDs relates every id in a frame that both states share to itself.
 func (x *explorer) sameIDs(f *frame) bool {
 	for r := range f.saved {
-		if id := f.saved[r].id; id != 0 && !x.ids.match(id, id) {
+		if id := f.saved[r].id; id != 0 && !x.ids.match(id, id, 0) {
 			return false
 		}
 	}
 	for k := range f.slots {
-		if l := &f.slots[k]; l.n > 0 && l.v.id != 0 && !x.ids.match(l.v.id, l.v.id) {
+		if l := &f.slots[k]; l.n > 0 && l.v.id != 0 && !x.ids.match(l.v.id, l.v.id, 0) {
 			return false
 		}
 	}
@@ -104,18 +104,30 @@ func (x *explorer) coversVal(st *state, t, s *val) bool {
 		if !t.n.covers(&s.n) {
 			return false
 		}
-		return t.id == 0 || s.id != 0 && x.ids.match(t.id, s.id) || st.alone(t.id)
+		return t.id == 0 || x.matchScalar(t, s) || st.alone(t.id)
 	}
 	if t.off != s.off || t.frame != s.frame || t.set != s.set || !t.n.covers(&s.n) {
 		return false
 	}
 	switch t.kind {
 	case PtrPacket, PtrPacketMeta:
-		return t.rng <= s.rng && t.past <= s.past && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id))
+		return t.rng <= s.rng && t.past <= s.past && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id, 0))
 	case PtrMapValueOrNull:
-		return x.ids.match(t.id, s.id)
+		return x.ids.match(t.id, s.id, 0)
 	}
 	return true
+}
+
+// matchScalar reports that t's id may stand for what s moves along with: an id, or
+// nothing because s is known.
+func (x *explorer) matchScalar(t, s *val) bool {
+	switch {
+	case s.id != 0:
+		return (t.low || !s.low) && x.ids.match(t.id, s.id, int64(s.delta)-int64(t.delta))
+	case s.n.known():
+		return x.ids.match(t.id, 0, int64(s.n.bits.Value)-int64(t.delta))
+	}
+	return false
 }
 
 // alone reports that at most one value of s has the scalar id.
@@ -310,12 +322,30 @@ func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
 		}
 	}
 	switch {
-	case a.kind == Scalar && (a.id == 0 || b.id == 0 || a.n.known()):
-		a.id = 0
-	case a.kind == Scalar, a.kind == PtrMapValueOrNull:
+	case a.kind == Scalar:
+		x.mergeLink(t, a, &an, b)
+	case a.kind == PtrMapValueOrNull:
 		a.id = x.pairID(t, a.id, b.id, 0)
 	case (a.kind == PtrPacket || a.kind == PtrPacketMeta) && (a.id|b.id != 0 || delta != 0):
-		a.id = x.pairID(t, a.id, b.id, delta)
+		a.id = x.pairID(t, a.id, b.id, int64(delta))
+	}
+}
+
+// mergeLink links a, whose number was an, to all whose distance from it is the same
+// in b's state. A known number is as far from others as their values say.
+func (x *explorer) mergeLink(t *state, a *val, an *num, b *val) {
+	a.low = a.low || b.low
+	switch {
+	case a.n.known():
+		a.unlink()
+	case a.id != 0 && b.id != 0:
+		a.id = x.pairID(t, a.id, b.id, int64(b.delta)-int64(a.delta))
+	case a.id != 0 && b.n.known():
+		a.id = x.pairID(t, a.id, 0, int64(b.n.bits.Value)-int64(a.delta))
+	case b.id != 0 && an.known():
+		a.id, a.delta = x.pairID(t, 0, b.id, int64(b.delta)-int64(an.bits.Value)), b.delta
+	default:
+		a.unlink()
 	}
 }
 
@@ -341,7 +371,7 @@ func (x *explorer) mergeNull(t *state, a, b *val) bool {
 }
 
 // pairID is one id for all values whose ids were a in one state and b in the other.
-func (x *explorer) pairID(t *state, a, b uint32, delta int32) uint32 {
+func (x *explorer) pairID(t *state, a, b uint32, delta int64) uint32 {
 	for _, p := range x.ids.pairs {
 		if p.a == a && p.b == b && p.delta == delta {
 			return p.id

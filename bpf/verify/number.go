@@ -149,6 +149,13 @@ func (n *num) hull(o *num) num {
 	return num{n.bits.Union(o.bits), n.w.hull(&o.w), n.h.hull(&o.h)}
 }
 
+// meet is what both say; false if no number satisfies both.
+func (n *num) meet(o *num) (num, bool) {
+	b, ok := n.bits.Intersect(o.bits)
+	r := num{b, n.w.meet(&o.w), n.h.meet(&o.h)}
+	return r, ok && r.sync()
+}
+
 // widen is hull with moved bounds opened, so that chains are finite.
 func (n *num) widen(o *num) num {
 	r := num{n.bits.Union(o.bits), n.w.widen(&o.w), n.h.widen(&o.h)}

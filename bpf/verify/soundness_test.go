@@ -29,7 +29,7 @@ func TestSoundness(t *testing.T) {
 	if s, err := strconv.ParseUint(os.Getenv("NFPKIT_SOUND_SEED"), 0, 64); err == nil {
 		first = s
 	}
-	accepted := uint64(0)
+	accepted, linked, narrowed := uint64(0), 0, 0
 	for seed := first; seed < first+programs; seed++ {
 		g := newRandom(seed)
 		spec := g.program()
@@ -42,13 +42,18 @@ func TestSoundness(t *testing.T) {
 			continue
 		}
 		accepted++
+		l, n := g.linksIn(facts)
+		linked, narrowed = linked+l, narrowed+n
 		for range inputs {
 			if err := runWithin(facts, g.input()); err != nil {
 				t.Fatalf("seed %d: %v\n%s", seed, err, asmtext.PrintProgram(spec))
 			}
 		}
 	}
-	t.Logf("suite: soundness: %d of %d programs accepted, %d runs inside the facts", accepted, programs, inputs*accepted)
+	t.Logf("suite: soundness: %d of %d programs accepted, %d runs inside the facts; %d checks of a linked number, %d of which bound the other", accepted, programs, inputs*accepted, linked, narrowed)
+	if programs > 1000 && uint64(narrowed) < programs/20 {
+		t.Errorf("only %d linked numbers: the generator tests too little", narrowed)
+	}
 	if accepted < programs/3 {
 		t.Errorf("only %d of %d programs accepted: the generator tests too little", accepted, programs)
 	}
@@ -176,6 +181,7 @@ type random struct {
 	calls  bool // the callee is called
 	short  bool // no loops that may run long
 	wrong  int  // one of so many accesses is made wrong; 0 means 40
+	links  []linkCheck
 }
 
 func newRandom(seed uint64) *random { return &random{Rand: rand.New(rand.NewPCG(seed, 0x5eed))} }
@@ -337,7 +343,9 @@ func (g *random) piece() {
 	if g.IntN(20*g.errors()) == 0 {
 		at++
 	}
-	switch g.IntN(14) {
+	switch g.IntN(15) {
+	case 13:
+		g.linked(at)
 	case 0:
 		g.emit(asm.StoreMem(asm.R10, at, g.number(), size))
 	case 1:
@@ -374,6 +382,77 @@ func (g *random) piece() {
 	default:
 		g.alu(g.number(), g.number())
 	}
+}
+
+// A linkCheck is the place where a number is linked by a constant to one that was
+// just found to be at most max.
+type linkCheck struct {
+	insn int
+	r    asm.Register
+	max  uint64
+}
+
+// linksIn counts the reachable checks of linked numbers, and those that bound the
+// other number too.
+func (g *random) linksIn(f *verify.Facts) (reached, narrowed int) {
+	for _, l := range g.links {
+		if f.Reachable[l.insn] {
+			reached++
+			if f.Regs[l.insn][l.r].UMax <= l.max {
+				narrowed++
+			}
+		}
+	}
+	return reached, narrowed
+}
+
+// linked moves a copy of a number by constants, checks one of the two, and uses the
+// other: as it is, or as an offset behind 64 bytes of stack.
+func (g *random) linked(slot int16) {
+	l := g.label()
+	a := g.number()
+	b := g.number2(a)
+	if g.IntN(2) == 0 {
+		g.emit(asm.LoadMem(a, asm.R6, 12, asm.Word))
+	}
+	g.emit(asm.Mov.Reg(b, a))
+	for range 1 + g.IntN(2) {
+		op, c := [...]asm.ALUOp{asm.Add, asm.Add, asm.Sub}[g.IntN(3)], int32(g.IntN(48)-16)
+		if g.IntN(8) == 0 {
+			c = g.imm()
+		}
+		if g.IntN(4) == 0 {
+			g.emit(op.Imm32(b, c))
+		} else {
+			g.emit(op.Imm(b, c))
+		}
+		if g.IntN(6) == 0 { // a path on which the distance is another
+			m := g.label()
+			g.branch(m)
+			g.emit(asm.Add.Imm(b, int32(g.IntN(3)-1)), asm.Mov.Reg(asm.R9, asm.R9).WithSymbol(m))
+		}
+	}
+	if g.IntN(3) == 0 {
+		at := slot &^ 7
+		g.emit(asm.StoreMem(asm.R10, at, b, asm.DWord))
+		g.alu(g.number2(a), a)
+		defer func() { g.emit(asm.LoadMem(g.number(), asm.R10, at, asm.DWord)) }()
+	}
+	if g.IntN(2) == 0 {
+		a, b = b, a
+	}
+	max := int32(g.IntN(64))
+	op := [...]asm.JumpOp{asm.JGT, asm.JGT, asm.JSGT, asm.JNE}[g.IntN(4)]
+	g.emit(op.Imm(a, max, l))
+	use := asm.Mov.Reg(asm.R0, b)
+	if g.IntN(4) == 0 && b != asm.R0 {
+		g.links = append(g.links, linkCheck{len(g.insns) + 1, b, uint64(max) + 96})
+		g.emit(asm.Mov.Reg(asm.R0, asm.R10), asm.Add.Reg(asm.R0, b), asm.LoadMem(b, asm.R0, -64, asm.Byte), asm.Mov.Imm(asm.R0, 1))
+	} else {
+		g.links = append(g.links, linkCheck{len(g.insns), b, uint64(max) + 96})
+		g.emit(use)
+	}
+	g.emit(asm.Mov.Imm(asm.R0, g.imm()).WithSymbol(l))
 }
 
 func (g *random) number2(not asm.Register) asm.Register {

@@ -147,11 +147,11 @@ func (s *state) store(fi, off, size int, v *val) {
 		c := new(val)
 		*c = *v
 		if size < 8 {
-			c.n, c.id = v.n.zext(uint(8*size)), 0
+			c.n = v.n.zext(uint(8 * size))
 			if c.kind != Scalar {
 				*c = scalar(rangeNum(0, 1<<(8*size)-1))
-			} else if v.n.w.uhi <= 1<<(8*size)-1 {
-				c.id = v.id
+			} else if v.n.w.uhi > 1<<(8*size)-1 {
+				c.unlink()
 			}
 		}
 		l.v, l.n = c, uint8(size)
@@ -272,7 +272,7 @@ func (l *slot) fill(first, n int, m uint8, written bool) (val, bool, bool) {
 	low := alu(asm.RSh, &l.v.n, &amount, true)
 	r := scalar(low.zext(uint(8 * n)))
 	if first == 0 && r.n == l.v.n {
-		r.id = l.v.id
+		r.id, r.delta, r.low = l.v.id, l.v.delta, l.v.low
 	}
 	return r, written, true
 }

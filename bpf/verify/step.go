@@ -151,7 +151,9 @@ func (x *explorer) store(s *state, i int, ins *code.Insn) {
 	size := ins.OpCode.Size().Sizeof()
 	v := constant(uint64(ins.Constant))
 	if ins.OpCode.Class() == asm.StXClass {
-		v = x.copyOf(s, x.read(s, i, ins.Src))
+		if src := x.read(s, i, ins.Src); base.kind == PtrStack {
+			v = x.copyOf(s, src)
+		}
 	}
 	if base.kind == PtrCtx {
 		x.storeField(s, i, &base, int(ins.Offset), size)
@@ -160,17 +162,6 @@ func (x *explorer) store(s *state, i int, ins *code.Insn) {
 	if x.access(s, i, &base, int64(ins.Offset), size, writes) && base.kind == PtrStack {
 		x.writeStack(s, i, &base, int(ins.Offset), size, &v)
 	}
-}
-
-// copyOf is a copy of v that will be refined together with it.
-func (x *explorer) copyOf(s *state, v *val) val {
-	if v.kind == NotInit {
-		return scalar(anyNum())
-	}
-	if v.kind == Scalar && v.id == 0 && !v.n.known() {
-		v.id = s.freshID()
-	}
-	return *v
 }
 
 func (x *explorer) atomic(s *state, i int, ins *code.Insn) {
@@ -271,12 +262,14 @@ func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 		*dst = constant(0)
 	default:
 		mixed := a.mixed || b.mixed
+		id, delta, low := x.follow(a, op, &b.n, wide)
 		r := alu(op, &a.n, &b.n, wide)
 		if x.opt.Linux && op == asm.Mul && !r.known() {
 			r = coarseProduct(&a.n, &b.n, &r)
 		}
-		*dst = scalar(r)
-		dst.mixed = mixed && !dst.n.known()
+		if *dst = scalar(r); !r.known() {
+			dst.mixed, dst.id, dst.delta, dst.low = mixed, id, delta, low
+		}
 	}
 }
 

@@ -14,10 +14,12 @@ type val struct {
 	mixed bool   // Scalar: paths that met here brought different numbers (Facts.Differs)
 	past  uint8  // PtrPacket: pastAt or pastBeyond the packet's end, if that was found
 	frame int8   // PtrStack: index of the frame pointed into
+	low   bool   // Scalar with an id: only its low 32 bits move along
 	set   int16  // PtrMap*: index into explorer.sets; PtrFunc: function
 	off   int32  // fixed part of a pointer's offset, bytes
 	rng   int32  // PtrPacket, PtrPacketMeta: bytes behind region start + n known to be there
 	id    uint32 // who else holds the same: see the list below
+	delta int32  // Scalar with an id: what it is more than the number that the id stands for
 	n     num
 }
 
@@ -29,7 +31,8 @@ const (
 )
 
 // Ids say that two values move together:
-//   - Scalar: equal numbers; 0 where nothing is known to be equal
+//   - Scalar: numbers that differ by their deltas, modulo 2^64, or 2^32 where one of
+//     them is low; 0 where nothing is known to move along (link.go)
 //   - PtrPacket, PtrPacketMeta: equal variable parts; 0 where there is none
 //   - PtrMapValueOrNull: results of one lookup
 
@@ -47,6 +50,14 @@ func (v *val) silent() bool  { return v.kind == NotInit || v.kind == PtrUnsure &
 // min and max are the least and greatest offset from the region's start.
 func (v *val) min() int64 { return int64(v.off) + v.n.w.slo }
 func (v *val) max() int64 { return int64(v.off) + v.n.w.shi }
+
+// equals is v's id as the facts tell it: of numbers only that they are equal.
+func (v *val) equals() uint32 {
+	if v.delta != 0 || v.low {
+		return 0
+	}
+	return v.id
+}
 
 // fixed reports that the pointer has one offset.
 func (v *val) fixed() bool { return v.n.known() }
@@ -66,7 +77,7 @@ func (x *explorer) put(r *Reg, v *val, cur int) {
 	if v.kind == NotInit {
 		return
 	}
-	r.Kind, r.Off, r.ID = v.kind, v.off, v.id
+	r.Kind, r.Off, r.ID = v.kind, v.off, v.equals()
 	r.setNum(&v.n)
 	switch v.kind {
 	case PtrStack:
@@ -99,7 +110,7 @@ func unsure(k Kind) Reg {
 func (x *explorer) join(r *Reg, v *val, cur int) bool {
 	if r.Kind == Scalar && v.kind == Scalar {
 		n := r.num()
-		if r.ID != v.id {
+		if r.ID != v.equals() {
 			r.ID = 0
 		}
 		if n == v.n {

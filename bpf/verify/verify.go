@@ -31,9 +31,8 @@ const defaultBudget = 1_000_000 // instructions explored; kernel: BPF_COMPLEXITY
 // Not covered: callbacks (bpf_loop, for_each_map_elem), kernel functions, dynptrs,
 // timers, locks, sockets, ring buffer records and maps in maps give
 // feature-unsupported; global functions are explored at each call like static ones,
-// where the kernel verifies them once by their types; scalars that differ by a
-// constant are not linked to each other; liveness of stack slots is not known, so
-// that dead slots can keep states apart until they are merged.
+// where the kernel verifies them once by their types; liveness of stack slots is
+// not known, so that dead slots can keep states apart until they are merged.
 func Verify(c *code.Code, opt *Options) (*Facts, error) {
 	if opt == nil {
 		opt = &Options{}

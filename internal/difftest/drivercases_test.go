@@ -80,6 +80,7 @@ func driverCases() []driverCase {
 	w := &caseWriter{}
 	w.arithmetic()
 	w.ranges()
+	w.links()
 	w.jumps()
 	w.knowledge()
 	w.memory()
@@ -107,6 +108,22 @@ func (w *caseWriter) arithmetic() {
 		"r7 = 0x123456789abcdef ll", "r7 = r10"} {
 		w.xdp(s, "\t"+s)
 	}
+}
+
+// links between numbers that differ by a constant: a range that was learned of one is
+// the other's, as far as the guest's kernel follows.
+func (w *caseWriter) links() {
+	w.xdp("mul link none", "\tr4 = r6", "\tr4 += 1", "\tr4 *= r7")
+	w.xdp("mul link sum", "\tr4 = r6", "\tr4 += 1", "\tif r6 > 100 goto out", "\tr4 *= r7")
+	w.xdp("mul link back", "\tr6 <<= 1", "\tr4 = r6", "\tr4 += 1", "\tif r4 > 100 goto out", "\tr6 *= r7")
+	w.xdp("mul link back moved", "\tr6 <<= 1", "\tr4 = r6", "\tr4 += 1", "\tif r4 > 100 goto out", "\tr6 += 0", "\tr6 *= r7")
+	w.xdp("mul link difference", "\tr6 <<= 1", "\tr4 = r6", "\tr4 += -1", "\tif r6 > 100 goto out", "\tif r6 < 2 goto out", "\tr4 *= r7")
+	w.xdp("mul link sub", "\tr6 <<= 1", "\tr4 = r6", "\tr4 -= 1", "\tif r6 > 100 goto out", "\tif r6 < 2 goto out", "\tr4 *= r7")
+	w.xdp("mul link twice", "\tr4 = r6", "\tr4 += 1", "\tr4 += 1", "\tif r6 > 100 goto out", "\tr4 *= r7")
+	w.xdp("mul link copied", "\tr4 = r6", "\tr4 += 1", "\tr5 = r4", "\tif r6 > 100 goto out", "\tr4 *= r7")
+	w.xdp("mul link of a copy", "\tr4 = r6", "\tr4 += 1", "\tr5 = r4", "\tif r5 > 100 goto out", "\tr4 *= r7")
+	w.xdp("mul link spilled", "\tr4 = r6", "\tr4 += 1", "\t*(u64 *)(r10 - 8) = r4", "\tif r6 > 100 goto out", "\tr4 *= r7")
+	w.xdp("mul link both", "\tr4 = r6", "\tr4 += 3", "\tr5 = r6", "\tr5 += 5", "\tif r4 > 100 goto out", "\tr5 *= r7")
 }
 
 // ranges of factors, dividends and divisors.

@@ -1,0 +1,115 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// Linked numbers: values of one id differ by constants for as long as none of them
+// is computed anew, so that what a branch tells of one it tells of the others:
+//
+//	r2 = r1; r2 += 4; if r1 > 100 goto ...   // r2 is at most 104
+//
+// A 32-bit sum that may wrap is linked by its low half only. A known number has no
+// id: there is nothing to learn about it.
+//
+// The kernel's verifier does so since 6.11 (BPF_ADD_CONST, sync_linked_regs) for one
+// addition; later releases take differences and 32-bit sums too. Here constants add
+// up.
+
+// copyOf is a copy of v that will be refined together with it, all of it: a number
+// that is linked by its low half gives that up.
+func (x *explorer) copyOf(s *state, v *val) val {
+	if v.kind == NotInit {
+		return scalar(anyNum())
+	}
+	if v.low || x.opt.Linux && v.delta != 0 { // assign_scalar_id_before_mov
+		v.unlink()
+	}
+	if v.kind == Scalar && v.id == 0 && !v.n.known() {
+		v.id = s.freshID()
+	}
+	return *v
+}
+
+func (v *val) unlink() { v.id, v.delta, v.low = 0, 0, false }
+
+// follow gives the link of `a op b`: that of a moved by a constant, or none.
+func (x *explorer) follow(a *val, op asm.ALUOp, b *num, wide bool) (id uint32, delta int32, low bool) {
+	if a.id == 0 {
+		return 0, 0, false
+	}
+	d, ok := constantShift(op, b, wide)
+	sum := int64(a.delta) + d
+	if !ok || d != int64(int32(d)) || sum != int64(int32(sum)) {
+		return 0, 0, false
+	}
+	if x.opt.Linux && (op != asm.Add || !wide || d <= 0 || a.delta != 0) {
+		return 0, 0, false // adjust_reg_min_max_vals
+	}
+	return a.id, int32(sum), a.low || !wide && leavesWord(&a.n, d)
+}
+
+// constantShift is d where `a op b` is a + d for every a, modulo 2^64 or, of 32-bit
+// operations, 2^32.
+func constantShift(op asm.ALUOp, b *num, wide bool) (d int64, ok bool) {
+	if op != asm.Add && op != asm.Sub || !b.known() {
+		return 0, false
+	}
+	d = int64(b.bits.Value)
+	if !wide {
+		d = int64(int32(b.bits.Value))
+	}
+	if op == asm.Sub {
+		d = -d
+	}
+	return d, true
+}
+
+// leavesWord reports that a + d, |d| <= 2^31, may not be a number of 32 bits.
+func leavesWord(a *num, d int64) bool {
+	return a.w.uhi > math.MaxUint32 || int64(a.w.ulo)+d < 0 || int64(a.w.uhi)+d > math.MaxUint32
+}
+
+// learn replaces what is known of register r, which holds v, by n, and tells all
+// that is linked to it. It returns false if no number is left for one of them: the
+// path is dead.
+func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) bool {
+	if *n == v.n && !(x.opt.Linux && v.id != 0) { // which Linux says again
+		return true
+	}
+	if v.id == 0 {
+		s.regs[r].n = *n
+		return true
+	}
+	alive, of := true, *v
+	s.each(func(o *val) bool { return o.id == of.id && o.kind == Scalar }, func(o *val) {
+		d, low := int64(o.delta)-int64(of.delta), o.low || of.low
+		switch {
+		case o == &s.regs[r] && o.n == of.n:
+			o.n = *n
+		case x.opt.Linux:
+			o.n = carried(n, d)
+		case d == 0 && !low && o.n == of.n:
+			o.n = *n
+		default:
+			m, ok := shifted(&o.n, n, d, low && o != &s.regs[r])
+			o.n, alive = m, alive && ok
+		}
+		if o.n.known() {
+			o.unlink()
+		}
+	})
+	return alive
+}
+
+// shifted is what is known of a number that lies in o and is a number of n plus d,
+// modulo 2^64, or if low, modulo 2^32. It returns false if there is none.
+func shifted(o, n *num, d int64, low bool) (num, bool) {
+	m := plus(n, d)
+	if low {
+		m = num{Tnum{m.bits.Value & math.MaxUint32, m.bits.Mask | math.MaxUint32<<32}, anyNum().w, m.h}
+	}
+	return m.meet(o)
+}
