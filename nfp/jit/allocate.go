@@ -15,24 +15,15 @@ import (
 //
 //   - a register is free for a range if nothing in it overlaps: other ranges,
 //     the registers of conventions, what calls clobber;
-//   - ends of copies ask for the same register, and copies that end up within one
-//     register vanish;
+//   - registers that copies join are coalesced first, and copies that end up within
+//     one register vanish;
 //   - where none is free, the range with the least weight (mentions, by loop
 //     depth, per length) of those in the way is spilled to local memory, and all
 //     begins anew with the short ranges that its loads and stores leave.
 //
-// It takes code as select leaves it. Afterwards no operand is virtual; Spill and
-// Clobber are set; Orig of each instruction is what it was, nil for those that
-// allocate added, if keep is set.
-func allocate(f *machFunc, keep bool) {
-	if keep {
-		for _, b := range f.Blocks {
-			for i := range b.Insts {
-				in := b.Insts[i].Inst
-				b.Insts[i].Orig = &in
-			}
-		}
-	}
+// It takes code as select or coalesce leaves it. Afterwards no operand is virtual;
+// Spill and Clobber are set.
+func allocate(f *machFunc) {
 	a := &allocator{f: f, bank: assignBanks(f), allowed: allRegs}
 	a.small = make([]bool, f.VRegs)
 	for _, r := range f.Pinned {
@@ -41,7 +32,13 @@ func allocate(f *machFunc, keep bool) {
 	for round := 0; ; round++ {
 		a.live = computeLiveness(f)
 		a.measure()
+		a.join()
 		a.scan()
+		if len(a.spilled) > 0 {
+			a.discount()
+			a.part()
+			a.scan()
+		}
 		if len(a.spilled) == 0 {
 			break
 		}
@@ -55,19 +52,35 @@ func allocate(f *machFunc, keep bool) {
 	a.summarise()
 }
 
+// remember keeps what each instruction is, for verifyAllocation; those that are
+// added later have no Orig.
+func remember(f *machFunc) {
+	for _, b := range f.Blocks {
+		for i := range b.Insts {
+			in := b.Insts[i].Inst
+			b.Insts[i].Orig = &in
+		}
+	}
+}
+
 type allocator struct {
-	f       *machFunc
-	bank    []uint8   // by virtual register
-	small   []bool    // by virtual register: cannot be spilled
-	allowed regSet    //
-	live    *liveness //
-	weight  []float64 // by virtual register
-	hints   [][]nfp.Operand
-	home    []int8 // by virtual register: physical register, -1 none
-	busy    [64][]busySpan
-	spilled []uint32
-	slots   int // spill slots given out so far
-	far     bool
+	f        *machFunc
+	bank     []uint8   // by virtual register
+	small    []bool    // by virtual register: cannot be spilled
+	allowed  regSet    //
+	live     *liveness //
+	weight   []float64 // by virtual register
+	mentions []float64 // by virtual register, by loop depth
+	recipe   []*recipe // by virtual register, in rounds that spill
+	hints    [][]nfp.Operand
+	home     []int8     // by virtual register: physical register, -1 none
+	class    []uint32   // by virtual register: the one that stands for it
+	spans    [][]span   // by virtual register that stands for a class: where any of it is live
+	moves    []moveSite // copies between registers
+	busy     [64][]busySpan
+	spilled  []uint32
+	slots    int // spill slots given out so far
+	far      bool
 }
 
 // busySpan is a piece of a physical register's time; owner -1 is a convention's.
@@ -80,14 +93,9 @@ type busySpan struct {
 func (a *allocator) measure() {
 	n := a.f.VRegs
 	a.weight, a.hints, a.home = make([]float64, n), make([][]nfp.Operand, n), make([]int8, n)
-	for i := range a.home {
-		a.home[i] = -1
-	}
+	a.moves = a.moves[:0]
 	for _, b := range a.f.Blocks {
-		cost := 1.0
-		for range min(b.Depth, 6) {
-			cost *= 8
-		}
+		cost := depthCost(b.Depth)
 		for i := range b.Insts {
 			in := &b.Insts[i]
 			for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {
@@ -95,7 +103,8 @@ func (a *allocator) measure() {
 					a.weight[o.N] += cost
 				}
 			}
-			if in.isCopy() {
+			if in.isCopy() && (in.Dst.Kind == nfp.Virtual || in.B.Kind == nfp.Virtual) && in.Dst != in.B {
+				a.moves = append(a.moves, moveSite{in.Dst, in.B, b.Depth})
 				if in.Dst.Kind == nfp.Virtual {
 					a.hints[in.Dst.N] = append(a.hints[in.Dst.N], in.B)
 				}
@@ -105,6 +114,7 @@ func (a *allocator) measure() {
 			}
 		}
 	}
+	a.mentions = append(a.mentions[:0], a.weight...)
 	for r := range a.weight {
 		length := int32(1)
 		for _, s := range a.live.virtual[r] {
@@ -117,20 +127,14 @@ func (a *allocator) measure() {
 // scan gives registers out; what finds none is in spilled.
 func (a *allocator) scan() {
 	a.spilled = a.spilled[:0]
-	for r := range a.busy {
-		a.busy[r] = a.busy[r][:0]
-		for _, s := range a.live.physical[r] {
-			a.busy[r] = append(a.busy[r], busySpan{s, -1})
-		}
-	}
 	var order []uint32
-	for r, s := range a.live.virtual {
-		if len(s) > 0 {
+	for r, s := range a.spans {
+		if len(s) > 0 && a.class[r] == uint32(r) && a.home[r] < 0 {
 			order = append(order, uint32(r))
 		}
 	}
 	sort.Slice(order, func(i, j int) bool {
-		x, y := a.live.virtual[order[i]][0].from, a.live.virtual[order[j]][0].from
+		x, y := a.spans[order[i]][0].from, a.spans[order[j]][0].from
 		return x < y || x == y && order[i] < order[j]
 	})
 	for _, r := range order {
@@ -147,7 +151,8 @@ func (a *allocator) place(r uint32) {
 	for _, h := range a.hints[r] {
 		n, ok := physical(h)
 		if h.Kind == nfp.Virtual {
-			n, ok = int(a.home[h.N]), a.home[h.N] >= 0
+			n = int(a.home[a.class[h.N]])
+			ok = n >= 0
 		}
 		if ok && n/32*32 == base && a.allowed>>n&1 != 0 && a.free(n, r) {
 			a.take(n, r)
@@ -168,7 +173,7 @@ func (a *allocator) place(r uint32) {
 func (a *allocator) overlaps(n int, r uint32, do func(busySpan) bool) {
 	busy := a.busy[n]
 	lo := 0
-	for _, s := range a.live.virtual[r] {
+	for _, s := range a.spans[r] {
 		lo += sort.Search(len(busy)-lo, func(i int) bool { return busy[lo+i].to > s.from })
 		for i := lo; i < len(busy) && busy[i].from < s.to; i++ {
 			if !do(busy[i]) {
@@ -187,7 +192,7 @@ func (a *allocator) free(n int, r uint32) bool {
 func (a *allocator) take(n int, r uint32) {
 	a.home[r] = int8(n)
 	busy := a.busy[n]
-	for _, s := range a.live.virtual[r] {
+	for _, s := range a.spans[r] {
 		i := sort.Search(len(busy), func(i int) bool { return busy[i].from > s.from })
 		busy = append(busy, busySpan{})
 		copy(busy[i+1:], busy[i:])
@@ -253,7 +258,7 @@ func (a *allocator) evict(r uint32, base int) {
 func (a *allocator) rewrite() {
 	put := func(o *nfp.Operand) {
 		if o.Kind == nfp.Virtual {
-			*o = register(int(a.home[o.N]))
+			*o = register(int(a.home[a.class[o.N]]))
 		}
 	}
 	for _, b := range a.f.Blocks {

@@ -57,8 +57,9 @@ type machPass struct {
 // machPasses follow select, in this order.
 var machPasses = []machPass{
 	{"send", func(_ *backend, f *machFunc) error { sendDirectly(f); return nil }, false},
+	{"coalesce", func(_ *backend, f *machFunc) error { coalesce(f); return nil }, false},
 	{"allocate", func(env *backend, f *machFunc) error {
-		allocate(f, env.opt.Check)
+		allocate(f)
 		if env.opt.Check {
 			return verifyAllocation(f)
 		}
@@ -71,8 +72,6 @@ var machPasses = []machPass{
 	{"link", func(_ *backend, f *machFunc) error { link(f); return nil }, true},
 	{"share", func(_ *backend, f *machFunc) error { share(f); return nil }, false},
 	{"schedule", scheduled(schedule), false},
-	{"advance", moved(func(_ *backend, f *machFunc) { advance(f) }), false},
-	{"fill", moved(func(env *backend, f *machFunc) { fill(f, env.opt.Counts.at, env.opt.small) }), false},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }, true},
 }
 
@@ -89,19 +88,6 @@ func scheduled(do func(*machFunc, *nfp.Model)) func(*backend, *machFunc) error {
 		}
 		do(f, env.model)
 		return verifySchedule(f, before)
-	}
-}
-
-// moved is a step that moves words between blocks, with its checker.
-func moved(do func(*backend, *machFunc)) func(*backend, *machFunc) error {
-	return func(env *backend, f *machFunc) error {
-		if !env.opt.Check {
-			do(env, f)
-			return nil
-		}
-		before := f.clone()
-		do(env, f)
-		return verifyWays(before, f)
 	}
 }
 
@@ -122,6 +108,9 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 		mf := selectFunc(env, f, f == m.Funcs[0])
 		at.fn = mf
 		env.dump("select "+f.Name, mf)
+		if env.opt.Check {
+			remember(mf)
+		}
 		for _, p := range machPasses {
 			if !p.needed && slices.Contains(env.opt.Off, p.name) {
 				continue

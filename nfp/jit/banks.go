@@ -26,23 +26,20 @@ func assignBanks(f *machFunc) []uint8 {
 			wants = appendWants(wants, &b.Insts[i], fixed, b.Depth)
 		}
 	}
-	order := make([]int32, len(wants))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	sort.SliceStable(order, func(i, j int) bool { return wants[order[i]].depth > wants[order[j]].depth })
-	for _, i := range order {
-		w := &wants[i]
-		u.unite(w.x, w.y, w.parity)
-	}
 	for _, b := range f.Blocks {
 		for i := range b.Insts {
 			if in := &b.Insts[i]; in.isCopy() {
-				u.prefer(in.Dst, in.B, fixed)
+				wants = appendPreference(wants, in, fixed, b.Depth)
 			}
 		}
 	}
+	sort.SliceStable(wants, func(i, j int) bool { return wants[i].depth > wants[j].depth })
+	for i := range wants {
+		w := &wants[i]
+		u.unite(w.x, w.y, w.parity)
+	}
 	bank := u.colour(f, fixed)
+	improveBanks(bank, wants)
 	return mendBanks(f, bank)
 }
 
@@ -155,17 +152,78 @@ func (p *parity) unite(x, y uint32, rel uint8) bool {
 	return true
 }
 
-// prefer unites two registers of a copy if nothing speaks against it.
-func (p *parity) prefer(dst, src nfp.Operand, fixed uint32) {
+// appendPreference says that the ends of a copy had better lie in one bank.
+func appendPreference(wants []bankWant, in *machInst, fixed uint32, depth int32) []bankWant {
 	node := func(o nfp.Operand) (uint32, uint8) {
 		if o.Kind == nfp.Virtual {
 			return o.N, 0
 		}
 		return fixed, uint8(bankNumber(o))
 	}
-	x, bx := node(dst)
-	y, by := node(src)
-	p.unite(x, y, bx^by)
+	x, bx := node(in.Dst)
+	y, by := node(in.B)
+	return append(wants, bankWant{x: x, y: y, parity: bx ^ by, depth: depth})
+}
+
+// improveBanks moves single registers to the other bank where that meets more of
+// what is wanted than it breaks, as long as any does (Kernighan and Lin, one at a
+// time). Each want that is broken costs a copy.
+func improveBanks(bank []uint8, wants []bankWant) {
+	at := func(r uint32) uint8 {
+		if int(r) < len(bank) {
+			return bank[r]
+		}
+		return 0
+	}
+	gain := make([]int32, len(bank)+1) // of moving the register
+	cost := func(w *bankWant) int32 { return 1 << min(3*w.depth, 18) }
+	broken := false
+	count := func(w *bankWant) {
+		c := cost(w)
+		if at(w.x)^at(w.y) != w.parity {
+			broken = true
+		} else {
+			c = -c
+		}
+		gain[w.x] += c
+		gain[w.y] += c
+	}
+	for i := range wants {
+		if w := &wants[i]; w.x != w.y {
+			count(w)
+		}
+	}
+	if !broken {
+		return
+	}
+	near := make([][]int32, len(bank)) // wants by register
+	for i := range wants {
+		for _, r := range [...]uint32{wants[i].x, wants[i].y} {
+			if int(r) < len(bank) && wants[i].x != wants[i].y {
+				near[r] = append(near[r], int32(i))
+			}
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for r := range bank {
+			if gain[r] <= 0 {
+				continue
+			}
+			bank[r] ^= 1
+			changed = true
+			gain[r] = -gain[r]
+			for _, i := range near[r] {
+				w := &wants[i]
+				other := w.x ^ w.y ^ uint32(r)
+				c := 2 * cost(w)
+				if at(w.x)^at(w.y) == w.parity {
+					c = -c
+				}
+				gain[other] += c
+			}
+		}
+	}
 }
 
 // colour decides the sets that are not tied to a bank, largest first by how long

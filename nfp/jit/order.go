@@ -170,10 +170,9 @@ func link(f *machFunc) {
 			continue
 		}
 		if in := b.branch(); in != nil && in.To == behind {
-			in.turn(b)
+			in.Fn ^= 1 // conditions come in pairs of opposites
+			in.To, b.Next = b.Next, in.To
 			continue
-		} else if in != nil && isEnd(f.Blocks[in.To]) && !isEnd(f.Blocks[b.Next]) {
-			in.turn(b) // rather than over a jump
 		}
 		to := f.Blocks[b.Next]
 		switch {
@@ -204,14 +203,6 @@ func link(f *machFunc) {
 	}
 	f.Blocks = out
 	f.keepReached() // ends of which all got copies
-}
-
-// turn lets the branch of b be taken where it was not: conditions come in pairs of
-// opposites.
-func (in *machInst) turn(b *machBlock) {
-	in.Fn ^= 1
-	in.Likely = -in.Likely
-	in.To, b.Next = b.Next, in.To
 }
 
 // fallsThrough in Next, while link runs: into the block just made behind.

@@ -21,14 +21,12 @@ func (s *selector) packetLen(d nfp.Operand) {
 }
 
 func (s *selector) ctxLoad(v *ir.Value) {
-	if s.isStart(v) {
-		s.reg[v.ID] = lm(1, pvStart)
+	if isPacketStart(v) {
+		s.packetStart(v)
 		return
 	}
 	d := s.dst(v)
 	switch v.Sym {
-	case "data", "data_meta":
-		s.move(d, lm(1, pvStart))
 	case "data_end":
 		n := s.newReg()
 		s.packetLen(n)
@@ -155,7 +153,23 @@ func (s *selector) isStart(v *ir.Value) bool {
 	if s.env.headMoves {
 		return false
 	}
+	return isPacketStart(v)
+}
+
+// isPacketStart reports whether v is the address of the packet's first byte at the
+// time.
+func isPacketStart(v *ir.Value) bool {
 	return v.Op == ir.OpPacketStart || v.Op == ir.OpCtxLoad && (v.Sym == "data" || v.Sym == "data_meta")
+}
+
+// packetStart is the word of the packet vector, or a copy where the packet's start
+// moves before the last use.
+func (s *selector) packetStart(v *ir.Value) {
+	if s.isStart(v) || s.xfers.stays(v, 0) {
+		s.reg[v.ID] = lm(1, pvStart)
+		return
+	}
+	s.move(s.dst(v), lm(1, pvStart))
 }
 
 // memory commands of the compiler, nfp-isa 13.1: target and action, token
@@ -184,38 +198,46 @@ func (s *selector) command(c nfp.Command, p place, units, base, ins, outs int) *
 	return in
 }
 
-// readInto issues a read of words and returns the register of the first, and
-// whether they stay there.
-func (s *selector) readInto(v *ir.Value, c nfp.Command, p place, words int) (base int, stays bool) {
-	base, stays = s.xfers.stays(v)
-	if !stays {
-		base = scratchXfer
-	}
+// readInto issues a read of words and returns the register of the first.
+func (s *selector) readInto(v *ir.Value, c nfp.Command, p place, words int) (base int) {
+	base = int(s.xfers.base[v.ID])
 	s.command(c, p, words, base, words, 0)
-	return base, stays
+	return base
+}
+
+// takeWord makes a read of one word, which is no Tuple, available.
+func (s *selector) takeWord(v *ir.Value, base int) {
+	if s.xfers.stays(v, 0) {
+		s.reg[v.ID] = xfer(base)
+		return
+	}
+	s.take(s.dst(v), base)
+}
+
+// takeParts copies the words of a read that do not stay.
+func (s *selector) takeParts(v *ir.Value, base, words int) {
+	for i := range words {
+		if !s.xfers.stays(v, i) {
+			s.take(s.tuplePart(v, i), base+i)
+		}
+	}
 }
 
 // access is a plain load or store of packet or map.
 func (s *selector) access(v *ir.Value, p place) {
 	switch v.Op {
 	case ir.OpLoad:
-		base, stays := s.readInto(v, cmdRead32Swap, p, (int(v.Size)+3)/4)
+		base := s.readInto(v, cmdRead32Swap, p, (int(v.Size)+3)/4)
 		switch {
 		case v.Size < 4:
 			s.field(s.newDst(v), xfer(base), 1<<v.Size-1, nfp.ShiftNone, 0, true)
-		case stays:
-			s.reg[v.ID] = xfer(base)
 		case v.Size == 8:
-			s.take(s.tuplePart(v, 0), base)
-			s.take(s.tuplePart(v, 1), base+1)
+			s.takeParts(v, base, 2)
 		default:
-			s.take(s.dst(v), base)
+			s.takeWord(v, base)
 		}
 	case ir.OpRead:
-		base, stays := s.readInto(v, cmdRead32Swap, p, int(v.Int))
-		for i := 0; i < int(v.Int) && !stays; i++ {
-			s.take(s.tuplePart(v, i), base+i)
-		}
+		s.takeParts(v, s.readInto(v, cmdRead32Swap, p, int(v.Int)), int(v.Int))
 	default:
 		s.write(data(v), p, int(v.Size))
 	}
@@ -301,12 +323,11 @@ func (s *selector) bigAccess(v *ir.Value) {
 	}
 	switch {
 	case known && phase == 0 && size%4 == 0 && load:
-		base, stays := s.readInto(v, cmdRead32, p, size/4)
-		if stays && v.Type != ir.Tuple {
-			s.reg[v.ID] = xfer(base)
-		}
-		for i := 0; i < size/4 && !stays; i++ {
-			s.take(dst(i), base+i)
+		base := s.readInto(v, cmdRead32, p, size/4)
+		if v.Type == ir.Tuple {
+			s.takeParts(v, base, size/4)
+		} else {
+			s.takeWord(v, base)
 		}
 	case known && phase == 0 && size%4 == 0:
 		base := s.outXfers(size / 4)

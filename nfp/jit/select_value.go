@@ -40,11 +40,7 @@ func (s *selector) value(b *ir.Block, j int) {
 	case ir.OpPart:
 		s.part(v)
 	case ir.OpPacketStart:
-		if s.isStart(v) {
-			s.reg[v.ID] = lm(1, pvStart)
-		} else {
-			s.move(s.dst(v), lm(1, pvStart))
-		}
+		s.packetStart(v)
 	case ir.OpPacketLen:
 		s.packetLen(s.dst(v))
 	case ir.OpCtxLoad:
@@ -73,8 +69,8 @@ func (s *selector) tuplePart(v *ir.Value, i int) nfp.Operand {
 	if s.used[v.ID]>>i&1 == 0 {
 		return none
 	}
-	if base, ok := s.xfers.stays(v); ok {
-		return xfer(base + i)
+	if s.xfers.stays(v, i) {
+		return xfer(int(s.xfers.base[v.ID]) + i)
 	}
 	for len(s.parts[v.ID]) <= i {
 		s.parts[v.ID] = append(s.parts[v.ID], none)

@@ -9,7 +9,8 @@ import "github.com/nfpkit/nfpkit/nfp"
 //
 // The copy is at the instruction's place then, so between the two nothing may
 // write or send the register, and no call may lose it. Where ways meet in front of
-// the copy, all of them must make the word, and lead nowhere else.
+// the copy, all of them must make the word, and lead nowhere else. A copy that
+// goes becomes a nop that takes no word; Orig is what it was.
 func sendDirectly(f *machFunc) {
 	s := &sender{f: f, uses: make([]int32, f.VRegs), defs: make([]int32, f.VRegs)}
 	for _, b := range f.Blocks {
@@ -19,15 +20,11 @@ func sendDirectly(f *machFunc) {
 	}
 	for n := len(f.Blocks) - 1; n >= 0; n-- { // from joins to the ways that lead there
 		b := f.Blocks[n]
-		kept := b.Insts[:0]
 		for i := range b.Insts {
-			in := &b.Insts[i]
-			if s.sends(b, i) && s.move(int32(n), len(kept), in) {
-				continue
+			if in := &b.Insts[i]; s.sends(b, i) && s.move(int32(n), i, in) {
+				in.Inst, in.Drop = nfp.Inst{Op: nfp.OpNop}, true
 			}
-			kept = append(kept, *in)
 		}
-		b.Insts = kept
 	}
 }
 

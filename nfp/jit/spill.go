@@ -13,8 +13,8 @@ import (
 // comes back for each access, at the price of register B21.
 //
 // A spilled register becomes a short-lived one in each bundle that mentions it,
-// loaded in front of the bundle if its old value is wanted and stored behind it
-// if it was changed. All these copies leave condition codes alone, as they may
+// loaded or made anew in front of the bundle if its old value is wanted and stored
+// behind it if it was changed. All these copies leave condition codes alone, as they may
 // stand between an instruction that sets them and one that uses them.
 
 const spillScratch = 21 // of bank B
@@ -44,6 +44,7 @@ func (a *allocator) spillWindow() int {
 // and rewrites the code.
 func (a *allocator) spill() {
 	sort.Slice(a.spilled, func(i, j int) bool { return a.spilled[i] < a.spilled[j] })
+	made := a.rematerialise()
 	slot := make([]int, len(a.bank)) // by register: slot + 1
 	var taken [][]span
 	for _, r := range a.spilled {
@@ -58,11 +59,11 @@ func (a *allocator) spill() {
 		slot[r] = a.slots + k + 1
 	}
 	a.slots += len(taken)
-	if _, _, far := a.slotPlace(a.slots - 1); far && !a.far {
+	if _, _, far := a.slotPlace(a.slots - 1); far && !a.far && a.slots > 0 {
 		a.far = true
 		a.allowed &^= bankB(spillScratch)
 	}
-	s := &spiller{a: a, slot: slot}
+	s := &spiller{a: a, slot: slot, made: made}
 	for _, b := range a.f.Blocks {
 		s.block(b)
 	}
@@ -92,6 +93,7 @@ func mergeSpans(x, y []span) []span {
 type spiller struct {
 	a    *allocator
 	slot []int
+	made []*recipe // of registers that are made anew
 	out  []machInst
 	here []spillUse
 }
@@ -104,7 +106,7 @@ type spillUse struct {
 }
 
 func (s *spiller) spilled(o nfp.Operand) bool {
-	return o.Kind == nfp.Virtual && int(o.N) < len(s.slot) && s.slot[o.N] > 0
+	return o.Kind == nfp.Virtual && int(o.N) < len(s.slot) && (s.slot[o.N] > 0 || s.made[o.N] != nil)
 }
 
 func (s *spiller) block(b *machBlock) {
@@ -136,7 +138,10 @@ func (s *spiller) bundle(insts []machInst) {
 	}
 	pc := insts[0].PC
 	for _, u := range s.here {
-		if u.load {
+		switch c := s.made[u.reg]; {
+		case c != nil:
+			s.out = c.make(s.out, u.now, pc)
+		case u.load:
 			s.move(u.now, nfp.Operand{}, s.slot[u.reg]-1, pc)
 		}
 	}
@@ -155,6 +160,9 @@ func (s *spiller) direct(in *machInst) bool {
 	}
 	dst, src := in.Dst, in.B
 	for _, o := range [...]*nfp.Operand{&dst, &src} {
+		if s.spilled(*o) && s.made[o.N] != nil {
+			return false
+		}
 		if s.spilled(*o) {
 			place, _, far := s.a.slotPlace(s.slot[o.N] - 1)
 			if far {

@@ -2,24 +2,27 @@ package jit
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// verifyAllocation shows that allocate kept the meaning of the code, by other
-// means than allocate used (after LLVM's and Cranelift's allocation checkers).
+// verifyAllocation shows that sendDirectly, coalesce and allocate kept the meaning,
+// by other means than they used (after LLVM's and Cranelift's allocation checkers).
 //
-// The code before allocation names values: virtual registers, and physical ones
-// where a convention does. The code after it names places: physical registers and
-// spill slots. Going through the code along all paths, the checker knows for each
-// place which names' current values it holds:
+// The code before names values: virtual registers, and places by themselves where
+// it uses those. The code after it names places: physical registers, spill slots,
+// and what select writes to beside them (verifyplaces.go). Going through the code
+// along all paths, the checker knows for each place which names' current values it
+// holds:
 //
 //   - an instruction that read name v before must read a place that holds v, which
 //     may be a copy of a register that others set up, where the banks want one;
 //   - one that wrote v makes its destination hold v and nothing else, and every
 //     other place forget v;
-//   - instructions that allocate added move what a place holds to another;
+//   - instructions that allocate added move what a place holds to another, or make
+//     a value anew (verifyremat.go);
 //   - calls make places forget; where paths meet, places hold what they hold on
 //     every path.
 //
@@ -29,7 +32,13 @@ func verifyAllocation(f *machFunc) error {
 	v := &allocChecker{f: f, in: make([]*placeState, len(f.Blocks))}
 	v.in[0] = &placeState{frame: f.Frame, lm0: f.Entry, lm3: -1, number: -1, address: -1,
 		places: make([][]name, slotPlaces+(f.Frame+f.Spill)/4)}
-	for r := range slotPlaces {
+	if remade(f) {
+		v.in[0].terms = map[name]string{}
+	}
+	for p := outPlaces; p < slotPlaces+f.Frame/4; p++ {
+		v.in[0].places[p] = []name{physName(p)}
+	}
+	for r := range outPlaces {
 		if f.Params>>r&1 != 0 {
 			v.in[0].places[r] = []name{physName(r)}
 		}
@@ -66,7 +75,7 @@ func verifyAllocation(f *machFunc) error {
 	return nil
 }
 
-// name is a virtual register, or -1-n for physical register n.
+// name is a virtual register, or -1-n for physical register or other place n.
 type name int32
 
 func physName(n int) name { return name(-1 - n) }
@@ -81,16 +90,14 @@ func nameOf(o nfp.Operand) (name, bool) {
 
 // environmental reports whether a physical register is set up by others and not
 // for allocate: the stack base, the array base of direct maps.
-func environmental(n name) bool { return n == physName(22) || n <= physName(32+23) }
+func environmental(n name) bool {
+	return n == physName(22) || n <= physName(32+23) && n > physName(outPlaces)
+}
 
 type allocChecker struct {
 	f  *machFunc
 	in []*placeState // by block
 }
-
-// slotPlaces is the first place that is a word of the frame; those before are the
-// physical registers.
-const slotPlaces = 64
 
 // placeState is what places hold. Name lists are shared between states and never
 // changed in place.
@@ -101,11 +108,15 @@ type placeState struct {
 	lm3     int  // frame offset of LM3, -1 unknown
 	number  int  // frame offset that B21 holds as a number, -1 none
 	address int  // frame offset that B21 holds as an address, -1 none
+
+	terms map[name]string // what made each name, where that is still true; nil if not wanted
+	made  map[int]string  // by place: term of what allocate made there in this block
 }
 
 func (s *placeState) clone() *placeState {
 	c := *s
 	c.places = slices.Clone(s.places)
+	c.terms, c.made = maps.Clone(s.terms), map[int]string{}
 	return &c
 }
 
@@ -120,6 +131,12 @@ func (s *placeState) meet(o *placeState) bool {
 		kept := slices.DeleteFunc(slices.Clone(x), func(n name) bool { return !slices.Contains(y, n) })
 		changed = changed || len(kept) < len(x)
 		s.places[i] = kept
+	}
+	for n, t := range s.terms {
+		if o.terms[n] != t {
+			delete(s.terms, n)
+			changed = true
+		}
 	}
 	if s.lm0 && !o.lm0 {
 		s.lm0, changed = false, true
@@ -139,7 +156,7 @@ func (s *placeState) holds(o nfp.Operand) ([]name, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := physName(i); i < slotPlaces && environmental(n) {
+	if n := physName(i); environmental(n) {
 		return []name{n}, nil
 	}
 	return s.places[i], nil
@@ -149,6 +166,9 @@ func (s *placeState) holds(o nfp.Operand) ([]name, error) {
 func (s *placeState) place(o nfp.Operand) (int, error) {
 	if n, ok := physical(o); ok {
 		return n, nil
+	}
+	if p := s.home(o); p >= 0 {
+		return p, nil
 	}
 	off := 0
 	switch {
@@ -170,6 +190,7 @@ func (s *placeState) set(o nfp.Operand, names []name) error {
 	i, err := s.place(o)
 	if err == nil {
 		s.places[i] = names
+		delete(s.made, i)
 	}
 	if o == gprB(spillScratch) {
 		s.number, s.address = -1, -1
@@ -198,8 +219,14 @@ func (s *placeState) step(f *machFunc, in *machInst) error {
 	if in.Op == nfp.OpCSRWrite {
 		s.pointer(in)
 	}
+	s.outside(in)
 	if c := in.Call; c != nil {
-		for r := range 64 {
+		clear(s.made)
+		if unsettled := s.unsettled(outPlaces, len(s.places)); unsettled != "" && err == nil {
+			err = fmt.Errorf("call finds %s changed too early", unsettled)
+		}
+		s.settle()
+		for r := range outPlaces {
 			if c.Uses>>r&1 != 0 && !slices.Contains(s.places[r], physName(r)) && err == nil {
 				err = fmt.Errorf("call takes %v, which was overwritten", register(r))
 			}
@@ -243,28 +270,46 @@ func (s *placeState) added(in *machInst) error {
 	case in.Op == nfp.OpNop || in.Op == nfp.OpCSRWrite:
 		return nil
 	case in.Op == nfp.OpImmed && in.Dst == scratch && in.Frame:
-		err := s.set(scratch, nil)
+		err := s.pointOrRemake(in)
 		s.number = int(in.Imm)
 		return err
 	case in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUAdd) && in.Dst == scratch && in.B == scratch && in.A == gprA(22):
 		off := s.number
-		err := s.set(scratch, nil)
+		err := s.pointOrRemake(in)
 		s.address = off
 		return err
 	case in.Op != nfp.OpALU || in.Fn != uint8(nfp.ALUB) || in.Flags != nfp.NoCC:
-		return fmt.Errorf("no copy, yet not from select")
+		_, err := s.remake(in)
+		return err
 	}
 	names, err := s.holds(in.B)
 	if err != nil {
 		return err
 	}
+	if s.terms != nil && isReg(in.Dst) { // some may be made by copying
+		if made, err := s.remake(in); err == nil {
+			names = append(slices.Clip(names), made...)
+		}
+	}
 	return s.set(in.Dst, names)
+}
+
+// pointOrRemake follows the making of an address in B21, which may be of a spill
+// slot or a register made anew.
+func (s *placeState) pointOrRemake(in *machInst) error {
+	if _, err := s.remake(in); err == nil {
+		return nil
+	}
+	return s.set(in.Dst, nil)
 }
 
 // original follows an instruction of select.
 func (s *placeState) original(f *machFunc, in *machInst) error {
 	was := in.Orig
-	var bad error
+	if in.Drop && in.Op == nfp.OpNop {
+		return s.dropped(in)
+	}
+	bad := s.untracked(in)
 	read := func(before, after nfp.Operand) {
 		n, isName := nameOf(before)
 		switch {
@@ -299,6 +344,19 @@ func (s *placeState) original(f *machFunc, in *machInst) error {
 		if was.Dst != in.Dst {
 			bad = fmt.Errorf("destination %v became %v", was.Dst, in.Dst)
 		}
+		if p := s.home(in.Dst); p >= 0 {
+			s.places[p] = []name{physName(p)}
+		}
+		return bad
+	}
+	s.define(n, in)
+	if in.Dst.Kind == nfp.None { // made anew where it is wanted
+		s.forget(n)
+		return bad
+	}
+	if p := s.home(in.Dst); p >= 0 { // made where a copy would have put it
+		s.forget(n)
+		s.places[p] = []name{n}
 		return bad
 	}
 	var names []name

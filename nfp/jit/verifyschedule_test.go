@@ -10,7 +10,7 @@ import (
 // notices two instructions exchanged of which the second needs the first.
 func TestVerifySchedule(t *testing.T) {
 	for _, vars := range []int{4, 14, 22} {
-		f := allocated(t, vars)
+		f := allocated(t, vars, false)
 		cleanFlow(f)
 		addWaits(f, []int{1, 2, 3})
 		link(f)

@@ -14,10 +14,14 @@ import (
 //
 // A word's life is found in the ir, before selection: from the read to the last
 // instruction that will mention it. Instructions are numbered in reverse
-// postorder; a life is spans of numbers, both ends included. Reads are given the
-// next run of registers below scratchXfer that is free for the lives of all
-// their words; a read that finds none, or one of whose words lives across a call,
-// arrives in the scratch registers and is copied to general ones at once.
+// postorder; a life is spans of numbers, both ends included. A word that lives
+// across a call is copied to a general register at once, and lives no longer. Reads
+// are given the next run of registers below scratchXfer each of which is free for
+// the life of its word; a read that finds none arrives in the scratch registers,
+// and all its words are copied.
+//
+// The packet's start likewise stays in the packet vector where no adjust_head comes
+// in its life.
 
 // scratchXfer and up are for words that do not stay.
 const (
@@ -27,14 +31,12 @@ const (
 
 // xferPlan says where reads arrive.
 type xferPlan struct {
-	base []int8 // by value number: first register of a read that stays, -1 of others
+	base []int8   // by value number: first register that a read arrives in
+	stay []uint32 // by value number: words of a read that stay there, as bits; of the packet's start 1
 }
 
-// stays reports whether the read's words stay in transfer registers.
-func (p *xferPlan) stays(v *ir.Value) (base int, ok bool) {
-	b := p.base[v.ID]
-	return int(b), b >= 0
-}
+// stays reports whether word i of a read stays in its transfer register.
+func (p *xferPlan) stays(v *ir.Value, i int) bool { return p.stay[v.ID]>>i&1 != 0 }
 
 // useSite is a place where a value is mentioned.
 type useSite struct {
@@ -49,8 +51,11 @@ type xferPlanner struct {
 	at         []int32 // by value number
 	home       []ir.ID // by value number: block
 	preds      [][]ir.Pred
-	sites      [][]useSite // by value number, of reads, their parts, and values made at their users
-	calls      []int32
+	sites      [][]useSite // by value number, of values made at their users
+	words      [][]useSite // of words of reads
+	first      []int32     // by value number: place in words of a read's first
+	calls      []int32     // what loses transfer registers
+	moves      []int32     // what may move the packet's start
 	busy       [scratchXfer][]span
 	next       int     // register to look at first: they go round, so that reads overlap
 	seen       []int32 // by block number: stamp
@@ -59,12 +64,16 @@ type xferPlanner struct {
 
 // planXfers decides it for all reads of the function; prepare must have run.
 func planXfers(s *selector, order []*ir.Block) *xferPlan {
-	p := &xferPlanner{s: s, plan: &xferPlan{base: make([]int8, s.f.NextID)},
+	p := &xferPlanner{s: s, plan: &xferPlan{base: make([]int8, s.f.NextID), stay: make([]uint32, s.f.NextID)},
 		start: make([]int32, s.f.NextBlock), end: make([]int32, s.f.NextBlock),
 		at: make([]int32, s.f.NextID), home: make([]ir.ID, s.f.NextID), sites: make([][]useSite, s.f.NextID),
-		preds: s.f.Preds(), seen: make([]int32, s.f.NextBlock)}
-	var reads []*ir.Value
+		preds: s.f.Preds(), seen: make([]int32, s.f.NextBlock), first: make([]int32, s.f.NextID)}
+	var reads, starts []*ir.Value
 	n := int32(0)
+	watch := func(v *ir.Value, words int) {
+		p.first[v.ID] = int32(len(p.words))
+		p.words = append(p.words, make([][]useSite, words)...)
+	}
 	for _, b := range order {
 		p.start[b.ID] = n
 		n++
@@ -77,20 +86,32 @@ func planXfers(s *selector, order []*ir.Block) *xferPlan {
 				p.calls = append(p.calls, p.at[v.ID])
 			case wordsRead(v) > 0 && s.uses[v.ID] > 0:
 				reads = append(reads, v)
+				watch(v, wordsRead(v))
+			case isPacketStart(v):
+				starts = append(starts, v)
+				watch(v, 1)
+			}
+			if v.Op == ir.OpCallFunc || v.Op == ir.OpCallHelper && v.Int == helperAdjustHead {
+				p.moves = append(p.moves, p.at[v.ID])
 			}
 		}
 		p.end[b.ID] = n
 		n++
 	}
 	for i := range p.plan.base {
-		p.plan.base[i] = -1
+		p.plan.base[i] = scratchXfer
 	}
-	if len(reads) == 0 {
+	if len(reads)+len(starts) == 0 {
 		return p.plan
 	}
 	p.collect(order)
 	for _, v := range reads {
 		p.place(v)
+	}
+	for _, v := range starts {
+		if _, stays := p.life(v, p.words[p.first[v.ID]], p.moves); stays {
+			p.plan.stay[v.ID] = 1
+		}
 	}
 	return p.plan
 }
@@ -116,10 +137,15 @@ func wholeWords(v *ir.Value) bool { return v.Align >= 4 && v.Phase%4 == 0 }
 // (fused comparisons, folded addresses and shifts) passes their places on.
 func (p *xferPlanner) collect(order []*ir.Block) {
 	mention := func(v *ir.Value, s ...useSite) {
+		word := int32(0)
 		if v.Op == ir.OpPart {
-			v = v.Args[0]
+			word, v = int32(v.Int), v.Args[0]
 		}
-		if wordsRead(v) > 0 || p.s.atUsers(v) {
+		switch {
+		case (wordsRead(v) > 0 || isPacketStart(v)) && p.s.uses[v.ID] > 0:
+			word += p.first[v.ID]
+			p.words[word] = append(p.words[word], s...)
+		case p.s.atUsers(v):
 			p.sites[v.ID] = append(p.sites[v.ID], s...)
 		}
 	}
@@ -155,13 +181,13 @@ func (p *xferPlanner) collect(order []*ir.Block) {
 	}
 }
 
-// life is the spans in which the read's words must stay.
-func (p *xferPlanner) life(v *ir.Value) []span {
+// life is the spans in which a word of v, mentioned at sites, must stay where it
+// arrives, and whether it does, as none of the calls comes between.
+func (p *xferPlanner) life(v *ir.Value, sites []useSite, calls []int32) (life []span, stays bool) {
 	home, def := p.home[v.ID], p.at[v.ID]
 	p.stamp++
-	var out []span
 	var walk []ir.ID
-	enter := func(b ir.ID) { // the words are wanted where b begins
+	enter := func(b ir.ID) { // the word is wanted where b begins
 		for _, q := range p.preds[b] {
 			if p.seen[q.Block.ID] != p.stamp {
 				p.seen[q.Block.ID] = p.stamp
@@ -170,7 +196,7 @@ func (p *xferPlanner) life(v *ir.Value) []span {
 		}
 	}
 	last := map[ir.ID]int32{}
-	for _, s := range p.sites[v.ID] {
+	for _, s := range sites {
 		last[s.block] = max(last[s.block], s.at)
 		if s.block != home {
 			enter(s.block)
@@ -189,51 +215,57 @@ func (p *xferPlanner) life(v *ir.Value) []span {
 		if b == home {
 			from = def
 		}
-		out = append(out, span{from, at})
+		if i := sort.Search(len(calls), func(i int) bool { return calls[i] > from }); i < len(calls) && calls[i] < at {
+			return []span{{def, def}}, false
+		}
+		life = append(life, span{from, at})
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].from < out[j].from })
-	return out
+	if len(life) == 0 {
+		return []span{{def, def}}, false
+	}
+	sort.Slice(life, func(i, j int) bool { return life[i].from < life[j].from })
+	return life, true
 }
 
-// place gives a read registers, if its words can stay.
+// place gives a read registers.
 func (p *xferPlanner) place(v *ir.Value) {
 	n := wordsRead(v)
 	if n > scratchXfer {
 		return
 	}
-	life := p.life(v)
-	if len(life) == 0 {
-		return
-	}
-	for _, s := range life {
-		i := sort.Search(len(p.calls), func(i int) bool { return p.calls[i] > s.from })
-		if i < len(p.calls) && p.calls[i] < s.to {
-			return
+	lives, stay := make([][]span, n), uint32(0)
+	for i := range lives {
+		life, stays := p.life(v, p.words[int(p.first[v.ID])+i], p.calls)
+		lives[i] = life
+		if stays {
+			stay |= 1 << i
 		}
 	}
-	base := p.run(p.next, scratchXfer, n, life)
+	base := p.run(p.next, lives)
 	if base < 0 {
-		base = p.run(0, scratchXfer, n, life)
+		base = p.run(0, lives)
 	}
 	if base < 0 {
 		return
 	}
-	p.plan.base[v.ID], p.next = int8(base), base+n
-	for k := base; k < base+n; k++ {
+	p.plan.base[v.ID], p.plan.stay[v.ID], p.next = int8(base), stay, base+n
+	for i, life := range lives {
+		k := base + i
 		p.busy[k] = append(p.busy[k], life...)
 		sort.Slice(p.busy[k], func(i, j int) bool { return p.busy[k][i].from < p.busy[k][j].from })
 	}
 }
 
-// run is the first of n registers in a row within [from, to) that are free for a
-// life, -1 where there are none.
-func (p *xferPlanner) run(from, to, n int, life []span) int {
-	free := 0
-	for r := from; r < to; r++ {
-		if !p.free(r, life) {
-			free = 0
-		} else if free++; free == n {
-			return r - n + 1
+// run is the first register from on of as many in a row as there are lives, each
+// free for its own, -1 where there are none.
+func (p *xferPlanner) run(from int, lives [][]span) int {
+	for base := from; base+len(lives) <= scratchXfer; base++ {
+		fits := true
+		for i := 0; fits && i < len(lives); i++ {
+			fits = p.free(base+i, lives[i])
+		}
+		if fits {
+			return base
 		}
 	}
 	return -1
