@@ -10,7 +10,7 @@ import (
 
 // Model is a card as far as its speed goes: how many engines, how fast, what
 // words and memories cost, what its ports and its host take. The simulator runs
-// by it; a compiler may weigh its choices by it. What the firmware costs stands
+// by it, and the compiler weighs its choices by it. What the firmware costs stands
 // in its profile.
 //
 // Times are in engine cycles unless a unit says otherwise. The source of each

@@ -53,7 +53,7 @@ func measure(facts *verify.Facts, p *firmware.Profile) (*driver.BenchResult, err
 	if err != nil {
 		return nil, err
 	}
-	image, err := jit.Compile(facts, p, nil)
+	image, err := jit.Compile(facts, p, &jit.Options{Model: model})
 	var unsupported *jit.Unsupported
 	if errors.As(err, &unsupported) {
 		first, _ := summary(unsupported.Reasons)

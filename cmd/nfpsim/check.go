@@ -157,7 +157,7 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 		r.Ours = judge(refused.Reasons)
 		return r
 	}
-	im, err := jit.Compile(facts, p, nil)
+	im, err := jit.Compile(facts, p, &jit.Options{Model: at.model})
 	if im != nil {
 		r.Budget["words"], r.Budget["stack"] = left(int64(len(im.Words)), int64(p.MaxLen)), left(int64(im.Stack), int64(p.Stack))
 	}

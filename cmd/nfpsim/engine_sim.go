@@ -60,6 +60,10 @@ func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options, 
 		return nil, err
 	}
 	e := &simEngine{nic: nic}
+	var model *nfp.Model
+	if opt != nil && opt.Spec != nil {
+		model = &opt.Spec.Model
+	}
 	use := jit.Agree(programs)
 	var images []*nfp.Image
 	for i, f := range programs {
@@ -67,7 +71,7 @@ func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options, 
 		if err != nil {
 			return nil, err
 		}
-		im, err := jit.Compile(f, p, &jit.Options{Use: use, Counts: frequencies})
+		im, err := jit.Compile(f, p, &jit.Options{Use: use, Model: model, Counts: frequencies})
 		if i == 0 {
 			err = withMaps(err, programs, p)
 		}

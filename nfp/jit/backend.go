@@ -33,18 +33,9 @@ type backend struct {
 
 func newBackend(f *verify.Facts, m *ir.Module, p *firmware.Profile, opt *Options) *backend {
 	return &backend{
-		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt, model: chip(),
+		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt, model: opt.model(),
 		headMoves: calls(m, helperAdjustHead), singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{},
 	}
-}
-
-// chip is the model that costs are taken from; cards differ in their clock.
-func chip() *nfp.Model {
-	m, err := nfp.ModelByName("")
-	if err != nil {
-		panic(err)
-	}
-	return m
 }
 
 // machPass is one step over a function's machine code.

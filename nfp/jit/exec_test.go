@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 	"github.com/nfpkit/nfpkit/nfp/jit/ir"
@@ -103,9 +104,9 @@ func unlimited(t testing.TB) *firmware.Profile {
 	return p
 }
 
-// runBoth evaluates a raw module, compiles it and runs the words, and compares
-// r0 and memory. A nil error means that all agree.
-func runBoth(p *firmware.Profile, m *ir.Module, mem []byte) error {
+// runBoth evaluates a raw module, compiles it by what a card's words cost and runs
+// them, and compares r0 and memory. A nil error means that all agree.
+func runBoth(p *firmware.Profile, card *nfp.Model, m *ir.Module, mem []byte) error {
 	env := &evalEnv{packet: bytes.Clone(mem)}
 	args := []uint64{evalPacket, uint64(len(mem))}
 	want, err := ir.Eval(m, env, args, 1<<20)
@@ -124,7 +125,7 @@ func runBoth(p *firmware.Profile, m *ir.Module, mem []byte) error {
 	if err != nil || low.R0 != want.R0 || !bytes.Equal(lenv.packet, env.packet) {
 		return fmt.Errorf("legalize: r0 %#x %v, want %#x", low.R0, err, want.R0)
 	}
-	im, err := jit.CompileIR(m, ebpf.UnspecifiedProgram, p, &jit.Options{Check: true})
+	im, err := jit.CompileIR(m, ebpf.UnspecifiedProgram, p, &jit.Options{Check: true, Model: card})
 	if err != nil {
 		return err
 	}
@@ -149,10 +150,19 @@ func runBoth(p *firmware.Profile, m *ir.Module, mem []byte) error {
 	return nil
 }
 
+func chipModel(t testing.TB) *nfp.Model {
+	m, err := nfp.ModelByName("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func newRand(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 1)) }
 
 // TestRandomIR compares ir.Eval before and after legalize with the compiled
-// words on the simulated card.
+// words on the simulated card. Whatever branches are said to cost, the words do the
+// same.
 func TestRandomIR(t *testing.T) {
 	n := 500
 	if testing.Short() {
@@ -172,7 +182,9 @@ func TestRandomIR(t *testing.T) {
 		if err := ir.Check(m); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
-		err := runBoth(p, m, mem)
+		card := chipModel(t)
+		card.Branch = []int{card.Branch, 0, 20}[seed%3]
+		err := runBoth(p, card, m, mem)
 		var large *jit.Unsupported
 		if errors.As(err, &large) { // too many words or too much stack
 			refused++

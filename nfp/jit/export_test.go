@@ -14,7 +14,7 @@ func CompileIR(m *ir.Module, kind ebpf.ProgramType, p *firmware.Profile, opt *Op
 	if err != nil {
 		return nil, err
 	}
-	env := &backend{name: m.Name, kind: kind, profile: p, opt: opt, model: chip(), headMoves: calls(m, helperAdjustHead),
+	env := &backend{name: m.Name, kind: kind, profile: p, opt: opt, model: opt.model(), headMoves: calls(m, helperAdjustHead),
 		singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{}}
 	return env.compile(m, &stage{})
 }

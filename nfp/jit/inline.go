@@ -6,8 +6,8 @@ import "github.com/nfpkit/nfpkit/nfp/jit/ir"
 // does not fit is compiled again without.
 const inlineRoom = 256
 
-func inline(m *ir.Module) (*ir.Module, error) {
-	m.Inline(inlineRoom)
+func inline(m *ir.Module, c *ir.Costs) (*ir.Module, error) {
+	m.Inline(inlineRoom, c)
 	for _, f := range m.Funcs {
 		dropTrivialParams(f)
 	}

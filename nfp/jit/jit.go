@@ -19,6 +19,9 @@ type Options struct {
 	// Use is the use of map words by other programs that share the maps; Compile
 	// keeps to it. See Uses.
 	Use []nfp.MapUse
+	// Model is the card whose words and memories passes weigh their choices by; nil is
+	// nfp.DefaultModel.
+	Model *nfp.Model
 	// Counts is how often each instruction ran, where that was measured.
 	Counts Counts
 	// Off names passes to leave out, for bisection.

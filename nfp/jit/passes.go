@@ -10,7 +10,7 @@ import (
 // pass is one step from ir to ir.
 type pass struct {
 	name   string
-	run    func(*ir.Module) (*ir.Module, error)
+	run    func(*ir.Module, *ir.Costs) (*ir.Module, error)
 	legal  bool // ir.CheckLegal holds afterwards, from here on
 	needed bool // cannot be left out
 	grows  bool // may add words: left out where the code would not fit
@@ -23,31 +23,31 @@ var passes = []pass{
 	{name: "deadcode", run: each(deadcode)},
 	{name: "simplify", run: each(simplify)},
 	{name: "gvn", run: each((*ir.Func).NumberValues)},
-	{name: "unroll", run: each(unroll), grows: true},
+	{name: "unroll", run: weighing(unroll), grows: true},
 	{name: "packet", run: each((*ir.Func).FoldPacket)},
 	{name: "middle simplify", run: each(simplify)},
 	{name: "middle gvn", run: each((*ir.Func).NumberValues)},
 	{name: "prove", run: each(prove)},
-	{name: "divide", run: each((*ir.Func).DivideByConstants)},
-	{name: "multiply", run: each((*ir.Func).MultiplyByConstants)},
+	{name: "divide", run: weighing((*ir.Func).DivideByConstants)},
+	{name: "multiply", run: weighing((*ir.Func).MultiplyByConstants)},
 	{name: "middle deadcode", run: each(deadcode)},
-	{name: "legalize", run: legalize, legal: true, needed: true},
+	{name: "legalize", run: func(m *ir.Module, _ *ir.Costs) (*ir.Module, error) { return legalize(m) }, legal: true, needed: true},
 	{name: "promote", run: each(promote)},
 	{name: "late simplify", run: each(simplify)},
 	{name: "late gvn", run: each((*ir.Func).NumberValues)},
 	{name: "hoist", run: each((*ir.Func).HoistInvariants)},
 	{name: "late prove", run: each(prove)},
-	{name: "thread", run: each(thread)},
+	{name: "thread", run: weighing(thread)},
 	{name: "last simplify", run: each(simplify)},
 	{name: "last gvn", run: each((*ir.Func).NumberValues)},
-	{name: "diamonds", run: each((*ir.Func).FlattenDiamonds)},
-	{name: "chains", run: each(chains)},
+	{name: "diamonds", run: weighing((*ir.Func).FlattenDiamonds)},
+	{name: "chains", run: weighing(chains)},
 	{name: "window", run: each((*ir.Func).GatherReads)},
 	{name: "stores", run: each((*ir.Func).CombineStores)},
 	{name: "window simplify", run: each(simplify)},
 	{name: "demand", run: each((*ir.Func).DropUndemanded)},
 	{name: "late deadcode", run: each(deadcode)},
-	{name: "tails", run: each((*ir.Func).MergeTails)},
+	{name: "tails", run: weighing((*ir.Func).MergeTails)},
 }
 
 // passOrder says which pass must come before which; Compile's result would be
@@ -100,10 +100,15 @@ func Optional() []string {
 }
 
 // each makes a pass over a module of one over functions.
-func each(do func(*ir.Func)) func(*ir.Module) (*ir.Module, error) {
-	return func(m *ir.Module) (*ir.Module, error) {
+func each(do func(*ir.Func)) func(*ir.Module, *ir.Costs) (*ir.Module, error) {
+	return weighing(func(f *ir.Func, _ *ir.Costs) { do(f) })
+}
+
+// weighing is each for passes that choose by what code costs.
+func weighing(do func(*ir.Func, *ir.Costs)) func(*ir.Module, *ir.Costs) (*ir.Module, error) {
+	return func(m *ir.Module, c *ir.Costs) (*ir.Module, error) {
 		for _, f := range m.Funcs {
-			do(f)
+			do(f, c)
 		}
 		return m, nil
 	}
@@ -142,12 +147,12 @@ func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
 	if err := after("build", m, false, opt); err != nil {
 		return nil, err
 	}
-	legal := false
+	legal, costs := false, costsOf(opt.model(), opt.Counts)
 	for _, p := range passes {
 		if !p.needed && slices.Contains(opt.Off, p.name) || p.grows && opt.small {
 			continue
 		}
-		next, err := p.run(m)
+		next, err := p.run(m, costs)
 		if err != nil {
 			return nil, err
 		}
@@ -188,15 +193,15 @@ func prove(f *ir.Func) {
 }
 
 // thread leaves straight lines whole.
-func thread(f *ir.Func) {
-	f.Thread()
+func thread(f *ir.Func, c *ir.Costs) {
+	f.Thread(c)
 	unreachable(f)
 	f.MergeBlocks()
 }
 
 // chains leaves straight lines whole, those of diamonds too.
-func chains(f *ir.Func) {
-	f.SearchChains()
+func chains(f *ir.Func, c *ir.Costs) {
+	f.SearchChains(c)
 	f.MergeBlocks()
 }
 

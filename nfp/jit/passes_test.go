@@ -26,7 +26,7 @@ func TestPasses(t *testing.T) {
 		if passes[i].legal || ir.CheckLegal(m) == nil {
 			check = ir.CheckLegal
 		}
-		if m, err = passes[i].run(m); err != nil {
+		if m, err = passes[i].run(m, costsOf(chip(), nil)); err != nil {
 			t.Fatal(err)
 		}
 		if err := check(m); err != nil {

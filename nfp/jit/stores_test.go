@@ -71,7 +71,7 @@ func TestRandomStores(t *testing.T) {
 		if err := ir.Check(m); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
-		if err := runBoth(p, m, mem); err != nil {
+		if err := runBoth(p, nil, m, mem); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
 	}

@@ -2,11 +2,12 @@ package jit
 
 import "github.com/nfpkit/nfpkit/nfp/jit/ir"
 
-// unrollRoom is how many words unrolling may add to a function. A program that
-// then does not fit is compiled again without.
-const unrollRoom = 64
+// unrollRoom is how many words the iterations may take that unrolling puts into a
+// function, whatever they save: a tenth of the code store. A program that then does
+// not fit is compiled again without.
+const unrollRoom = 256
 
-func unroll(f *ir.Func) {
-	f.Unroll(unrollRoom)
+func unroll(f *ir.Func, c *ir.Costs) {
+	f.Unroll(unrollRoom, c)
 	dropTrivialParams(f)
 }

@@ -14,7 +14,7 @@ import (
 // A chain is a block that ends with x = c (or its opposite), and as the way on
 // where that does not hold another one for the same x, to which nothing else
 // leads and in which nothing else happens.
-func (f *Func) SearchChains() {
+func (f *Func) SearchChains(costs *Costs) {
 	preds := f.Preds()
 	uses := f.Uses()
 	var known []Known
@@ -24,7 +24,7 @@ func (f *Func) SearchChains() {
 		if done[b.ID] {
 			continue
 		}
-		c := &chain{f: f, pc: b.PC}
+		c := &chain{f: f, costs: costs, pc: b.PC}
 		next := b
 		for {
 			x, n, yes, no, ok := test(next)
@@ -47,8 +47,8 @@ func (f *Func) SearchChains() {
 			known = f.KnownBits()
 		}
 		slices.SortFunc(c.cases, func(p, q chainCase) int { return int(int64(p.n) - int64(q.n)) })
-		if w := bits.Len64(known[c.x.ID].Max()); c.plan(len(c.cases), w) < c.straight(len(c.cases), w) {
-			c.width = w
+		c.width = bits.Len64(known[c.x.ID].Max())
+		if c.plan(len(c.cases)) < c.measured() {
 			c.rebuild()
 			changed = true
 		}
@@ -92,6 +92,7 @@ type chainCase struct {
 
 type chain struct {
 	f      *Func
+	costs  *Costs
 	x      *Value
 	pc     int32
 	cases  []chainCase
@@ -113,32 +114,56 @@ func (c *chain) add(n uint32, to Edge) {
 	c.cases = append(c.cases, chainCase{n, to})
 }
 
-// Costs in quarters of a cycle, of numbers of some width: a comparison for
-// equality that fails, and one for order, whose branch is taken half the time.
-func equalCost(width int) int {
-	if width <= 8 {
+// Costs here are in quarters of a cycle. Of wide numbers the constant, of one word
+// or two, must be in a register.
+const wideConst = 6
+
+// equal is a comparison for equality that fails: a branch on a byte, or a
+// comparison and a branch, which is not taken.
+func (c *chain) equal() int {
+	if c.width <= 8 {
 		return 4
 	}
-	return 14
+	return wideConst + 8
 }
 
-func orderCost(width int) int {
-	if width <= 8 {
-		return 14
+// order is a comparison for order, whose branch is taken half the time.
+func (c *chain) order() int {
+	n := 8 + 2*c.costs.Branch
+	if c.width > 8 {
+		n += wideConst
 	}
-	return 20
+	return n
 }
 
 // straight is what a chain of n cases is expected to cost where half of all
 // numbers are none of them: three quarters of it are gone through.
-func (c *chain) straight(n, width int) int { return 3 * n * equalCost(width) / 4 }
+func (c *chain) straight(n int) int { return 3 * n * c.equal() / 4 }
+
+// measured is what the chain as it is costs: by how often control was measured to
+// be at each of its comparisons, or as straight expects.
+func (c *chain) measured() int {
+	first, ok := c.costs.ran(c.blocks[0].PC)
+	if !ok {
+		return c.straight(len(c.cases))
+	}
+	if first == 0 {
+		return 0
+	}
+	n := uint64(0)
+	for _, b := range c.blocks {
+		ran, _ := c.costs.ran(b.PC)
+		n += ran
+	}
+	return int(n * uint64(c.equal()) / first)
+}
 
 // plan is what the best search costs.
-func (c *chain) plan(n, width int) int {
+func (c *chain) plan(n int) int {
 	if n < 2 {
-		return c.straight(n, width)
+		return c.straight(n)
 	}
-	return min(c.straight(n, width), orderCost(width)+c.plan((n+1)/2, width))
+	return min(c.straight(n), c.order()+c.plan((n+1)/2))
 }
 
 // rebuild makes the search.
@@ -157,7 +182,7 @@ func (c *chain) rebuild() {
 
 // search ends block b with a search among cases, which are sorted.
 func (c *chain) search(b *Block, cases []chainCase) {
-	if n := len(cases); c.plan(n, c.width) < c.straight(n, c.width) {
+	if n := len(cases); c.plan(n) < c.straight(n) {
 		mid := (n + 1) / 2
 		low, high := c.f.NewBlock(), c.f.NewBlock()
 		c.branch(b, OpULT, cases[mid].n, Edge{To: low}, Edge{To: high})

@@ -36,7 +36,7 @@ func TestSearchChains(t *testing.T) {
 			t.Fatalf("%v\n%s", err, b.String())
 		}
 		after, _ := Parse(b.String())
-		after.Funcs[0].SearchChains()
+		after.Funcs[0].SearchChains(chipCosts())
 		if err := CheckLegal(after); err != nil {
 			t.Fatal(err)
 		}

@@ -1,14 +1,17 @@
 package ir
 
-// FlattenDiamonds takes out branches that only choose between 1 and 0: where both
-// ways of a branch meet at once and differ in one argument, 1 here and 0 there, the
-// comparison itself is the number. It is made with the carry and no branch, in
-// three or four cycles; the branch takes four to six.
+// FlattenDiamonds takes out branches that only choose between two numbers, where
+// that is faster (if-conversion): both ways of a branch meet at once and differ in
+// one argument. The comparison is made a number t, 1 or 0, with the carry and no
+// branch; the choice of x where it holds, else y, is then
 //
-// Other choices stay branches. The engine has no conditional move (what its
-// predicate does is not known well enough to rely on), and a mask made of the
-// carry, with which to choose, takes five.
-func (f *Func) FlattenDiamonds() {
+//	t                        of 1 and 0
+//	y + t                    of y + 1 and y
+//	y ^ (x ^ y) & -t         of any two
+//
+// with the opposite of the comparison where that is shorter. The engine has no
+// conditional move: what its predicate does is not known well enough to rely on.
+func (f *Func) FlattenDiamonds(c *Costs) {
 	preds := f.Preds()
 	changed := false
 	for _, b := range f.Blocks {
@@ -17,35 +20,25 @@ func (f *Func) FlattenDiamonds() {
 		}
 		yes, yesValues := arm(b.Succs[0], preds)
 		no, noValues := arm(b.Succs[1], preds)
-		if yes.To != no.To || len(yes.Args) == 0 {
+		if yes.To != no.To {
 			continue
 		}
-		at := -1
-		for i := range yes.Args {
-			if !same(yes.Args[i], no.Args[i]) {
-				if at >= 0 {
-					at = len(yes.Args)
-					break
-				}
-				at = i
-			}
-		}
-		if at < 0 || at == len(yes.Args) {
+		at := onlyDifference(yes.Args, no.Args)
+		if at < 0 {
 			continue
 		}
-		x, okx := numberOf(yes.Args[at])
-		y, oky := numberOf(no.Args[at])
-		if !okx || !oky || x+y != 1 || x > 1 {
+		if isPlace(yes.Args[at]) || isPlace(no.Args[at]) {
+			continue
+		}
+		d := &choice{cond: b.Cond, x: yes.Args[at], y: no.Args[at]}
+		d.plan(c)
+		if 2*d.words > d.branch(c) {
 			continue
 		}
 		b.Values = append(b.Values[:len(b.Values):len(b.Values)], yesValues...)
 		b.Values = append(b.Values, noValues...)
-		truth := b.Cond
-		if x == 0 {
-			truth = f.opposite(b, b.Cond)
-		}
 		args := f.list(yes.Args)
-		args[at] = truth
+		args[at] = f.choose(b, d)
 		b.Cond = nil
 		b.Jump(b.PC, yes.To, args...)
 		changed = true
@@ -53,6 +46,154 @@ func (f *Func) FlattenDiamonds() {
 	if changed {
 		f.RemoveUnreachable()
 	}
+}
+
+// onlyDifference is where two lists of arguments differ, -1 where that is no place
+// or several.
+func onlyDifference(x, y []*Value) int {
+	at := -1
+	for i := range x {
+		if same(x[i], y[i]) {
+			continue
+		}
+		if at >= 0 {
+			return -1
+		}
+		at = i
+	}
+	return at
+}
+
+// isPlace reports whether a value is an address or a handle that whoever uses it
+// must see as such.
+func isPlace(v *Value) bool { return v.Op == OpStackAddr || v.Op == OpMapHandle || v.Type != I32 }
+
+// choice is one of two values by a comparison.
+type choice struct {
+	cond *Value
+	x, y *Value // where it holds, else; changed places where opposite
+	form choiceForm
+	// opposite says that the number is made of the opposite comparison.
+	opposite bool
+	words    int // without a branch
+}
+
+type choiceForm uint8
+
+const (
+	chooseBit  choiceForm = iota // t
+	chooseNext                   // y + t
+	chooseMask                   // y ^ (x ^ y) & -t
+)
+
+// plan finds the shortest form.
+func (d *choice) plan(c *Costs) {
+	x, xConst := numberOf(d.x)
+	y, yConst := numberOf(d.y)
+	d.words = c.truth(d.cond)
+	// The smaller of two constants, or a zero, is the one to begin with.
+	if xConst && (x == 0 || yConst && uint32(x) == uint32(y)-1) {
+		d.opposite = true
+		if d.cond.Op == OpTest {
+			d.words++ // its opposite is made of it
+		}
+		d.x, d.y = d.y, d.x
+		x, xConst, y, yConst = y, yConst, x, xConst
+	}
+	switch {
+	case xConst && yConst && x == 1 && y == 0:
+		d.form = chooseBit
+	case xConst && yConst && uint32(x) == uint32(y)+1:
+		d.form = chooseNext
+		d.words += 1 + c.number(y)
+	default:
+		d.form = chooseMask
+		d.words += 2 // the mask and what it leaves
+		both := x
+		if !yConst || y != 0 {
+			d.words++
+			both ^= y
+			if !xConst || !yConst {
+				d.words++
+			}
+		}
+		if xConst && yConst {
+			d.words += c.number(both)
+		} else if xConst {
+			d.words += c.number(x)
+		}
+		if yConst {
+			d.words += c.number(y)
+		}
+	}
+}
+
+// branch is twice what the choice takes with a branch, which is taken half the
+// time. Of two constants one is there before the branch and half the time replaced;
+// of other values one often has the place already.
+func (d *choice) branch(c *Costs) int {
+	compare := 1
+	if d.cond.Op == OpTest {
+		compare = 0 // there is a branch on a bit
+	} else if n, ok := numberOf(d.cond.Args[1]); ok {
+		compare += c.number(n)
+	}
+	moves := 1
+	if d.x.Op == OpConst && d.y.Op == OpConst {
+		moves = 3
+	}
+	return 2*(compare+1) + c.Branch + moves
+}
+
+// truth is the words that make a comparison that is countable a number: a zero, a
+// subtraction and an addition of its carry, or a shift of a bit.
+func (c *Costs) truth(v *Value) int {
+	if v.Op == OpTest {
+		return 1
+	}
+	words := 3
+	n, ok := numberOf(v.Args[1])
+	if (v.Op == OpEQ || v.Op == OpNE) && !(ok && n == 0) {
+		words++ // is the difference 0?
+	}
+	if ok {
+		words += c.number(n)
+	}
+	return words
+}
+
+// choose appends the choice to b.
+func (f *Func) choose(b *Block, d *choice) *Value {
+	pc := d.cond.PC
+	t := d.cond
+	if d.opposite {
+		t = f.opposite(b, t)
+	}
+	switch d.form {
+	case chooseBit:
+		return t
+	case chooseNext:
+		return f.Add(b, OpAdd, I32, pc, t, d.y)
+	}
+	zero := f.Add(b, OpConst, I32, pc)
+	mask := f.Add(b, OpSub, I32, pc, zero, t)
+	if y, ok := numberOf(d.y); ok && y == 0 {
+		return f.Add(b, OpAnd, I32, pc, d.x, mask)
+	}
+	both := f.xor(b, d.x, d.y, pc)
+	return f.Add(b, OpXor, I32, pc, f.Add(b, OpAnd, I32, pc, mask, both), d.y)
+}
+
+// xor appends x ^ y, a constant where both are.
+func (f *Func) xor(b *Block, x, y *Value, pc int32) *Value {
+	m, okx := numberOf(x)
+	n, oky := numberOf(y)
+	if !okx || !oky {
+		return f.Add(b, OpXor, I32, pc, x, y)
+	}
+	k := f.Add(b, OpConst, I32, pc)
+	k.Int = int64(int32(m ^ n))
+	return k
 }
 
 // arm is where an edge leads, past a block of its own that makes constants only.

@@ -3,16 +3,18 @@ package ir
 import "math/bits"
 
 // DivideByConstants turns divisions and remainders by constants into
-// multiplications, shifts and masks. The engine has no divider; a call of the
-// routine takes more than a hundred cycles, a multiplication seven.
+// multiplications, shifts and masks. The engine has no divider, and the routine
+// takes longer to find how many bits a quotient has than the multiplications do, so
+// only the product of a remainder is a choice.
 //
 // It comes before legalize, whose 64-bit product of two zero-extended words is
 // one sequence of the multiplier.
-func (f *Func) DivideByConstants() {
+func (f *Func) DivideByConstants(c *Costs) {
 	if !f.hasOp(OpUDiv, OpUMod, OpSDiv, OpSMod) {
 		return
 	}
 	e := newEditor(f)
+	e.costs = c
 	e.known = f.KnownBits()
 	for _, b := range f.Blocks {
 		e.begin(b)

@@ -37,8 +37,8 @@ func TestByConstants(t *testing.T) {
 			t.Fatalf("%s: %v", text, err)
 		}
 		after, _ := Parse(text)
-		after.Funcs[0].DivideByConstants()
-		after.Funcs[0].MultiplyByConstants()
+		after.Funcs[0].DivideByConstants(chipCosts())
+		after.Funcs[0].MultiplyByConstants(chipCosts())
 		if err := Check(after); err != nil {
 			t.Fatal(err)
 		}

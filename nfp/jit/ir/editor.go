@@ -8,6 +8,7 @@ type editor struct {
 	by    []*Value // by number: what replaces it
 	out   []*Value // the block's values, as they become
 	pc    int32    // of the values being made
+	costs *Costs   // of passes that weigh
 	known []Known  // by number, of the values that were there before
 }
 

@@ -7,13 +7,14 @@ package ir
 // must be kept over it; a body in place costs its words once more, and later
 // passes see through it. So a body goes in where it has one caller, where it is
 // no larger than a call, and, with what is left of room words for the whole
-// module, where it is larger. The verifier refuses recursion; a function that
+// module, where it is larger, but not by more than the call's cycles are worth, nor
+// where the call was measured never to run. The verifier refuses recursion; a function that
 // calls itself all the same stays as it is.
 //
 // The callee's frame becomes part of the caller's, above the caller's own. All
 // bodies put into one function begin at the same place: no two run at a time.
-func (m *Module) Inline(room int) {
-	in := &inliner{mod: m, room: room, sites: map[string]int{}, state: map[*Func]int{}}
+func (m *Module) Inline(room int, c *Costs) {
+	in := &inliner{mod: m, room: room, costs: c, sites: map[string]int{}, state: map[*Func]int{}}
 	for _, f := range m.Funcs {
 		for _, b := range f.Blocks {
 			for _, v := range b.Values {
@@ -51,12 +52,10 @@ func (m *Module) Inline(room int) {
 	m.Funcs = kept
 }
 
-// callWords is about what a call takes where it stands.
-const callWords = 16
-
 type inliner struct {
 	mod   *Module
 	room  int
+	costs *Costs
 	sites map[string]int // calls of a function
 	state map[*Func]int  // 1 being visited, 2 done
 }
@@ -76,7 +75,7 @@ func (in *inliner) visit(f *Func) {
 			}
 			callee := in.mod.Func(v.Sym)
 			in.visit(callee)
-			if in.state[callee] == 2 && in.wanted(callee) {
+			if in.state[callee] == 2 && in.wanted(callee, v.PC) {
 				s.splice(b, j, callee)
 				i-- // b has the body's first calls now, if it has any
 				break
@@ -90,50 +89,21 @@ func (in *inliner) visit(f *Func) {
 	in.state[f] = 2
 }
 
-// wanted decides about one call of f, and takes what it costs from the room.
-func (in *inliner) wanted(f *Func) bool {
-	grow := f.Words() - callWords
+// wanted decides about the call of f at pc, and takes what it costs from the room.
+func (in *inliner) wanted(f *Func, pc int32) bool {
+	call := in.costs.Call(len(f.Params))
+	grow := in.costs.FuncWords(f) - call
+	if grow > 0 && in.costs.idle(pc) {
+		return false
+	}
 	if in.sites[f.Name] > 1 && grow > 0 {
-		if grow > in.room {
+		if grow > in.room || grow > in.costs.WordsPerCycle*call {
 			return false
 		}
 		in.room -= grow
 	}
 	in.sites[f.Name]--
 	return true
-}
-
-// Words is about how many words a function will take.
-func (f *Func) Words() int {
-	n := 0
-	for _, b := range f.Blocks {
-		n += 2
-		for _, v := range b.Values {
-			n += v.Words()
-		}
-	}
-	return n
-}
-
-// Words is about how many words a value will take, where its operands need no
-// work of their own: before legalize, half of what 64 bits ask for, as most high
-// halves are dead.
-func (v *Value) Words() int {
-	switch v.Op {
-	case OpConst, OpParam, OpZExt32, OpTrunc, OpPart, OpStackAddr:
-		return 0
-	case OpMul:
-		return 6
-	case OpMulWide:
-		return 7
-	case OpUDiv, OpUMod, OpSDiv, OpSMod, OpCallFunc, OpCallHelper, OpTailCall:
-		return 6
-	case OpBSwap, OpAtomic:
-		return 3
-	case OpLoad, OpStore:
-		return 2
-	}
-	return 1
 }
 
 // splicer puts bodies into f.

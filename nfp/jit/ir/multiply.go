@@ -1,13 +1,13 @@
 package ir
 
 // MultiplyByConstants turns products with constants into shifts, additions and
-// subtractions where that is cheaper than the multiplier, which takes six words
-// for 32 bits and seven for a product of 64, each a cycle.
-func (f *Func) MultiplyByConstants() {
+// subtractions where that is cheaper than the multiplier.
+func (f *Func) MultiplyByConstants(c *Costs) {
 	if !f.hasOp(OpMul) {
 		return
 	}
 	e := newEditor(f)
+	e.costs = c
 	e.known = f.KnownBits()
 	for _, b := range f.Blocks {
 		e.begin(b)
@@ -46,7 +46,7 @@ func (e *editor) shiftsAndSums(x *Value, c, limit uint64) *Value {
 		return e.number(x.Type, 0)
 	}
 	plus, minus := signedDigits(c, width(x.Type))
-	if sumWords(plus, minus, x.Type, limit) >= productWords(x.Type, c, limit) {
+	if sumWords(plus, minus, x.Type, limit) >= e.costs.product(x.Type, c, limit) {
 		return nil
 	}
 	var sum *Value
@@ -100,24 +100,18 @@ func sumWords(plus, minus []int, t Type, limit uint64) int {
 	return words
 }
 
-// productWords is what a product takes: the multiplier's words, those of the
-// constant, and for 64 bits the products across.
-func productWords(t Type, c, limit uint64) int {
-	words := 6
-	if limit>>16 == 0 && c>>16 == 0 {
-		words = 4
-	}
+// product is what n times a number up to limit takes: the multiplier's words, those
+// of the constant, and for 64 bits the products across, which are added.
+func (c *Costs) product(t Type, n, limit uint64) int {
+	words := c.Mul + c.number(n)
 	if t == I64 {
-		words = 7
+		words += c.MulWide - c.Mul
 		if limit>>32 != 0 {
-			words += 7
+			words += c.Mul + 1
 		}
-		if c>>32 != 0 {
-			words += 7
+		if n>>32 != 0 {
+			words += c.Mul + 1
 		}
-	}
-	if c > 255 {
-		words++
 	}
 	return words
 }

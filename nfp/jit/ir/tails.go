@@ -7,10 +7,10 @@ import "encoding/binary"
 // alike, what each makes itself being counted from its start, and none of it may
 // be used in another block. Blocks are compared behind those they lead to, so
 // that whole tails become one. Short ones stay: a way that fell into its block may
-// have to jump now, which takes as long as a few words.
+// have to jump now, for the words that are saved.
 //
 // A merged block has the pcs of the first.
-func (f *Func) MergeTails() {
+func (f *Func) MergeTails(c *Costs) {
 	t := &tailMerger{home: make([]*Block, f.NextID), place: make([]int32, f.NextID), leaks: make([]bool, f.NextBlock)}
 	for _, b := range f.Blocks {
 		for i, v := range b.Params {
@@ -36,7 +36,7 @@ func (f *Func) MergeTails() {
 				b.Succs[i].To = by
 			}
 		}
-		if b == f.Blocks[0] || t.leaks[b.ID] || words(b) < tailWords {
+		if b == f.Blocks[0] || t.leaks[b.ID] || c.blockWords(b)+b.moves() < max(1, c.Branch) {
 			continue
 		}
 		key := string(t.key(b))
@@ -57,21 +57,6 @@ func (f *Func) MergeTails() {
 		}
 	}
 	f.RemoveUnreachable()
-}
-
-// tailWords is how many words a block must have to be shared: what a jump takes.
-const tailWords = 3
-
-// words is about how many words a block takes without its jump.
-func words(b *Block) int {
-	n := 0
-	for _, v := range b.Values {
-		n += v.Words()
-	}
-	for _, e := range b.Succs {
-		n += len(e.Args)
-	}
-	return n
 }
 
 type tailMerger struct {

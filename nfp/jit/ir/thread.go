@@ -8,8 +8,10 @@ package ir
 //   - Where an edge's arguments decide a block's branch, and nothing behind the
 //     block needs what it computes, the edge goes to where the branch would.
 //   - An edge to a block that only jumps goes to the jump's target.
-func (f *Func) Thread() {
-	t := &threader{f: f}
+//
+// Next to nothing is no more operations than the branch that is saved takes cycles.
+func (f *Func) Thread(c *Costs) {
+	t := &threader{f: f, limit: c.Taken()}
 	for range 3 {
 		if !t.round() {
 			break
@@ -18,13 +20,11 @@ func (f *Func) Thread() {
 	}
 }
 
-// threadLimit bounds the values of a block that is copied or looked through.
-const threadLimit = 4
-
 type threader struct {
-	f    *Func
-	home []*Block // by value number: where it is defined; nil for new values
-	out  []bool   // by block number: its values are used outside
+	f     *Func
+	limit int      // operations of a block that is copied or looked through
+	home  []*Block // by value number: where it is defined; nil for new values
+	out   []bool   // by block number: its values are used outside
 }
 
 func (t *threader) round() bool {
@@ -84,7 +84,7 @@ func (t *threader) small(b *Block) bool {
 			n++
 		}
 	}
-	return n <= threadLimit
+	return n <= t.limit
 }
 
 // copyReturn gives the edge a return of its own.

@@ -1,20 +1,20 @@
 package ir
 
 // Unroll puts the iterations of a loop one behind the other where their number is
-// known and the words that are left of them are few.
+// known and the words that this adds are few, room at most and no more than the
+// cycles are worth that it saves. A loop that was measured never to run stays.
 //
 // How often a loop runs is found by running it: from what the head's parameters
 // are at the start, the loop's blocks are gone through with what is constant, an
 // iteration after the other, until none of the edges back can be taken any more.
 // A branch decided on the way takes one edge only; ways out that are not decided
 // stay. In the copies what was constant is a constant. So an iteration costs the
-// words of the rest, and the branch back, its counter and its comparison, about
-// six cycles a round, are gone.
+// words of the rest; its counter, its comparison and the branch back are gone.
 //
 // Inner loops come first; a loop around one that is gone may be next.
-func (f *Func) Unroll(room int) {
+func (f *Func) Unroll(room int, c *Costs) {
 	for range unrollLoops {
-		if !f.hasCycle() || !f.unrollOne(&room) {
+		if !f.hasCycle() || !f.unrollOne(&room, c) {
 			return
 		}
 	}
@@ -26,13 +26,13 @@ const (
 	unrollTrips = 64
 )
 
-func (f *Func) unrollOne(room *int) bool {
+func (f *Func) unrollOne(room *int, c *Costs) bool {
 	dom := f.Dominators()
 	for _, l := range f.Loops(dom) {
-		if !l.Inner {
+		if !l.Inner || c.idle(l.Head.PC) {
 			continue
 		}
-		u := &unroller{f: f, loop: l, index: map[*Block]int{}}
+		u := &unroller{f: f, costs: c, loop: l, index: map[*Block]int{}}
 		for i, b := range l.Blocks {
 			u.index[b] = i
 		}
@@ -49,10 +49,12 @@ func (f *Func) unrollOne(room *int) bool {
 
 type unroller struct {
 	f     *Func
+	costs *Costs
 	loop  *Loop
 	index map[*Block]int // of a block in the loop
 	trips []*trip
 	words int // what the copies add
+	saved int // cycles that they take less than the loop
 }
 
 // trip is what is known of one iteration.
@@ -91,10 +93,11 @@ func (u *unroller) run(room int) bool {
 		if !again {
 			// The loop itself goes; a single iteration is no loop.
 			for _, b := range u.loop.Blocks {
-				u.words -= words(b) + 2
+				u.words -= u.costs.blockWords(b) + b.moves() + 2
 			}
-			return true
+			return u.words <= u.saved*u.costs.WordsPerCycle
 		}
+		u.saved += u.costs.Branch // the branch back is taken
 		in = next
 	}
 	return false
@@ -130,13 +133,15 @@ func (u *unroller) iterate(t *trip, in []meet) (again bool, next []meet) {
 		for _, v := range b.Values {
 			if n, ok := t.value(v); ok {
 				t.known[v] = n
+				u.saved += u.costs.Words(v)
 			} else {
-				u.words += v.Words()
+				u.words += u.costs.Words(v)
 			}
 		}
 		for j, e := range b.Succs {
 			if b.Kind == TermBranch {
 				if n, ok := t.number(b.Cond); ok && (n != 0) != (j == 0) {
+					u.saved++ // the branch's word
 					continue
 				}
 				u.words++

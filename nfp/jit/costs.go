@@ -1,0 +1,41 @@
+package jit
+
+import (
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+)
+
+// mulWords is the multiplier's sequence: start, four steps, the low word.
+const mulWords = 6
+
+// wordsPerCycle is how many words of code store a cycle saved is worth. A policy,
+// not a measurement: the store has room for a program of examples/ twenty times,
+// and one that does not fit is compiled again without what adds words.
+const wordsPerCycle = 4
+
+// costsOf is what passes over ir weigh by, of the chip that the simulator runs
+// by, and of measured frequencies where there are some.
+func costsOf(m *nfp.Model, counts Counts) *ir.Costs {
+	c := &ir.Costs{Branch: m.Branch, Return: m.Return, Mul: mulWords, MulWide: mulWords + 1, WordsPerCycle: wordsPerCycle}
+	if counts != nil {
+		c.Ran = counts.at
+	}
+	return c
+}
+
+// chip is the model that costs are taken from where none is named.
+func chip() *nfp.Model {
+	m, err := nfp.ModelByName("")
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+// model is the card to compile for.
+func (o *Options) model() *nfp.Model {
+	if o.Model != nil {
+		return o.Model
+	}
+	return chip()
+}

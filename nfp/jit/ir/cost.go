@@ -1,0 +1,101 @@
+package ir
+
+// Costs is what passes weigh one form of the code against another by. Times are
+// engine cycles. A word takes a cycle, so words are times too; what a word idles
+// beyond that is the chip's, and comes from its model. The idle times are those of
+// slots that nothing fills: a pass does not know yet what could.
+type Costs struct {
+	Branch int // idle cycles behind a taken branch
+	Return int // the same behind the return from a function
+
+	Mul, MulWide int // words of a product: its low word, both words
+
+	// WordsPerCycle is how many words of code store a cycle saved is worth. It is no
+	// property of the chip.
+	WordsPerCycle int
+
+	// Ran is how often the instruction at a pc ran, false where that was not
+	// measured; nil where nothing was.
+	Ran func(pc int32) (uint64, bool)
+}
+
+// Words is about how many words a value will take, where its operands need no
+// work of their own: before legalize, half of what 64 bits ask for, as most high
+// halves are dead.
+func (c *Costs) Words(v *Value) int {
+	switch v.Op {
+	case OpConst, OpParam, OpZExt32, OpTrunc, OpPart, OpStackAddr:
+		return 0
+	case OpMul:
+		return c.Mul
+	case OpMulWide:
+		return c.MulWide
+	case OpUDiv, OpUMod, OpSDiv, OpSMod, OpCallFunc, OpCallHelper, OpTailCall:
+		return 6
+	case OpBSwap, OpAtomic:
+		return 3
+	case OpLoad, OpStore:
+		return 2
+	}
+	return 1
+}
+
+// FuncWords is about how many words a function will take.
+func (c *Costs) FuncWords(f *Func) int {
+	n := 0
+	for _, b := range f.Blocks {
+		n += c.blockWords(b) + 2
+	}
+	return n
+}
+
+// blockWords is about how many words a block takes without its jump.
+func (c *Costs) blockWords(b *Block) int {
+	n := 0
+	for _, v := range b.Values {
+		n += c.Words(v)
+	}
+	return n
+}
+
+// moves is how many moves the edges of a block may take.
+func (b *Block) moves() int {
+	n := 0
+	for _, e := range b.Succs {
+		n += len(e.Args)
+	}
+	return n
+}
+
+// Taken is a branch that is taken, its word included.
+func (c *Costs) Taken() int { return 1 + c.Branch }
+
+// number is the words that put a constant of 32 bits where an instruction can use
+// it: none of eight bits, one of sixteen, two of more.
+func (c *Costs) number(n uint64) int {
+	switch {
+	case n < 1<<8:
+		return 0
+	case n < 1<<16:
+		return 1
+	}
+	return 2
+}
+
+// Call is a call and the return from it: the moves of args arguments and of the
+// result, two words each, the return address, the branch and the return.
+func (c *Costs) Call(args int) int { return 2*args + 2 + 1 + c.Taken() + 1 + c.Return }
+
+// ran is how often the instruction at a pc ran, false where that was not measured.
+func (c *Costs) ran(pc int32) (uint64, bool) {
+	if c.Ran == nil || pc < 0 {
+		return 0, false
+	}
+	return c.Ran(pc)
+}
+
+// idle reports whether the instruction at a pc was measured never to run.
+func (c *Costs) idle(pc int32) bool {
+	n, ok := c.ran(pc)
+	return ok && n == 0
+}

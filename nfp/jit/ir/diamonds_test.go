@@ -1,0 +1,74 @@
+package ir
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// A choice without a branch is the one that the branch made, of constants and of
+// other numbers, where taken branches are free and where nothing is dearer.
+func TestFlattenDiamonds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	numbers := []uint32{0, 1, 2, 5, 6, 255, 256, 1 << 16, 1<<31 - 1, 1 << 31, 1<<32 - 2, 1<<32 - 1}
+	pick := func() uint32 {
+		if rng.IntN(3) == 0 {
+			return rng.Uint32()
+		}
+		return numbers[rng.IntN(len(numbers))]
+	}
+	flat := 0
+	for i := range 2000 {
+		costs := chipCosts()
+		costs.Branch = []int{0, 3, 20}[i%3]
+		x, y := pick(), pick()
+		if rng.IntN(3) == 0 {
+			y = x - 1 + 2*uint32(rng.IntN(2))
+		}
+		op, with := []string{"eq", "ne", "ult", "ule", "test"}[rng.IntN(5)], pick()
+		if op == "test" {
+			with = 1 << rng.IntN(32)
+		}
+		args := []string{"v0", "v1", "v10", "v11"} // of the branch: x and y are constants
+		text := fmt.Sprintf("func main(v0:i32, v1:i32) i32 frame=0 {\nb0:\n  v10:i32 = const %d\n  v11:i32 = const %d\n  v12:i32 = const %d\n  v13:i32 = %s v0, %s\n"+
+			"  branch v13 b1(%s) b1(%s)\nb1(v14:i32):\n  return v14\n}\n", int32(x), int32(y), int32(with), op,
+			[]string{"v12", "v1"}[b2i(op != "test" && rng.IntN(4) == 0)], args[rng.IntN(4)], args[rng.IntN(4)])
+		before, err := Parse(text)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		after, _ := Parse(text)
+		after.Funcs[0].FlattenDiamonds(costs)
+		if err := CheckLegal(after); err != nil {
+			t.Fatalf("%v\n%s", err, after)
+		}
+		if !strings.Contains(after.String(), "branch") {
+			flat++
+		}
+		for _, n := range []uint32{with, with - 1, with + 1, 0, pick(), pick()} {
+			in := []uint64{uint64(n), uint64(pick())}
+			want, err := Eval(before, newWorld(), in, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Eval(after, newWorld(), in, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.R0 != want.R0 {
+				t.Fatalf("%#x: %#x, want %#x\n%s\n%s", in, got.R0, want.R0, text, after)
+			}
+		}
+	}
+	if flat < 300 {
+		t.Errorf("only %d of 2000 choices became numbers", flat)
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
