@@ -73,6 +73,7 @@ type machFunc struct {
 	LM0     bool         // LM0 points to its frame while it runs
 	Moves0  bool         // it, or what it calls, moves LM0
 	Clobber regSet       // what a call of it destroys
+	Jump    int          // cycles of a jump whose slots are empty, its word included
 	LM3     bool         // it, or what it calls, destroys LM3
 	Callees []string
 	Pinned  []uint32 // virtual registers that must not be spilled

@@ -10,8 +10,8 @@ import (
 // Blocks are strung along from the entry: of two successors the hot one follows,
 // the other begins a string of its own later.
 //
-// A taken branch costs up to four cycles, an untaken one the one of its word, so
-// the order is the cost. Without measured counts the hot way is the one with
+// A taken branch idles, an untaken one costs the cycle of its word, so the order is
+// the cost. Without measured counts the hot way is the one with
 // more to do: what drops or passes early is short. Ends of the program are
 // copied to where control would jump to them, as a copy is hardly longer.
 func orderBlocks(f *machFunc, count func(pc int32) (uint64, bool)) {
@@ -55,7 +55,7 @@ func (p *placer) string(b int32) {
 			}
 		}
 		if other >= 0 && !p.placed[other] {
-			if isEnd(p.f.Blocks[other]) {
+			if p.f.isEnd(p.f.Blocks[other]) {
 				p.last = append(p.last, other)
 			} else {
 				p.later = append(p.later, other)
@@ -119,13 +119,11 @@ func firstPC(b *machBlock) int32 {
 	return -1
 }
 
-// endWords is how long a block may be that is copied rather than jumped to.
-const endWords = 4
-
-// isEnd reports whether the block only ends the program.
-func isEnd(b *machBlock) bool {
+// isEnd reports whether the block only ends the program, in no more words than a
+// jump to it would take cycles, so that it is copied rather than jumped to.
+func (f *machFunc) isEnd(b *machBlock) bool {
 	n := len(b.Insts)
-	return b.Next < 0 && n > 0 && n <= endWords && b.Insts[n-1].Reloc == nfp.RelocDone && !b.Insts[n-1].ReadsCC()
+	return b.Next < 0 && n > 0 && n <= f.Jump && b.Insts[n-1].Reloc == nfp.RelocDone && !b.Insts[n-1].ReadsCC()
 }
 
 // blockWeights is, by block, the instructions on the longest way to an end, back
@@ -176,10 +174,10 @@ func link(f *machFunc) {
 		}
 		to := f.Blocks[b.Next]
 		switch {
-		case isEnd(to) && b.branch() == nil:
+		case f.isEnd(to) && b.branch() == nil:
 			b.Insts = append(b.Insts, cloneInsts(to.Insts)...)
 			b.Next = -1
-		case isEnd(to):
+		case f.isEnd(to):
 			out = append(out, &machBlock{Insts: cloneInsts(to.Insts), Next: -1, Depth: b.Depth})
 			b.Next = fallsThrough
 		case b.branch() == nil:

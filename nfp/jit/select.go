@@ -64,7 +64,7 @@ type selector struct {
 func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
 	order := f.ReversePostorder()
 	s := &selector{
-		env: env, f: f, out: &machFunc{Name: f.Name, Frame: f.Frame, Entry: entry},
+		env: env, f: f, out: &machFunc{Name: f.Name, Frame: f.Frame, Entry: entry, Jump: 1 + env.model.Branch},
 		reg: make([]nfp.Operand, f.NextID), parts: make([][]nfp.Operand, f.NextID),
 		used: make([]uint8, f.NextID), fused: make([]bool, f.NextID), looked: make([]int32, f.NextID),
 		exits: map[uint32]int32{}, tail: -1, lm2: -1,

@@ -60,7 +60,7 @@ func allocated(t *testing.T, vars int, derived bool) *machFunc {
 		t.Fatal(err)
 	}
 	p := unlimited(t)
-	env := &backend{kind: ebpf.UnspecifiedProgram, profile: p, opt: &Options{}, done: map[string]*machFunc{}}
+	env := &backend{kind: ebpf.UnspecifiedProgram, profile: p, opt: &Options{}, model: chip(), done: map[string]*machFunc{}}
 	mf := selectFunc(env, legal.Funcs[0], true)
 	remember(mf)
 	coalesce(mf)

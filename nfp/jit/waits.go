@@ -138,13 +138,19 @@ func codesStart(list []machInst, live bool) int {
 }
 
 // carries reports whether commands may stay under way behind b: nothing else
-// leads to where it goes on, or that is an end.
+// leads to where it goes on, or that is an end, of which each way may have a copy. One
+// that has its waits already has none: signals were chosen for its commands.
 func (w *waiter) carries(b *machBlock) bool {
 	ok := true
 	b.succs(func(t int32) {
-		ok = ok && (len(w.preds[t]) <= 1 || isEnd(w.f.Blocks[t]))
+		ok = ok && (len(w.preds[t]) <= 1 || w.f.isEnd(w.f.Blocks[t]) && !hasWait(w.f.Blocks[t]))
 	})
 	return ok
+}
+
+// hasWait reports whether a block waits anywhere.
+func hasWait(b *machBlock) bool {
+	return slices.ContainsFunc(b.Insts, func(in machInst) bool { return in.Op == nfp.OpCtxArb })
 }
 
 // due is the commands that the instruction must wait for, and the others.

@@ -1,0 +1,53 @@
+package jit_test
+
+import (
+	"testing"
+
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// The end stores, is short enough to be copied where branches are dear, and one of
+// the ways to it has a store under way: signals of the copy would be chosen twice.
+const storingEnd = `
+.map out array key=4 value=8 entries=1
+.map counts lru_percpu_hash key=4 value=8 entries=4096
+.program xdp main
+	r1 = 0
+	*(u64 *)(r10 - 8) = r1
+	r2 = r10
+	r2 += -8
+	r1 = map[counts]
+	call bpf_map_lookup_elem
+	if r0 == 0 goto out
+	r1 = 0
+	*(u32 *)(r0 + 0) = r1
+out:
+	r1 = map[out][0]+0 ll
+	r2 = 0
+	*(u64 *)(r1 + 0) = r2
+	r0 = 0
+	exit
+`
+
+func TestStoringEnd(t *testing.T) {
+	file, err := asmtext.Parse("storing", storingEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, faults := code.New(file.Spec.Programs["main"], file.Spec.Maps)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	f, err := verify.Verify(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := chipModel(t)
+	card.Branch = 20
+	if _, err := jit.Compile(f, unlimited(t), &jit.Options{Check: true, Model: card}); err != nil {
+		t.Error(err)
+	}
+}
