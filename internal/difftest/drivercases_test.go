@@ -136,6 +136,8 @@ func (w *caseWriter) ranges() {
 	w.xdp("mul w k negative", "\tw6 *= -1")
 	w.xdp("mul w wide dst", "\tr6 <<= 1", "\tw6 *= 3")
 	w.xdp("mul w wide src", "\tr6 <<= 1", "\tw7 *= w6")
+	w.xdp("div w k far below zero", "\tw6 /= -746")
+	w.xdp("div x above 2^31", "\tr4 = 0xfffffd16 ll", "\tr6 /= r4")
 	w.xdp("mul masked", "\tr6 <<= 1", "\tr4 = 0xffffffff ll", "\tr6 &= r4", "\tr7 *= r6")
 	w.xdp("mul compared", "\tr6 <<= 3", "\tr4 = 0xffffffff ll", "\tif r6 > r4 goto out", "\tr6 *= 10")
 	w.xdp("mul compared one too many", "\tr6 <<= 3", "\tr4 = 0x100000000 ll", "\tif r6 > r4 goto out", "\tr6 *= 10")

@@ -34,6 +34,7 @@ func (b *body) statement() {
 		{16, b.pointer(pktPtr, memPtr, valPtr) >= 0, b.access},
 		{4, b.pointer(pktPtr, memPtr, valPtr) >= 0, b.accessVariable},
 		{6, b.pointer(valPtr, memPtr) >= 0, b.atomic},
+		{6, b.depth < 4 && b.pointer(pktPtr, valPtr) >= 0, b.rewrite},
 		{7, b.hasCtx(), b.packetCheck},
 		{4, b.hasCtx(), b.contextLoad},
 		{9, b.depth < 4, b.branch},

@@ -42,6 +42,7 @@ func TestOffloadable(t *testing.T) {
 func TestNoShift(t *testing.T) {
 	for d, want := range map[uint32]bool{
 		1: true, 2: false, 3: false, 5: false, 7: false, 10: false, 21: false, 641: true, 1282: false, 1344: true, 6700417: true, 1 << 31: false, 0x7fffffff: false,
+		0xfffffd16: false, 0xffffffff: false, 1<<31 + 1: false,
 	} {
 		if got := driver.NoShift(d); got != want {
 			t.Errorf("%d: %v, want %v", d, got, want)

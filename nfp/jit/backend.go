@@ -63,6 +63,8 @@ var machPasses = []machPass{
 	{"link", func(_ *backend, f *machFunc) error { link(f); return nil }, true},
 	{"share", func(_ *backend, f *machFunc) error { share(f); return nil }, false},
 	{"schedule", scheduled(schedule), false},
+	{"advance", moved(func(_ *backend, f *machFunc) { advance(f) }), false},
+	{"fill", moved(func(env *backend, f *machFunc) { fill(f, env.opt.Counts.at, env.opt.small) }), false},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }, true},
 }
 
@@ -79,6 +81,19 @@ func scheduled(do func(*machFunc, *nfp.Model)) func(*backend, *machFunc) error {
 		}
 		do(f, env.model)
 		return verifySchedule(f, before)
+	}
+}
+
+// moved is a step that moves words between blocks, with its checker.
+func moved(do func(*backend, *machFunc)) func(*backend, *machFunc) error {
+	return func(env *backend, f *machFunc) error {
+		if !env.opt.Check {
+			do(env, f)
+			return nil
+		}
+		before := f.clone()
+		do(env, f)
+		return verifyWays(before, f)
 	}
 }
 

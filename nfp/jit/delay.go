@@ -39,7 +39,7 @@ func (w *waits) after(in *machInst) {
 			}
 		}
 	}
-	if in.Call != nil && in.To < 0 && !in.ReadsCC() {
+	if in.Call != nil && in.To < 0 && in.always() {
 		*w = waits{} // what is called takes more words than that
 	}
 }

@@ -164,6 +164,18 @@ func swaps(in *nfp.Inst) bool {
 	return in.Op == nfp.OpCtxArb || in.Op == nfp.OpCmd && in.Cmd.Ctx != 3
 }
 
+// clone is a copy whose blocks are its own.
+func (f *machFunc) clone() *machFunc {
+	g := *f
+	g.Blocks = make([]*machBlock, len(f.Blocks))
+	for i, b := range f.Blocks {
+		c := *b
+		c.Insts = cloneInsts(b.Insts)
+		g.Blocks[i] = &c
+	}
+	return &g
+}
+
 // text is the instruction as the dumps show it.
 func (in *machInst) text() string {
 	s := in.Inst.Text()

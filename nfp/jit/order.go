@@ -168,9 +168,10 @@ func link(f *machFunc) {
 			continue
 		}
 		if in := b.branch(); in != nil && in.To == behind {
-			in.Fn ^= 1 // conditions come in pairs of opposites
-			in.To, b.Next = b.Next, in.To
+			in.turn(b)
 			continue
+		} else if in != nil && f.isEnd(f.Blocks[in.To]) && !f.isEnd(f.Blocks[b.Next]) {
+			in.turn(b) // rather than over a jump
 		}
 		to := f.Blocks[b.Next]
 		switch {
@@ -201,6 +202,14 @@ func link(f *machFunc) {
 	}
 	f.Blocks = out
 	f.keepReached() // ends of which all got copies
+}
+
+// turn lets the branch of b be taken where it was not: conditions come in pairs of
+// opposites.
+func (in *machInst) turn(b *machBlock) {
+	in.Fn ^= 1
+	in.Likely = -in.Likely
+	in.To, b.Next = b.Next, in.To
 }
 
 // fallsThrough in Next, while link runs: into the block just made behind.

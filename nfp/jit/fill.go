@@ -1,0 +1,289 @@
+package jit
+
+import "github.com/nfpkit/nfpkit/nfp"
+
+// fill puts what comes first where a branch leads into the slots that schedule
+// left empty, and lets the branch go on behind it (McFarling and Hennessy's
+// "from the target"). The words are copies, as others come there too. Where what
+// is taken along reaches a jump or the program's end, the branch goes there
+// itself.
+//
+// Words in the slots of a jump cost nothing. Those of a conditional branch are
+// executed on the other way too: there they may only write general registers and
+// codes that nobody looks at, and cost a cycle each, so what the branch is expected
+// to do decides. Words from where control falls into would gain nothing: a branch
+// that is not taken has no idle cycles, and one that is taken idles just as long
+// as they take.
+//
+// It follows schedule: words keep their order, bundles are not torn.
+func fill(f *machFunc, count func(pc int32) (uint64, bool), small bool) {
+	p := &filler{f: f, count: count, small: small, cuts: map[spot]int32{}}
+	p.live, p.preds = liveAtStart(f), f.predecessors()
+	for i := range f.Blocks {
+		p.branch(int32(i))
+	}
+	if p.filled {
+		p.cut()
+		f.keepReached()
+	}
+}
+
+// spot is an instruction of a function: that number at of a block. Block -1 is
+// the firmware.
+type spot struct {
+	block int32
+	at    int
+}
+
+type filler struct {
+	f      *machFunc
+	count  func(pc int32) (uint64, bool)
+	live   []resSet // by block: what is looked at from its start on
+	preds  [][]int32
+	cuts   map[spot]int32 // where branches go in the middle of a block; the number it has until cut
+	middle []spot         // those, by number behind the blocks'
+	small  bool
+	filled bool
+}
+
+// taken is words that go along with a branch, and where it goes then.
+type taken struct {
+	insts []machInst
+	saved float64   // cycles on the branch's way
+	to    spot      // behind them
+	exit  *machInst // the branch to the firmware, where that is where it goes
+}
+
+// branch fills the slots of the branch at the end of block i.
+func (p *filler) branch(i int32) {
+	b := p.f.Blocks[i]
+	br := b.branch()
+	if br == nil || br.Call != nil {
+		return
+	}
+	share, room := 1.0, 2
+	if !br.always() {
+		share, room = p.share(b, br), 3
+	}
+	best, value := taken{}, 0.0
+	p.along(b, br, room-int(br.Slots), func(t taken) {
+		v := share*t.saved - (1-share)*float64(len(t.insts))
+		if v > value && p.grows(b, br, len(t.insts)) {
+			t.insts = append([]machInst(nil), t.insts...)
+			best, value = t, v
+		}
+	})
+	if value == 0 {
+		return
+	}
+	p.filled = true
+	end := *br
+	out := b.Insts[: len(b.Insts)-1 : len(b.Insts)-1]
+	for k, in := range best.insts {
+		in.Glue = in.Glue || end.Slots > 0 || k > 0
+		out = append(out, in)
+	}
+	end.Slots += uint8(len(best.insts))
+	end.Defer, end.Glue = end.Slots, end.Slots > 0
+	if best.exit != nil {
+		end.To, end.Reloc, end.Call = -1, best.exit.Reloc, best.exit.Call
+	} else {
+		end.To = best.to.block
+		if best.to.at > 0 {
+			end.To = p.cutAt(best.to)
+		}
+	}
+	b.Insts = append(out, end)
+}
+
+// minSaved is how many cycles a packet a copied word must save.
+const minSaved = 0.05
+
+// grows reports whether the slots of the branch of b may take n copied words. They
+// may where the branch alone leads to the words, which then are no copies; in loops;
+// and where it was measured that enough packets come there.
+func (p *filler) grows(b *machBlock, br *machInst, n int) bool {
+	switch {
+	case n == 0, len(p.preds[br.To]) == 1:
+		return true
+	case p.small:
+		return false
+	}
+	if p.count != nil {
+		all, ok := p.count(firstPC(p.f.Blocks[0]))
+		here, okHere := p.count(firstPC(b))
+		if ok && okHere {
+			return float64(here) >= minSaved*float64(all)
+		}
+	}
+	return b.Depth > 0
+}
+
+// along walks from where the branch of b leads as long as words may go into its
+// slots, and calls found wherever it may stop.
+func (p *filler) along(b *machBlock, br *machInst, room int, found func(taken)) {
+	harmless := br.always()
+	var other resSet // what is looked at where it is not taken
+	if !harmless {
+		other = p.live[b.Next]
+	}
+	t := taken{to: spot{block: br.To}}
+	const jump = 4 // cycles of one that is taken, slots filled less
+	for range 16 {
+		to := p.f.Blocks[t.to.block]
+		if t.to.at == len(to.Insts) {
+			return
+		}
+		j := t.to.at + 1
+		for j < len(to.Insts) && to.Insts[j].Glue {
+			j++
+		}
+		bundle := to.Insts[t.to.at:j]
+		last := &bundle[len(bundle)-1]
+		words := bundle
+		leaves := last.always() && (last.To >= 0 && last.Call == nil || last.Reloc == nfp.RelocDone) && int(last.Slots) == len(bundle)-1
+		if leaves {
+			words = bundle[:len(bundle)-1]
+		}
+		if len(t.insts)+len(words) > room {
+			return
+		}
+		for k := range words {
+			if !mayGoAlong(&words[k], b) {
+				return
+			}
+			if e := effectOf(&words[k]); !harmless && (e.writes.meets(&other) || !onlyRegisters(&words[k])) {
+				return
+			}
+		}
+		t.insts = append(t.insts, words...)
+		t.saved += float64(len(words))
+		t.to.at = j
+		if leaves {
+			t.saved += jump - float64(last.Slots)
+			if last.Reloc == nfp.RelocDone {
+				t.exit = last
+				found(t)
+				return
+			}
+			t.to = p.placeOf(last.To)
+		} else if j == len(to.Insts) && to.Next >= 0 {
+			t.to = spot{block: to.Next}
+		}
+		found(t)
+	}
+}
+
+// mayGoAlong reports whether a word may stand in the slots of the branch of b: see
+// mayDefer. A command may, whose wait stays behind it. A word that looks through a
+// pointer that b writes would have to wait for it.
+func mayGoAlong(in *machInst, b *machBlock) bool {
+	switch in.Op {
+	case nfp.OpALU, nfp.OpShf, nfp.OpLdField, nfp.OpImmed:
+		if in.Return {
+			return false
+		}
+	case nfp.OpCmd:
+		if in.Cmd.Ctx != 3 {
+			return false
+		}
+	default:
+		return false
+	}
+	for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {
+		if o.Kind != nfp.LM {
+			continue
+		}
+		for k := range b.Insts {
+			if b.Insts[k].Op == nfp.OpCSRWrite {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// onlyRegisters reports whether a word changes nothing but a general register and
+// codes.
+func onlyRegisters(in *machInst) bool {
+	if in.Op == nfp.OpCmd || in.A.Mod != 0 || in.B.Mod != 0 {
+		return false
+	}
+	_, ok := physical(in.Dst)
+	return ok || in.Dst.Kind == nfp.None
+}
+
+// Shares of packets for which a branch is taken, where nothing was measured: those
+// of loops are Ball and Larus' (1993), rounded; that ends of the program are rare
+// is assumed, as most are checks that fail.
+const (
+	shareLoop   = 0.9
+	shareRare   = 0.1
+	shareEither = 0.1
+)
+
+// share is for which part of those that come there the branch of b is expected to
+// be taken.
+func (p *filler) share(b *machBlock, br *machInst) float64 {
+	to, next := p.f.Blocks[br.To], p.f.Blocks[b.Next]
+	if p.count != nil {
+		here, ok := p.count(br.PC)
+		if t, okTo := p.count(firstPC(to)); ok && okTo && len(p.preds[br.To]) == 1 && t <= here && here > 0 {
+			return float64(t) / float64(here)
+		}
+		if n, okNext := p.count(firstPC(next)); ok && okNext && len(p.preds[b.Next]) == 1 && n <= here && here > 0 {
+			return 1 - float64(n)/float64(here)
+		}
+	}
+	if to.Depth > next.Depth {
+		return shareLoop
+	}
+	return 0
+}
+
+// cutAt is the number that stands for the middle of a block until cut.
+func (p *filler) cutAt(at spot) int32 {
+	n, ok := p.cuts[at]
+	if !ok {
+		n = int32(len(p.f.Blocks) + len(p.middle))
+		p.cuts[at] = n
+		p.middle = append(p.middle, at)
+	}
+	return n
+}
+
+// placeOf is where a branch to block n goes, which may have been filled already.
+func (p *filler) placeOf(n int32) spot {
+	if k := int(n) - len(p.f.Blocks); k >= 0 {
+		return p.middle[k]
+	}
+	return spot{block: n}
+}
+
+// cut makes blocks of the middles that branches go to.
+func (p *filler) cut() {
+	var out []*machBlock
+	number := make([]int32, len(p.f.Blocks)+len(p.cuts))
+	for i, b := range p.f.Blocks {
+		number[i] = int32(len(out))
+		from := 0
+		for at := 1; at < len(b.Insts); at++ {
+			n, ok := p.cuts[spot{int32(i), at}]
+			if !ok {
+				continue
+			}
+			out = append(out, &machBlock{Insts: b.Insts[from:at:at], Next: n, Depth: b.Depth})
+			number[n], from = int32(len(out)), at
+		}
+		out = append(out, &machBlock{Insts: b.Insts[from:], Next: b.Next, Depth: b.Depth})
+	}
+	for _, b := range out {
+		if b.Next >= 0 {
+			b.Next = number[b.Next]
+		}
+		if in := b.branch(); in != nil {
+			in.To = number[in.To]
+		}
+	}
+	p.f.Blocks = out
+}

@@ -1,0 +1,74 @@
+package jit
+
+import "github.com/nfpkit/nfpkit/nfp"
+
+// liveAtStart is, by block, the resources whose content something looks at from
+// the block's start on. What is called looks at all of memory and at the registers
+// that it is given; behind the program's end the firmware looks at the result and
+// the packet's vector.
+func liveAtStart(f *machFunc) []resSet {
+	live := make([]resSet, len(f.Blocks))
+	reads, writes := make([]resSet, len(f.Blocks)), make([]resSet, len(f.Blocks))
+	for i, b := range f.Blocks {
+		use := func(e effects) {
+			for w, x := range e.reads.without(&writes[i]) {
+				reads[i][w] |= x
+			}
+			for w, x := range e.writes {
+				writes[i][w] |= x
+			}
+		}
+		b.bundles(func(from, to int) {
+			if last := &b.Insts[to-1]; isControl(last) { // it looks before its slots are executed
+				var e effects
+				e.operand(last.A, true, false)
+				if last.ReadsCC() {
+					e.reads.add(resCodes)
+				}
+				use(e)
+			}
+			for k := from; k < to; k++ {
+				use(lookedAt(&b.Insts[k]))
+			}
+		})
+	}
+	for changed := true; changed; {
+		changed = false
+		for i := len(f.Blocks) - 1; i >= 0; i-- {
+			var out resSet
+			f.Blocks[i].succs(func(t int32) {
+				for w, x := range live[t] {
+					out[w] |= x
+				}
+			})
+			for w, x := range out.without(&writes[i]) {
+				if x |= reads[i][w]; x != live[i][w] {
+					live[i][w], changed = x, true
+				}
+			}
+		}
+	}
+	return live
+}
+
+// lookedAt is effectOf with what lies behind branches that leave the function.
+func lookedAt(in *machInst) effects {
+	e := effectOf(in)
+	switch {
+	case in.Call == nil:
+	case in.Reloc == nfp.RelocDone:
+		e.reads.addMask(resVector, 1<<16-1, 16)
+	default:
+		for r := resIn; r < resCount; r++ {
+			if r != resCodes {
+				e.reads.add(r)
+			}
+		}
+	}
+	return e
+}
+
+// always reports whether a branch is always taken.
+func (in *machInst) always() bool {
+	return in.Op == nfp.OpRtn || in.Op == nfp.OpBr && nfp.Cond(in.Fn) == nfp.CondAlways
+}
