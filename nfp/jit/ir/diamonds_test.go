@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -71,4 +72,49 @@ func b2i(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// Each form of a choice is the choice, for all values and either comparison.
+func TestChoicesProved(t *testing.T) {
+	z3, err := exec.LookPath("z3")
+	if err != nil {
+		t.Skip("no z3 (Debian package z3): TestFlattenDiamonds alone checks the choices")
+	}
+	for _, op := range []Op{OpEQ, OpNE, OpULT, OpULE, OpTest} {
+		for form, when := range map[choiceForm]string{chooseBit: "(and (eq x 1) (eq y 0))", chooseNext: "(eq x (add y 1))", chooseMask: ""} {
+			for _, opposite := range []bool{false, true} {
+				f := &Func{}
+				b := f.NewBlock()
+				letters := map[*Value]string{}
+				param := func(letter string) *Value {
+					v := f.NewParam(b, I32, 0)
+					letters[v] = letter
+					return v
+				}
+				d := &choice{form: form, opposite: opposite, x: param("x"), y: param("y")}
+				d.cond = f.Add(b, op, I32, 0, param("v"), param("w"))
+				from := fmt.Sprintf("(select %s x y)", expression(d.cond, letters))
+				if opposite { // x is of the opposite comparison
+					from = fmt.Sprintf("(select %s y x)", expression(d.cond, letters))
+				}
+				r := Rule{From: from, To: expression(f.choose(b, d), letters), If: when, Width: 32}
+				prove(t, z3, r.String(), question(t, r, 32))
+			}
+		}
+	}
+}
+
+// expression is a value as rules write it.
+func expression(v *Value, letters map[*Value]string) string {
+	if l := letters[v]; l != "" {
+		return l
+	}
+	if v.Op == OpConst {
+		return fmt.Sprint(v.Int)
+	}
+	parts := []string{"(" + v.Op.String()}
+	for _, a := range v.Args {
+		parts = append(parts, expression(a, letters))
+	}
+	return strings.Join(parts, " ") + ")"
 }
