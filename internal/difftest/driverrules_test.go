@@ -222,10 +222,7 @@ func (a *agreement) meaning(tr *uml.Translation) []string {
 				words = append(words, r.Reason)
 			}
 		}
-		if len(words) > 0 {
-			return words
-		}
-		if words = verifierMeaning(line); len(words) > 0 {
+		if words = append(words, verifierMeaning(line)...); len(words) > 0 {
 			return words
 		}
 	}
@@ -303,6 +300,11 @@ var verifierWords = []struct {
 	says  *regexp.Regexp
 	words []string
 }{
+	// The driver looks at an instruction before the verifier does, and may be the first
+	// to trip over what is no rule of its own.
+	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 0$`), []string{"uninit-register"}},
+	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 260$`), []string{"null-check"}}, // PTR_TO_MAP_VALUE | PTR_MAYBE_NULL
+	{regexp.MustCompile(`\[nfp\] .*(within u32|is not constant)`), []string{"uninit-register"}},
 	{regexp.MustCompile(`!read_ok`), []string{"uninit-register", "exit-value"}},
 	{regexp.MustCompile(`invalid access to packet`), []string{"packet-bounds"}},
 	{regexp.MustCompile(`invalid access to map value|map value access out-of-bounds`), []string{"map-value-bounds"}},
@@ -314,6 +316,7 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`cannot write into packet`), []string{"packet-bounds"}},
 	{regexp.MustCompile(`BPF_ATOMIC stores into`), []string{"atomic-target"}},
 	{regexp.MustCompile(`misaligned (value|stack|packet|pkt|access|ctx)`), []string{"misaligned-atomic", "misaligned-stack", "ctx-access"}},
+	{regexp.MustCompile(`invalid size of register (spill|fill)`), []string{"spill-partial"}},
 	{regexp.MustCompile(`unknown func|program of this type cannot use helper`), []string{"helper-not-allowed", "unknown-helper"}},
 	{regexp.MustCompile(`type=.* expected=`), []string{"helper-arg", "not-a-pointer", "null-check", "uninit-register"}},
 	{regexp.MustCompile(`combined stack size|the call stack of`), []string{"stack-depth"}},
@@ -321,7 +324,7 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`div by zero`), []string{"div-by-zero"}},
 	{regexp.MustCompile(`invalid shift`), []string{"bad-shift"}},
 	{regexp.MustCompile(`infinite loop|back-edge`), []string{"infinite-loop"}},
-	{regexp.MustCompile(`pointer arithmetic|math between|pointer operation|prohibited`), []string{"pointer-arithmetic", "null-check"}},
+	{regexp.MustCompile(`pointer arithmetic|pointer from scalar|math between|pointer operation|prohibited`), []string{"pointer-arithmetic", "null-check"}},
 	{regexp.MustCompile(`leaks addr`), []string{"atomic-target", "pointer-arithmetic", "exit-value"}},
 	{regexp.MustCompile(`dereference of modified ctx|variable ctx access`), []string{"ctx-access"}},
 	{regexp.MustCompile(`BPF program is too large|too many states`), []string{"too-complex"}},
