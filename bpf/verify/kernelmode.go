@@ -43,6 +43,8 @@ import (
 //     is not negative, and no more when it is copied (assign_scalar_id_before_mov);
 //     what is learned over the link takes the place of what was known, and bounds
 //     that wrap are lost (sync_linked_regs)
+//   - a pointer is lost where a constant without bounds is added to it, which the two
+//     above leave behind (adjust_ptr_min_max_vals)
 
 // forgets reports an ALU instruction whose result Linux does not know.
 func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
@@ -82,9 +84,6 @@ func carried(n *num, d int64) num {
 	}
 	c := constNum(uint64(d))
 	r := num{n.bits.Add(c.bits), n.w.add(&c.w), n.h.add(&c.h)}
-	if r.known() {
-		return constNum(r.bits.Value)
-	}
 	if n.w.uhi > math.MaxUint64-c.w.uhi {
 		r.w.ulo, r.w.uhi = 0, math.MaxUint64
 	}
@@ -92,6 +91,12 @@ func carried(n *num, d int64) num {
 		r.h.ulo, r.h.uhi = 0, math.MaxUint32
 	}
 	return r
+}
+
+// tainted reports a number, constant by its bits and not by its bounds, that Linux
+// takes for one of a dead branch: a pointer moved by it is a pointer no more.
+func (x *explorer) tainted(n *num) bool {
+	return x.opt.Linux && n.known() && (n.w.ulo != n.w.uhi || n.w.slo != n.w.shi)
 }
 
 // scrub forgets what the stack slots hold that a helper was given n bytes of.

@@ -364,6 +364,9 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 	if b.pointer() {
 		p, n = b, a
 	}
+	if x.tainted(&n.n) {
+		return any
+	}
 	if op != asm.Add && (op != asm.Sub || p == b) {
 		x.fail(s, i, "pointer-arithmetic", "%v with %v: pointers may be added to and subtracted from only", op, p.kind)
 		return any

@@ -123,6 +123,9 @@ func (w *caseWriter) links() {
 	w.xdp("mul link copied", "\tr4 = r6", "\tr4 += 1", "\tr5 = r4", "\tif r6 > 100 goto out", "\tr4 *= r7")
 	w.xdp("mul link of a copy", "\tr4 = r6", "\tr4 += 1", "\tr5 = r4", "\tif r5 > 100 goto out", "\tr4 *= r7")
 	w.xdp("mul link spilled", "\tr4 = r6", "\tr4 += 1", "\t*(u64 *)(r10 - 8) = r4", "\tif r6 > 100 goto out", "\tr4 *= r7")
+	w.xdp("link constant sum", "\tr4 = r6", "\tr4 += 4", "\tif r6 != 9 goto out", "\tr8 += r4", "\tr7 = *(u8 *)(r8 + 0)")
+	w.xdp("link constant back", "\tr4 = r6", "\tr4 += 4", "\tif r4 != 9 goto out", "\tr8 += r6", "\tr7 = *(u8 *)(r8 + 0)")
+	w.xdp("link constant back moved", "\tr4 = r6", "\tr4 += 4", "\tif r4 != 9 goto out", "\tr6 += 0", "\tr8 += r6", "\tr7 = *(u8 *)(r8 + 0)")
 	w.xdp("mul link both", "\tr4 = r6", "\tr4 += 3", "\tr5 = r6", "\tr5 += 5", "\tif r4 > 100 goto out", "\tr5 *= r7")
 }
 

@@ -210,10 +210,18 @@ func (b *body) accessVariable() {
 	if x.kind == memPtr {
 		align = size.Sizeof()
 	}
-	i := b.index(x.size-size.Sizeof(), align, q)
-	if i < 0 {
+	if align == 1 && b.depth < 4 && b.chance(3) {
+		b.accessLinked(p, q, size)
 		return
 	}
+	if i := b.index(x.size-size.Sizeof(), align, q); i >= 0 {
+		b.accessAt(p, q, i, size)
+	}
+}
+
+// accessAt reads or writes i bytes behind p, by way of q.
+func (b *body) accessAt(p, q, i int, size asm.Size) {
+	x := b.st.r[p]
 	b.emit(asm.Mov.Reg(asm.Register(q), asm.Register(p)))
 	b.emit(asm.Add.Reg(asm.Register(q), asm.Register(i)))
 	b.st.r[q] = reg{}
@@ -222,6 +230,33 @@ func (b *body) accessVariable() {
 		return
 	}
 	b.through(q, size, b.storable(&x))
+}
+
+// accessLinked is an access at a number of which another was found small enough:
+// one that is less or more by a constant. It takes a verifier that links them.
+func (b *body) accessLinked(p, q int, size asm.Size) {
+	src, most := b.source(), b.st.r[p].size-size.Sizeof()
+	i := b.spare(q)
+	if i < 0 {
+		return
+	}
+	j := b.spare(q, i)
+	if j < 0 {
+		return
+	}
+	c := b.between(1, most)
+	b.emit(asm.Mov.Reg32(asm.Register(i), asm.Register(src)))
+	b.emit(asm.Mov.Reg(asm.Register(j), asm.Register(i)))
+	b.emit(asm.Add.Imm(asm.Register(j), int32(c)))
+	b.setScalar(i, 1<<32-1)
+	b.setScalar(j, unknown)
+	checked, bound := i, most-c
+	if b.chance(2) { // j is checked, i used
+		i, j, checked, bound = j, i, j, most
+	}
+	b.split(func(no int) { b.jump(asm.JGT.Imm(asm.Register(checked), int32(bound), ""), no) }, func() {
+		b.accessAt(p, q, j, size)
+	}, func() {})
 }
 
 // through loads from the address in q, or stores to it.
