@@ -65,6 +65,7 @@ var machPasses = []machPass{
 	{"schedule", scheduled(schedule), false},
 	{"advance", moved(func(_ *backend, f *machFunc) { advance(f) }), false},
 	{"fill", moved(func(env *backend, f *machFunc) { fill(f, env.opt.Counts.at, env.opt.small) }), false},
+	{"merge", moved(func(env *backend, f *machFunc) { merge(f, env.opt.small) }), false},
 	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }, true},
 }
 

@@ -17,22 +17,14 @@ import "github.com/nfpkit/nfpkit/nfp"
 //
 // It follows schedule: words keep their order, bundles are not torn.
 func fill(f *machFunc, count func(pc int32) (uint64, bool), small bool) {
-	p := &filler{f: f, count: count, small: small, cuts: map[spot]int32{}}
+	p := &filler{f: f, count: count, small: small, cuts: newCuts(f)}
 	p.live, p.preds = liveAtStart(f), f.predecessors()
 	for i := range f.Blocks {
 		p.branch(int32(i))
 	}
 	if p.filled {
-		p.cut()
-		f.keepReached()
+		p.cuts.make()
 	}
-}
-
-// spot is an instruction of a function: that number at of a block. Block -1 is
-// the firmware.
-type spot struct {
-	block int32
-	at    int
 }
 
 type filler struct {
@@ -40,8 +32,7 @@ type filler struct {
 	count  func(pc int32) (uint64, bool)
 	live   []resSet // by block: what is looked at from its start on
 	preds  [][]int32
-	cuts   map[spot]int32 // where branches go in the middle of a block; the number it has until cut
-	middle []spot         // those, by number behind the blocks'
+	cuts   *cuts
 	small  bool
 	filled bool
 }
@@ -88,10 +79,7 @@ func (p *filler) branch(i int32) {
 	if best.exit != nil {
 		end.To, end.Reloc, end.Call = -1, best.exit.Reloc, best.exit.Call
 	} else {
-		end.To = best.to.block
-		if best.to.at > 0 {
-			end.To = p.cutAt(best.to)
-		}
+		end.To = p.cuts.at(best.to)
 	}
 	b.Insts = append(out, end)
 }
@@ -166,7 +154,7 @@ func (p *filler) along(b *machBlock, br *machInst, room int, found func(taken)) 
 				found(t)
 				return
 			}
-			t.to = p.placeOf(last.To)
+			t.to = p.cuts.spotOf(last.To)
 		} else if j == len(to.Insts) && to.Next >= 0 {
 			t.to = spot{block: to.Next}
 		}
@@ -239,51 +227,4 @@ func (p *filler) share(b *machBlock, br *machInst) float64 {
 		return shareLoop
 	}
 	return 0
-}
-
-// cutAt is the number that stands for the middle of a block until cut.
-func (p *filler) cutAt(at spot) int32 {
-	n, ok := p.cuts[at]
-	if !ok {
-		n = int32(len(p.f.Blocks) + len(p.middle))
-		p.cuts[at] = n
-		p.middle = append(p.middle, at)
-	}
-	return n
-}
-
-// placeOf is where a branch to block n goes, which may have been filled already.
-func (p *filler) placeOf(n int32) spot {
-	if k := int(n) - len(p.f.Blocks); k >= 0 {
-		return p.middle[k]
-	}
-	return spot{block: n}
-}
-
-// cut makes blocks of the middles that branches go to.
-func (p *filler) cut() {
-	var out []*machBlock
-	number := make([]int32, len(p.f.Blocks)+len(p.cuts))
-	for i, b := range p.f.Blocks {
-		number[i] = int32(len(out))
-		from := 0
-		for at := 1; at < len(b.Insts); at++ {
-			n, ok := p.cuts[spot{int32(i), at}]
-			if !ok {
-				continue
-			}
-			out = append(out, &machBlock{Insts: b.Insts[from:at:at], Next: n, Depth: b.Depth})
-			number[n], from = int32(len(out)), at
-		}
-		out = append(out, &machBlock{Insts: b.Insts[from:], Next: b.Next, Depth: b.Depth})
-	}
-	for _, b := range out {
-		if b.Next >= 0 {
-			b.Next = number[b.Next]
-		}
-		if in := b.branch(); in != nil {
-			in.To = number[in.To]
-		}
-	}
-	p.f.Blocks = out
 }

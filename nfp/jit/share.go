@@ -63,9 +63,11 @@ func shareable(b *machBlock) bool {
 
 // alike reports whether two blocks do the same, wherever they came from.
 func alike(a, b *machBlock) bool {
-	return slices.EqualFunc(a.Insts, b.Insts, func(x, y machInst) bool {
-		return x.Inst == y.Inst && x.To == y.To && x.Slots == y.Slots && x.Glue == y.Glue && x.PortA == y.PortA &&
-			x.DeadCC == y.DeadCC && x.Drop == y.Drop && x.Frame == y.Frame && x.Reloc == y.Reloc && x.Helper == y.Helper &&
-			x.In == y.In && x.Out == y.Out && x.Sym == y.Sym
-	})
+	return slices.EqualFunc(a.Insts, b.Insts, func(x, y machInst) bool { return alikeInst(&x, &y) })
+}
+
+func alikeInst(x, y *machInst) bool {
+	return x.Inst == y.Inst && x.To == y.To && x.Slots == y.Slots && x.Glue == y.Glue && x.PortA == y.PortA &&
+		x.DeadCC == y.DeadCC && x.Drop == y.Drop && x.Frame == y.Frame && x.Reloc == y.Reloc && x.Helper == y.Helper &&
+		x.In == y.In && x.Out == y.Out && x.Sym == y.Sym
 }

@@ -219,3 +219,32 @@ func TestVerifyWaysSlots(t *testing.T) {
 		t.Error("not noticed")
 	}
 }
+
+// An end that only branches lead to goes where another block ends with it. Compiled
+// for size, a block jumps to what it has in common with another; else it does not.
+func TestMerge(t *testing.T) {
+	build := func() *machFunc {
+		return &machFunc{Name: "f", Entry: true, Blocks: []*machBlock{
+			{Insts: []machInst{branchOf(nfp.CondEQ, 3)}, Next: 1},
+			{Insts: []machInst{branchOf(nfp.CondCC, 4)}, Next: 2},
+			{Insts: []machInst{loadOf(gprA(1), 1), loadOf(gprA(3), 3), loadOf(gprB(2), 2), loadOf(gprA(0), 1), doneOf()}, Next: -1},
+			{Insts: []machInst{loadOf(gprA(0), 1), doneOf()}, Next: -1},
+			{Insts: []machInst{loadOf(gprA(1), 4), loadOf(gprA(3), 3), loadOf(gprB(2), 2), loadOf(gprA(0), 1), doneOf()}, Next: -1},
+		}}
+	}
+	for small, want := range map[bool]int{false: 12, true: 9} {
+		f := build()
+		before := f.clone()
+		merge(f, small)
+		if err := verifyWays(before, f); err != nil {
+			t.Error(err)
+		}
+		words := 0
+		for _, b := range f.Blocks {
+			words += len(b.Insts)
+		}
+		if words != want {
+			t.Errorf("small %t: %d words, want %d\n%s", small, words, want, f)
+		}
+	}
+}
