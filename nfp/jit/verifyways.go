@@ -20,7 +20,17 @@ import (
 // writes them. So the new function always holds what the old one does, beside what
 // is dirty, with what it is ahead done too.
 func verifyWays(old, now *machFunc) error {
-	v := &ways{old: old, now: now, seen: map[string]bool{}}
+	if verifyWaysBy(old, now, true) == nil {
+		return nil
+	}
+	return verifyWaysBy(old, now, false)
+}
+
+// verifyWaysBy does it; where words that are alike stand on several ways, guess says
+// to take those for executed early of which a way has too many. Either finding is
+// proof enough.
+func verifyWaysBy(old, now *machFunc, guess bool) error {
+	v := &ways{old: old, now: now, guess: guess, seen: map[string]bool{}}
 	v.next(way{})
 	for limit := 1000 + 100*len(now.Blocks); len(v.work) > 0; limit-- {
 		if limit == 0 {
@@ -63,6 +73,7 @@ type step struct {
 
 type ways struct {
 	old, now *machFunc
+	guess    bool
 	work     []way
 	seen     map[string]bool
 }
@@ -174,7 +185,7 @@ func (v *ways) follow(w way) error {
 	if err != nil {
 		return err
 	}
-	m := &meeting{ahead: slices.Clone(w.ahead), carried: len(w.ahead), dirty: w.dirty}
+	m := &meeting{ahead: slices.Clone(w.ahead), carried: len(w.ahead), dirty: w.dirty, guess: v.guess}
 	for _, x := range nowWords {
 		if m.carried == 0 || !m.again(x) {
 			m.ahead = append(m.ahead, x)
@@ -231,6 +242,7 @@ type meeting struct {
 	ahead   []step
 	carried int // of those, from before the last stop
 	dirty   resSet
+	guess   bool
 }
 
 // again notes that a word was executed already with the same result.
@@ -253,8 +265,21 @@ func (m *meeting) again(x step) bool {
 // meet finds a word of the old function among those ahead; rest is what that
 // executes from there to the next stop.
 func (m *meeting) meet(x step, rest []step) error {
+	if spare := m.spare(x, rest); m.guess && spare > 0 {
+		was := *m
+		was.ahead = slices.Clone(m.ahead)
+		if m.find(x, spare) == nil {
+			return nil
+		}
+		*m = was
+	}
+	return m.find(x, 0)
+}
+
+// find looks for a word among those ahead, the first spare ones that are like it
+// left aside.
+func (m *meeting) find(x step, spare int) error {
 	e := effectOf(x.in)
-	spare := m.spare(x, rest)
 	for i := 0; i < len(m.ahead); {
 		y := m.ahead[i]
 		if sameWord(x.in, y.in, false) {
