@@ -5,6 +5,7 @@ package difftest
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -101,14 +102,38 @@ func TestDriverRules(t *testing.T) {
 
 // The same of programs that the generator writes, as they are: most break a rule.
 func TestDriverRulesRandom(t *testing.T) {
-	n, seed := 400, uint64(1)
+	compareRandom(t, "NFPKIT_RULES", "random programs", 400, func(*firmware.Profile, uint64, *Program) bool { return true })
+}
+
+// The same of mutants that are safe: with one to three instructions changed.
+func TestDriverRulesMutants(t *testing.T) {
+	compareRandom(t, "NFPKIT_RULES_MUTANTS", "mutants", 150, func(card *firmware.Profile, seed uint64, p *Program) bool {
+		mutate(p, rand.New(rand.NewPCG(seed, 0xbad)))
+		c, err := resolve(p)
+		if err != nil {
+			return false
+		}
+		f, err := verify.Verify(c, &verify.Options{Budget: 30_000}) // endless ones take both sides long
+		if err != nil {
+			return false
+		}
+		crashes := func(r verify.Reason) bool { return strings.HasPrefix(r.Reason, "jit-crash-") } // the guest with it
+		return !slices.ContainsFunc(driver.WarnLinux(f, card), crashes)
+	})
+}
+
+// compareRandom compares n programs that keep keeps; env names variables for other
+// counts and first seeds.
+func compareRandom(t *testing.T, env, what string, n int, keep func(*firmware.Profile, uint64, *Program) bool) {
+	t.Helper()
+	seed := uint64(1)
 	if testing.Short() {
-		n = 100
+		n /= 4
 	}
-	if v, err := strconv.Atoi(os.Getenv("NFPKIT_RULES_N")); err == nil {
+	if v, err := strconv.Atoi(os.Getenv(env + "_N")); err == nil {
 		n = v
 	}
-	if v, err := strconv.ParseUint(os.Getenv("NFPKIT_RULES_SEED"), 0, 64); err == nil {
+	if v, err := strconv.ParseUint(os.Getenv(env+"_SEED"), 0, 64); err == nil {
 		seed = v
 	}
 	card, err := profile()
@@ -123,6 +148,9 @@ func TestDriverRulesRandom(t *testing.T) {
 				continue
 			}
 		}
+		if !keep(card, seed, p) {
+			continue
+		}
 		c, err := resolve(p)
 		if err != nil {
 			continue
@@ -131,7 +159,7 @@ func TestDriverRulesRandom(t *testing.T) {
 	}
 	a := newAgreement()
 	a.hold(t, list, translateWith(t, uml.TranslateOptions{Firmware: card}, codesOf(list)))
-	a.report(t, "random programs")
+	a.report(t, what)
 }
 
 func codesOf(list []judged) (codes []*code.Code) {
