@@ -26,6 +26,7 @@ import (
 //     of the size is forgotten first (regs_refine_cond_op)
 //   - products of numbers that may be negative, or above half the width, have no bounds
 //     (scalar_min_max_mul)
+//   - a pointer may be the verdict (check_return_code)
 //   - context, stack and packet pointers are compared with NULL as if they could be
 //     (reg_not_null)
 //   - bounds of a packet that are known already are tested anew

@@ -82,9 +82,9 @@ it, its translator, and what attaching asks. This page is printed from the table
 
 In the kernel test bed (hardware-in-the-loop.md) the unmodified driver of Debian's linux-source-6.12 (6.12.117) loads programs for the simulated
 card; the answer must be the same, and what the driver says first must be one of the reasons that check gives.
-` + "`TestDriverRules`" + ` (internal/difftest) has 582 programs that touch each rule from both sides on four cards (287 accepted, 295
+` + "`TestDriverRules`" + ` (internal/difftest) has 586 programs that touch each rule from both sides on four cards (289 accepted, 297
 refused), ` + "`TestDriverRulesRandom`" + ` 400 random ones, half of them edited until the rules allow them. Of longer runs (soak.md) the last
-had no difference; what earlier ones had found is mended, with a case of each among the 582. Out of reach there: ` + "`driver-program-type`" + ` (the reader does not make programs of other types), accepting ` + "bpf_perf_event_output" + ` (the
+had no difference; what earlier ones had found is mended, with a case of each among the 586. Out of reach there: ` + "`driver-program-type`" + ` (the reader does not make programs of other types), accepting ` + "bpf_perf_event_output" + ` (the
 guest's architecture has no perf events; its refusals are reached).
 `
 

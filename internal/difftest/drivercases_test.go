@@ -420,6 +420,10 @@ func (w *caseWriter) updates() {
 }
 
 func (w *caseWriter) exits() {
+	for _, typ := range []string{"xdp", "tc"} {
+		w.add("pointer at exit "+typ, ".program "+typ+" main\n\tr0 = r10\n\texit\n")
+		w.add("ctx at exit "+typ, ".program "+typ+" main\n\tr0 = r1\n\texit\n")
+	}
 	for v := -2; v <= 9; v++ {
 		w.tc(fmt.Sprintf("tc returns %d", v), fmt.Sprintf("\tr0 = %d", v), "\texit")
 	}
