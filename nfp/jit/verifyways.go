@@ -186,11 +186,16 @@ func (v *ways) follow(w way) error {
 		return err
 	}
 	m := &meeting{ahead: slices.Clone(w.ahead), carried: len(w.ahead), dirty: w.dirty, guess: v.guess}
-	for _, x := range nowWords {
+	early := 0 // words in the slots of the branch before may be copies of what stands on one of its ways
+	for i, x := range nowWords {
 		if m.carried == 0 || !m.again(x) {
 			m.ahead = append(m.ahead, x)
+			if i < len(w.nowSlots) {
+				early++
+			}
 		}
 	}
+	m.carried += early
 	for i, x := range oldWords {
 		if err := m.meet(x, oldWords[i:]); err != nil {
 			return err
@@ -240,7 +245,7 @@ func (v *ways) follow(w way) error {
 // meeting is a list of words that one function executed, which the other comes to.
 type meeting struct {
 	ahead   []step
-	carried int // of those, from before the last stop
+	carried int // of those, from before the last stop, or in its slots
 	dirty   resSet
 	guess   bool
 }
