@@ -257,7 +257,7 @@ func (m *meeting) again(x step) bool {
 		return false
 	}
 	for i := len(m.ahead) - 1; i >= 0; i-- {
-		if y := &m.ahead[i]; sameWord(x.in, y.in, false) {
+		if y := &m.ahead[i]; sameWord(x.in, y.in, false) && effectOf(y.in) == e {
 			y.copied = true
 			return true
 		} else if !commute(x.in, y.in) {
