@@ -30,7 +30,7 @@ func merge(f *machFunc, small bool) {
 	for i, b := range f.Blocks {
 		at, n := m.longest(int32(i))
 		switch {
-		case n == len(b.Insts) && !fallen[i] && !m.used[i]:
+		case n > 0 && n == len(b.Insts) && !fallen[i] && !m.used[i]:
 			to[i], b.Insts = m.cuts.at(at), nil
 		case small && n >= minMerged && n < len(b.Insts) && !m.used[i]:
 			pc := lastPC(b)

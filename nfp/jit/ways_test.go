@@ -248,3 +248,20 @@ func TestMerge(t *testing.T) {
 		}
 	}
 }
+
+// A block of which advance took all words leads on, and is no end.
+func TestMergeEmpty(t *testing.T) {
+	f := &machFunc{Name: "f", Entry: true, Blocks: []*machBlock{
+		{Insts: []machInst{branchOf(nfp.CondEQ, 2)}, Next: 1},
+		{Insts: []machInst{loadOf(gprA(1), 1), loadOf(gprA(0), 1), doneOf()}, Next: -1},
+		{Next: 4},
+		{Insts: []machInst{loadOf(gprA(0), 1), doneOf()}, Next: -1},
+		{Insts: []machInst{branchOf(nfp.CondCC, 3)}, Next: 5},
+		{Insts: []machInst{loadOf(gprA(0), 2), doneOf()}, Next: -1},
+	}}
+	before := f.clone()
+	merge(f, false)
+	if err := verifyWays(before, f); err != nil {
+		t.Error(err)
+	}
+}
