@@ -270,20 +270,22 @@ func (m *meeting) again(x step) bool {
 // meet finds a word of the old function among those ahead; rest is what that
 // executes from there to the next stop.
 func (m *meeting) meet(x step, rest []step) error {
-	if spare := m.spare(x, rest); m.guess && spare > 0 {
-		was := *m
-		was.ahead = slices.Clone(m.ahead)
-		if m.find(x, spare) == nil {
-			return nil
+	if m.guess {
+		for spare := m.spare(x, rest); spare > 0; spare-- {
+			was := *m
+			was.ahead = slices.Clone(m.ahead)
+			if m.find(x, spare, rest) == nil {
+				return nil
+			}
+			*m = was
 		}
-		*m = was
 	}
-	return m.find(x, 0)
+	return m.find(x, 0, nil)
 }
 
 // find looks for a word among those ahead, the first spare ones that are like it
-// left aside.
-func (m *meeting) find(x step, spare int) error {
+// left aside, and with them words of which rest has none left to come to.
+func (m *meeting) find(x step, spare int, rest []step) error {
 	e := effectOf(x.in)
 	for i := 0; i < len(m.ahead); {
 		y := m.ahead[i]
@@ -296,6 +298,9 @@ func (m *meeting) find(x step, spare int) error {
 		if commute(x.in, y.in) {
 			i++
 			continue
+		}
+		if rest != nil && m.excess(y, rest) <= 0 {
+			return fmt.Errorf("%s is still to come", y.in.text())
 		}
 		if err := m.drop(i); err != nil {
 			return fmt.Errorf("%w, before %s", err, x.in.text())
@@ -311,6 +316,11 @@ func (m *meeting) spare(x step, rest []step) int {
 	if !slices.ContainsFunc(m.ahead[:m.carried], func(y step) bool { return sameWord(x.in, y.in, false) }) {
 		return 0
 	}
+	return max(m.excess(x, rest), 0)
+}
+
+// excess is how many more words are as x among those ahead than in rest.
+func (m *meeting) excess(x step, rest []step) int {
 	n := 0
 	for _, y := range m.ahead {
 		if sameWord(x.in, y.in, false) {
@@ -322,7 +332,7 @@ func (m *meeting) spare(x step, rest []step) int {
 			n--
 		}
 	}
-	return max(n, 0)
+	return n
 }
 
 // take lets word i ahead be what the old function executes now.
