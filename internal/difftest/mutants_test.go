@@ -152,7 +152,7 @@ func mutateOne(insns asm.Instructions, r *rand.Rand) {
 		}
 	case 3:
 		if !ins.IsLoadFromMap() && ins.OpCode.Source() == asm.ImmSource && !(jump && (ins.OpCode.JumpOp() == asm.Call || ins.OpCode.JumpOp() == asm.Exit)) && ins.OpCode.Class() != asm.LdClass {
-			ins.Constant += int64(r.IntN(65) - 32)
+			ins.Constant = int64(int32(ins.Constant) + int32(r.IntN(65)-32))
 		}
 	case 4:
 		if ins.OpCode.Class().IsLoad() && !ins.OpCode.IsDWordLoad() {
