@@ -339,10 +339,12 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 1$`), []string{"not-a-pointer", "uninit-register"}},
 	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 260$`), []string{"null-check"}}, // PTR_TO_MAP_VALUE | PTR_MAYBE_NULL
 	{regexp.MustCompile(`\[nfp\] atomic add not to a map value pointer: [01]$`), []string{"not-a-pointer", "uninit-register"}},
+	{regexp.MustCompile(`\[nfp\] atomic add not to a map value pointer: 260$`), []string{"null-check"}},
 	{regexp.MustCompile(`\[nfp\] .*(within u32|is not constant)`), []string{"uninit-register"}},
 	{regexp.MustCompile(`!read_ok`), []string{"uninit-register", "exit-value"}},
 	{regexp.MustCompile(`invalid access to packet`), []string{"packet-bounds"}},
 	{regexp.MustCompile(`invalid access to map value|map value access out-of-bounds`), []string{"map-value-bounds"}},
+	{regexp.MustCompile(`math between .* with unbounded`), []string{"pointer-offset", "pointer-arithmetic"}},
 	{regexp.MustCompile(`(min|max) value is (negative|outside)|unbounded (min|max) value`), []string{"map-value-bounds", "packet-bounds", "pointer-offset", "size-bounds", "stack-bounds"}},
 	{regexp.MustCompile(`invalid (write to|read from|variable-offset read from|variable-offset write to|unbounded variable-offset.*|zero-size read|indirect.*|indirect access to.*) ?stack`), []string{"stack-bounds"}},
 	{regexp.MustCompile(`invalid mem access '[a-z_]*(map_value_or_null|_or_null)`), []string{"null-check"}},
@@ -351,7 +353,7 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`cannot write into packet`), []string{"packet-bounds"}},
 	{regexp.MustCompile(`BPF_ATOMIC stores into`), []string{"atomic-target"}},
 	{regexp.MustCompile(`misaligned (value|stack|packet|pkt|access|ctx)`), []string{"misaligned-atomic", "misaligned-stack", "stack-bounds", "ctx-access"}}, // asked before bounds are
-	{regexp.MustCompile(`makes pkt pointer be out of bounds`), []string{"pointer-offset", "pointer-arithmetic"}},
+	{regexp.MustCompile(`makes [a-z_]+ pointer be out of bounds`), []string{"pointer-offset", "pointer-arithmetic"}},
 	{regexp.MustCompile(`invalid size of register (spill|fill)`), []string{"spill-partial"}},
 	{regexp.MustCompile(`unknown func|program of this type cannot use helper`), []string{"helper-not-allowed", "unknown-helper"}},
 	{regexp.MustCompile(`type=.* expected=`), []string{"helper-arg", "not-a-pointer", "null-check", "uninit-register"}},
