@@ -1,6 +1,10 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp"
+import (
+	"math/bits"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
 
 // What an instruction touches, as schedule orders by it: each resource is a bit.
 // It has physical operands; what select's bundles do together is the union of
@@ -30,6 +34,15 @@ func (s *resSet) addMask(from int, mask uint64, n int) {
 	for i := range n {
 		if mask>>i&1 != 0 {
 			s.add(from + i)
+		}
+	}
+}
+
+// each calls do with each member.
+func (s *resSet) each(do func(r int)) {
+	for w, x := range s {
+		for ; x != 0; x &= x - 1 {
+			do(64*w + bits.TrailingZeros64(x))
 		}
 	}
 }

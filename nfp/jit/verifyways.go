@@ -1,45 +1,35 @@
 package jit
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
 // verifyWays shows that a function does after words were moved and copied between
-// blocks what it did before, by other means than those passes used: it follows both
-// along all ways at once, from branch to branch.
+// blocks what it did before, by other means than those passes used: it executes both
+// on symbols, side by side, from branch to branch (translation validation), until
+// nothing new is found.
 //
-// The new function may be ahead: words that it executed and the old one did not yet
-// are kept. When the old one comes to such a word it is one of these, unless those
-// executed before it there touch what it touches. A word that the old one never
-// comes to on this way must have changed nothing but registers and local memory,
-// which are dirty from then on: nothing may look at them until the old function
-// writes them. So the new function always holds what the old one does, beside what
-// is dirty, with what it is ahead done too.
+// At each pair of places that both come to it knows of what the new function holds
+// in a resource two things, or less: that the old one holds the same, and how the old
+// one would make it from what it holds, by words that are perhaps still to come
+// there. Where ways meet, what holds on all of them is known. Both must issue the
+// same commands in the same order with the same operands, branch alike, and leave
+// the same where something looks at it behind them.
 func verifyWays(old, now *machFunc) error {
-	if verifyWaysBy(old, now, true) == nil {
-		return nil
-	}
-	return verifyWaysBy(old, now, false)
-}
-
-// verifyWaysBy does it; where words that are alike stand on several ways, guess says
-// to take those for executed early of which a way has too many. Either finding is
-// proof enough.
-func verifyWaysBy(old, now *machFunc, guess bool) error {
-	v := &ways{old: old, now: now, guess: guess, seen: map[string]bool{}}
-	v.next(way{})
-	for limit := 1000 + 100*len(now.Blocks); len(v.work) > 0; limit-- {
+	v := &ways{old: old, now: now, words: map[wordKey]int32{}, ids: map[string]symbol{}, from: map[places]map[origin]*relation{}}
+	v.comes(places{}, origin{}, sameAll())
+	for limit := 1000 + 100*(len(old.Blocks)+len(now.Blocks)); len(v.work) > 0; limit-- {
 		if limit == 0 {
-			return fmt.Errorf("%s: too many ways to follow", now.Name)
+			return fmt.Errorf("%s: no end of following it", now.Name)
 		}
-		w := v.work[len(v.work)-1]
-		v.work = v.work[:len(v.work)-1]
-		if err := v.follow(w); err != nil {
-			return fmt.Errorf("%s b%d, before b%d: %w", now.Name, w.now.block, w.old.block, err)
+		p := v.work[0]
+		v.work = v.work[1:]
+		if err := v.follow(p); err != nil {
+			return fmt.Errorf("%s b%d, before b%d: %w", now.Name, p.now.block, p.old.block, err)
 		}
 	}
 	return nil
@@ -53,45 +43,184 @@ type point struct {
 	exit  *machInst
 }
 
-// way is where both functions are.
-type way struct {
-	old, now point
-	oldSlots []step // of the branch just behind them
-	nowSlots []step
-	ahead    []step // words that now executed and old not yet
-	dirty    resSet
-}
+// places is where both functions are.
+type places struct{ old, now point }
 
 // step is a word, the one before it, and those behind it in its block.
 type step struct {
 	in, before *machInst
 	behind     []machInst
-	copied     bool   // of a word ahead: executed more than once, with the same result
-	met        bool   // the old function came to one of the copies
-	lost       resSet // what a word behind it that was dropped wrote over
 }
+
+// symbol numbers a content.
+type symbol int32
+
+// Kinds of contents.
+const (
+	heldByOld   uint8 = iota // what the old function holds in a resource at the last pair of places
+	heldByNew                // what the new one holds there, of which nothing is known
+	made                     // what a word makes of others
+	madeByEvent              // the same of a word that must come in order
+	dead                     // codes that nobody looks at
+)
+
+// content is a symbol's meaning. Words name their registers, so that what one makes
+// is only ever in one resource.
+type content struct {
+	kind uint8
+	word int32
+	res  int // where it lies
+	args []symbol
+	deep int // how many words one behind the other make it
+}
+
+// resPrevious is what the word before leaves to the next one.
+const resPrevious = resCount
+
+// contents is a symbol for each resource.
+type contents [resCount + 1]symbol
 
 type ways struct {
 	old, now *machFunc
-	guess    bool
-	work     []way
-	seen     map[string]bool
+	words    map[wordKey]int32
+	ids      map[string]symbol
+	all      []content
+	from     map[places]map[origin]*relation // what is known there, by where control came from
+	work     []places
 }
 
-// next adds a way that was not followed yet.
-func (v *ways) next(w way) {
-	var key strings.Builder
-	fmt.Fprintf(&key, "%v %v %v", w.old, w.now, w.dirty)
-	for _, list := range [...][]step{w.oldSlots, w.nowSlots, w.ahead} {
-		for _, s := range list {
-			fmt.Fprintf(&key, " %p %t %t %x", s.in, s.copied, s.met, s.lost)
+// origin is a pair of places and which way led on from there.
+type origin struct {
+	places
+	taken bool
+}
+
+// relation is what is known of what the new function holds: resources in which the
+// old one holds the same, and how it would be made, noSymbol where that is not known.
+// That is told twice: by what the old function holds as far as possible, and by the
+// words that made it as far as possible, since ways may agree on one and not the other.
+type relation struct {
+	same  resSet
+	makes [2]contents
+	tired [resCount + 1]uint8 // how often makes has changed
+}
+
+const noSymbol symbol = -1
+
+// sameAll is the relation of functions that hold the same.
+func sameAll() *relation {
+	k := &relation{}
+	for r := range k.tired {
+		k.same.add(r)
+		k.makes[0][r], k.makes[1][r] = noSymbol, noSymbol
+	}
+	return k
+}
+
+// symbol is the one number of a content; event tells those apart that are not made by
+// the word alone.
+func (v *ways) symbol(c content, event int) symbol {
+	key := binary.AppendVarint([]byte{c.kind}, int64(c.word))
+	key = binary.AppendVarint(key, int64(c.res))
+	key = binary.AppendVarint(key, int64(event))
+	for _, a := range c.args {
+		key = binary.AppendVarint(key, int64(a))
+	}
+	id, ok := v.ids[string(key)]
+	if !ok {
+		id = symbol(len(v.all))
+		v.ids[string(key)] = id
+		c.args, c.deep = slices.Clone(c.args), 0
+		for _, a := range c.args {
+			c.deep = max(c.deep, v.all[a].deep+1)
 		}
-		key.WriteByte(';')
+		v.all = append(v.all, c)
 	}
-	if !v.seen[key.String()] {
-		v.seen[key.String()] = true
-		v.work = append(v.work, w)
+	return id
+}
+
+func (v *ways) held(r int) symbol { return v.symbol(content{kind: heldByOld, res: r}, 0) }
+
+// comes notes what is known where both come to from another pair of places.
+func (v *ways) comes(p places, o origin, k *relation) {
+	if v.from[p] == nil {
+		v.from[p] = map[origin]*relation{}
 	}
+	was := v.from[p][o]
+	if was != nil && was.same == k.same && was.makes == k.makes {
+		return
+	}
+	v.from[p][o] = k
+	if was != nil {
+		k.tires(was)
+	}
+	if !slices.Contains(v.work, p) {
+		v.work = append(v.work, p)
+	}
+}
+
+// tires gives up what would be made where that has changed too often: in loops it
+// might do so for ever.
+func (k *relation) tires(was *relation) {
+	for r := range k.tired {
+		k.tired[r] = was.tired[r]
+		for form := range k.makes {
+			if k.makes[form][r] != was.makes[form][r] {
+				k.tired[r]++
+			}
+		}
+		if k.tired[r] > 16 {
+			k.makes[0][r], k.makes[1][r] = noSymbol, noSymbol
+		}
+	}
+}
+
+// known is what holds at a pair of places wherever control came from.
+func (v *ways) known(p places) *relation {
+	var all *relation
+	for _, k := range v.from[p] {
+		if all == nil {
+			c := *k
+			all = &c
+			continue
+		}
+		for w := range all.same {
+			all.same[w] &= k.same[w]
+		}
+		for form := range all.makes {
+			for r := range k.makes[form] {
+				if all.makes[form][r] != k.makes[form][r] {
+					all.makes[form][r] = noSymbol
+				}
+			}
+		}
+	}
+	return all
+}
+
+// start makes what both hold at a pair of places, of which k is known.
+func (v *ways) start(k *relation) (old, now *engine) {
+	old, now = &engine{v: v, again: map[symbol]symbol{}}, &engine{v: v, side: 1}
+	now.again = old.again
+	for r := range old.holds {
+		old.holds[r] = v.held(r)
+		switch {
+		case k.same.has(r):
+			now.holds[r] = old.holds[r]
+			for form := range k.makes {
+				if x := k.makes[form][r]; x != noSymbol {
+					old.again[x] = old.holds[r]
+				}
+			}
+		case k.makes[0][r] != noSymbol:
+			now.holds[r] = k.makes[0][r]
+		case k.makes[1][r] != noSymbol:
+			now.holds[r] = k.makes[1][r]
+		default:
+			now.holds[r] = v.symbol(content{kind: heldByNew, res: r}, 0)
+		}
+	}
+	return old, now
 }
 
 // stop is the next thing at which ways may part: a branch that is taken or not, a
@@ -104,7 +233,8 @@ type stop struct {
 }
 
 // run collects the words from p to the next stop.
-func run(f *machFunc, p point, words []step) ([]step, stop, error) {
+func run(f *machFunc, p point) ([]step, stop, error) {
+	var words []step
 	limit := 16
 	for _, b := range f.Blocks {
 		limit += len(b.Insts) + 1
@@ -176,199 +306,247 @@ func complete(insts []machInst) error {
 }
 
 // follow takes both functions to their next stop.
-func (v *ways) follow(w way) error {
-	oldWords, oldStop, err := run(v.old, w.old, w.oldSlots)
+func (v *ways) follow(p places) error {
+	oldWords, oldStop, err := run(v.old, p.old)
 	if err != nil {
 		return fmt.Errorf("old: %w", err)
 	}
-	nowWords, nowStop, err := run(v.now, w.now, w.nowSlots)
+	nowWords, nowStop, err := run(v.now, p.now)
 	if err != nil {
 		return err
 	}
-	m := &meeting{ahead: slices.Clone(w.ahead), carried: len(w.ahead), dirty: w.dirty, guess: v.guess}
-	early := 0 // words in the slots of the branch before may be copies of what stands on one of its ways
-	for i, x := range nowWords {
-		if m.carried == 0 || !m.again(x) {
-			m.ahead = append(m.ahead, x)
-			if i < len(w.nowSlots) {
-				early++
-			}
-		}
-	}
-	m.carried += early
-	for i, x := range oldWords {
-		if err := m.meet(x, oldWords[i:]); err != nil {
-			return err
-		}
-	}
-	switch {
-	case oldStop.in == nil || nowStop.in == nil:
+	known := v.known(p)
+	old, now := v.start(known)
+	old.execute(oldWords)
+	now.execute(nowWords)
+	if oldStop.in == nil || nowStop.in == nil {
 		if oldStop.in != nil || nowStop.in != nil {
 			return fmt.Errorf("one ends the program, the other does not")
 		}
-		if err := m.dropAll(); err != nil {
+		if err := sameEvents(old, now); err != nil {
 			return err
 		}
-		return m.looksAt(oldStop.taken.exit)
-	case !sameWord(oldStop.in, nowStop.in, true):
-		return fmt.Errorf("comes to %s, not %s", nowStop.in.text(), oldStop.in.text())
-	case oldStop.in.always():
-		if err := m.dropAll(); err != nil {
+		return looksAt(old, now, oldStop.taken.exit)
+	}
+	c := oldStop.in
+	if !sameWord(c, nowStop.in, true) {
+		return fmt.Errorf("comes to %s, not %s", nowStop.in.text(), c.text())
+	}
+	if c.always() {
+		if err := sameEvents(old, now); err != nil {
 			return err
 		}
-		if err := m.looksAt(oldStop.in); err != nil || oldStop.in.Op == nfp.OpRtn {
+		if err := looksAt(old, now, c); err != nil || c.Op == nfp.OpRtn {
 			return err
 		}
-		m.dirty[0] &^= uint64(oldStop.in.Call.Clobbers)
-		v.next(way{old: oldStop.falls, now: nowStop.falls, dirty: m.dirty})
+		old.returns(c)
+		now.returns(c)
+		v.comes(places{oldStop.falls, nowStop.falls}, origin{p, false}, v.related(known, old, now))
 		return nil
 	}
 	var test effects
-	test.operand(oldStop.in.A, true, false)
-	if oldStop.in.ReadsCC() {
+	test.operand(c.A, true, false)
+	if c.ReadsCC() {
 		test.reads.add(resCodes)
 	}
-	if m.dirty.meets(&test.reads) {
-		return fmt.Errorf("%s tests what is dirty", oldStop.in.text())
+	if r := differs(old, now, &test.reads); r >= 0 {
+		return fmt.Errorf("%s tests something else", c.text())
 	}
-	for _, s := range m.ahead {
-		if e := effectOf(s.in); e.writes.meets(&test.reads) {
-			return fmt.Errorf("%s changes what %s tests", s.in.text(), oldStop.in.text())
-		}
-	}
-	for _, p := range [...][2]point{{oldStop.taken, nowStop.taken}, {oldStop.falls, nowStop.falls}} {
-		v.next(way{old: p[0], now: p[1], oldSlots: oldStop.slots, nowSlots: nowStop.slots, ahead: m.ahead, dirty: m.dirty})
-	}
-	return nil
-}
-
-// meeting is a list of words that one function executed, which the other comes to.
-type meeting struct {
-	ahead   []step
-	carried int // of those, from before the last stop, or in its slots
-	dirty   resSet
-	guess   bool
-}
-
-// again notes that a word was executed already with the same result.
-func (m *meeting) again(x step) bool {
-	e := effectOf(x.in)
-	if e.reads.meets(&e.writes) || leans(x) || x.in.Op == nfp.OpCmd || x.in.Op == nfp.OpCtxArb {
-		return false
-	}
-	for i := len(m.ahead) - 1; i >= 0; i-- {
-		if y := &m.ahead[i]; sameWord(x.in, y.in, false) && effectOf(y.in) == e {
-			y.copied = true
-			return true
-		} else if !commute(x.in, y.in) {
-			return false
-		}
-	}
-	return false
-}
-
-// meet finds a word of the old function among those ahead; rest is what that
-// executes from there to the next stop.
-func (m *meeting) meet(x step, rest []step) error {
-	if m.guess {
-		for spare := m.spare(x, rest); spare > 0; spare-- {
-			was := *m
-			was.ahead = slices.Clone(m.ahead)
-			if m.find(x, spare, rest) == nil {
-				return nil
-			}
-			*m = was
-		}
-	}
-	return m.find(x, 0, nil)
-}
-
-// find looks for a word among those ahead, the first spare ones that are like it
-// left aside, and with them words of which rest has none left to come to.
-func (m *meeting) find(x step, spare int, rest []step) error {
-	e := effectOf(x.in)
-	for i := 0; i < len(m.ahead); {
-		y := m.ahead[i]
-		if sameWord(x.in, y.in, false) {
-			if spare == 0 {
-				return m.take(i, x, e)
-			}
-			spare--
-		}
-		if commute(x.in, y.in) {
-			i++
-			continue
-		}
-		if rest != nil && m.excess(y, rest) <= 0 {
-			return fmt.Errorf("%s is still to come", y.in.text())
-		}
-		if err := m.drop(i); err != nil {
-			return fmt.Errorf("%w, before %s", err, x.in.text())
-		}
-	}
-	return fmt.Errorf("%s is not executed", x.in.text())
-}
-
-// spare is how many words ahead are as x beyond those that the old function comes
-// to: where words that are alike stand on several ways and one went ahead, it is that
-// one which this way has no use for.
-func (m *meeting) spare(x step, rest []step) int {
-	if !slices.ContainsFunc(m.ahead[:m.carried], func(y step) bool { return sameWord(x.in, y.in, false) }) {
-		return 0
-	}
-	return max(m.excess(x, rest), 0)
-}
-
-// excess is how many more words are as x among those ahead than in rest.
-func (m *meeting) excess(x step, rest []step) int {
-	n := 0
-	for _, y := range m.ahead {
-		if sameWord(x.in, y.in, false) {
-			n++
-		}
-	}
-	for _, y := range rest {
-		if sameWord(x.in, y.in, false) {
-			n--
-		}
-	}
-	return n
-}
-
-// take lets word i ahead be what the old function executes now.
-func (m *meeting) take(i int, x step, e effects) error {
-	y := &m.ahead[i]
-	if m.dirty.meets(&e.reads) {
-		return fmt.Errorf("%s looks at what is dirty", x.in.text())
-	}
-	if leans(x) && !(y.before != nil && x.before != nil && sameWord(x.before, y.before, false) || y.before == nil && x.before == nil) {
-		return fmt.Errorf("%s stands behind another word", x.in.text())
-	}
-	if err := sameSlots(x, *y); err != nil {
+	old.execute(oldStop.slots)
+	now.execute(nowStop.slots)
+	if err := sameEvents(old, now); err != nil {
 		return err
 	}
-	kept := e.writes.without(&y.lost)
-	m.dirty = m.dirty.without(&kept)
-	if x.in.WritesCC() && !y.in.WritesCC() {
-		m.dirty.add(resCodes)
-	}
-	if y.copied { // further ones change nothing
-		y.met = true
-		return nil
-	}
-	m.remove(i)
+	next := v.related(known, old, now)
+	v.comes(places{oldStop.taken, nowStop.taken}, origin{p, true}, next)
+	v.comes(places{oldStop.falls, nowStop.falls}, origin{p, false}, next)
 	return nil
 }
 
-func (m *meeting) remove(i int) {
-	if i < m.carried {
-		m.carried--
+// engine is one function while it is executed on symbols.
+type engine struct {
+	v      *ways
+	side   int32 // 0 old, 1 new
+	holds  contents
+	again  map[symbol]symbol // what words would make anew, as both hold it
+	events []event
+}
+
+// event is a word whose order matters, and all that it sees.
+type event struct {
+	step
+	seen symbol
+}
+
+func (e *engine) execute(words []step) {
+	for _, x := range words {
+		e.step(x)
 	}
-	if i == 0 {
-		m.ahead = m.ahead[1:]
-		return
+}
+
+func (e *engine) step(x step) {
+	fx := effectOf(x.in)
+	c := content{kind: made, word: e.v.word(x.in), res: -1}
+	fx.reads.each(func(r int) { c.args = append(c.args, e.holds[r]) })
+	if leans(x) {
+		c.args = append(c.args, e.holds[resPrevious])
 	}
-	m.ahead = slices.Delete(m.ahead, i, i+1)
+	n := 0
+	if inOrder(x.in) {
+		c.kind, n = madeByEvent, len(e.events)
+	}
+	seen := e.v.symbol(c, n)
+	if inOrder(x.in) {
+		e.events = append(e.events, event{x, seen})
+	}
+	was := e.holds
+	fx.writes.each(func(r int) {
+		w := c
+		w.res = r
+		if r >= resFrame && x.in.Dst.Kind == nfp.LM && x.in.Dst.Ptr >= 2 { // one word of many
+			w.args = append(slices.Clone(c.args), was[r])
+		}
+		if r == resCodes && x.in.DeadCC {
+			w = content{kind: dead, word: e.side, res: r}
+		}
+		e.holds[r] = e.v.symbol(w, n)
+		if held, ok := e.again[e.holds[r]]; ok {
+			e.holds[r] = held
+		}
+	})
+	for p, first := range [...]int{resFrame, resVector} { // the words that a pointer reaches are others now
+		if fx.writes.has(resPointer + p) {
+			for r := first; r < first+16; r++ {
+				e.holds[r] = e.v.symbol(content{kind: made, word: -1, res: r, args: []symbol{e.holds[r], e.holds[resPointer+p]}}, 0)
+			}
+		}
+	}
+	e.holds[resPrevious] = seen
+}
+
+// returns is what a call does to registers and codes, the same to both functions.
+func (e *engine) returns(c *machInst) {
+	n := len(e.events)
+	for r := range 64 {
+		if c.Call.Clobbers>>r&1 != 0 {
+			e.holds[resGPR+r] = e.v.symbol(content{kind: madeByEvent, word: -2, res: resGPR + r}, n)
+		}
+	}
+	e.holds[resCodes] = e.v.symbol(content{kind: madeByEvent, word: -2, res: resCodes}, n)
+	e.holds[resPrevious] = e.v.symbol(content{kind: madeByEvent, word: -2, res: resPrevious}, n)
+}
+
+// shallow is how many words one behind the other are told where the old function holds
+// what they made.
+const shallow = 4
+
+// related is what the new function holds in terms of what the old one does.
+func (v *ways) related(was *relation, old, now *engine) *relation {
+	k := &relation{}
+	for form := range k.makes {
+		e := &expression{v: v, old: old, was: was, deep: form == 1, known: map[symbol]symbol{}}
+		for r, x := range now.holds {
+			if old.holds[r] == x {
+				k.same.add(r)
+			}
+			k.makes[form][r] = e.made(x)
+		}
+	}
+	return k
+}
+
+// expression tells contents by what the old function holds.
+type expression struct {
+	v     *ways
+	old   *engine
+	was   *relation // where both started
+	deep  bool
+	known map[symbol]symbol
+}
+
+// made tells a content by the words that made it, noSymbol where that is not possible.
+func (e *expression) made(x symbol) symbol {
+	c := e.v.all[x]
+	if c.kind == heldByOld { // perhaps it is known how it was made before
+		for _, m := range [...]symbol{e.was.makes[0][c.res], e.was.makes[1][c.res]} {
+			if m != noSymbol && e.was.same.has(c.res) {
+				if y := e.made(m); y != noSymbol {
+					return y
+				}
+			}
+		}
+	}
+	if c.kind != made {
+		return noSymbol
+	}
+	args := slices.Clone(c.args)
+	for i, a := range args {
+		if args[i] = e.tell(a); args[i] == noSymbol {
+			return noSymbol
+		}
+	}
+	c.args = args
+	return e.v.symbol(c, 0)
+}
+
+func (e *expression) tell(x symbol) symbol {
+	if y, ok := e.known[x]; ok {
+		return y
+	}
+	c, y := e.v.all[x], noSymbol
+	held := c.res >= 0 && e.old.holds[c.res] == x
+	if !held || e.deep && c.deep <= shallow {
+		e.known[x] = noSymbol // not by itself
+		y = e.made(x)
+	}
+	if y == noSymbol && held {
+		y = e.v.held(c.res)
+	}
+	e.known[x] = y
+	return y
+}
+
+// differs is a resource of a set in which the two do not hold the same, -1 if none.
+func differs(old, now *engine, set *resSet) int {
+	found := -1
+	set.each(func(r int) {
+		if old.holds[r] != now.holds[r] {
+			found = r
+		}
+	})
+	return found
+}
+
+// sameEvents reports whether both did the same in order.
+func sameEvents(old, now *engine) error {
+	for i, x := range old.events {
+		if i == len(now.events) {
+			return fmt.Errorf("%s is not executed", x.in.text())
+		}
+		y := now.events[i]
+		if !sameWord(x.in, y.in, false) {
+			return fmt.Errorf("executes %s, not %s", y.in.text(), x.in.text())
+		}
+		if x.seen != y.seen {
+			return fmt.Errorf("%s looks at something else", y.in.text())
+		}
+		if err := sameSlots(x.step, y.step); err != nil {
+			return err
+		}
+	}
+	if n := len(old.events); n < len(now.events) {
+		return fmt.Errorf("%s is executed early", now.events[n].in.text())
+	}
+	return nil
+}
+
+// looksAt checks what leaves the function.
+func looksAt(old, now *engine, in *machInst) error {
+	e := lookedAt(in)
+	if r := differs(old, now, &e.reads); r >= 0 {
+		return fmt.Errorf("%s is given something else", in.text())
+	}
+	return nil
 }
 
 // leans reports whether a word takes something from the word right before it.
@@ -395,86 +573,67 @@ func sameSlots(old, now step) error {
 	return nil
 }
 
-// drop gives up word i ahead: the old function does not come to it on this way.
-func (m *meeting) drop(i int) error {
-	if m.ahead[i].met {
-		m.remove(i)
-		return nil
-	}
-	in := m.ahead[i].in
-	switch in.Op {
-	case nfp.OpALU, nfp.OpShf, nfp.OpLdField, nfp.OpImmed:
-	default:
-		return fmt.Errorf("%s is executed early", in.text())
-	}
-	if in.A.Mod != 0 || in.B.Mod != 0 || in.Dst.Mod != 0 {
-		return fmt.Errorf("%s moves a pointer early", in.text())
-	}
-	e := effectOf(in)
-	for k := range m.ahead[:i] {
-		for w, x := range e.writes {
-			m.ahead[k].lost[w] |= x
-		}
-	}
-	for w, x := range e.writes {
-		m.dirty[w] |= x
-	}
-	m.remove(i)
-	return nil
-}
-
-func (m *meeting) dropAll() error {
-	for len(m.ahead) > 0 {
-		if err := m.drop(0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// looksAt checks what leaves the function.
-func (m *meeting) looksAt(in *machInst) error {
-	if e := lookedAt(in); m.dirty.meets(&e.reads) {
-		return fmt.Errorf("%s is given what is dirty", in.text())
-	}
-	return nil
-}
-
 // commute reports whether two words may be exchanged.
 func commute(x, y *machInst) bool {
-	memory := func(in *machInst) bool {
-		return in.Op == nfp.OpCmd || in.Op == nfp.OpCtxArb || in.Op == nfp.OpCSRRead || in.Op == nfp.OpCSRWrite || in.Op == nfp.OpMul
-	}
-	if memory(x) && memory(y) {
+	if inOrder(x) && inOrder(y) {
 		return false
 	}
 	a, b := effectOf(x), effectOf(y)
 	return !a.writes.meets(&b.reads) && !a.writes.meets(&b.writes) && !a.reads.meets(&b.writes)
 }
 
-// sameWord reports whether two words do the same: slots left aside, and codes that
-// the old one sets in vain.
-func sameWord(old, now *machInst, branch bool) bool {
-	x, y := old.Inst, now.Inst
-	if old.DeadCC {
-		x.Flags |= nfp.NoCC
-		y.Flags |= nfp.NoCC
+// inOrder reports whether a word's order among others like it matters.
+func inOrder(in *machInst) bool {
+	switch in.Op {
+	case nfp.OpCmd, nfp.OpCtxArb, nfp.OpCSRRead, nfp.OpCSRWrite, nfp.OpMul:
+		return true
 	}
-	if branch || old.Op == nfp.OpCtxArb {
-		x.Defer, y.Defer = 0, 0
+	return false
+}
+
+// wordKey is what makes two words do the same: slots left aside, and codes that are
+// set in vain.
+type wordKey struct {
+	nfp.Inst
+	callee, sym      string
+	frame, base, ret bool
+	reloc            nfp.RelocKind
+	helper           int32
+	in, out          uint32
+	mem              memBytes
+}
+
+func keyOfWord(in *machInst, branch bool) wordKey {
+	k := wordKey{Inst: in.Inst, frame: in.Frame, base: in.Base, ret: in.Return}
+	if in.DeadCC {
+		k.Flags |= nfp.NoCC
 	}
-	if old.Swaps() && now.Swaps() && old.Op == nfp.OpCmd {
-		x.Cmd.Ctx, y.Cmd.Ctx = 0, 0
+	if branch || in.Op == nfp.OpCtxArb {
+		k.Defer = 0
 	}
-	callee := func(in *machInst) string {
-		if in.Call == nil {
-			return ""
-		}
-		return in.Call.Callee
+	if in.Op == nfp.OpCmd && in.Swaps() {
+		k.Cmd.Ctx = 0
 	}
-	same := x == y && callee(old) == callee(now) && old.Frame == now.Frame && old.Base == now.Base && old.Return == now.Return
-	if branch && !old.always() { // where it goes is followed
-		return same
+	if in.Call != nil {
+		k.callee = in.Call.Callee
 	}
-	return same && old.Reloc == now.Reloc && old.Helper == now.Helper && old.Sym == now.Sym && old.In == now.In && old.Out == now.Out && old.Mem == now.Mem
+	if branch && !in.always() { // where it goes is followed
+		return k
+	}
+	k.sym, k.reloc, k.helper, k.in, k.out, k.mem = in.Sym, in.Reloc, in.Helper, in.In, in.Out, in.Mem
+	return k
+}
+
+// sameWord reports whether two words do the same.
+func sameWord(x, y *machInst, branch bool) bool { return keyOfWord(x, branch) == keyOfWord(y, branch) }
+
+// word numbers words that do the same.
+func (v *ways) word(in *machInst) int32 {
+	k := keyOfWord(in, false)
+	n, ok := v.words[k]
+	if !ok {
+		n = int32(len(v.words))
+		v.words[k] = n
+	}
+	return n
 }
