@@ -10,11 +10,11 @@ func liveAtStart(f *machFunc) []resSet {
 	live := make([]resSet, len(f.Blocks))
 	reads, writes := make([]resSet, len(f.Blocks)), make([]resSet, len(f.Blocks))
 	for i, b := range f.Blocks {
-		use := func(e effects) {
+		use := func(in *machInst, e effects) {
 			for w, x := range e.reads.without(&writes[i]) {
 				reads[i][w] |= x
 			}
-			for w, x := range e.writes {
+			for w, x := range overwritten(in, e) {
 				writes[i][w] |= x
 			}
 		}
@@ -25,10 +25,10 @@ func liveAtStart(f *machFunc) []resSet {
 				if last.ReadsCC() {
 					e.reads.add(resCodes)
 				}
-				use(e)
+				use(last, e)
 			}
 			for k := from; k < to; k++ {
-				use(lookedAt(&b.Insts[k]))
+				use(&b.Insts[k], lookedAt(&b.Insts[k]))
 			}
 		})
 	}
@@ -51,9 +51,25 @@ func liveAtStart(f *machFunc) []resSet {
 	return live
 }
 
+// overwritten is the resources of which nothing is left behind an instruction: a write
+// through a pointer to anywhere leaves all words but one.
+func overwritten(in *machInst, e effects) resSet {
+	if in.Dst.Kind != nfp.LM || in.Dst.Ptr < 2 {
+		return e.writes
+	}
+	var words resSet
+	for r := resVector; r < resCount; r++ {
+		words.add(r)
+	}
+	return e.writes.without(&words)
+}
+
 // lookedAt is effectOf with what lies behind branches that leave the function.
 func lookedAt(in *machInst) effects {
 	e := effectOf(in)
+	if e.writes.has(resPointer) { // behind it the words that LM0 reaches are others
+		e.reads.addMask(resFrame, 1<<16-1, 16)
+	}
 	switch {
 	case in.Call == nil:
 	case in.Reloc == nfp.RelocDone:

@@ -74,6 +74,16 @@ b2:
 `)
 }
 
+// A write through a pointer to anywhere leaves what another way may look at behind it.
+func TestAdvanceKeepsFrame(t *testing.T) {
+	f := &machFunc{Name: "f", Entry: true, Blocks: []*machBlock{
+		{Insts: []machInst{readOf(0), wordOf(none, xfer(0), nfp.ALUSub, constant(8)), branchOf(nfp.CondNE, 2)}, Next: 1},
+		{Insts: []machInst{loadOf(lm(0, 1), 7)}, Next: 2},
+		{Insts: []machInst{loadOf(lm(2, 0), 1), wordOf(gprA(0), none, nfp.ALUB, lm(2, 1)), doneOf()}, Next: -1},
+	}}
+	compareWays(t, f, advance, f.String())
+}
+
 // A jump takes the first words of where it goes along and goes on behind them, in a
 // loop, to the firmware, or where they were reached by it alone.
 func TestFill(t *testing.T) {
