@@ -20,8 +20,8 @@ type Profile struct {
 	QueueSelect bool              `json:"queue_select"`  // a program may store rx_queue_index
 	CtxFields   []string          `json:"ctx_fields"`    // XDP context fields a program may load, beside data and data_end
 	Signals     []int             `json:"signals"`       // signals free for the program
-	DirectMap   bool              `json:"direct_map"`    // array lookups inline from B23, no helper
-	DirectValue bool              `json:"direct_value"`  // map values addressable at load time (global data)
+	DirectMap   bool              `json:"direct_map"`    // one array, addressed from B23; no lookup helper
+	DirectValue bool              `json:"direct_value"`  // map values addressable at load time: global data; elements of arrays, with array_zero
 	ArrayZero   bool              `json:"array_zero"`    // array elements exist, zero, before the first write
 	PacketIssue int               `json:"packet_issue"`  // firmware issue cycles a packet, outside the program: the sum of the next two
 	Before      []Step            `json:"packet_before"` // from taking a packet to entering the program

@@ -260,12 +260,12 @@ func (env *backend) mapSpec(name string) *ebpf.MapSpec {
 }
 
 // directMap reports whether firmware with a direct array can hold the map: there
-// is only one, and its lookup masks the index.
+// is only one, of a power of two entries.
 func (env *backend) directMap(name string, m *ebpf.MapSpec) bool {
 	if env.direct == "" {
 		env.direct = name
 	}
-	return env.direct == name && m.Type == ebpf.Array && m.MaxEntries > 0 && m.MaxEntries&(m.MaxEntries-1) == 0
+	return env.direct == name && directArray(m)
 }
 
 // calls reports whether the program calls a helper anywhere.

@@ -76,6 +76,7 @@ func build(f *verify.Facts, p *firmware.Profile, opt *Options) (*ir.Module, erro
 		deadcode(fn)
 	}
 	b.mapLimits()
+	b.mod.Maps = b.knownMaps()
 	if len(b.reasons) > 0 {
 		slices.SortStableFunc(b.reasons, func(x, y verify.Reason) int { return x.PC - y.PC })
 		return nil, &Unsupported{Program: f.Code.Name, Reasons: b.reasons}

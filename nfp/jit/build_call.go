@@ -164,6 +164,64 @@ func (b *builder) mapLimits() {
 	}
 }
 
+// knownMaps is what the passes are told of the program's maps. Values may be
+// addressed where the firmware places maps before programs and has every element
+// of an array from the start, and in its one array where it keeps that at B23.
+func (b *builder) knownMaps() []ir.Map {
+	var out []ir.Map
+	one := b.p.DirectMap && b.usesOneMap()
+	for i, spec := range b.code.Maps {
+		m := ir.Map{Name: b.mapNames[i]}
+		switch {
+		case spec.Type == ebpf.LRUHash || spec.Type == ebpf.LRUCPUHash:
+			m.Marks = true
+		case spec.Type != ebpf.Array:
+		case one && directArray(spec):
+			m.Entries, m.Stride = spec.MaxEntries, directStride(spec)
+		case b.p.DirectValue && b.p.ArrayZero && !b.p.DirectMap:
+			m.Entries, m.Stride = spec.MaxEntries, (spec.ValueSize+7)&^7
+		}
+		if m != (ir.Map{Name: m.Name}) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// usesOneMap reports whether the program still refers to one map alone.
+func (b *builder) usesOneMap() bool {
+	name := ""
+	for _, fn := range b.mod.Funcs {
+		for _, blk := range fn.Blocks {
+			for _, v := range blk.Values {
+				if v.Op != ir.OpMapHandle && v.Op != ir.OpMapValueAddr && v.Op != ir.OpTailCall {
+					continue
+				}
+				if name != "" && v.Sym != name {
+					return false
+				}
+				name = v.Sym
+			}
+		}
+	}
+	return name != ""
+}
+
+// directArray reports whether firmware with a direct array can hold the map.
+func directArray(m *ebpf.MapSpec) bool {
+	return m.Type == ebpf.Array && m.MaxEntries > 0 && m.MaxEntries&(m.MaxEntries-1) == 0
+}
+
+// directStride is the distance of a direct array's values: their size rounded up
+// to a power of two.
+func directStride(m *ebpf.MapSpec) uint32 {
+	stride := uint32(1)
+	for stride < m.ValueSize {
+		stride *= 2
+	}
+	return stride
+}
+
 func (b *builder) mapLimit(at int, name string) {
 	for m, spec := range b.code.Maps {
 		if b.mapNames[m] != name {

@@ -22,7 +22,7 @@ import (
 //
 // The result is a new module; functions keep their names, frames and pcs.
 func legalize(m *ir.Module) (*ir.Module, error) {
-	out := &ir.Module{Name: m.Name}
+	out := &ir.Module{Name: m.Name, Maps: m.Maps}
 	used := map[string]bool{}
 	for _, f := range m.Funcs {
 		out.Funcs = append(out.Funcs, legalizeFunc(f, used))
@@ -243,7 +243,9 @@ func (l *legalizer) rewrite(v *ir.Value) halves {
 		return l.divide(v)
 	case ir.OpLoad, ir.OpStore, ir.OpAtomic, ir.OpRead, ir.OpWrite:
 		return l.memory(v)
-	case ir.OpCallHelper, ir.OpCallFunc, ir.OpTailCall, ir.OpMapValueAddr, ir.OpCtxAddr:
+	case ir.OpMapValueAddr:
+		return l.mapAddr(v)
+	case ir.OpCallHelper, ir.OpCallFunc, ir.OpTailCall, ir.OpCtxAddr:
 		return l.opaque(v)
 	}
 	if wide(v) {

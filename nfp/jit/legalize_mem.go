@@ -24,6 +24,18 @@ func (l *legalizer) opaque(v *ir.Value) halves {
 	return l.pair(l.clone(v, ir.Tuple, l.flat(v.Args)))
 }
 
+// mapAddr takes the high half, which all addresses of a map share, from the first
+// value's address.
+func (l *legalizer) mapAddr(v *ir.Value) halves {
+	h := l.pair(l.clone(v, ir.Tuple, l.flat(v.Args)))
+	if v.Int != 0 || len(v.Args) > 0 {
+		first := l.add(ir.OpMapValueAddr)
+		first.Type, first.Sym = ir.Tuple, v.Sym
+		h.hi = l.part(first, 1)
+	}
+	return h
+}
+
 func (l *legalizer) memory(v *ir.Value) halves {
 	if v.Op == ir.OpAtomic && v.Space == ir.Stack {
 		return l.stackAtomic(v)

@@ -23,6 +23,7 @@ var passes = []pass{
 	{name: "deadcode", run: each(deadcode)},
 	{name: "simplify", run: each(simplify)},
 	{name: "gvn", run: each((*ir.Func).NumberValues)},
+	{name: "arrays", run: arrays},
 	{name: "unroll", run: weighing(unroll), grows: true},
 	{name: "packet", run: each((*ir.Func).FoldPacket)},
 	{name: "middle simplify", run: each(simplify)},
@@ -62,6 +63,10 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"unroll", "divide", "a divisor may be constant in each iteration"},
 	{"divide", "multiply", "a remainder multiplies by the divisor"},
 	{"multiply", "legalize", "64-bit products become several"},
+	{"gvn", "arrays", "a test for NULL must compare the lookup itself with 0"},
+	{"arrays", "middle gvn", "the key's load must meet its store"},
+	{"arrays", "prove", "keys in range are known there"},
+	{"arrays", "multiply", "a value lies key x stride bytes from the first"},
 	{"gvn", "packet", "the packet's start must be one value"},
 	{"packet", "prove", "bounds checks are comparisons with the length only then"},
 	{"deadcode", "legalize", "halves of dead values would be made"},
@@ -198,6 +203,15 @@ func simplify(f *ir.Func) {
 func prove(f *ir.Func) {
 	f.Prove()
 	unreachable(f)
+}
+
+// arrays finds uses of lookups by walking what is reachable.
+func arrays(m *ir.Module, _ *ir.Costs) (*ir.Module, error) {
+	for _, f := range m.Funcs {
+		unreachable(f)
+	}
+	m.AddressArrays()
+	return m, nil
 }
 
 // thread leaves straight lines whole.

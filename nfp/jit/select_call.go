@@ -2,6 +2,7 @@ package jit
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/nfp"
@@ -212,20 +213,14 @@ func (s *selector) tailCall(v *ir.Value) {
 	})
 }
 
-// directLookup is the lookup of firmware that keeps one array at B23: no call,
-// and no answer but an address.
+// directLookup is the lookup of firmware that keeps one array at B23, as far as
+// pass "arrays" left it: an address, or NULL for a key out of range.
 func (s *selector) directLookup(v *ir.Value) {
 	handle := v.Args[0]
-	m := s.env.mapSpec(handle.Sym)
-	if handle.Op != ir.OpMapHandle || m == nil || !s.env.directMap(handle.Sym, m) {
-		s.unsupported("map-type", "the firmware has one array, of a power of two entries, and this lookup is not in such a one",
-			"use one array map and round max_entries up to a power of two")
+	if !s.isDirect(handle.Sym) {
 		return
 	}
-	stride, shift := uint32(1), uint8(0)
-	for stride < m.ValueSize {
-		stride, shift = stride*2, shift+1
-	}
+	m := s.env.mapSpec(handle.Sym)
 	key := s.newReg()
 	if off, ok := frameOffset(v.Args[2]); ok {
 		s.loadFrame([]nfp.Operand{key}, off, 4)
@@ -234,22 +229,37 @@ func (s *selector) directLookup(v *ir.Value) {
 		s.setPointer(2, s.word(v.Args[2]))
 		s.move(key, lm(2, 0))
 	}
-	if d := s.tuplePart(v, 0); d != none {
-		t := key
-		if shift > 0 {
-			t = s.newReg()
-			s.shift(nfp.ShfB, t, none, key, nfp.ShiftLeft, shift)
-		}
-		mask := m.MaxEntries*stride - 1
-		if mask <= 255 {
-			s.alu(nfp.ALUAnd, d, t, constant(mask))
-		} else {
-			s.alu(nfp.ALUAnd, d, t, s.number(mask))
+	low, high := s.tuplePart(v, 0), s.tuplePart(v, 1)
+	outside := s.block()
+	for _, d := range []nfp.Operand{low, high} {
+		if d != none {
+			s.load(d, 0)
 		}
 	}
-	if d := s.tuplePart(v, 1); d != none {
-		s.move(d, gprB(23))
+	s.alu(nfp.ALUSub, none, key, s.operandOrWordConst(m.MaxEntries))
+	s.branch(nfp.CondCS, outside)
+	if shift := uint8(bits.TrailingZeros32(directStride(m))); low != none && shift > 0 {
+		s.shift(nfp.ShfB, low, none, key, nfp.ShiftLeft, shift)
+	} else if low != none {
+		s.move(low, key)
 	}
+	if high != none {
+		s.move(high, gprB(23))
+	}
+	s.jump(outside)
+	s.begin(outside)
+}
+
+// isDirect reports whether the firmware's one array is the map called name; if
+// not it refuses.
+func (s *selector) isDirect(name string) bool {
+	m := s.env.mapSpec(name)
+	if m != nil && s.env.directMap(name, m) {
+		return true
+	}
+	s.unsupported("map-type", "the firmware has one array, of a power of two entries, and this lookup is not in such a one",
+		"use one array map and round max_entries up to a power of two")
+	return false
 }
 
 // random reads the engine's generator; the value comes with the immed behind.

@@ -47,7 +47,9 @@ func (s *selector) value(b *ir.Block, j int) {
 		s.ctxLoad(v)
 	case ir.OpCtxStore:
 		s.ctxStore(v)
-	case ir.OpMapValueAddr, ir.OpCtxAddr: // at their parts
+	case ir.OpCtxAddr: // at its parts
+	case ir.OpMapValueAddr:
+		s.mapAddr(v)
 	case ir.OpLoad, ir.OpStore, ir.OpRead, ir.OpWrite, ir.OpAtomic:
 		s.memory(v)
 	case ir.OpCallHelper:
@@ -95,19 +97,35 @@ func (s *selector) part(v *ir.Value) {
 	switch {
 	case t.Op == ir.OpCtxAddr:
 		s.load(s.dst(v), uint32(1-v.Int)) // what ir.Eval takes the context's address for
-	case t.Op == ir.OpMapValueAddr:
+	case t.Op == ir.OpMapValueAddr && v.Int == 1:
 		s.mapBase(v)
 	default:
 		s.reg[v.ID] = s.tuplePart(t, int(v.Int))
 	}
 }
 
-// mapBase is a part of the address of byte Int of a map's first value: the low
-// word is the offset, the high one bits 39:8 of the base, which loading fills in.
+// mapAddr is the low word of the address of a map's value: its offset from the
+// first one.
+func (s *selector) mapAddr(v *ir.Value) {
+	d := s.tuplePart(v, 0)
+	switch {
+	case d == none:
+	case len(v.Args) == 0:
+		s.load(d, uint32(v.Int))
+	case v.Int == 0:
+		s.moveValue(d, v.Args[0])
+	default:
+		s.alu(nfp.ALUAdd, d, s.word(v.Args[0]), s.operandOrWordConst(uint32(v.Int)))
+	}
+}
+
+// mapBase is the high word: bits 39:8 of the map's base, which loading fills in or
+// the firmware keeps in a register.
 func (s *selector) mapBase(v *ir.Value) {
 	t := v.Args[0]
-	if v.Int == 0 {
-		s.load(s.dst(v), uint32(t.Int))
+	if s.env.profile.DirectMap {
+		s.isDirect(t.Sym)
+		s.reg[v.ID] = gprB(23)
 		return
 	}
 	low := s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: s.dst(v)})

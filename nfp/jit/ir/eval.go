@@ -31,7 +31,8 @@ type Env interface {
 	// r0 is what that program returned.
 	TailCall(handle, index uint32) (r0 uint64, taken bool, err error)
 	// MapHandle is a map's table id, MapValueAddr the address of byte off of its
-	// first value.
+	// values, counted from the first one's start. The high half is the same for all
+	// bytes of a map.
 	MapHandle(name string) (uint32, error)
 	MapValueAddr(name string, off int64) (uint64, error)
 }

@@ -27,7 +27,7 @@ func (a *activation) value(v *Value) (uint64, error) {
 		n, err := env.MapHandle(v.Sym)
 		return uint64(n), err
 	case OpMapValueAddr:
-		n, err := env.MapValueAddr(v.Sym, v.Int)
+		n, err := env.MapValueAddr(v.Sym, v.Int+int64(r.word()))
 		return a.pair(v, n), err
 	case OpCtxAddr:
 		return a.pair(v, ctxAddr), nil

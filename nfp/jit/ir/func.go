@@ -86,7 +86,30 @@ type Func struct {
 // Module is a program: Funcs[0] is its entry.
 type Module struct {
 	Name  string
+	Maps  []Map // those of which there is something to say
 	Funcs []*Func
+}
+
+// Map is what passes may rely on of a map.
+type Map struct {
+	Name string
+	// Entries and Stride are of an array whose values a program may address without
+	// a lookup: value i begins Stride x i bytes behind the first one. Entries is 0 for
+	// other maps.
+	Entries, Stride uint32
+	// Marks says that a lookup leaves its mark: in a map that gives up what was not
+	// used for longest.
+	Marks bool
+}
+
+// Map is what is known of the map called name; nothing where it is not listed.
+func (m *Module) Map(name string) Map {
+	for _, known := range m.Maps {
+		if known.Name == name {
+			return known
+		}
+	}
+	return Map{}
 }
 
 // Func returns the function called name, or nil.

@@ -60,7 +60,7 @@ const (
 	OpCtxStore     // Sym: field; arg I32
 	OpStackAddr    // Int: byte offset from the bottom of this function's frame; I32
 	OpMapHandle    // Sym: map; I32
-	OpMapValueAddr // Sym: map, Int: offset; I64
+	OpMapValueAddr // Sym: map, Int: offset; arg: a further offset I32, or none; I64
 	OpCtxAddr      // I64: the context pointer as a value (passed on, compared; never dereferenced)
 	// memory; Space, Size in bytes. Addresses are I32 in stack and packet, I64 in maps.
 	OpLoad   // addr; I32 for Size <= 4 (zero-extended), I64 for 8

@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,8 @@ func (p *parser) parse(line string) error {
 		switch word {
 		case "module":
 			p.mod.Name, err = p.lex.symbol()
+		case "map":
+			err = p.known()
 		case "func":
 			err = p.header()
 		default:
@@ -94,6 +97,37 @@ func (p *parser) end(err error) error {
 func numbered(word string) bool {
 	_, err := strconv.ParseInt(word[1:], 10, 32)
 	return err == nil
+}
+
+// known reads "map name entries=n stride=n marks=bool".
+func (p *parser) known() error {
+	sym, err := p.lex.symbol()
+	if err != nil {
+		return err
+	}
+	m := Map{Name: sym}
+	for _, field := range []struct {
+		name string
+		to   *uint32
+	}{{"entries", &m.Entries}, {"stride", &m.Stride}} {
+		n, err := p.attribute(field.name)
+		if err != nil {
+			return err
+		}
+		if n < 0 || n > math.MaxUint32 {
+			return fmt.Errorf("%s of %d", field.name, n)
+		}
+		*field.to = uint32(n)
+	}
+	if err := p.lex.expect("marks"); err != nil {
+		return err
+	}
+	if err := p.lex.expect("="); err != nil {
+		return err
+	}
+	m.Marks, err = strconv.ParseBool(p.lex.next())
+	p.mod.Maps = append(p.mod.Maps, m)
+	return err
 }
 
 // header reads "func name(params) type frame=n {".

@@ -9,6 +9,7 @@ import (
 // The text form, one line a value:
 //
 //	module "xdp_prog"
+//	map counters entries=16 stride=8 marks=false
 //
 //	func main() i32 frame=16 {
 //	b0:
@@ -26,6 +27,9 @@ import (
 func (m *Module) String() string {
 	var p printer
 	fmt.Fprintf(&p.out, "module %s\n", strconv.Quote(m.Name))
+	for _, known := range m.Maps {
+		fmt.Fprintf(&p.out, "map %s entries=%d stride=%d marks=%t\n", name(known.Name), known.Entries, known.Stride, known.Marks)
+	}
 	for _, f := range m.Funcs {
 		p.out.WriteByte('\n')
 		p.fn(f)

@@ -114,8 +114,8 @@ var rows = []Row{
 	{Op: OpStackAddr, Name: "stackaddr", Result: "w", Int: IntOperand, Flags: Pure,
 		Doc: "address of byte Int of this function's frame, counted from its bottom; the frame begins at a multiple of 64"},
 	{Op: OpMapHandle, Name: "maphandle", Result: "w", Sym: true, Flags: Pure, Doc: "table id of map Sym"},
-	{Op: OpMapValueAddr, Name: "mapvalueaddr", Result: "d", Int: IntOperand, Sym: true, Flags: Pure,
-		Doc: "address of byte Int of the first value of map Sym"},
+	{Op: OpMapValueAddr, Name: "mapvalueaddr", Args: "w?", Result: "d", Int: IntOperand, Sym: true, Flags: Pure,
+		Doc: "address of byte Int, or Int + x, of the values of map Sym, counted from the first value's start"},
 	{Op: OpCtxAddr, Name: "ctxaddr", Result: "d", Flags: Pure, Doc: "the context pointer as a number, not 0; passed on and compared, never followed"},
 
 	{Op: OpLoad, Name: "load", Args: "a", Result: "v", Mem: true, Flags: Reads, Doc: "Size bytes, little-endian, zero-extended"},
