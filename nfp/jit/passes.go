@@ -28,6 +28,7 @@ var passes = []pass{
 	{name: "packet", run: each((*ir.Func).FoldPacket)},
 	{name: "middle simplify", run: each(simplify)},
 	{name: "middle gvn", run: each((*ir.Func).NumberValues)},
+	{name: "lookups", run: lookups},
 	{name: "prove", run: each(prove)},
 	{name: "divide", run: weighing((*ir.Func).DivideByConstants)},
 	{name: "multiply", run: weighing((*ir.Func).MultiplyByConstants)},
@@ -67,6 +68,10 @@ var passOrder = [...]struct{ first, then, because string }{
 	{"arrays", "middle gvn", "the key's load must meet its store"},
 	{"arrays", "prove", "keys in range are known there"},
 	{"arrays", "multiply", "a value lies key x stride bytes from the first"},
+	{"arrays", "lookups", "what is a sum needs no lookup before it"},
+	{"middle gvn", "lookups", "equal keys must be equal values"},
+	{"lookups", "prove", "the second test for NULL is decided by the first"},
+	{"lookups", "promote", "keys that nobody looks up are not stored"},
 	{"gvn", "packet", "the packet's start must be one value"},
 	{"packet", "prove", "bounds checks are comparisons with the length only then"},
 	{"deadcode", "legalize", "halves of dead values would be made"},
@@ -211,6 +216,14 @@ func arrays(m *ir.Module, _ *ir.Costs) (*ir.Module, error) {
 		unreachable(f)
 	}
 	m.AddressArrays()
+	return m, nil
+}
+
+func lookups(m *ir.Module, _ *ir.Costs) (*ir.Module, error) {
+	for _, f := range m.Funcs {
+		unreachable(f)
+	}
+	m.ReuseLookups()
 	return m, nil
 }
 
