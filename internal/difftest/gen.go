@@ -31,14 +31,20 @@ import (
 
 // Generate returns the program of a seed.
 func Generate(seed uint64, feat Features) *Program {
-	g := &gen{rng: rand.New(rand.NewPCG(seed, 0x6e6670)), feat: feat}
+	return generate(seed, feat, catalogMaps(), false)
+}
+
+// generate is Generate with other maps than the catalogue's, and where again is
+// set with keys that are asked for again.
+func generate(seed uint64, feat Features, catalogue []catalogMap, again bool) *Program {
+	g := &gen{rng: rand.New(rand.NewPCG(seed, 0x6e6670)), feat: feat, again: again}
 	p := &Program{Spec: &ebpf.ProgramSpec{Name: "rnd", Type: ebpf.XDP, License: "GPL"}}
 	if g.feat.has(TC) && g.chance(6) {
 		p.Spec.Type = ebpf.SchedCLS
 	}
 	g.tc = p.Spec.Type == ebpf.SchedCLS
 	g.maps = map[string]*ebpf.MapSpec{}
-	for _, c := range catalogMaps() {
+	for _, c := range catalogue {
 		if g.feat.has(c.need) {
 			g.maps[c.spec.Name] = c.spec
 			g.names = append(g.names, c.spec.Name)
@@ -63,7 +69,8 @@ type gen struct {
 	names []string // of maps, in catalogue order
 	subs  []*sub
 	insns asm.Instructions
-	moves int // adjust_head sites so far
+	moves int  // adjust_head sites so far
+	again bool // ask for keys again
 }
 
 func (g *gen) n(n int) int         { return g.rng.IntN(n) }

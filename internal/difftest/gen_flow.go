@@ -356,7 +356,7 @@ func (b *body) fold() int {
 // publish stores the fold to map out, by a plain store, and leaves it in R0.
 func (b *body) publish(h int) {
 	slot := b.slot(16, 8)
-	if !b.feat.has(Lookups) || slot < 0 {
+	if !b.feat.has(Lookups) || b.maps[outMap] == nil || slot < 0 {
 		b.emit(asm.Mov.Reg(asm.R0, asm.Register(h)))
 		return
 	}

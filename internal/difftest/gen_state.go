@@ -101,11 +101,12 @@ type body struct {
 	frozen   uint16      // registers not to be written now
 	reserved bytesSet    // stack bytes not to be touched now
 	pinned   map[string]int
-	depth    int  // of nesting
-	loops    int  // product of the bounds of the loops around
-	ctx      int  // register that holds the context throughout, -1 none
-	sub      *sub // nil in the entry function
-	level    int  // call depth of this function: callees have less
+	keys     map[string]int // by map: place of the last key
+	depth    int            // of nesting
+	loops    int            // product of the bounds of the loops around
+	ctx      int            // register that holds the context throughout, -1 none
+	sub      *sub           // nil in the entry function
+	level    int            // call depth of this function: callees have less
 }
 
 // item is an instruction and the label that it jumps to.
@@ -115,7 +116,7 @@ type item struct {
 }
 
 func (g *gen) body(frame int) *body {
-	return &body{gen: g, frame: frame, at: map[int]int{}, pinned: map[string]int{}, loops: 1, ctx: -1, level: len(g.subs)}
+	return &body{gen: g, frame: frame, at: map[int]int{}, pinned: map[string]int{}, keys: map[string]int{}, loops: 1, ctx: -1, level: len(g.subs)}
 }
 
 func (b *body) emit(ins asm.Instruction)            { b.items = append(b.items, item{ins: ins}) }

@@ -1,6 +1,7 @@
 package difftest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -22,6 +25,8 @@ type Config struct {
 	Workers  int              // GOMAXPROCS
 	Kernel   bool             // ask the running kernel too; see Permitted
 	Features Features         // AllFeatures
+	Firmware string           // of the card; "unlimited"
+	Maps     []*ebpf.MapSpec  // that programs may use, where these are not the catalogue's; keys are asked for again then. The kernel has only the catalogue's
 	Stop     int              // end after that many differences; 10
 	Progress func(done int)   // called now and then, from one goroutine at a time
 	Each     func(p *Program) // called with each program before it runs, for tests; nil
@@ -204,6 +209,7 @@ type worker struct {
 	cfg     *Config
 	kernel  *Kernel // nil: not asked
 	profile *firmware.Profile
+	maps    []catalogMap // that programs may use
 	sum     *Summary
 }
 
@@ -215,7 +221,14 @@ func newWorker(cfg *Config, n int) (*worker, error) {
 			return nil, err
 		}
 	}
-	w.profile, err = profile()
+	w.profile, err = firmware.Load(cmp.Or(cfg.Firmware, "unlimited"))
+	w.maps = catalogMaps()
+	if cfg.Maps != nil {
+		w.maps = nil
+		for _, spec := range cfg.Maps {
+			w.maps = append(w.maps, catalogMap{spec: spec})
+		}
+	}
 	return w, err
 }
 
@@ -227,7 +240,7 @@ func (w *worker) close() {
 
 // one generates and compares one program.
 func (w *worker) one(seed uint64) {
-	p := Generate(seed, w.cfg.Features)
+	p := generate(seed, w.cfg.Features, w.maps, w.cfg.Maps != nil)
 	if w.cfg.Each != nil {
 		w.cfg.Each(p)
 	}

@@ -1,0 +1,91 @@
+package difftest
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit"
+)
+
+// Random programs on firmware without a lookup helper, whose one array has values
+// a power of two apart; and on a card that keeps few maps, so that a key is looked
+// up again. That the passes meant here find work is counted. NFPKIT_DIFF_N and
+// NFPKIT_DIFF_SEED choose other programs.
+func TestRandomLookups(t *testing.T) {
+	array := func(value, entries uint32) []*ebpf.MapSpec {
+		return []*ebpf.MapSpec{{Name: "one", Type: ebpf.Array, KeySize: 4, ValueSize: value, MaxEntries: entries}}
+	}
+	direct := AllFeatures &^ (Updates | DirectValues | LRU | LPM | PerCPU | Checksums | Redirect | TailCalls | PerfOutput | Clock)
+	few := []*ebpf.MapSpec{
+		{Name: "hash13", Type: ebpf.Hash, KeySize: 13, ValueSize: 20, MaxEntries: 8},
+		{Name: "parr", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 16, MaxEntries: 3},
+		{Name: "lru8", Type: ebpf.LRUHash, KeySize: 8, ValueSize: 16, MaxEntries: 4096},
+	}
+	for i, c := range []struct {
+		firmware string
+		feat     Features
+		maps     []*ebpf.MapSpec
+		pass     string
+	}{
+		{"corenic-direct", direct, array(8, 4), "arrays"},
+		{"corenic-direct", direct, array(64, 1), "arrays"},
+		{"corenic-direct", direct, array(4, 8), "arrays"},
+		{"corenic-direct", direct, array(20, 2), "arrays"},
+		{"unlimited", AllFeatures &^ (DirectValues | TailCalls | PerfOutput | Redirect), few, "lookups"},
+		{"unlimited", AllFeatures &^ (DirectValues | TailCalls | PerfOutput | Redirect | Updates), few[1:], "lookups"},
+	} {
+		t.Run(fmt.Sprintf("%d-%s", i, c.firmware), func(t *testing.T) {
+			p, err := firmware.Load(c.firmware)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := 0
+			cfg := Config{N: 150, Seed: 1 + uint64(i)<<32, Features: c.feat, Firmware: c.firmware, Maps: c.maps,
+				Workers: 1, Each: func(prog *Program) { changed += changes(t, prog, p, c.pass) }}
+			if n, err := strconv.Atoi(os.Getenv("NFPKIT_DIFF_N")); err == nil {
+				cfg.N = n
+			}
+			if seed, err := strconv.ParseUint(os.Getenv("NFPKIT_DIFF_SEED"), 0, 64); err == nil {
+				cfg.Seed += seed
+			}
+			sum, err := Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%v%d programs changed by pass %s", sum, changed, c.pass)
+			for _, d := range sum.Differences {
+				t.Error(d)
+			}
+			if changed < cfg.N/20 || sum.Compared["sim"] < cfg.N/3 {
+				t.Errorf("of %d programs pass %s changed %d and %d ran on the card", cfg.N, c.pass, changed, sum.Compared["sim"])
+			}
+		})
+	}
+}
+
+// changes is 1 where the pass finds something to do in the program, else 0.
+func changes(t *testing.T, p *Program, profile *firmware.Profile, pass string) int {
+	c, err := resolve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := verify.Verify(c, nil)
+	if err != nil {
+		return 0
+	}
+	last, changed := "", 0
+	_, _ = jit.Compile(f, profile, &jit.Options{DumpIR: true, Dump: func(name, text string) {
+		if name == pass && !strings.HasSuffix(last, text) {
+			changed = 1
+		}
+		last = text
+	}})
+	return changed
+}
