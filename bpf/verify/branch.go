@@ -150,7 +150,9 @@ func (x *explorer) edgePacket(s *state, ins *code.Insn, a, b *val, op asm.JumpOp
 		if a.past != 0 {
 			return false
 		}
-		x.below(s, a, a.off+1)
+		if a.off != 0 || !x.opt.Linux {
+			x.below(s, a, a.off+1)
+		}
 	case asm.JGT:
 		if known && a.off <= a.rng {
 			return false

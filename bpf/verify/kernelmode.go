@@ -26,6 +26,9 @@ import (
 //     of the size is forgotten first (regs_refine_cond_op)
 //   - products of numbers that may be negative, or above half the width, have no bounds
 //     (scalar_min_max_mul)
+//   - 0 is added to a map at most, of all that must not be moved (adjust_ptr_min_max_vals)
+//   - that a packet pointer without a fixed offset is below the end says nothing of the
+//     byte there (find_good_pkt_pointers)
 //   - a pointer may be the verdict (check_return_code)
 //   - context, stack and packet pointers are compared with NULL as if they could be
 //     (reg_not_null)

@@ -373,7 +373,7 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 	}
 	switch p.kind {
 	case PtrMapHandle, PtrPacketEnd, PtrFunc, PtrMapValueOrNull:
-		if n.n.known() && n.n.bits.Value == 0 {
+		if n.n.known() && n.n.bits.Value == 0 && (!x.opt.Linux || p.kind == PtrFunc || p.kind == PtrMapHandle && op == asm.Add) {
 			return *p
 		}
 		if p.kind == PtrMapValueOrNull {
