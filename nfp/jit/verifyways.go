@@ -177,6 +177,7 @@ func (v *ways) start(k *relation) (old, now *engine) {
 			now.holds[r] = v.symbol(content{kind: heldByNew, res: r}, 0)
 		}
 	}
+	now.began = now.holds
 	return old, now
 }
 
@@ -328,6 +329,9 @@ func (v *ways) related(was *relation, old, now *engine) *relation {
 		for r, x := range now.holds {
 			if old.holds[r] == x {
 				k.same.add(r)
+			}
+			if m := was.makes[form][r]; m != noSymbol && x == now.began[r] { // not written since
+				x = m
 			}
 			k.makes[form][r] = e.made(x)
 		}

@@ -66,6 +66,7 @@ type engine struct {
 	v      *ways
 	side   int32 // 0 old, 1 new
 	holds  contents
+	began  contents          // held at the start
 	again  map[symbol]symbol // other names of contents
 	events []event
 }
