@@ -44,22 +44,28 @@ out:
 	exit
 `
 
-func TestAgree(t *testing.T) {
-	file, err := asmtext.Parse("sharing", sharing)
+// verified is what is known of a program of a text.
+func verified(t *testing.T, text, program string) *verify.Facts {
+	t.Helper()
+	file, err := asmtext.Parse("text", text)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, faults := code.New(file.Spec.Programs[program], file.Spec.Maps)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	f, err := verify.Verify(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestAgree(t *testing.T) {
 	var programs []*verify.Facts
 	for _, name := range []string{"reads", "counts"} {
-		c, faults := code.New(file.Spec.Programs[name], file.Spec.Maps)
-		if len(faults) > 0 {
-			t.Fatal(faults)
-		}
-		f, err := verify.Verify(c, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		programs = append(programs, f)
+		programs = append(programs, verified(t, sharing, name))
 	}
 	want := []nfp.MapUse{{Name: "m", Words: []nfp.WordUse{nfp.UseCounter, nfp.UseCounter, nfp.UseNone, nfp.UseNone}}}
 	if diff := cmp.Diff(want, jit.Agree(programs)); diff != "" {

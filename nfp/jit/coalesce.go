@@ -2,7 +2,7 @@ package jit
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// Coalesce makes words where they are wanted: where a virtual register is made only
+// coalesce makes words where they are wanted: where a virtual register is made only
 // to be copied into a word of local memory, the instructions that make it write
 // there at once, and the copy goes. Words to send are sendDirectly's, copies
 // between general registers allocate's.

@@ -116,7 +116,6 @@ func (p *filler) along(b *machBlock, br *machInst, room int, found func(taken)) 
 		other = p.live[b.Next]
 	}
 	t := taken{to: spot{block: br.To}}
-	const jump = 4 // cycles of one that is taken, slots filled less
 	for range 16 {
 		to := p.f.Blocks[t.to.block]
 		if t.to.at == len(to.Insts) {
@@ -148,7 +147,7 @@ func (p *filler) along(b *machBlock, br *machInst, room int, found func(taken)) 
 		t.saved += float64(len(words))
 		t.to.at = j
 		if leaves {
-			t.saved += jump - float64(last.Slots)
+			t.saved += float64(p.f.Jump - int(last.Slots))
 			if last.Reloc == nfp.RelocDone {
 				t.exit = last
 				found(t)

@@ -6,9 +6,6 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/nfpkit/nfpkit/bpf/asmtext"
-	"github.com/nfpkit/nfpkit/bpf/code"
-	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
@@ -85,18 +82,7 @@ pass:
 // TestSinkPays: on both ways of a translation the code is shorter and faster with
 // stores sunk and words made where they are sent from, and does the same.
 func TestSinkPays(t *testing.T) {
-	file, err := asmtext.Parse("nat", translate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, faults := code.New(file.Spec.Programs["nat"], nil)
-	if len(faults) > 0 {
-		t.Fatal(faults)
-	}
-	f, err := verify.Verify(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := verified(t, translate, "nat")
 	p, err := firmware.Load("stock")
 	if err != nil {
 		t.Fatal(err)

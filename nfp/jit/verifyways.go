@@ -58,6 +58,7 @@ type step struct {
 	behind     []machInst
 }
 
+// ways is both functions, and what is known of where they come to.
 type ways struct {
 	old, now *machFunc
 	words    map[wordKey]int32

@@ -3,9 +3,6 @@ package jit_test
 import (
 	"testing"
 
-	"github.com/nfpkit/nfpkit/bpf/asmtext"
-	"github.com/nfpkit/nfpkit/bpf/code"
-	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
@@ -33,18 +30,7 @@ out:
 `
 
 func TestStoringEnd(t *testing.T) {
-	file, err := asmtext.Parse("storing", storingEnd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, faults := code.New(file.Spec.Programs["main"], file.Spec.Maps)
-	if len(faults) > 0 {
-		t.Fatal(faults)
-	}
-	f, err := verify.Verify(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := verified(t, storingEnd, "main")
 	card := chipModel(t)
 	card.Branch = 20
 	if _, err := jit.Compile(f, unlimited(t), &jit.Options{Check: true, Model: card}); err != nil {

@@ -87,7 +87,7 @@ func TestAdvanceKeepsFrame(t *testing.T) {
 // A jump takes the first words of where it goes along and goes on behind them, in a
 // loop, to the firmware, or where they were reached by it alone.
 func TestFill(t *testing.T) {
-	f := &machFunc{Name: "f", Entry: true, Blocks: []*machBlock{
+	f := &machFunc{Name: "f", Entry: true, Jump: 4, Blocks: []*machBlock{
 		{Insts: []machInst{loadOf(gprA(1), 5)}, Next: 1},
 		{Insts: []machInst{wordOf(gprA(0), gprA(0), nfp.ALUAdd, gprB(1)), wordOf(none, gprA(0), nfp.ALUSub, gprA(1)), branchOf(nfp.CondCC, 3)}, Next: 2, Depth: 1},
 		{Insts: []machInst{loadOf(gprB(1), 2), branchOf(nfp.CondAlways, 1)}, Next: -1, Depth: 1},
@@ -120,7 +120,7 @@ b4:
 // Where most packets were seen to end at once, the branch ends the program itself.
 func TestFillMeasured(t *testing.T) {
 	at := func(in machInst, pc int32) machInst { in.PC = pc; return in }
-	f := &machFunc{Name: "f", Entry: true, Blocks: []*machBlock{
+	f := &machFunc{Name: "f", Entry: true, Jump: 4, Blocks: []*machBlock{
 		{Insts: []machInst{at(wordOf(none, gprA(1), nfp.ALUSub, constant(8)), 0), at(branchOf(nfp.CondNE, 2), 0)}, Next: 1},
 		{Insts: []machInst{at(loadOf(gprA(0), 1), 1), doneOf()}, Next: -1},
 		{Insts: []machInst{at(loadOf(gprA(0), 2), 2), doneOf()}, Next: -1},

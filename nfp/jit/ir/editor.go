@@ -101,3 +101,15 @@ func (f *Func) hasOp(ops ...Op) bool {
 	}
 	return false
 }
+
+// address appends what an access to base + off takes as address: hi, nil but for
+// maps, is the high word.
+func (e *editor) address(base, hi *Value, off int64) []*Value {
+	if off != 0 {
+		base = e.add(OpAdd, I32, base, e.number(I32, uint64(off)))
+	}
+	if hi == nil {
+		return []*Value{base}
+	}
+	return []*Value{base, hi}
+}

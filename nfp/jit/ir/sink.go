@@ -350,14 +350,7 @@ func (w *sunkWord) value(e *editor, b *Block, ways []way) *Value {
 
 // store writes a word where b begins.
 func (w *sunkWord) store(e *editor, key storeKey, word *Value) {
-	addr := key.base
-	if w.off != 0 {
-		addr = e.add(OpAdd, I32, key.base, e.number(I32, uint64(w.off)))
-	}
-	args := []*Value{addr}
-	if key.space == MapMem {
-		args = append(args, key.hi)
-	}
+	args := e.address(key.base, key.hi, w.off)
 	op := OpStore
 	if w.n == 3 {
 		op = OpWrite

@@ -347,14 +347,7 @@ func (c *combiner) rewrite() {
 }
 
 func (w *combined) write(e *editor) {
-	addr := w.base
-	if w.off != 0 {
-		addr = e.add(OpAdd, I32, w.base, e.number(I32, uint64(w.off)))
-	}
-	args := []*Value{addr}
-	if w.space == MapMem {
-		args = append(args, w.hi)
-	}
+	args := e.address(w.base, w.hi, w.off)
 	for i := 0; i < len(w.bytes); i += 4 {
 		args = append(args, e.assemble(w.bytes[i:min(i+4, len(w.bytes))]))
 	}

@@ -250,14 +250,7 @@ func (w *window) offset(v *Value) int64 {
 
 // read is the window's read, and its words.
 func (w *window) read(e *editor) []*Value {
-	addr := w.base
-	if w.from != 0 {
-		addr = e.add(OpAdd, I32, w.base, e.number(I32, uint64(w.from)))
-	}
-	args := []*Value{addr}
-	if w.space == MapMem {
-		args = append(args, w.hi)
-	}
+	args := e.address(w.base, w.hi, w.from)
 	r := e.add(OpRead, Tuple, args...)
 	r.Space, r.Int = w.space, (w.to-w.from+3)/4
 	if w.space == MapMem {
