@@ -30,8 +30,8 @@ var allowed = map[string][]string{
 	"nfp/firmware": {"nfp"},
 	"nfp/sim":      {"nfp", "nfp/firmware"},
 	// the bridge
-	"nfp/jit/ir":        {},
-	"nfp/jit":           {"nfp/jit/ir", "nfp", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
+	"ir":                {},
+	"nfp/jit":           {"ir", "nfp", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
 	"driver":            {"nfp/jit", "nfp/sim", "nfp/firmware", "nfp", "bpf/asmtext", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
 	"driver/card":       {"driver", "nfp", "nfp/firmware", "bpf/maps"},
 	"driver/card/vhost": {"driver/card"},
@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 		"bpf/code"},
 	"internal/uml/guest": {"internal/uml/report", "internal/runbook", "offload"},
 	"internal/runbook":   {},
-	"internal/difftest": {"internal/cache", "driver", "nfp", "nfp/firmware", "nfp/jit", "nfp/jit/ir", "nfp/sim",
+	"internal/difftest": {"internal/cache", "driver", "nfp", "nfp/firmware", "nfp/jit", "ir", "nfp/sim",
 		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/maps", "bpf/object", "bpf/verify"},
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/interp"
 	"github.com/nfpkit/nfpkit/bpf/maps"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // runIR evaluates a module with the interpreter's machine as its world.

@@ -7,9 +7,9 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // ruleRandom is how many random programs rules are looked for in.

@@ -41,8 +41,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // build translates a program. What the firmware p cannot do is *Unsupported,

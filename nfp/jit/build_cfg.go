@@ -4,7 +4,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // bpfRegs is a set of r0 to r10, bit n for rn.

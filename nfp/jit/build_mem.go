@@ -12,7 +12,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // Atomic operations that asm has no exported names for (RFC 9669 has them since

@@ -19,9 +19,9 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 func unlimited(t testing.TB) *firmware.Profile { return profile(t, "unlimited") }

@@ -1,8 +1,8 @@
 package jit
 
 import (
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // mulWords is the multiplier's sequence: start, four steps, the low word.

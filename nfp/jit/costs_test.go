@@ -11,9 +11,9 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // Each archive is named for the pass it runs on input.ir: on the chip as it is, which

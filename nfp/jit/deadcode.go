@@ -1,6 +1,6 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+import "github.com/nfpkit/nfpkit/ir"
 
 // deadcode removes the values that nothing with an effect needs, and the block
 // parameters with the arguments that filled them.

@@ -10,10 +10,10 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // evalEnv is the world of ir.Eval for programs without maps: a packet and a stack.

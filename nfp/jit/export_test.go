@@ -3,9 +3,9 @@ package jit
 import (
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // CompileIR is Compile from ir on, for tests that write ir.

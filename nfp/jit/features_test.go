@@ -9,10 +9,10 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 func parseIR(t testing.TB, text string) *ir.Module {

@@ -8,10 +8,10 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // TestBackend: in.ir, compiled for the program type and firmware that the file

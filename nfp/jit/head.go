@@ -1,8 +1,8 @@
 package jit
 
 import (
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // foldHead puts 0 in the place of what adjust_head returns where it cannot fail:

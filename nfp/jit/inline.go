@@ -1,6 +1,6 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+import "github.com/nfpkit/nfpkit/ir"
 
 // inlineRoom is how many words inlining may add to a program. A program that then
 // does not fit is compiled again without.

@@ -3,7 +3,7 @@ package jit_test
 import (
 	"math/rand/v2"
 
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // irGen makes random raw programs in ir: all operations, branches, counted loops,

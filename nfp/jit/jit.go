@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // Options for Compile; the zero value is the default.

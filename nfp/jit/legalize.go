@@ -1,7 +1,7 @@
 package jit
 
 import (
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // Legalize rewrites a module so that ir.CheckLegal holds: every I64 becomes two

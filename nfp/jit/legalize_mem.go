@@ -1,6 +1,6 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+import "github.com/nfpkit/nfpkit/ir"
 
 // flat is arguments as the legal form wants them: two words for what is 64 bits
 // wide.

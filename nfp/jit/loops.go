@@ -3,7 +3,7 @@ package jit
 import (
 	"sort"
 
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // loopDepths counts for each block the loops around it, by block number: the

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/internal/golden"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // Each archive is named for the pass it runs.

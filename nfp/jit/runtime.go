@@ -3,7 +3,7 @@ package jit
 import (
 	_ "embed"
 
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // The engine has no divider. Division is a routine in ir text, legalized,

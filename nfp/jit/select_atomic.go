@@ -1,8 +1,8 @@
 package jit
 
 import (
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // Atomics on map words are the memory engine's, which works on big-endian words.

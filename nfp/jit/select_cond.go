@@ -3,8 +3,8 @@ package jit
 import (
 	"math/bits"
 
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // cond ends the block: to yes where v is not 0, else to no. Comparisons set the

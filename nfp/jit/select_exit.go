@@ -1,8 +1,8 @@
 package jit
 
 import (
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // ret returns from the function: to its caller, or to the firmware with the

@@ -1,8 +1,8 @@
 package jit
 
 import (
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // Packet vector words (docs/firmware-contract.md section 3).

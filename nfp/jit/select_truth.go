@@ -3,8 +3,8 @@ package jit
 import (
 	"math/bits"
 
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // truthByCarry makes a comparison a number without a branch, where that is no

@@ -3,7 +3,7 @@ package jit
 import (
 	"math/bits"
 
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
+	"github.com/nfpkit/nfpkit/ir"
 )
 
 // maxWidthDepth is how far widthOf looks.

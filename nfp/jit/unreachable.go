@@ -1,6 +1,6 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+import "github.com/nfpkit/nfpkit/ir"
 
 // unreachable removes blocks that nothing reaches and branches that go one way
 // only. Parameters of the blocks that stay may have one value now; they are

@@ -1,6 +1,6 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+import "github.com/nfpkit/nfpkit/ir"
 
 // unrollRoom is how many words the iterations may take that unrolling puts into a
 // function, whatever they save: a tenth of the code store. A program that then does

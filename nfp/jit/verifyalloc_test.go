@@ -5,8 +5,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // allocated is a function with more values than registers live across a call that

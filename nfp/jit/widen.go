@@ -1,6 +1,6 @@
 package jit
 
-import "github.com/nfpkit/nfpkit/nfp/jit/ir"
+import "github.com/nfpkit/nfpkit/ir"
 
 // widen makes loads of one and two bytes what the card does for them: a read of a
 // word, of which the low bytes are taken. The word then stays where it arrives,

@@ -3,8 +3,8 @@ package jit
 import (
 	"sort"
 
+	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit/ir"
 )
 
 // What memory delivers lies in transfer registers, which instructions read like
