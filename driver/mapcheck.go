@@ -62,7 +62,7 @@ func mapReason(f *verify.Facts, i int, err error) verify.Reason {
 
 // neutral reports whether a map stays with the host and counts against no limit.
 func neutral(p *firmware.Profile, spec *ebpf.MapSpec) bool {
-	return spec.Type == ebpf.PerfEventArray && p.Offers(25)
+	return helper.OffloadNeutral(spec.Type) && p.Offers(25)
 }
 
 // maxTable is the largest table: 512 MiB, so that adding small offsets to the

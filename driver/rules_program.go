@@ -9,6 +9,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
@@ -28,8 +29,7 @@ func mapRule(check func(*ruleCheck, *ebpf.MapSpec) string) func(*ruleCheck) []fi
 	}
 }
 
-// eachMap calls fn for each offloaded map and its first use. Perf event arrays
-// stay with the host (bpf_map_offload_neutral).
+// eachMap calls fn for each map that is created on the card, and its first use.
 func (c *ruleCheck) eachMap(fn func(i int, spec *ebpf.MapSpec)) {
 	seen := map[int]bool{}
 	for i := range c.facts.Code.Insns {
@@ -38,7 +38,7 @@ func (c *ruleCheck) eachMap(fn func(i int, spec *ebpf.MapSpec)) {
 			continue
 		}
 		seen[m] = true
-		if spec := c.facts.Code.Maps[m]; spec.Type != ebpf.PerfEventArray {
+		if spec := c.facts.Code.Maps[m]; !helper.OffloadNeutral(spec.Type) {
 			fn(i, spec)
 		}
 	}

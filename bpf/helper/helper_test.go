@@ -150,3 +150,15 @@ func TestMapTypes(t *testing.T) {
 		t.Error("map type 999 is known")
 	}
 }
+
+// Only perf event arrays are neutral to offload in the kernel.
+func TestOffloadNeutral(t *testing.T) {
+	for _, m := range MapTypes() {
+		if got, want := OffloadNeutral(m.Type), m.Type == ebpf.PerfEventArray; got != want {
+			t.Errorf("%s: neutral %v, want %v", m.Name, got, want)
+		}
+	}
+	if OffloadNeutral(ebpf.MapType(9999)) {
+		t.Error("an unknown type is neutral")
+	}
+}

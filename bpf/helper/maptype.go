@@ -26,6 +26,7 @@ type MapType struct {
 	Direct      bool              // values are addressable at load time (global data)
 	NoPrealloc  bool              // must be created with BPF_F_NO_PREALLOC
 	LookupRead  bool              // a looked-up value may not be written
+	Neutral     bool              // offloaded programs use the host's map (bpf_map_offload_neutral)
 	Ops         []asm.BuiltinFunc // helpers that accept the map
 	Unsupported string            // why programs that use it cannot be run here; empty if they can
 }
@@ -51,6 +52,13 @@ func MapTypeByName(name string) (MapType, bool) {
 	return mapTypes[i], true
 }
 
+// OffloadNeutral reports whether maps of type t stay in the host's memory even
+// where an offloaded program uses them: they are created without a device.
+func OffloadNeutral(t ebpf.MapType) bool {
+	m, ok := MapTypeInfo(t)
+	return ok && m.Neutral
+}
+
 // MapTypes returns every row by ascending type number.
 func MapTypes() []MapType { return slices.Clone(mapTypes) }
 
@@ -70,7 +78,7 @@ var mapTypes = []MapType{
 	{Type: ebpf.Hash, Name: "hash", Ops: elemOps},
 	{Type: ebpf.Array, Name: "array", Key: KeyIndex, Direct: true, Ops: elemOps},
 	{Type: ebpf.ProgramArray, Name: "prog_array", Key: KeyIndex, Ops: []asm.BuiltinFunc{asm.FnTailCall}},
-	{Type: ebpf.PerfEventArray, Name: "perf_event_array", Key: KeyIndex, Ops: []asm.BuiltinFunc{asm.FnPerfEventOutput, asm.FnPerfEventRead}},
+	{Type: ebpf.PerfEventArray, Name: "perf_event_array", Key: KeyIndex, Neutral: true, Ops: []asm.BuiltinFunc{asm.FnPerfEventOutput, asm.FnPerfEventRead}},
 	{Type: ebpf.PerCPUHash, Name: "percpu_hash", PerCPU: true, Ops: perCPUOps},
 	{Type: ebpf.PerCPUArray, Name: "percpu_array", Key: KeyIndex, PerCPU: true, Ops: perCPUOps},
 	{Type: ebpf.StackTrace, Name: "stack_trace", Ops: []asm.BuiltinFunc{asm.FnGetStackid}, Unsupported: "tracing programs only"},

@@ -3,9 +3,8 @@ package main
 import (
 	"fmt"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
@@ -45,8 +44,8 @@ func budget(f *verify.Facts, at *checkTarget) map[string]use {
 	p := at.profile
 	count, entries, bytes := int64(0), int64(0), int64(0)
 	for _, m := range f.Code.Maps {
-		if m.Type == ebpf.PerfEventArray {
-			continue // stays with the host
+		if helper.OffloadNeutral(m.Type) {
+			continue
 		}
 		count, entries = count+1, entries+int64(m.MaxEntries)
 		if n, err := maps.StorageSize(m, nil); err == nil {
