@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -22,6 +24,7 @@ func (x *explorer) branch(a *activation, s *state, bl *block) {
 		src = *x.read(s, i, ins.Src)
 	}
 	x.facts.Taken[i], x.facts.Falls[i] = x.facts.Taken[i] || false, x.facts.Falls[i] || false
+	x.noteStale(i, ins, &dst, &src)
 	t := x.clone(s)
 	if x.edge(t, ins, &dst, &src, true) {
 		x.facts.Taken[i] = true
@@ -168,6 +171,30 @@ func (x *explorer) edgePacket(s *state, ins *code.Insn, a, b *val, op asm.JumpOp
 		v.past = past
 	}
 	return true
+}
+
+// noteStale notes branch i if Linux 6.12 would foresee it by what an earlier comparison
+// told of a, or b, before it was moved back.
+func (x *explorer) noteStale(i int, ins *code.Insn, a, b *val) {
+	op := ins.OpCode.JumpOp()
+	if !bounds(a, b) {
+		a, b, op = b, a, swapped(op)
+	}
+	if !bounds(a, b) || a.past != 0 || a.off >= a.stale.off {
+		return
+	}
+	switch op {
+	case asm.JGE, asm.JLT:
+	case asm.JGT, asm.JLE:
+		if a.stale.past != pastBeyond {
+			return
+		}
+	default:
+		return
+	}
+	if a.stale.past != 0 && !slices.Contains(x.facts.StaleEnds, i) {
+		x.facts.StaleEnds = append(x.facts.StaleEnds, i)
+	}
 }
 
 // bounds reports that b is where a's region ends.

@@ -97,8 +97,14 @@ type Facts struct {
 	Depth     []int     // per function: bytes of its own frame used, rounded up to 8
 	// Exits has for each exit the values of R0 that paths bring there, each once;
 	// beyond 16 they are joined into the last.
-	Exits    map[int][]Reg
-	Warnings []Reason
+	Exits map[int][]Reg
+	// StaleEnds are the comparisons of a packet pointer with the packet's end that Linux
+	// 6.12 foresees wrongly, as indices of instructions in the order found: an earlier
+	// comparison found the pointer past the end, and it was moved back since. That kernel
+	// keeps what was found (adjust_ptr_min_max_vals) and never walks the edge on which
+	// the packet is long enough. 6.18 does.
+	StaleEnds []int
+	Warnings  []Reason
 }
 
 // Reason is one thing found: a rejection or a warning.

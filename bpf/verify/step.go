@@ -411,10 +411,10 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 			c = -c
 		}
 		if off := int64(r.off) + c; c > -maxPointerOffset && c < maxPointerOffset && off > -maxPointerOffset && off < maxPointerOffset {
-			r.off = int32(off)
-			if c != 0 {
-				r.past = 0
+			if c != 0 && r.past != 0 {
+				r.stale, r.past = stale{r.past, r.off}, 0
 			}
+			r.off = int32(off)
 			return r
 		}
 		x.fail(s, i, "pointer-offset", "%v moved by %d", p.kind, c)
@@ -429,7 +429,7 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 	}
 	r.n = alu(op, &p.n, d, true)
 	if p.kind == PtrPacket || p.kind == PtrPacketMeta {
-		r.id, r.past = s.freshID(), 0
+		r.id, r.past, r.stale = s.freshID(), 0, stale{}
 		r.rng = rangeAfter(p.rng, d, back)
 		if x.opt.Linux && (!back || d.w.slo < 0) {
 			r.rng = 0

@@ -13,6 +13,7 @@ type val struct {
 	kind  Kind
 	mixed bool   // Scalar: paths that met here brought different numbers (Facts.Differs)
 	past  uint8  // PtrPacket: pastAt or pastBeyond the packet's end, if that was found
+	stale stale  // PtrPacket: past before the pointer was moved
 	frame int8   // PtrStack: index of the frame pointed into
 	low   bool   // Scalar with an id: only its low 32 bits move along
 	set   int16  // PtrMap*: index into explorer.sets; PtrFunc: function
@@ -29,6 +30,13 @@ const (
 	pastAt     = 1 // at the end or beyond
 	pastBeyond = 2
 )
+
+// stale is what a comparison told of a packet pointer before it was moved back by a
+// constant. It is of no use; Linux 6.12 takes it for true (Facts.StaleEnds).
+type stale struct {
+	past uint8
+	off  int32 // fixed offset at which it was told
+}
 
 // Ids say that two values move together:
 //   - Scalar: numbers that differ by their deltas, modulo 2^64, or 2^32 where one of

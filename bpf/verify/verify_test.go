@@ -23,6 +23,7 @@ import (
 //	arg2=fp[-8,-8]:4                  memory of a call's argument
 //	taken | falls | both              the edges of a branch that can be taken
 //	dead                              the instruction is not reachable
+//	stale                             Linux 6.12 foresees the branch wrongly; no other
 //	want2=0xff                        the bits of the register that anybody looks at (Facts.Demand)
 //	depth=N                           on a .program or .func line: bytes of its frame
 //	memsize=N unproven linux budget=N on a .program line: options
@@ -109,6 +110,9 @@ func (x *expectation) check() {
 	for i := range x.c.Insns {
 		line := int(x.c.Insns[i].Source().(interface{ LineNumber() uint32 }).LineNumber())
 		mode := ""
+		if facts != nil && slices.Contains(facts.StaleEnds, i) && !slices.Contains(x.comment(line), "stale") {
+			x.t.Errorf("%s:%d: stale", x.name, line)
+		}
 		for _, w := range x.comment(line) {
 			switch {
 			case w == "ERROR" || w == "WARN":
@@ -175,6 +179,10 @@ func (x *expectation) fact(f *Facts, i, line int, w string) {
 		}
 	case w == "taken" || w == "falls" || w == "both":
 		got = map[[2]bool]string{{true, false}: "taken", {false, true}: "falls", {true, true}: "both"}[[2]bool{f.Taken[i], f.Falls[i]}]
+	case w == "stale":
+		if slices.Contains(f.StaleEnds, i) {
+			got = w
+		}
 	case w == "dead":
 		if !f.Reachable[i] {
 			got = w
