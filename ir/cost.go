@@ -14,6 +14,10 @@ type Costs struct {
 	// property of the chip.
 	WordsPerCycle int
 
+	// InlineRoom and UnrollRoom are how many words Inline may add to a module and
+	// Unroll to a function.
+	InlineRoom, UnrollRoom int
+
 	// Ran is how often the instruction at a pc ran, false where that was not
 	// measured; nil where nothing was.
 	Ran func(pc int32) (uint64, bool)

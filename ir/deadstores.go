@@ -2,13 +2,13 @@ package ir
 
 import "slices"
 
-// DropDeadStores removes stores to the packet, map values and the frame whose
+// EliminateDeadStores removes stores to the packet, map values and the frame whose
 // bytes are all overwritten on every way from there before anything may look at
 // them. What leaves the program, and every call, looks at packet and maps; nobody
 // looks at the frame behind a return. It works on the legal form.
 //
 // Round a loop everything counts as looked at.
-func (f *Func) DropDeadStores() {
+func (f *Func) EliminateDeadStores() {
 	if d := newDeadBytes(f); d != nil {
 		d.run(true)
 	}

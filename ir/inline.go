@@ -13,8 +13,8 @@ package ir
 //
 // The callee's frame becomes part of the caller's, above the caller's own. All
 // bodies put into one function begin at the same place: no two run at a time.
-func (m *Module) Inline(room int, c *Costs) {
-	in := &inliner{mod: m, room: room, costs: c, sites: map[string]int{}, state: map[*Func]int{}}
+func (m *Module) Inline(c *Costs) {
+	in := &inliner{mod: m, room: c.InlineRoom, costs: c, sites: map[string]int{}, state: map[*Func]int{}}
 	for _, f := range m.Funcs {
 		for _, b := range f.Blocks {
 			for _, v := range b.Values {
@@ -50,6 +50,9 @@ func (m *Module) Inline(room int, c *Costs) {
 		}
 	}
 	m.Funcs = kept
+	for _, f := range m.Funcs {
+		f.DropTrivialParams()
+	}
 }
 
 type inliner struct {
@@ -84,7 +87,7 @@ func (in *inliner) visit(f *Func) {
 	}
 	if s.spliced {
 		f.Replace(s.by)
-		f.RemoveUnreachable()
+		f.prune()
 	}
 	in.state[f] = 2
 }

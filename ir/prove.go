@@ -42,6 +42,7 @@ func (f *Func) Prove() {
 		stack = append(stack, frame{b: b, mark: mark})
 	}
 	f.Replace(p.by)
+	f.RemoveUnreachable()
 }
 
 // span is an unsigned range.

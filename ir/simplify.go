@@ -1,12 +1,18 @@
 package ir
 
-// Simplify replaces values by cheaper ones that are equal: by constants where all
+// Simplify applies the rules, and removes the blocks that are then unreachable.
+func (f *Func) Simplify() {
+	f.ApplyRules(nil)
+	f.RemoveUnreachable()
+}
+
+// ApplyRules replaces values by cheaper ones that are equal: by constants where all
 // bits are known, by what the rules say, and constant arguments go to the right
 // where order does not matter. It goes on until a round changes nothing, for at
 // most simplifyRounds rounds. What it replaced stays without uses, for deadcode.
 //
 // fired, unless nil, counts how often each rule was used, by its index in Rules.
-func (f *Func) Simplify(fired []int) {
+func (f *Func) ApplyRules(fired []int) {
 	for range simplifyRounds {
 		s := &simplifier{f: f, known: f.KnownBits(), by: make([]*Value, f.NextID), uses: f.Uses(), fired: fired}
 		changed := false

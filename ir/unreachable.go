@@ -1,9 +1,19 @@
 package ir
 
-// RemoveUnreachable drops the blocks that the entry does not lead to, turns
-// branches with both edges alike or with a constant condition into jumps, and
-// reports whether it changed anything. Blocks keep their order.
+// RemoveUnreachable removes the blocks that cannot be reached from the entry, and
+// the parameters of other blocks that have one value afterwards. Branches with two
+// equal edges or a constant condition become jumps. It reports whether it changed
+// anything. Blocks keep their order.
 func (f *Func) RemoveUnreachable() bool {
+	if !f.prune() {
+		return false
+	}
+	f.DropTrivialParams()
+	return true
+}
+
+// prune is RemoveUnreachable without the parameters.
+func (f *Func) prune() bool {
 	changed := false
 	for _, b := range f.Blocks {
 		if b.Kind != TermBranch {

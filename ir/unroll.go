@@ -12,12 +12,14 @@ package ir
 // words of the rest; its counter, its comparison and the branch back are gone.
 //
 // Inner loops come first; a loop around one that is gone may be next.
-func (f *Func) Unroll(room int, c *Costs) {
+func (f *Func) Unroll(c *Costs) {
+	room := c.UnrollRoom
 	for range unrollLoops {
 		if !f.hasCycle() || !f.unrollOne(&room, c) {
-			return
+			break
 		}
 	}
+	f.DropTrivialParams()
 }
 
 // Limits of Unroll: loops in a function, iterations of a loop.
@@ -41,7 +43,7 @@ func (f *Func) unrollOne(room *int, c *Costs) bool {
 		}
 		*room -= u.words
 		u.copy()
-		f.RemoveUnreachable()
+		f.prune()
 		return true
 	}
 	return false

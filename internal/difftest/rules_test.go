@@ -79,7 +79,7 @@ func countRules(f *verify.Facts, p *firmware.Profile, fired []int) {
 		if strings.HasSuffix(pass, "simplify") {
 			if m, err := ir.Parse(before); err == nil {
 				for _, fn := range m.Funcs {
-					fn.Simplify(fired)
+					fn.ApplyRules(fired)
 				}
 			}
 		}

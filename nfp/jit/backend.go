@@ -108,9 +108,9 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	for _, f := range order {
 		at.name, at.fn = "select", nil
 		if widen(f) {
-			simplify(f)
+			f.Simplify()
 			f.NumberValues()
-			deadcode(f)
+			f.EliminateDeadCode()
 		}
 		mf := selectFunc(env, f, f == m.Funcs[0])
 		at.fn = mf
@@ -291,7 +291,7 @@ func adjustsOnce(m *ir.Module, p *firmware.Profile) bool {
 	}
 	sites := 0
 	for i, f := range m.Funcs {
-		depth := loopDepths(f, f.ReversePostorder())
+		depth := f.LoopDepths(f.ReversePostorder())
 		for _, b := range f.Blocks {
 			for _, v := range b.Values {
 				if v.Op != ir.OpCallHelper || v.Int != helperAdjustHead && v.Int != helperAdjustTail {

@@ -72,8 +72,8 @@ func build(f *verify.Facts, p *firmware.Profile, opt *Options) (*ir.Module, erro
 		}
 	}
 	for _, fn := range b.mod.Funcs {
-		dropTrivialParams(fn)
-		deadcode(fn)
+		fn.DropTrivialParams()
+		fn.EliminateDeadCode()
 	}
 	b.mapLimits()
 	b.mod.Maps = b.knownMaps()

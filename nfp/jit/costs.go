@@ -13,10 +13,16 @@ const mulWords = 6
 // and one that does not fit is compiled again without what adds words.
 const wordsPerCycle = 4
 
+// inlineRoom and unrollRoom are the words that inlining may add to a program and
+// unrolling to a function: a policy, a tenth of the code store each. A program that
+// then does not fit is compiled again without them.
+const inlineRoom, unrollRoom = 256, 256
+
 // costsOf is what passes over ir weigh by, of the chip that the simulator runs
 // by, and of measured frequencies where there are some.
 func costsOf(m *nfp.Model, counts Counts) *ir.Costs {
-	c := &ir.Costs{Branch: m.Branch, Return: m.Return, Mul: mulWords, MulWide: mulWords + 1, WordsPerCycle: wordsPerCycle}
+	c := &ir.Costs{Branch: m.Branch, Return: m.Return, Mul: mulWords, MulWide: mulWords + 1, WordsPerCycle: wordsPerCycle,
+		InlineRoom: inlineRoom, UnrollRoom: unrollRoom}
 	if counts != nil {
 		c.Ran = counts.at
 	}

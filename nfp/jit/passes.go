@@ -18,39 +18,39 @@ type pass struct {
 
 // passes run in this order between build and select.
 var passes = []pass{
-	{name: "inline", run: inline, grows: true},
-	{name: "unreachable", run: each(unreachable)},
-	{name: "deadcode", run: each(deadcode)},
-	{name: "simplify", run: each(simplify)},
+	{name: "inline", run: onModule((*ir.Module).Inline), grows: true},
+	{name: "unreachable", run: each(func(f *ir.Func) { f.RemoveUnreachable() })},
+	{name: "deadcode", run: each((*ir.Func).EliminateDeadCode)},
+	{name: "simplify", run: each((*ir.Func).Simplify)},
 	{name: "gvn", run: each((*ir.Func).NumberValues)},
-	{name: "arrays", run: arrays},
-	{name: "unroll", run: weighing(unroll), grows: true},
-	{name: "packet", run: each((*ir.Func).FoldPacket)},
-	{name: "middle simplify", run: each(simplify)},
+	{name: "arrays", run: onModule(func(m *ir.Module, _ *ir.Costs) { m.AddressArrays() })},
+	{name: "unroll", run: weighing((*ir.Func).Unroll), grows: true},
+	{name: "packet", run: each((*ir.Func).FoldPacketPointers)},
+	{name: "middle simplify", run: each((*ir.Func).Simplify)},
 	{name: "middle gvn", run: each((*ir.Func).NumberValues)},
-	{name: "lookups", run: lookups},
-	{name: "prove", run: each(prove)},
+	{name: "lookups", run: onModule(func(m *ir.Module, _ *ir.Costs) { m.EliminateLookups() })},
+	{name: "prove", run: each((*ir.Func).Prove)},
 	{name: "divide", run: weighing((*ir.Func).DivideByConstants)},
 	{name: "multiply", run: weighing((*ir.Func).MultiplyByConstants)},
-	{name: "middle deadcode", run: each(deadcode)},
+	{name: "middle deadcode", run: each((*ir.Func).EliminateDeadCode)},
 	{name: "legalize", run: func(m *ir.Module, _ *ir.Costs) (*ir.Module, error) { return legalize(m) }, legal: true, needed: true},
-	{name: "promote", run: each(promote)},
-	{name: "late simplify", run: each(simplify)},
+	{name: "promote", run: each((*ir.Func).PromoteFrame)},
+	{name: "late simplify", run: each((*ir.Func).Simplify)},
 	{name: "late gvn", run: each((*ir.Func).NumberValues)},
-	{name: "hoist", run: each((*ir.Func).HoistInvariants)},
-	{name: "late prove", run: each(prove)},
-	{name: "thread", run: weighing(thread)},
-	{name: "last simplify", run: each(simplify)},
+	{name: "hoist", run: each((*ir.Func).HoistLoopInvariants)},
+	{name: "late prove", run: each((*ir.Func).Prove)},
+	{name: "thread", run: weighing((*ir.Func).ThreadJumps)},
+	{name: "last simplify", run: each((*ir.Func).Simplify)},
 	{name: "last gvn", run: each((*ir.Func).NumberValues)},
-	{name: "diamonds", run: weighing((*ir.Func).FlattenDiamonds)},
-	{name: "chains", run: weighing(chains)},
-	{name: "deadstores", run: each((*ir.Func).DropDeadStores)},
+	{name: "diamonds", run: weighing((*ir.Func).ConvertIfs)},
+	{name: "chains", run: weighing((*ir.Func).LowerSwitches)},
+	{name: "deadstores", run: each((*ir.Func).EliminateDeadStores)},
 	{name: "sink", run: each((*ir.Func).SinkStores)},
-	{name: "window", run: each((*ir.Func).GatherReads)},
+	{name: "window", run: each((*ir.Func).CombineLoads)},
 	{name: "stores", run: each((*ir.Func).CombineStores)},
-	{name: "window simplify", run: each(simplify)},
-	{name: "demand", run: each((*ir.Func).DropUndemanded)},
-	{name: "late deadcode", run: each(deadcode)},
+	{name: "window simplify", run: each((*ir.Func).Simplify)},
+	{name: "demand", run: each((*ir.Func).SimplifyDemandedBits)},
+	{name: "late deadcode", run: each((*ir.Func).EliminateDeadCode)},
 	{name: "tails", run: weighing((*ir.Func).MergeTails)},
 }
 
@@ -120,6 +120,14 @@ func Optional() []string {
 // each makes a pass over a module of one over functions.
 func each(do func(*ir.Func)) func(*ir.Module, *ir.Costs) (*ir.Module, error) {
 	return weighing(func(f *ir.Func, _ *ir.Costs) { do(f) })
+}
+
+// onModule adapts a pass over a module that cannot fail.
+func onModule(do func(*ir.Module, *ir.Costs)) func(*ir.Module, *ir.Costs) (*ir.Module, error) {
+	return func(m *ir.Module, c *ir.Costs) (*ir.Module, error) {
+		do(m, c)
+		return m, nil
+	}
 }
 
 // weighing is each for passes that choose by what code costs.
@@ -198,49 +206,4 @@ func after(name string, m *ir.Module, legal bool, opt *Options) error {
 		return &Bug{Pass: name, Msg: err.Error(), Code: m.String()}
 	}
 	return nil
-}
-
-func simplify(f *ir.Func) {
-	f.Simplify(nil)
-	unreachable(f)
-}
-
-func prove(f *ir.Func) {
-	f.Prove()
-	unreachable(f)
-}
-
-// arrays finds uses of lookups by walking what is reachable.
-func arrays(m *ir.Module, _ *ir.Costs) (*ir.Module, error) {
-	for _, f := range m.Funcs {
-		unreachable(f)
-	}
-	m.AddressArrays()
-	return m, nil
-}
-
-func lookups(m *ir.Module, _ *ir.Costs) (*ir.Module, error) {
-	for _, f := range m.Funcs {
-		unreachable(f)
-	}
-	m.ReuseLookups()
-	return m, nil
-}
-
-// thread leaves straight lines whole.
-func thread(f *ir.Func, c *ir.Costs) {
-	f.Thread(c)
-	unreachable(f)
-	f.MergeBlocks()
-}
-
-// chains leaves straight lines whole, those of diamonds too.
-func chains(f *ir.Func, c *ir.Costs) {
-	f.SearchChains(c)
-	f.MergeBlocks()
-}
-
-func promote(f *ir.Func) {
-	f.PromoteStack()
-	dropTrivialParams(f)
 }

@@ -75,7 +75,7 @@ func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
 	for range f.NextBlock {
 		s.blocks = append(s.blocks, &machBlock{Next: -1})
 	}
-	depth := loopDepths(f, order)
+	depth := f.LoopDepths(order)
 	for i, b := range order {
 		s.begin(int32(b.ID))
 		s.blocks[b.ID].Depth = depth[b.ID]

@@ -2,7 +2,7 @@ package ir
 
 import "math/bits"
 
-// DropUndemanded takes out operations that change only bits that nobody looks at:
+// SimplifyDemandedBits takes out operations that change only bits that nobody looks at:
 // masks in front of a store of a byte, sign extensions of what is cut again,
 // additions above the bits that are wanted.
 //
@@ -10,7 +10,7 @@ import "math/bits"
 // anything that shows depends. A value may differ in the others. Where memory is
 // read counts as showing even if nobody looks at what is there: an address that
 // differs may be no address.
-func (f *Func) DropUndemanded() {
+func (f *Func) SimplifyDemandedBits() {
 	d := &demander{f: f, want: make([]uint64, f.NextID), home: make([]*Block, f.NextID), preds: f.Preds()}
 	order := f.Postorder()
 	for _, b := range order {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// SearchChains turns a chain of comparisons of one value with constants, as a
+// LowerSwitches turns a chain of comparisons of one value with constants, as a
 // switch or a list of ports leaves it, into a binary search where that is
 // expected to be faster: the last of n cases is found after log n comparisons, not
 // n. The search ends in short chains, for a comparison for equality is cheaper
@@ -14,7 +14,7 @@ import (
 // A chain is a block that ends with x = c (or its opposite), and as the way on
 // where that does not hold another one for the same x, to which nothing else
 // leads and in which nothing else happens.
-func (f *Func) SearchChains(costs *Costs) {
+func (f *Func) LowerSwitches(costs *Costs) {
 	preds := f.Preds()
 	uses := f.Uses()
 	var known []Known
@@ -54,8 +54,9 @@ func (f *Func) SearchChains(costs *Costs) {
 		}
 	}
 	if changed {
-		f.RemoveUnreachable()
+		f.prune()
 	}
+	f.MergeBlocks()
 }
 
 // test is the comparison for equality that a block ends with.

@@ -1,14 +1,10 @@
-package jit
+package ir
 
-import (
-	"sort"
+import "sort"
 
-	"github.com/nfpkit/nfpkit/ir"
-)
-
-// loopDepths counts for each block the loops around it, by block number: the
-// bodies of back edges, found by walking predecessors.
-func loopDepths(f *ir.Func, order []*ir.Block) []int32 {
+// LoopDepths returns, by block number, in how many loops each block of order lies.
+// order is in reverse postorder.
+func (f *Func) LoopDepths(order []*Block) []int32 {
 	depth := make([]int32, f.NextBlock)
 	place := make([]int, f.NextBlock)
 	for i, b := range order {
@@ -16,7 +12,7 @@ func loopDepths(f *ir.Func, order []*ir.Block) []int32 {
 	}
 	preds := f.Preds()
 	dom := f.Dominators()
-	heads := map[ir.ID][]*ir.Block{}
+	heads := map[ID][]*Block{}
 	for _, b := range order {
 		for _, e := range b.Succs {
 			if dom.Dominates(e.To, b) {
@@ -24,17 +20,17 @@ func loopDepths(f *ir.Func, order []*ir.Block) []int32 {
 			}
 		}
 	}
-	ids := make([]ir.ID, 0, len(heads))
+	ids := make([]ID, 0, len(heads))
 	for id := range heads {
 		ids = append(ids, id)
 	}
 	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
-	mark := make([]ir.ID, f.NextBlock)
+	mark := make([]ID, f.NextBlock)
 	for _, id := range ids {
 		stamp := id + 1
 		mark[id] = stamp
 		depth[id]++
-		stack := append([]*ir.Block(nil), heads[id]...)
+		stack := append([]*Block(nil), heads[id]...)
 		for len(stack) > 0 {
 			b := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]

@@ -56,7 +56,7 @@ func (f *Func) MergeTails(c *Costs) {
 			}
 		}
 	}
-	f.RemoveUnreachable()
+	f.prune()
 }
 
 type tailMerger struct {

@@ -1,6 +1,6 @@
 package ir
 
-// HoistInvariants moves what gives the same in every iteration of a loop in front
+// HoistLoopInvariants moves what gives the same in every iteration of a loop in front
 // of the loop: operations on values from outside, and reads of what nothing in
 // the loop changes where the head itself makes them, so that they happen anyway.
 // Constants and addresses in the frame are no work and stay, unless what moves
@@ -8,7 +8,7 @@ package ir
 //
 // A value that moves holds a register throughout the loop. Loops around are worth
 // that as long as there are registers; no more than hoistLimit values leave one.
-func (f *Func) HoistInvariants() {
+func (f *Func) HoistLoopInvariants() {
 	if !f.hasCycle() {
 		return
 	}

@@ -1,6 +1,6 @@
 package ir
 
-// FlattenDiamonds takes out branches that only choose between two numbers, where
+// ConvertIfs takes out branches that only choose between two numbers, where
 // that is faster (if-conversion): both ways of a branch meet at once and differ in
 // one argument. The comparison is made a number t, 1 or 0, with the carry and no
 // branch; the choice of x where it holds, else y, is then
@@ -11,7 +11,7 @@ package ir
 //
 // with the opposite of the comparison where that is shorter. The engine has no
 // conditional move: what its predicate does is not known well enough to rely on.
-func (f *Func) FlattenDiamonds(c *Costs) {
+func (f *Func) ConvertIfs(c *Costs) {
 	preds := f.Preds()
 	changed := false
 	for _, b := range f.Blocks {
@@ -44,7 +44,7 @@ func (f *Func) FlattenDiamonds(c *Costs) {
 		changed = true
 	}
 	if changed {
-		f.RemoveUnreachable()
+		f.prune()
 	}
 }
 

@@ -187,7 +187,7 @@ func TestSinkStores(t *testing.T) {
 			}
 		}
 		n := storing(f)
-		f.DropDeadStores()
+		f.EliminateDeadStores()
 		check("deadstores")
 		dead += n - storing(f)
 		whole := m.String()

@@ -40,7 +40,7 @@ func TestFlattenDiamonds(t *testing.T) {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		after, _ := Parse(text)
-		after.Funcs[0].FlattenDiamonds(costs)
+		after.Funcs[0].ConvertIfs(costs)
 		if err := CheckLegal(after); err != nil {
 			t.Fatalf("%v\n%s", err, after)
 		}

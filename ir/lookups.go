@@ -1,6 +1,6 @@
 package ir
 
-// ReuseLookups replaces a lookup by one that dominates it, in the same map for the
+// EliminateLookups replaces a lookup by one that dominates it, in the same map for the
 // same key, with no update and no delete in that map in between. Both might have
 // been made at the same moment, so that what others do to the map meanwhile does
 // not matter.
@@ -15,8 +15,9 @@ package ir
 // which elements were last looked up tells which one is given up.
 //
 // It works before legalize.
-func (m *Module) ReuseLookups() {
+func (m *Module) EliminateLookups() {
 	for _, f := range m.Funcs {
+		f.RemoveUnreachable()
 		r := &reuser{f: f, bytes: map[int64]int{}, maps: map[string]int{}, loads: map[*Value][8]content{}}
 		if r.survey(m) {
 			r.walk()

@@ -36,7 +36,7 @@ func TestSearchChains(t *testing.T) {
 			t.Fatalf("%v\n%s", err, b.String())
 		}
 		after, _ := Parse(b.String())
-		after.Funcs[0].SearchChains(chipCosts())
+		after.Funcs[0].LowerSwitches(chipCosts())
 		if err := CheckLegal(after); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 package ir
 
-// PromoteStack keeps words of the frame in values instead of memory. It works on
+// PromoteFrame keeps words of the frame in values instead of memory. It works on
 // the legal form.
 //
 // A word is kept if all that touches it are loads and stores at constant places
@@ -12,11 +12,10 @@ package ir
 // A frame whose address goes elsewhere, into a sum with a variable, a parameter, a
 // function of the program, stays in memory as a whole. Pointers that come from
 // elsewhere reach other frames.
-//
-// Parameters that it makes for words may turn out to have one value.
-func (f *Func) PromoteStack() {
+func (f *Func) PromoteFrame() {
 	p := &promoter{f: f, words: make([]bool, f.Frame/4), parts: map[*Value][2]*Value{}}
 	if !p.survey() {
+		f.DropTrivialParams()
 		return
 	}
 	p.liveness()
@@ -24,6 +23,7 @@ func (f *Func) PromoteStack() {
 	if p.all {
 		p.shrink()
 	}
+	f.DropTrivialParams()
 }
 
 // shrink makes the frame as large as what helpers read. Addresses behind that

@@ -1,6 +1,6 @@
 package ir
 
-// GatherReads makes one read of many loads: loads from constant offsets of one
+// CombineLoads makes one read of many loads: loads from constant offsets of one
 // packet address or map value, of which the first dominates the others and
 // between which nothing writes the bytes they want, become parts of one OpRead
 // where the first was. It works on the legal form.
@@ -12,7 +12,7 @@ package ir
 // pointer touch, which comes from a lookup in one map.
 //
 // Words of the window lie so that the fewest loads cross from one into the next.
-func (f *Func) GatherReads() {
+func (f *Func) CombineLoads() {
 	g := &gatherer{f: f, known: f.KnownBits(), dom: f.Dominators(), mem: newMemory(f), groups: map[windowKey][]*window{}}
 	g.survey()
 	if len(g.windows) > 0 {

@@ -2,7 +2,7 @@ package ir
 
 import "math/bits"
 
-// FoldPacket takes the packet's address out of sums and comparisons: packet
+// FoldPacketPointers takes the packet's address out of sums and comparisons: packet
 // pointers become 32-bit sums of the packet's start and an offset, a parameter
 // that is such a pointer on every edge becomes a parameter of offsets, and a
 // comparison of two of them one of their offsets. data + n > data_end is then
@@ -11,7 +11,7 @@ import "math/bits"
 // It rests on the contract (docs/firmware-contract.md section 3): an address has
 // bit 31 set and bits 30:26 clear, and a length is below 2^14, so that offsets
 // within maxPacketOffset of the start neither carry nor borrow.
-func (f *Func) FoldPacket() {
+func (f *Func) FoldPacketPointers() {
 	p := &packetFolder{f: f, known: f.KnownBits(), place: make([]packetPlace, f.NextID), by: make([]*Value, f.NextID)}
 	order := f.ReversePostorder()
 	preds := f.Preds()

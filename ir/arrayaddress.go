@@ -13,9 +13,10 @@ import "math/bits"
 // result gets the sum or NULL.
 //
 // It works before legalize. The key's load meets its store in NumberValues or
-// PromoteStack.
+// PromoteFrame.
 func (m *Module) AddressArrays() {
 	for _, f := range m.Funcs {
+		f.RemoveUnreachable()
 		a := &addresser{mod: m, f: f}
 		if a.survey(); len(a.found) > 0 {
 			a.tests()

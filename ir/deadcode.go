@@ -1,19 +1,17 @@
-package jit
+package ir
 
-import "github.com/nfpkit/nfpkit/ir"
-
-// deadcode removes the values that nothing with an effect needs, and the block
-// parameters with the arguments that filled them.
+// EliminateDeadCode removes the values that no terminator and no operation with an
+// effect depends on, and dead block parameters together with their arguments.
 //
-// It marks what terminators and effects use, and from there what those use; a
-// parameter's arguments are used if the parameter is. So values that only keep
-// each other alive round a loop go too.
-func deadcode(f *ir.Func) {
+// Marking starts at terminators and effects and follows arguments; the arguments
+// passed to a parameter are live only if the parameter is. Values that only use
+// each other around a loop are therefore removed too.
+func (f *Func) EliminateDeadCode() {
 	live := make([]bool, f.NextID)
 	preds := f.Preds()
-	home := make([]*ir.Block, f.NextID)
-	var work []*ir.Value
-	mark := func(v *ir.Value) {
+	home := make([]*Block, f.NextID)
+	var work []*Value
+	mark := func(v *Value) {
 		if v != nil && !live[v.ID] {
 			live[v.ID] = true
 			work = append(work, v)
@@ -24,7 +22,7 @@ func deadcode(f *ir.Func) {
 			home[p.ID] = b
 		}
 		for _, v := range b.Values {
-			if v.Op.Is(ir.Effect) {
+			if v.Op.Is(Effect) {
 				mark(v)
 			}
 		}
@@ -44,7 +42,7 @@ func deadcode(f *ir.Func) {
 			}
 		}
 	}
-	f.DropParams(func(p *ir.Value) bool { return !live[p.ID] })
+	f.DropParams(func(p *Value) bool { return !live[p.ID] })
 	for _, b := range f.Blocks {
 		kept := b.Values[:0]
 		for _, v := range b.Values {

@@ -1,6 +1,6 @@
 package ir
 
-// Thread sends control past blocks that only choose.
+// ThreadJumps sends control past blocks that only choose.
 //
 //   - A block that returns and computes next to nothing is copied to each edge
 //     that leads to it, so that what is constant there is constant in the return.
@@ -10,14 +10,16 @@ package ir
 //   - An edge to a block that only jumps goes to the jump's target.
 //
 // Next to nothing is no more operations than the branch that is saved takes cycles.
-func (f *Func) Thread(c *Costs) {
+func (f *Func) ThreadJumps(c *Costs) {
 	t := &threader{f: f, limit: c.Taken()}
 	for range 3 {
 		if !t.round() {
 			break
 		}
-		f.RemoveUnreachable()
+		f.prune()
 	}
+	f.RemoveUnreachable()
+	f.MergeBlocks()
 }
 
 type threader struct {
