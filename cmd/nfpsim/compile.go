@@ -47,7 +47,11 @@ func newCompile() *cobra.Command {
 				return err
 			}
 			stdout := cmd.OutOrStdout()
-			for _, name := range off {
+			for i, name := range off {
+				if now := jit.CurrentName(name); now != name {
+					fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: note: --off %s: the pass is called %s now; the old name goes with the next release\n", name, now)
+					off[i], name = now, now
+				}
 				if !slices.Contains(jit.Optional(), name) {
 					return usagef("--off: no pass %q that can be left out; there are: %s", name, strings.Join(jit.Optional(), ", "))
 				}

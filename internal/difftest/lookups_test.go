@@ -34,12 +34,12 @@ func TestRandomLookups(t *testing.T) {
 		maps     []*ebpf.MapSpec
 		pass     string
 	}{
-		{"corenic-direct", direct, array(8, 4), "arrays"},
-		{"corenic-direct", direct, array(64, 1), "arrays"},
-		{"corenic-direct", direct, array(4, 8), "arrays"},
-		{"corenic-direct", direct, array(20, 2), "arrays"},
-		{"unlimited", AllFeatures &^ (DirectValues | TailCalls | PerfOutput | Redirect), few, "lookups"},
-		{"unlimited", AllFeatures &^ (DirectValues | TailCalls | PerfOutput | Redirect | Updates), few[1:], "lookups"},
+		{"corenic-direct", direct, array(8, 4), "array-addresses"},
+		{"corenic-direct", direct, array(64, 1), "array-addresses"},
+		{"corenic-direct", direct, array(4, 8), "array-addresses"},
+		{"corenic-direct", direct, array(20, 2), "array-addresses"},
+		{"unlimited", AllFeatures &^ (DirectValues | TailCalls | PerfOutput | Redirect), few, "redundant-lookups"},
+		{"unlimited", AllFeatures &^ (DirectValues | TailCalls | PerfOutput | Redirect | Updates), few[1:], "redundant-lookups"},
 	} {
 		t.Run(fmt.Sprintf("%d-%s", i, c.firmware), func(t *testing.T) {
 			p, err := firmware.Load(c.firmware)

@@ -58,6 +58,16 @@ func TestPassOrder(t *testing.T) {
 	}
 }
 
+// TestFormerNames checks that an old name stands for a pass and for no pass of
+// today.
+func TestFormerNames(t *testing.T) {
+	for old, now := range formerNames {
+		if !slices.Contains(Optional(), now) || slices.Contains(Optional(), old) {
+			t.Errorf("%s stands for %s", old, now)
+		}
+	}
+}
+
 // Off leaves passes out, but not those the rest cannot do without; Dump sees the
 // others in order.
 func TestPassOptions(t *testing.T) {
