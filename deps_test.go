@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	// tests and tools
 	"internal/golden":  {},
 	"internal/cache":   {},
+	"internal/capture": {},
 	"internal/objdump": {"nfp", "internal/cache"},
 	"internal/suites":  {},
 	"internal/bound":   {"bpf/code", "bpf/interp", "bpf/maps", "nfp", "nfp/firmware"},

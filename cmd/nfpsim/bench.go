@@ -134,10 +134,15 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 	}
 	results, out := b.results, cmd.OutOrStdout()
 	switch {
-	case o.json && len(results) == 1:
-		return writeJSON(out, results[0])
 	case o.json:
-		return writeJSON(out, results)
+		var shown any = results
+		if len(results) == 1 {
+			shown = results[0]
+		}
+		if err := writeJSON(out, shown); err != nil {
+			return err
+		}
+		return o.whole(cmd)
 	case o.functional:
 		for _, r := range results {
 			fmt.Fprintf(out, "%d packets, %.1f words a packet; %s\n", r.Packets, r.WordsPerPacket, verdictCounts(r))
@@ -152,7 +157,10 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 		seconds, words = seconds+r.SecondsWall, words+r.WordsPerSecond*r.SecondsWall
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: %.2f s, %.1f million words a second\n", seconds, words/seconds/1e6)
-	return err
+	if err != nil {
+		return err
+	}
+	return o.whole(cmd)
 }
 
 // benched are the runs of a sweep, the cards they were made on, and what the

@@ -14,13 +14,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/driver/card"
 	"github.com/nfpkit/nfpkit/driver/card/vhost"
+	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -103,7 +101,7 @@ func (o *cardOptions) run(ctx context.Context, stderr io.Writer, stdin io.Reader
 	if err != nil {
 		return err
 	}
-	w, err := o.world(len(model.Ports), stdin)
+	w, err := o.world(len(model.Ports), stdin, stderr)
 	if err != nil {
 		return err
 	}
@@ -113,12 +111,12 @@ func (o *cardOptions) run(ctx context.Context, stderr io.Writer, stdin io.Reader
 // world is what lies behind the ports: captures to replay, captures to write,
 // tap devices.
 type world struct {
-	replay map[int][]packet
+	replay map[int][]capture.Packet
 	out    *captures
 	taps   map[int]*os.File
 }
 
-func (o *cardOptions) world(ports int, stdin io.Reader) (*world, error) {
+func (o *cardOptions) world(ports int, stdin io.Reader, stderr io.Writer) (*world, error) {
 	in, err := portFiles(o.in, ports, "pcap-in")
 	if err != nil {
 		return nil, err
@@ -131,11 +129,14 @@ func (o *cardOptions) world(ports int, stdin io.Reader) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{map[int][]packet{}, nil, map[int]*os.File{}}
+	w := &world{map[int][]capture.Packet{}, nil, map[int]*os.File{}}
 	for port, file := range in {
-		if w.replay[port], err = readPcap(file, stdin); err != nil {
+		p, err := readCapture(file, stdin, stderr, shortestFrame)
+		if err != nil {
 			return nil, err
 		}
+		_ = p.whole(stderr, stderr) // what is whole is replayed; the card serves on
+		w.replay[port] = p.list
 	}
 	for port, name := range taps {
 		if w.taps[port], err = openTap(name); err != nil {
@@ -239,7 +240,7 @@ const (
 
 // play sends packets into a port as the guest has buffers for them. Half of what
 // it has is left for others.
-func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packets []packet) {
+func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packets []capture.Packet) {
 	tick := time.NewTicker(playEvery)
 	defer tick.Stop()
 	var up time.Time // since when the port has buffers; only Do's goroutine has it
@@ -261,8 +262,8 @@ func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packe
 				n = 0
 			}
 			for _, p := range packets[:n] {
-				// Too short or too long for a wire: the capture's, and not worth the rest.
-				_ = c.Receive(port, append([]byte(nil), p.data...))
+				// A frame too long for the port is the wire's loss, and not worth the rest.
+				_ = c.Receive(port, append([]byte(nil), p.Data...))
 			}
 			sent <- n
 		})
@@ -280,38 +281,55 @@ func play(ctx context.Context, t *vhost.Transport, c *card.Card, port int, packe
 
 // captures are the files that frames leaving ports go to.
 type captures struct {
-	files   map[int]*os.File
-	writers map[int]*pcapgo.Writer
-	err     error
+	ports map[int]*portCapture
+	err   error
+}
+
+// portCapture is one of them.
+type portCapture struct {
+	file *os.File
+	w    *capture.Writer
 }
 
 func newCaptures(files map[int]string) (*captures, error) {
-	c := &captures{map[int]*os.File{}, map[int]*pcapgo.Writer{}, nil}
+	c := &captures{map[int]*portCapture{}, nil}
 	for port, name := range files {
-		f, err := os.Create(name)
-		if err != nil {
-			return nil, errors.Join(err, c.close())
-		}
-		c.files[port], c.writers[port] = f, pcapgo.NewWriterNanos(f)
-		if err := c.writers[port].WriteFileHeader(maxPacket, layers.LinkTypeEthernet); err != nil {
+		if err := c.open(port, name); err != nil {
 			return nil, errors.Join(err, c.close())
 		}
 	}
 	return c, nil
 }
 
+func (c *captures) open(port int, name string) error {
+	format, err := capture.FormatOf(name)
+	if err != nil {
+		return usageError{err}
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	w, err := capture.NewWriter(f, format)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	c.ports[port] = &portCapture{f, w}
+	return nil
+}
+
 func (c *captures) write(port int, frame []byte) {
-	w := c.writers[port]
-	if w == nil || c.err != nil {
+	p := c.ports[port]
+	if p == nil || c.err != nil {
 		return
 	}
-	c.err = w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Now(), Length: len(frame), CaptureLength: len(frame)}, frame)
+	c.err = p.w.Write(time.Now(), frame)
 }
 
 func (c *captures) close() error {
 	err := c.err
-	for _, f := range c.files {
-		err = errors.Join(err, f.Close())
+	for _, p := range c.ports {
+		err = errors.Join(err, p.w.Close(), p.file.Close())
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -115,7 +116,7 @@ func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
 	if err := fillBoth(both, o.preload); err != nil {
 		return err
 	}
-	result, err := contest(both, packets)
+	result, err := contest(both, packets.list)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,11 @@ func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
 	} else {
 		err = result.print(cmd.OutOrStdout())
 	}
-	if err == nil && len(result.Differ) > 0 {
+	if err != nil {
+		return err
+	}
+	err = packets.whole(cmd.ErrOrStderr(), cmd.ErrOrStderr())
+	if len(result.Differ) > 0 {
 		err = errNo
 	}
 	return err
@@ -160,17 +165,17 @@ func (o *compareOptions) programs(cmd *cobra.Command, args []string, p *firmware
 const maxDiffer = 10
 
 // contest runs both on the packets.
-func contest(both [2]rival, packets []packet) (*compareResult, error) {
+func contest(both [2]rival, packets []capture.Packet) (*compareResult, error) {
 	r := &compareResult{Packets: len(packets), Differ: []string{}}
 	for i, b := range both {
 		r.Sides[i] = compareSide{Name: b.name, Words: b.words, Verdict: map[string]int{}}
 	}
-	for n, pkt := range packets {
+	for _, pkt := range packets {
 		var out [2]outcome
 		for i, b := range both {
 			var err error
-			if out[i], err = b.engine.packet(pkt.data); err != nil {
-				return nil, fmt.Errorf("%s: packet %d: %w", b.name, n+1, err)
+			if out[i], err = b.engine.packet(pkt.Data); err != nil {
+				return nil, fmt.Errorf("%s: packet %d: %w", b.name, pkt.Number, err)
 			}
 			s := &r.Sides[i]
 			s.Own += float64(out[i].issue-out[i].helpers) / float64(len(packets))
@@ -181,9 +186,9 @@ func contest(both [2]rival, packets []packet) (*compareResult, error) {
 		what := ""
 		switch {
 		case out[0].code != out[1].code:
-			what = fmt.Sprintf("packet %d: %s and %s", n+1, verdictName(both[0].typ, out[0].code), verdictName(both[1].typ, out[1].code))
+			what = fmt.Sprintf("packet %d: %s and %s", pkt.Number, verdictName(both[0].typ, out[0].code), verdictName(both[1].typ, out[1].code))
 		case string(out[0].data) != string(out[1].data):
-			what = fmt.Sprintf("packet %d: %x and %x", n+1, out[0].data, out[1].data)
+			what = fmt.Sprintf("packet %d: %x and %x", pkt.Number, out[0].data, out[1].data)
 		}
 		if what != "" && len(r.Differ) < maxDiffer {
 			r.Differ = append(r.Differ, what)

@@ -6,9 +6,9 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,6 +16,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/internal/bound"
+	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/internal/difftest"
 	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/nfp"
@@ -27,7 +28,8 @@ import (
 type subject struct {
 	name    string
 	facts   *verify.Facts
-	packets []packet
+	packets []capture.Packet
+	damaged bool              // more packets may have been in the capture
 	fill    func(rival) error // the maps
 }
 
@@ -117,7 +119,8 @@ func (o *compareOptions) runTable(cmd *cobra.Command) error {
 	} else {
 		err = table.print(cmd.OutOrStdout())
 	}
-	if err == nil && table.differs() {
+	damaged := slices.ContainsFunc(list, func(s subject) bool { return s.damaged })
+	if err == nil && (damaged || table.differs()) {
 		err = errNo
 	}
 	return err
@@ -185,14 +188,19 @@ func readListed(cmd *cobra.Command, dir string, words []string) (*subject, error
 		return nil, err
 	}
 	if pcap != "" {
-		s.packets, err = readPcap(in(pcap), cmd.InOrStdin())
-		return s, err
+		p, err := readCapture(in(pcap), cmd.InOrStdin(), cmd.ErrOrStderr(), 0)
+		if err != nil {
+			return nil, err
+		}
+		s.packets = p.list
+		s.damaged = p.whole(cmd.ErrOrStderr(), cmd.ErrOrStderr()) != nil
+		return s, nil
 	}
 	data, err := parseHex(hex)
 	if err != nil {
 		return nil, err
 	}
-	s.packets = []packet{{data: data, time: time.Unix(0, 0)}}
+	s.packets = onePacket(data).list
 	return s, checkPacket(data)
 }
 
@@ -211,7 +219,7 @@ func corpusSubjects(cmd *cobra.Command) ([]subject, error) {
 		for _, found := range difftest.Subjects(o) {
 			s := subject{name: found.Name, facts: found.Facts}
 			for _, data := range found.Program.Packets {
-				s.packets = append(s.packets, packet{data: data})
+				s.packets = append(s.packets, capture.Packet{Number: len(s.packets) + 1, Data: data})
 			}
 			s.fill = func(r rival) error { return found.Program.Fill(r.engine.nic) }
 			list = append(list, s)
@@ -312,10 +320,10 @@ func boundOf(s *subject, p *firmware.Profile) (comparedBound, error) {
 	if err != nil {
 		return total, err
 	}
-	for n, pkt := range s.packets {
-		b, err := meter.Packet(pkt.data)
+	for _, pkt := range s.packets {
+		b, err := meter.Packet(pkt.Data)
 		if err != nil {
-			return total, fmt.Errorf("packet %d: %w", n+1, err)
+			return total, fmt.Errorf("packet %d: %w", pkt.Number, err)
 		}
 		total.Issue += float64(b.Issue) / float64(len(s.packets))
 		total.Latency += float64(b.Latency) / float64(len(s.packets))

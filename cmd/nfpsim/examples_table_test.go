@@ -131,12 +131,12 @@ func measureExample(s *subject, p *firmware.Profile, off []string) (*exampleCost
 	c := &exampleCost{words: len(im.Words)}
 	traffic := sim.Traffic{}
 	for _, pkt := range s.packets {
-		out, err := e.packet(pkt.data)
+		out, err := e.packet(pkt.Data)
 		if err != nil {
 			return nil, err
 		}
 		c.own, c.elapsed = append(c.own, float64(out.issue-out.helpers)), append(c.elapsed, float64(out.elapsed))
-		traffic.Packets = append(traffic.Packets, pkt.data)
+		traffic.Packets = append(traffic.Packets, pkt.Data)
 	}
 	slices.Sort(c.own)
 	slices.Sort(c.elapsed)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -16,6 +18,22 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// unhex FROM TO writes the bytes that a text file gives as hex digits; # begins a
+// comment.
+func unhex(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: unhex FROM TO")
+	}
+	var digits strings.Builder
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		text, _, _ := strings.Cut(line, "#")
+		digits.WriteString(strings.Join(strings.Fields(text), ""))
+	}
+	data, err := hex.DecodeString(digits.String())
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o644))
+}
+
 // Each script is a session of a user: commands and what they print.
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
@@ -25,6 +43,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: golden.Updating(),
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"unhex": unhex},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("BAD", filepath.Join(filepath.Dir(examples), "testdata", "bad"))

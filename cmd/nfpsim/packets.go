@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,19 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/nfpkit/nfpkit/internal/capture"
 )
 
 // maxPacket is the longest packet the card's buffers take, in bytes.
 const maxPacket = 9600
-
-// packet is one frame and when it was captured.
-type packet struct {
-	data []byte
-	time time.Time
-}
 
 // parseHex reads bytes written as hex digits; blanks and colons may part them.
 func parseHex(s string) ([]byte, error) {
@@ -44,9 +35,36 @@ func checkPacket(data []byte) error {
 	return nil
 }
 
-// readPcap reads every packet of a pcap or pcapng file, "-" for standard input.
-// A file that is cut short is an error that names the packet.
-func readPcap(path string, stdin io.Reader) ([]packet, error) {
+// captureHelp tells of captures in the help of commands that replay them.
+const captureHelp = `
+A packet of a capture that cannot be run is left out, listed and counted, and the
+others are run: one captured in part or longer than on the wire, longer than the
+card's buffers, damaged, of an unknown interface, or no Ethernet frame. If the
+file is cut or damaged so that the next packet cannot be found, the results are
+those of the packets before, and the exit status is 1. It is 1, too, if no packet
+can be run. docs/run.md has the details.`
+
+// packets are what a command runs, and what was left out of their capture.
+type packets struct {
+	file   string // "" if they come from no capture
+	list   []capture.Packet
+	left   []capture.Left
+	count  string // of left, by reason
+	damage error  // why the rest of the capture was not read
+}
+
+// onePacket is a packet that the command line gives.
+func onePacket(data []byte) *packets {
+	return &packets{list: []capture.Packet{{Number: 1, Data: data, Time: time.Unix(0, 0)}}}
+}
+
+// maxListed is how many packets that were left out are listed one by one.
+const maxListed = 10
+
+// readCapture reads a capture, "-" for standard input. Packets that cannot be run
+// are left out: those shorter than shortest, those too long for the card, and what
+// is damaged or no Ethernet. Each is listed on stderr. It fails if none is left.
+func readCapture(path string, stdin io.Reader, stderr io.Writer, shortest int) (*packets, error) {
 	in := stdin
 	if path != "-" {
 		f, err := os.Open(path)
@@ -56,79 +74,72 @@ func readPcap(path string, stdin io.Reader) ([]packet, error) {
 		defer f.Close()
 		in = f
 	}
-	packets, err := readPackets(bufio.NewReader(in))
+	c, err := capture.Read(in, capture.Limits{Min: shortest, Max: maxPacket})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return packets, nil
+	var lines []string
+	for _, l := range c.Left {
+		lines = append(lines, fmt.Sprintf("packet %d: left out: %s", l.Packet, l.Detail))
+	}
+	listed(stderr, path, lines)
+	listed(stderr, path, c.Notes)
+	p := &packets{path, c.Packets, c.Left, c.Count(), c.Damage}
+	switch {
+	case len(p.list) > 0:
+	case p.damage != nil:
+		return nil, fmt.Errorf("%s: no packet can be run: %w", path, p.damage)
+	case len(p.left) > 0:
+		return nil, fmt.Errorf("%s: no packet can be run, %d left out: %s", path, len(p.left), p.count)
+	}
+	return p, nil
 }
 
-func readPackets(in *bufio.Reader) ([]packet, error) {
-	src, err := newPacketSource(in)
+// listed prints the first lines, and how many more there are.
+func listed(stderr io.Writer, path string, lines []string) {
+	for i, line := range lines {
+		if i == maxListed {
+			fmt.Fprintf(stderr, "nfpsim: %s: and %d more\n", path, len(lines)-i)
+			return
+		}
+		fmt.Fprintf(stderr, "nfpsim: %s: %s\n", path, line)
+	}
+}
+
+// whole ends a command that has shown its results: it counts what was left out on
+// w, and fails if the capture was damaged, as what the rest held is unknown.
+func (p *packets) whole(w, stderr io.Writer) error {
+	if len(p.left) > 0 {
+		fmt.Fprintf(w, "%d packets run, %d left out: %s\n", len(p.list), len(p.left), p.count)
+	}
+	if p.damage == nil {
+		return nil
+	}
+	fmt.Fprintf(stderr, "nfpsim: %s: %v\n", p.file, p.damage)
+	return errNo
+}
+
+// writePcap writes packets whole or not at all, in the format that the file's name
+// asks for.
+func writePcap(path string, stdout, stderr io.Writer, list []capture.Packet) error {
+	format, err := capture.FormatOf(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var packets []packet
-	for {
-		data, info, err := src.ReadPacketData()
-		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return packets, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("packet %d: %w", len(packets)+1, err)
-		}
-		if info.Length > info.CaptureLength {
-			return nil, fmt.Errorf("packet %d: only %d of its %d bytes were captured; capture whole packets (tcpdump -s 0)",
-				len(packets)+1, info.CaptureLength, info.Length)
-		}
-		if err := checkPacket(data); err != nil {
-			return nil, fmt.Errorf("packet %d: %w", len(packets)+1, err)
-		}
-		packets = append(packets, packet{data, info.Timestamp})
-	}
-}
-
-// newPacketSource tells pcapng from pcap by its first bytes.
-func newPacketSource(in *bufio.Reader) (gopacket.PacketDataSource, error) {
-	magic, err := in.Peek(4)
-	if err != nil {
-		return nil, fmt.Errorf("not a capture: %d bytes", len(magic))
-	}
-	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		r, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{ErrorOnMismatchingLinkType: true})
-		if err != nil {
-			return nil, fmt.Errorf("pcapng header: %w", err)
-		}
-		return r, ethernet(r.LinkType())
-	}
-	r, err := pcapgo.NewReader(in)
-	if err != nil {
-		return nil, fmt.Errorf("pcap header: %w", err)
-	}
-	return r, ethernet(r.LinkType())
-}
-
-func ethernet(t layers.LinkType) error {
-	if t != layers.LinkTypeEthernet {
-		return fmt.Errorf("link type %v: only Ethernet captures can be replayed", t)
-	}
-	return nil
-}
-
-// writePcap writes packets whole or not at all.
-func writePcap(path string, stdout io.Writer, packets []packet) error {
 	return writeFile(path, stdout, func(w io.Writer) error {
-		out := pcapgo.NewWriterNanos(w)
-		if err := out.WriteFileHeader(65536, layers.LinkTypeEthernet); err != nil {
+		out, err := capture.NewWriter(w, format)
+		if err != nil {
 			return err
 		}
-		for _, p := range packets {
-			info := gopacket.CaptureInfo{Timestamp: p.time, CaptureLength: len(p.data), Length: len(p.data)}
-			if err := out.WritePacket(info, p.data); err != nil {
+		for _, p := range list {
+			if err := out.Write(p.Time, p.Data); err != nil {
 				return err
 			}
 		}
-		return nil
+		if out.Moved > 0 {
+			fmt.Fprintf(stderr, "nfpsim: %s: the times of %d packets are outside what the format holds; the nearest is written\n", path, out.Moved)
+		}
+		return out.Close()
 	})
 }
 

@@ -32,7 +32,10 @@ waited at it, in all and by cause: -sample_index=stall chooses.`,
 			if err != nil {
 				return err
 			}
-			return writeFile(out, cmd.OutOrStdout(), func(w io.Writer) error { return p.Write(w) })
+			if err := writeFile(out, cmd.OutOrStdout(), func(w io.Writer) error { return p.Write(w) }); err != nil {
+				return err
+			}
+			return o.whole(cmd)
 		},
 	}
 	o.flags(cmd)

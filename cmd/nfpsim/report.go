@@ -38,7 +38,10 @@ func newReport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writeFile(out, cmd.OutOrStdout(), p.write)
+			if err := writeFile(out, cmd.OutOrStdout(), p.write); err != nil {
+				return err
+			}
+			return o.whole(cmd)
 		},
 	}
 	o.flags(cmd)

@@ -9,11 +9,11 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
@@ -45,6 +45,7 @@ type outcome struct {
 
 // packetResult is one packet in run's JSON.
 type packetResult struct {
+	Number  int    `json:"number"` // place in the capture, from 1
 	Verdict string `json:"verdict"`
 	Data    string `json:"data"`
 	Issue   uint64 `json:"issue_cycles"`
@@ -54,6 +55,8 @@ type packetResult struct {
 type runResult struct {
 	Packets []packetResult             `json:"packets"`
 	Maps    map[string]json.RawMessage `json:"maps"`
+	Left    []capture.Left             `json:"left_out,omitempty"`
+	Damage  string                     `json:"damage,omitempty"` // why the rest of the capture was not read
 }
 
 type runOptions struct {
@@ -71,8 +74,11 @@ func newRun() *cobra.Command {
 		Short: "run a program on packets and show what it does",
 		Long: `Compiles a program, loads it onto a simulated card and runs it on each packet.
 With --out, the packets that go on (passed, sent back, redirected) are written
-to a capture. --map NAME=FILE.json fills a map before, --dump NAME=FILE.json
-writes one after ("-" is standard output).`,
+to a capture: pcap, or what the name says (.pcapng, .pcap.gz, .pcapng.gz). With
+"--out -" it goes to standard output, and the results to standard error.
+--map NAME=FILE.json fills a map before, --dump NAME=FILE.json writes one after
+("-" is standard output).
+` + captureHelp,
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
@@ -81,7 +87,7 @@ writes one after ("-" is standard output).`,
 	f := cmd.Flags()
 	f.StringVar(&o.engine, "engine", "sim", "what runs the program: sim, the simulated card, or interp, the reference interpreter")
 	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
-	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay")
+	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay, gzipped or not")
 	f.StringVar(&o.out, "out", "", "write the packets that go on to this capture")
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
 	f.StringArrayVar(&o.dump, "dump", nil, "NAME=FILE.json: write a map's contents after the last packet (repeatable)")
@@ -104,7 +110,10 @@ func (o *runOptions) counted(e engine) (*counts, error) {
 }
 
 func (o *runOptions) run(cmd *cobra.Command, arg string) error {
-	packets, err := o.packets(cmd)
+	if _, err := capture.FormatOf(o.out); o.out != "" && err != nil {
+		return usageError{err}
+	}
+	in, err := o.packets(cmd)
 	if err != nil {
 		return err
 	}
@@ -130,18 +139,18 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if err := eachMap(e, o.preload, preload); err != nil {
 		return err
 	}
-	results, out, err := replay(cmd, e, progType, packets)
+	results, out, err := replay(cmd, e, progType, in.list)
 	if err != nil {
 		return prefix(arg, err)
 	}
 	if counted != nil {
-		counted.Packets = len(packets)
+		counted.Packets = len(in.list)
 		if err := writeFile(o.count, cmd.OutOrStdout(), counted.write); err != nil {
 			return err
 		}
 	}
 	if o.out != "" {
-		if err := writePcap(o.out, cmd.OutOrStdout(), out); err != nil {
+		if err := writePcap(o.out, cmd.OutOrStdout(), cmd.ErrOrStderr(), out); err != nil {
 			return err
 		}
 	}
@@ -155,13 +164,23 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return o.printJSON(cmd.OutOrStdout(), e, results)
+	w := cmd.OutOrStdout()
+	if o.out == "-" { // which the capture has
+		w = cmd.ErrOrStderr()
 	}
-	return printRun(cmd.OutOrStdout(), results, o.pcap == "")
+	if o.json {
+		if err := o.printJSON(w, e, results, in); err != nil {
+			return err
+		}
+		return in.whole(io.Discard, cmd.ErrOrStderr())
+	}
+	if err := printRun(w, results, o.pcap == ""); err != nil {
+		return err
+	}
+	return in.whole(w, cmd.ErrOrStderr())
 }
 
-func (o *runOptions) packets(cmd *cobra.Command) ([]packet, error) {
+func (o *runOptions) packets(cmd *cobra.Command) (*packets, error) {
 	switch {
 	case cmd.Flags().Changed("packet") == cmd.Flags().Changed("pcap"):
 		return nil, usagef("run wants one of --packet HEX and --pcap FILE")
@@ -170,39 +189,39 @@ func (o *runOptions) packets(cmd *cobra.Command) ([]packet, error) {
 		if err != nil {
 			return nil, usagef("--packet: %w", err)
 		}
-		return []packet{{data: data, time: time.Unix(0, 0)}}, checkPacket(data)
+		return onePacket(data), checkPacket(data)
 	}
-	return readPcap(o.pcap, cmd.InOrStdin())
+	return readCapture(o.pcap, cmd.InOrStdin(), cmd.ErrOrStderr(), 0)
 }
 
 // replay runs the packets in order; the ones that go on come back as they left.
-func replay(cmd *cobra.Command, e engine, t ebpf.ProgramType, packets []packet) ([]packetResult, []packet, error) {
+func replay(cmd *cobra.Command, e engine, t ebpf.ProgramType, packets []capture.Packet) ([]packetResult, []capture.Packet, error) {
 	results := make([]packetResult, 0, len(packets))
-	var out []packet
+	var out []capture.Packet
 	seen := map[string]bool{}
 	bar := newProgress(cmd.ErrOrStderr(), "packets", len(packets))
 	defer bar.done()
 	for i, p := range packets {
-		r, err := e.packet(p.data)
+		r, err := e.packet(p.Data)
 		if err != nil {
-			return nil, nil, fmt.Errorf("packet %d: %w", i+1, err)
+			return nil, nil, fmt.Errorf("packet %d: %w", p.Number, err)
 		}
 		for _, n := range r.notes {
 			if !seen[n] {
 				seen[n] = true
-				fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: packet %d: %s\n", i+1, n)
+				fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: packet %d: %s\n", p.Number, n)
 			}
 		}
-		results = append(results, packetResult{verdictName(t, r.code), hex.EncodeToString(r.data), r.issue, r.elapsed})
+		results = append(results, packetResult{p.Number, verdictName(t, r.code), hex.EncodeToString(r.data), r.issue, r.elapsed})
 		if goesOn(t, r.code) {
-			out = append(out, packet{r.data, p.time})
+			out = append(out, capture.Packet{Number: p.Number, Data: r.data, Time: p.Time})
 		}
 		bar.at(i + 1)
 	}
 	return results, out, nil
 }
 
-func (o *runOptions) printJSON(w io.Writer, e engine, results []packetResult) error {
+func (o *runOptions) printJSON(w io.Writer, e engine, results []packetResult, in *packets) error {
 	all := map[string]json.RawMessage{}
 	for _, name := range e.tables() {
 		m, err := e.table(name)
@@ -213,15 +232,19 @@ func (o *runOptions) printJSON(w io.Writer, e engine, results []packetResult) er
 			all[name] = data // maps without contents to show have none here
 		}
 	}
-	return writeJSON(w, runResult{results, all})
+	damage := ""
+	if in.damage != nil {
+		damage = in.damage.Error()
+	}
+	return writeJSON(w, runResult{results, all, in.left, damage})
 }
 
 func printRun(w io.Writer, results []packetResult, whole bool) error {
 	count := map[string]int{}
 	var issue, elapsed uint64
-	for i, r := range results {
+	for _, r := range results {
 		if len(results) <= 100 {
-			fmt.Fprintf(w, "%4d  %-12s %4d bytes%s\n", i+1, r.Verdict, len(r.Data)/2, cycles(r.Issue, r.Elapsed))
+			fmt.Fprintf(w, "%4d  %-12s %4d bytes%s\n", r.Number, r.Verdict, len(r.Data)/2, cycles(r.Issue, r.Elapsed))
 		}
 		count[r.Verdict]++
 		issue, elapsed = issue+r.Issue, elapsed+r.Elapsed
@@ -234,7 +257,11 @@ func printRun(w io.Writer, results []packetResult, whole bool) error {
 	for _, v := range slices.Sorted(maps.Keys(count)) {
 		parts = append(parts, fmt.Sprintf("%d %s", count[v], v))
 	}
-	n := uint64(max(len(results), 1))
+	if len(results) == 0 {
+		_, err := fmt.Fprintln(w, "0 packets")
+		return err
+	}
+	n := uint64(len(results))
 	mean := cycles(issue/n, elapsed/n)
 	if mean != "" {
 		mean = "; a packet:" + mean

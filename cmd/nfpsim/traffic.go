@@ -21,6 +21,7 @@ type trafficOptions struct {
 	flows             int
 	zipf              float64
 	seed              uint64
+	capture           *packets // of pcap, once read
 }
 
 func (o *trafficOptions) flags(cmd *cobra.Command) {
@@ -58,28 +59,45 @@ func (o *trafficOptions) traffic(cmd *cobra.Command, size int) (*sim.Traffic, er
 		}
 		return &sim.Traffic{Packets: [][]byte{data}}, checkFrame(data)
 	case flags.Changed("pcap"):
-		packets, err := readPcap(o.pcap, cmd.InOrStdin())
-		if err != nil {
-			return nil, err
-		}
-		if len(packets) == 0 {
-			return nil, fmt.Errorf("%s: no packets in it", o.pcap)
-		}
-		t := &sim.Traffic{}
-		for i, p := range packets {
-			if err := checkFrame(p.data); err != nil {
-				return nil, fmt.Errorf("%s: packet %d: %w", o.pcap, i+1, err)
-			}
-			t.Packets = append(t.Packets, p.data)
-		}
-		return t, nil
+		return o.replayed(cmd)
 	}
 	return o.generate(size)
 }
 
+// replayed is the packets of the capture, which is read once.
+func (o *trafficOptions) replayed(cmd *cobra.Command) (*sim.Traffic, error) {
+	if o.capture == nil {
+		p, err := readCapture(o.pcap, cmd.InOrStdin(), cmd.ErrOrStderr(), shortestFrame)
+		if err != nil {
+			return nil, err
+		}
+		if len(p.list) == 0 {
+			return nil, fmt.Errorf("%s: no packets in it", o.pcap)
+		}
+		o.capture = p
+	}
+	t := &sim.Traffic{}
+	for _, p := range o.capture.list {
+		t.Packets = append(t.Packets, p.Data)
+	}
+	return t, nil
+}
+
+// whole ends a command that has shown its results; see packets.whole.
+func (o *trafficOptions) whole(cmd *cobra.Command) error {
+	if o.capture == nil {
+		return nil
+	}
+	return o.capture.whole(cmd.ErrOrStderr(), cmd.ErrOrStderr())
+}
+
+// shortestFrame is the bytes of an Ethernet header, and so of the shortest frame
+// that a port receives.
+const shortestFrame = 14
+
 // checkFrame refuses what no port receives.
 func checkFrame(data []byte) error {
-	if len(data) < 14 {
+	if len(data) < shortestFrame {
 		return fmt.Errorf("%d bytes are no Ethernet frame", len(data))
 	}
 	return nil
