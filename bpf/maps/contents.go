@@ -41,7 +41,7 @@ func loadKV(m Map, kv ebpf.MapKV, program func(name string) (uint32, bool)) erro
 	if err != nil {
 		return fmt.Errorf("value: %w", err)
 	}
-	if isPerCPU(m) { // a static initialiser holds for every CPU
+	if isPerCPU(spec.Type) { // a static initialiser holds for every CPU
 		all := make([]byte, HostValueSize(m))
 		for off := 0; off < len(all); off += stride(spec) {
 			copy(all[off:], value)
@@ -69,4 +69,11 @@ func marshal(x any, n int) ([]byte, error) {
 		return nil, err
 	}
 	return sized(b, n)
+}
+
+func sized(b []byte, n int) ([]byte, error) {
+	if len(b) != n {
+		return nil, fmt.Errorf("%d bytes, %d wanted", len(b), n)
+	}
+	return b, nil
 }

@@ -214,7 +214,7 @@ func hashed(spec *ebpf.MapSpec) bool {
 // maskPadding clears the bytes between per-CPU values, which the kernel keeps or
 // drops as its copy routine likes.
 func maskPadding(m Map, value []byte) {
-	if !isPerCPU(m) {
+	if !isPerCPU(m.Spec().Type) {
 		return
 	}
 	n, s := int(m.Spec().ValueSize), stride(m.Spec())

@@ -35,15 +35,15 @@ type example struct {
 var programs = []example{
 	{
 		file: "counters.o", driver: true, pcap: "mixed.pcap", verdicts: map[uint32]int{pass: 38},
-		dump: map[string]string{"counters": `{"key":1,"value":"04 00 00 00 00 00 00 00 88 01 00 00 00 00 00 00"}`},
+		dump: map[string]string{"counters": `{"key":1,"value":{"packets":4,"bytes":392}}`},
 	},
 	{
 		file: "firewall.o", driver: true, pcap: "mixed.pcap",
 		maps:     map[string]string{"blocked": "blocked.json", "blocked6": "blocked6.json"},
 		verdicts: map[uint32]int{pass: 27, drop: 11},
 		dump: map[string]string{
-			"blocked":  `{"key":"c6 33 64 07","value":"05 00 00 00 00 00 00 00 18 06 00 00 00 00 00 00"}`,
-			"blocked6": `{"key":"20 01 0d b8 0b ad 00 00 00 00 00 00 00 00 00 07","value":"03 00 00 00 00 00 00 00 f6 00 00 00 00 00 00 00"}`,
+			"blocked":  `{"key":"c6 33 64 07","value":{"packets":5,"bytes":1560}}`,
+			"blocked6": `{"key":{"words":[3087860000,44299,0,117440512]},"value":{"packets":3,"bytes":246}}`,
 		},
 	},
 	{
