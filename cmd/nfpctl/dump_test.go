@@ -5,8 +5,10 @@ import (
 	"io"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -31,17 +33,19 @@ func (e entries) Dump(yield func(key, value []byte) bool) error {
 
 func BenchmarkDump(b *testing.B) {
 	const n = 10_000
+	u32, u64 := &btf.Int{Name: "unsigned int", Size: 4}, &btf.Int{Name: "unsigned long", Size: 8}
 	count := &btf.Struct{Name: "count", Size: 16, Members: []btf.Member{{Name: "packets", Type: u64}, {Name: "bytes", Type: u64, Offset: 64}}}
 	for _, bench := range []struct {
-		name   string
-		types  mapTypes
-		asJSON bool
+		name       string
+		key, value btf.Type
+		asJSON     bool
 	}{
-		{"bytes", mapTypes{}, false}, {"typed", mapTypes{u32, count}, false},
-		{"json", mapTypes{}, true}, {"typed json", mapTypes{u32, count}, true},
+		{"bytes", nil, nil, false}, {"typed", u32, count, false},
+		{"json", nil, nil, true}, {"typed json", u32, count, true},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			m := &opened{Map: entries{n: n}, info: offload.MapInfo{Shape: offload.Shape{Type: "hash", Key: 4, Value: 16}}, types: &bench.types}
+			spec := &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 16, Key: bench.key, Value: bench.value}
+			m := &opened{Map: entries{n: n}, codec: maps.NewCodec(spec, 1)}
 			for b.Loop() {
 				if got, err := dump(io.Discard, m, bench.asJSON); err != nil || got != n {
 					b.Fatalf("%d entries, %v", got, err)

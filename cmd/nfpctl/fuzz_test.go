@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -12,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/driver/live"
 	"github.com/nfpkit/nfpkit/offload"
 )
@@ -99,25 +101,21 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// A file of entries, and words of the command line.
-func FuzzEntries(f *testing.F) {
-	f.Add([]byte(`[{"key":"10.0.0.2","value":{"packets":0}},{"key":[10,0,0,3],"value":["0x00"]}]`), "10 0 0 1")
-	f.Add([]byte(`{"name":"x","ports":[1,2],"parts":[1]}`), "hex 0a")
-	f.Fuzz(func(t *testing.T, data []byte, words string) {
-		var list []fileEntry
-		if json.Unmarshal(data, &list) == nil {
-			for _, e := range list {
-				parseEntry(e.Key, 4, nil)
-				parseEntry(e.Value, int(rule.Size), rule)
-			}
-		}
+// Words that stand for a key or value are its bytes, or an error.
+func FuzzBytes(f *testing.F) {
+	f.Add("10 0 0 1")
+	f.Add("hex 0a")
+	f.Add("10.0.0.1")
+	f.Fuzz(func(t *testing.T, line string) {
 		for size := range 20 {
-			w := append(strings.Fields(words), "x")
-			if b, err := bytesOf(w, size, nil); err == nil && len(b) != size {
-				t.Fatalf("%q: %d bytes, want %d", w, len(b), size)
+			codec := maps.NewCodec(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: uint32(size), ValueSize: 4}, 1)
+			if b, err := bytesOf(append(strings.Fields(line), "x"), size, codec.ParseKey); err == nil && len(b) != size {
+				t.Fatalf("%q: %d bytes, want %d", line, len(b), size)
+			}
+			if b, err := bytesOf([]string{line}, size, codec.ParseKey); err == nil && len(b) != size {
+				t.Fatalf("%q: %d bytes, want %d", line, len(b), size)
 			}
 		}
-		bytesOf([]string{string(data)}, int(rule.Size), rule)
 	})
 }
 

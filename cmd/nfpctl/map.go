@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -173,7 +173,7 @@ func newMapDump(e *env) *cobra.Command {
 				}
 				out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 				n, err := dump(out, m, e.json)
-				if err == nil && !e.json && m.types.value == nil {
+				if _, typed := m.codec.Typed(); err == nil && !e.json && !typed {
 					fmt.Fprintf(out, "Found %d element%s\n", n, plural(n))
 				}
 				return errors.Join(err, out.Flush())
@@ -191,32 +191,23 @@ func plural(n int) string {
 
 // dump writes entries as they come: a map may be larger than memory should hold twice.
 func dump(out io.Writer, m *opened, asJSON bool) (int, error) {
-	n := 0
-	var line bytes.Buffer
+	n, form := 0, maps.Plain
+	if asJSON {
+		form = maps.JSON
+	}
+	var line []byte
 	var failed error
 	err := m.Dump(func(key, value []byte) bool {
-		line.Reset()
-		if asJSON {
-			if n > 0 {
-				line.WriteByte(',')
-			}
-			line.WriteByte('\n')
-			b, err := json.Marshal(m.entry(key, value))
-			if err != nil {
-				failed = err
-				return false
-			}
-			line.Write(b)
-		} else {
-			m.appendText(&line, key, value)
-		}
-		if n == 0 && asJSON {
-			if _, failed = io.WriteString(out, "["); failed != nil {
-				return false
-			}
+		line = line[:0]
+		switch {
+		case asJSON && n == 0:
+			line = append(line, "[\n"...)
+		case asJSON:
+			line = append(line, ",\n"...)
 		}
 		n++
-		_, failed = out.Write(line.Bytes())
+		line = m.codec.Append(line, maps.Entry{Key: key, Value: value}, form)
+		_, failed = out.Write(line)
 		return failed == nil
 	})
 	if asJSON {
@@ -245,12 +236,12 @@ func newMapLookup(e *env) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				entry, form := maps.Entry{Key: key, Value: value}, maps.Plain
 				if e.json {
-					return json.NewEncoder(cmd.OutOrStdout()).Encode(m.entry(key, value)) // a line, as in a dump
+					form = maps.JSON
 				}
-				var line bytes.Buffer
-				m.appendText(&line, key, value)
-				_, err = cmd.OutOrStdout().Write(line.Bytes())
+				line := bytes.TrimSuffix(m.codec.Append(nil, entry, form), []byte("\n"))
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", line)
 				return err
 			})
 		},
@@ -262,37 +253,7 @@ func (o *opened) parseKey(w *words) ([]byte, error) {
 	if keyword := w.next(); keyword != "key" {
 		return nil, usagef("key KEY is missing")
 	}
-	return parseBytes(w, "key", int(o.info.Shape.Key), o.types.key)
-}
-
-// parseValue reads what follows "value"; for a per-CPU map it is every CPU's.
-func (o *opened) parseValue(w *words, now []byte) ([]byte, error) {
-	size := int(o.info.Shape.Value)
-	b, err := parseBytes(w, "value", size, o.types.value)
-	if err != nil {
-		return nil, err
-	}
-	return o.spread(b, now)
-}
-
-// spread is a value for every CPU of a per-CPU map; now is the entry's value, from which
-// the number of CPUs follows.
-func (o *opened) spread(b, now []byte) ([]byte, error) {
-	switch o.info.Shape.Type {
-	case "percpu_hash", "percpu_array", "lru_percpu_hash":
-	default:
-		return b, nil
-	}
-	n, err := ebpf.PossibleCPU()
-	if err != nil && len(now) == 0 {
-		return nil, &offload.Error{Op: "update", Object: "map " + o.info.Name, Reason: "unexpected", Msg: err.Error(), Err: err}
-	}
-	step := (len(b) + 7) &^ 7
-	all := make([]byte, step*n)
-	for i := range n {
-		copy(all[i*step:], b)
-	}
-	return all, nil
+	return takeBytes(w, "key", o.info.Shape.Key, o.codec.ParseKey)
 }
 
 var updateFlags = map[string]ebpf.MapUpdateFlags{"any": ebpf.UpdateAny, "noexist": ebpf.UpdateNoExist, "exist": ebpf.UpdateExist}
@@ -323,10 +284,11 @@ prints them; "-" is standard input.
 				if keyword := w.next(); keyword != "value" {
 					return usagef("value VALUE is missing")
 				}
-				value, err := m.parseValue(&w, nil)
+				value, err := takeBytes(&w, "value", m.info.Shape.Value, m.codec.ParseValue)
 				if err != nil {
 					return err
 				}
+				value = m.codec.Spread(value)
 				flags := ebpf.UpdateAny
 				if word := w.next(); word != "" {
 					var ok bool
@@ -359,34 +321,12 @@ func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
 		defer f.Close()
 		in = f
 	}
-	d := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return bad("it is no JSON array of entries")
-	}
 	var keys, values []byte
-	for i := 0; d.More(); i++ {
-		var e fileEntry
-		if err := d.Decode(&e); err != nil {
-			return bad("entry %d: %v", i, err)
-		}
-		if e.Formatted != nil && len(e.Value) == 0 {
-			e.Key, e.Value = e.Formatted.Key, e.Formatted.Value
-		}
-		key, err := parseEntry(e.Key, int(m.info.Shape.Key), m.types.key)
+	for e, err := range m.codec.Entries(in) {
 		if err != nil {
-			return bad("entry %d: key: %v", i, err)
+			return bad("%v", err)
 		}
-		value, err := parseEntry(e.Value, int(m.info.Shape.Value), m.types.value)
-		if err != nil {
-			return bad("entry %d: value: %v", i, err)
-		}
-		if value, err = m.spread(value, nil); err != nil {
-			return 0, err
-		}
-		keys, values = append(keys, key...), append(values, value...)
-	}
-	if _, err := d.Token(); err != nil {
-		return bad("it ends in the middle: %v", err)
+		keys, values = append(keys, e.Key...), append(values, e.Value...)
 	}
 	return fillAll(cmd, m, keys, values)
 }

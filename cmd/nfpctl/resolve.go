@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -147,7 +148,7 @@ type opened struct {
 	offload.Map
 	info  offload.MapInfo
 	owner owner
-	types *mapTypes
+	codec *maps.Codec
 }
 
 // parseMap reads MAP: id ID, name NAME (also DEPLOYMENT/NAME) or pinned FILE.
@@ -167,7 +168,7 @@ func (e *env) parseMap(k offload.Kernel, w *words) (*opened, error) {
 		return nil, err
 	}
 	o.owner = ownersOf(records).maps[o.info.ID]
-	if o.types, err = e.typesOf(o); err != nil {
+	if o.codec, err = e.codecOf(o); err != nil {
 		m.Close()
 		return nil, err
 	}

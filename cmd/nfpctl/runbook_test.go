@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -172,13 +173,13 @@ func (f *follower) test(s *runbook.Step) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		source, ok := parseAddress(s.Args[2], 4)
-		if !ok {
+		source, err := netip.ParseAddr(s.Args[2])
+		if err != nil || !source.Is4() {
 			f.t.Fatalf("line %d: %s is no address", s.Line, s.Args[2])
 		}
 		for range n {
 			packet := frames()[0]
-			copy(packet[26:], source)
+			copy(packet[26:], source.AsSlice())
 			if _, err := f.bed.card.Receive(offload.Ref{Name: s.Args[1]}, packet); err != nil {
 				f.t.Fatal(err)
 			}
