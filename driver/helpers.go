@@ -300,7 +300,7 @@ func (n *lane) tailCall(c *sim.Context) (int, sim.Cost, error) {
 // redirect remembers an interface.
 func (n *lane) redirect(c *sim.Context) (uint64, firmware.Cost, error) {
 	r := &Redirect{Ifindex: c.A(2), Flags: arg(c, 2)}
-	if isTC(n.run.prog.Type) {
+	if IsTC(n.run.prog.Type) {
 		if r.Flags&^1 != 0 { // BPF_F_INGRESS
 			return TCShot, n.cost("other"), nil
 		}

@@ -22,12 +22,13 @@ const (
 	TCRedirect = 7
 )
 
-// isTC reports whether programs of the type give TC codes.
-func isTC(t ebpf.ProgramType) bool { return t == ebpf.SchedCLS || t == ebpf.SchedACT }
+// IsTC reports whether programs of the type return TC codes: filters in direct
+// action, and actions.
+func IsTC(t ebpf.ProgramType) bool { return t == ebpf.SchedCLS || t == ebpf.SchedACT }
 
 // ResultWord is the word a program of type t leaves in A0 for return code r0.
 func ResultWord(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
-	if isTC(t) {
+	if IsTC(t) {
 		return p.TCWord(r0)
 	}
 	return p.XDPWord(r0)
@@ -38,7 +39,7 @@ func ResultWord(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
 // (TC_ACT_OK for all that passes). A word that no code gives is an error.
 func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error) {
 	codes := uint32(XDPRedirect)
-	if isTC(t) {
+	if IsTC(t) {
 		codes = TCRedirect
 	}
 	for code := uint32(0); code <= codes; code++ {

@@ -97,9 +97,16 @@ func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.Pr
 	if coll, err = read(d.Object); err != nil {
 		return nil, nil, &Error{Op: "read", Object: d.Source, Reason: "bad-object", Msg: oneLine(err), Err: err}
 	}
+	want := ebpf.XDP
+	if d.Mode.TC() {
+		want = ebpf.SchedCLS
+	}
 	names := make([]string, 0, len(coll.Programs))
-	for name := range coll.Programs {
+	for name, p := range coll.Programs {
 		names = append(names, name)
+		if p.Type == ebpf.UnspecifiedProgram { // as with iproute2, the hook says what its section does not
+			p.Type = want
+		}
 	}
 	slices.Sort(names)
 	switch {
@@ -111,10 +118,6 @@ func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.Pr
 		return nil, nil, bad("no-program", "it has %d programs: %s", len(names), list(names))
 	default:
 		prog = coll.Programs[names[0]]
-	}
-	want := ebpf.XDP
-	if d.Mode.TC() {
-		want = ebpf.SchedCLS
 	}
 	if prog.Type != want {
 		return nil, nil, bad("wrong-type", "program %s is of type %v, mode %s takes %v", prog.Name, prog.Type, d.Mode, want)

@@ -29,7 +29,8 @@ import (
 
 // Options for Load. The zero value, or nil, is the default.
 type Options struct {
-	Type  ebpf.ProgramType // given to every program, whatever its section is called
+	Type  ebpf.ProgramType // of every program, whatever its section is called
+	Hook  ebpf.ProgramType // of the programs whose section does not tell: what the hook takes
 	Stdin io.Reader        // read for the argument "-"; os.Stdin if nil
 }
 
@@ -139,7 +140,7 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 	if err != nil {
 		return nil, &Error{Path: path, Reason: reason(err), Err: oneLine(err)}
 	}
-	o.setTypes(opt.Type)
+	o.setTypes(opt)
 	return o, nil
 }
 
@@ -149,21 +150,8 @@ func (o *Object) readText(data []byte, opt *Options) (*Object, error) {
 		return nil, &Error{Reason: "bad-text", Err: err} // which names the path
 	}
 	o.Spec, o.Programs = f.Spec, f.Programs
-	o.setTypes(opt.Type)
+	o.setTypes(opt)
 	return o, nil
-}
-
-// setTypes gives programs the type asked for, and notes those without one.
-func (o *Object) setTypes(force ebpf.ProgramType) {
-	for _, name := range o.Programs {
-		p := o.Spec.Programs[name]
-		switch {
-		case force != ebpf.UnspecifiedProgram:
-			p.Type, p.AttachType = force, ebpf.AttachNone
-		case p.Type == ebpf.UnspecifiedProgram:
-			o.note("program %s: section name %q tells no program type", name, p.SectionName)
-		}
-	}
 }
 
 func (o *Object) note(format string, args ...any) {
@@ -204,7 +192,11 @@ func (o *Object) Code(name string) (*code.Code, error) {
 	if err != nil {
 		return nil, err
 	}
-	if faults := externs(p); len(faults) > 0 {
+	faults := untyped(p)
+	if len(faults) == 0 {
+		faults = externs(p)
+	}
+	if len(faults) > 0 {
 		return nil, &FaultError{Path: o.Path, Program: p.Name, Faults: faults}
 	}
 	c, faults := code.New(p, o.Spec.Maps)

@@ -15,6 +15,7 @@ const (
 	sectionSize = 64
 	symbolSize  = 24
 	relSize     = 16
+	relaSize    = 24
 )
 
 var le = binary.LittleEndian

@@ -173,6 +173,8 @@ var reasons = []ReasonDoc{
 	{"map-count", FamilyCard, "The program uses more maps than the firmware has room for.",
 		"merge maps"},
 
+	{"unknown-type", FamilyObject, "The name of the section does not say what type of program it holds: XDP or tc.",
+		`give the type with --type xdp or --type tc, or write SEC("xdp") or SEC("tc")`},
 	{"bad-object", FamilyObject, "The file is no eBPF object, or its tables contradict each other.",
 		"compile with clang -target bpf -O2 -g -c"},
 	{"truncated-object", FamilyObject, "The file ends in the middle of something.",

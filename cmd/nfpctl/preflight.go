@@ -131,17 +131,17 @@ func factsOf(d *offload.Deployment) (f *verify.Facts, err error) {
 			f, err = fail("bad-object", fmt.Sprintf("its reader failed: %.200v", p), nil)
 		}
 	}()
-	o, err := object.Read(d.Source, d.Object, nil)
+	want := ebpf.XDP
+	if d.Mode.TC() {
+		want = ebpf.SchedCLS
+	}
+	o, err := object.Read(d.Source, d.Object, &object.Options{Hook: want})
 	if err != nil {
 		return fail("bad-object", reasonText(err), nil)
 	}
 	spec, err := o.Program(d.Program)
 	if err != nil {
 		return fail("no-program", reasonText(err), nil)
-	}
-	want := ebpf.XDP
-	if d.Mode.TC() {
-		want = ebpf.SchedCLS
 	}
 	if spec.Type != want {
 		return fail("wrong-type", fmt.Sprintf("program %s is of type %v, mode %s takes %v", spec.Name, spec.Type, d.Mode, want), nil)

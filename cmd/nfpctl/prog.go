@@ -247,7 +247,8 @@ func newProgLoad(e *env) *cobra.Command {
 		Long: `Loads a program of OBJ (file.o, file.o:PROGRAM, file.bpf, or "-") with its maps, and
 puts it in front of ports, as deployment NAME. In an offloaded mode the ports are
 of one card and share program and maps. MODE is xdpoffload (the default), xdpdrv,
-xdpgeneric, tcoffload or tcsoftware. Doing the same again changes nothing.`,
+xdpgeneric, tcoffload or tcsoftware; it says the type of a program whose section
+does not. Doing the same again changes nothing.`,
 		Args: atLeast("OBJ", "NAME", "dev PORT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var to where

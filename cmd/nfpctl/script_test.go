@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			b, err := newBed(env.WorkDir)
 			env.Values["bed"] = b
 			env.Setenv("EXAMPLES", examples)
+			env.Setenv("OBJECTS", filepath.Join(filepath.Dir(examples), "bpf", "object", "testdata"))
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

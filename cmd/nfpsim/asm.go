@@ -129,7 +129,11 @@ func prefix(place string, err error) error {
 		}
 		return errors.Join(lines...)
 	}
-	if strings.HasPrefix(err.Error(), place+":") {
+	file := place // without the program that it selects
+	if i := strings.LastIndexByte(place, ':'); i > 0 {
+		file = place[:i]
+	}
+	if strings.HasPrefix(err.Error(), place+":") || strings.HasPrefix(err.Error(), file+":") {
 		return err // says so itself
 	}
 	return fmt.Errorf("%s: %w", place, err)

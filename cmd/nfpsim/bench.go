@@ -28,6 +28,7 @@ import (
 // card, traffic.
 type benchOptions struct {
 	target
+	reading
 	trafficOptions
 	card, workers, offered string
 	array, mapsOf          string
@@ -66,6 +67,7 @@ func newBench() *cobra.Command {
 
 func (o *benchOptions) flags(cmd *cobra.Command) {
 	o.target.flags(cmd)
+	o.reading.flags(cmd)
 	o.countsFlag(cmd)
 	o.trafficOptions.flags(cmd)
 	cardFlag(cmd, &o.card)
@@ -303,7 +305,7 @@ func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (fu
 		}
 		fresh = func() (*simEngine, error) { return o.loadWords(arg, im, from, p, opt) }
 	} else {
-		obj, _, err := open(cmd, arg)
+		obj, _, err := o.open(cmd, arg)
 		if err != nil {
 			return refused(err)
 		}
@@ -340,7 +342,7 @@ func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (fu
 
 // mapsFrom reads the program whose maps the microcode uses.
 func (o *benchOptions) mapsFrom(cmd *cobra.Command) (*verify.Facts, error) {
-	obj, _, err := open(cmd, o.mapsOf)
+	obj, _, err := o.open(cmd, o.mapsOf)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type checkResult struct {
 	Ours    judgement       `json:"nfpkit"`
 	Budget  map[string]use  `json:"budget"`
 	Warns   []verify.Reason `json:"warnings"`
-	Error   string          `json:"error,omitempty"`
+	Error   string          `json:"error,omitempty"` // why the program cannot be read; then there is nothing to check
 	unread  error           // of the file as a whole
 }
 
@@ -42,6 +42,7 @@ func judge(reasons []verify.Reason) judgement {
 
 func newCheck() *cobra.Command {
 	var t target
+	var from reading
 	var asJSON bool
 	var who string
 	var at checkTarget
@@ -61,7 +62,7 @@ driver compares with the packet bytes that a program may reach.`,
 			if err := at.load(&t); err != nil {
 				return err
 			}
-			results := checkAll(cmd, args[0], &at)
+			results := checkAll(cmd, &from, args[0], &at)
 			if len(results) == 1 && results[0].unread != nil && !asJSON {
 				return results[0].unread
 			}
@@ -81,6 +82,7 @@ driver compares with the packet bytes that a program may reach.`,
 		},
 	}
 	t.flags(cmd)
+	from.flags(cmd)
 	cardFlag(cmd, &at.card)
 	cmd.Flags().IntVar(&at.mtu, "mtu", 1500, "mtu of the port in bytes: the driver attaches no program that may reach past what the firmware keeps near")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -112,8 +114,8 @@ func (c *checkTarget) load(t *target) (err error) {
 
 // checkAll checks every program meant; an object that cannot be read is one
 // result with an error.
-func checkAll(cmd *cobra.Command, arg string, at *checkTarget) []checkResult {
-	obj, names, err := open(cmd, arg)
+func checkAll(cmd *cobra.Command, from *reading, arg string, at *checkTarget) []checkResult {
+	obj, names, err := from.open(cmd, arg)
 	if err != nil {
 		r := newResult(arg)
 		r.unread = prefix(arg, err)
@@ -127,6 +129,12 @@ func checkAll(cmd *cobra.Command, arg string, at *checkTarget) []checkResult {
 	return results
 }
 
+// unread reports whether the reasons are for the object, not for its program.
+func unread(reasons []verify.Reason) bool {
+	d, _ := verify.Explain(reasons[0].Reason)
+	return d.Family == verify.FamilyObject
+}
+
 // newResult is a refusal without reasons, until something better is known.
 func newResult(program string) checkResult {
 	no := judgement{Verdict: "reject", Reasons: []verify.Reason{}}
@@ -137,10 +145,12 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 	r, p := newResult(name), at.profile
 	c, err := obj.Code(name)
 	if err != nil {
-		if reasons := reasonsOf(err); reasons != nil {
-			r.Kernel, r.Ours = judge(reasons), judge(reasons)
-		} else {
+		reasons := reasonsOf(err)
+		if reasons == nil || unread(reasons) {
 			r.Error = err.Error()
+		}
+		if reasons != nil {
+			r.Kernel, r.Ours = judge(reasons), judge(reasons)
 		}
 		return r
 	}
@@ -179,6 +189,9 @@ func printChecks(w io.Writer, results []checkResult) error {
 	for _, r := range results {
 		if r.Error != "" {
 			fmt.Fprintf(w, "%s: cannot be checked: %s\n", r.Program, r.Error)
+			if reasons := r.Ours.Reasons; len(reasons) > 0 && reasons[0].Hint != "" {
+				fmt.Fprintf(w, "    cure: %s\n", reasons[0].Hint)
+			}
 			continue
 		}
 		fmt.Fprintf(w, "%s: Linux driver: %s, nfpkit: %s\n", r.Program, r.Kernel.Verdict, r.Ours.Verdict)

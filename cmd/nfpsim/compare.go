@@ -30,6 +30,7 @@ type compareResult struct {
 
 type compareOptions struct {
 	target
+	reading
 	packet, pcap, listing, list string
 	preload                     []string
 	kernel, corpus, json        bool
@@ -74,7 +75,8 @@ run on packets of their own.`,
 			return o.run(cmd, args)
 		},
 	}
-	o.flags(cmd)
+	o.target.flags(cmd)
+	o.reading.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
 	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay")
@@ -148,7 +150,7 @@ func fillBoth(both [2]rival, maps []string) error {
 // programs loads two PROG arguments.
 func (o *compareOptions) programs(cmd *cobra.Command, args []string, p *firmware.Profile) (both [2]rival, err error) {
 	for i, arg := range args {
-		e, typ, err := newEngine(cmd, "sim", arg, p, &counts{})
+		e, typ, err := newEngine(cmd, &o.reading, "sim", arg, p, &counts{})
 		if err != nil {
 			return both, prefix(arg, err)
 		}

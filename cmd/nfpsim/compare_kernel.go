@@ -17,7 +17,7 @@ import (
 
 // compilers loads one program as the driver's code and as ours.
 func (o *compareOptions) compilers(cmd *cobra.Command, arg string, p *firmware.Profile) (both [2]rival, err error) {
-	obj, _, err := open(cmd, arg)
+	obj, _, err := o.open(cmd, arg)
 	if err != nil {
 		return both, err
 	}

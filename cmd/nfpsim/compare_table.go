@@ -158,6 +158,8 @@ func readListed(cmd *cobra.Command, dir string, words []string) (*subject, error
 	f.StringVar(&hex, "packet", "", "")
 	f.StringVar(&pcap, "pcap", "", "")
 	f.StringArrayVar(&maps, "map", nil, "")
+	var from reading
+	f.StringVar(&from.progType, "type", "", "")
 	if err := f.Parse(words); err != nil {
 		return nil, usageError{err}
 	}
@@ -175,7 +177,7 @@ func readListed(cmd *cobra.Command, dir string, words []string) (*subject, error
 		maps[i] = name + "=" + in(file)
 	}
 	arg := in(f.Arg(0))
-	obj, _, err := open(cmd, arg)
+	obj, _, err := from.open(cmd, arg)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type compileSymbol struct {
 
 func newCompile() *cobra.Command {
 	var t target
+	var from reading
 	var out, dump string
 	var off []string
 	var listing, asJSON bool
@@ -42,7 +43,7 @@ func newCompile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			obj, _, err := open(cmd, args[0])
+			obj, _, err := from.open(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -90,6 +91,7 @@ func newCompile() *cobra.Command {
 		},
 	}
 	t.flags(cmd)
+	from.flags(cmd)
 	t.countsFlag(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "write the image to a file")
@@ -137,7 +139,11 @@ func explainRefusal(w io.Writer, place string, err error) error {
 		if errors.As(err, &bug) {
 			return fmt.Errorf("%s: %w; please report it with the program", place, err)
 		}
-		return prefix(place, err)
+		err = prefix(place, err)
+		if len(reasons) == 1 && reasons[0].Hint != "" {
+			err = fmt.Errorf("%w; cure: %s", err, reasons[0].Hint)
+		}
+		return err
 	}
 	printReasons(w, place, reasons)
 	return errNo

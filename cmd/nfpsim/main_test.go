@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("BAD", filepath.Join(filepath.Dir(examples), "testdata", "bad"))
+			e.Setenv("OBJECTS", filepath.Join(filepath.Dir(examples), "bpf", "object", "testdata"))
 			return nil
 		},
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
@@ -47,11 +48,15 @@ func microcode(arg string, stdin io.Reader) (*nfp.Image, error) {
 
 // open reads a PROG argument that holds eBPF, and the programs of it that are
 // meant: the one named, or all.
-func open(cmd *cobra.Command, arg string) (*object.Object, []string, error) {
+func (r *reading) open(cmd *cobra.Command, arg string) (*object.Object, []string, error) {
 	if isMicrocode(arg) {
 		return nil, nil, fmt.Errorf("%s: is microcode already; eBPF is wanted (an object, or text in a .bpf file)", arg)
 	}
-	obj, err := object.Load(arg, &object.Options{Stdin: cmd.InOrStdin()})
+	opt, err := r.options(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	obj, err := object.Load(arg, opt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,6 +132,30 @@ func reasonsOf(err error) []verify.Reason {
 		return verify.NewRejection("", faults.Faults).Reasons
 	}
 	return nil
+}
+
+// reading is how the eBPF of a PROG argument is read.
+type reading struct {
+	progType string
+}
+
+func (r *reading) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.progType, "type", "", "type of the programs, whatever their sections are called: xdp, tc or action")
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(progTypes, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// progTypes are the words that --type takes.
+var progTypes = []string{"xdp", "tc", "action"}
+
+func (r *reading) options(cmd *cobra.Command) (*object.Options, error) {
+	opt := &object.Options{Stdin: cmd.InOrStdin()}
+	if r.progType != "" {
+		if !slices.Contains(progTypes, r.progType) {
+			return nil, usagef("--type is xdp, tc or action, not %q", r.progType)
+		}
+		opt.Type, _ = asmtext.ProgramType(r.progType)
+	}
+	return opt, nil
 }
 
 // target is the firmware a command compiles for, and the file with what ran how

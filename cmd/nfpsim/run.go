@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
@@ -61,6 +62,7 @@ type runResult struct {
 
 type runOptions struct {
 	target
+	reading
 	engine, packet, pcap, out string
 	count                     string
 	preload, dump             []string
@@ -82,7 +84,8 @@ to a capture: pcap, or what the name says (.pcapng, .pcap.gz, .pcapng.gz). With
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	o.flags(cmd)
+	o.target.flags(cmd)
+	o.reading.flags(cmd)
 	o.countsFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.engine, "engine", "sim", "what runs the program: sim, the simulated card, or interp, the reference interpreter")
@@ -128,7 +131,7 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if o.count != "" && !cmd.Flags().Changed("engine") {
 		o.engine = "interp"
 	}
-	e, progType, err := newEngine(cmd, o.engine, arg, p, ran)
+	e, progType, err := newEngine(cmd, &o.reading, o.engine, arg, p, ran)
 	if err != nil {
 		return explainRefusal(cmd.ErrOrStderr(), arg, err)
 	}
@@ -312,7 +315,7 @@ var tcNames = []string{"TC_ACT_OK", "TC_ACT_RECLASSIFY", "TC_ACT_SHOT", "TC_ACT_
 
 func verdictName(t ebpf.ProgramType, code uint32) string {
 	names := xdpNames
-	if t == ebpf.SchedCLS {
+	if driver.IsTC(t) {
 		names = tcNames
 		if int32(code) == -1 {
 			return "TC_ACT_UNSPEC"
@@ -326,14 +329,14 @@ func verdictName(t ebpf.ProgramType, code uint32) string {
 
 // goesOn reports whether a packet with this verdict leaves the card.
 func goesOn(t ebpf.ProgramType, code uint32) bool {
-	if t == ebpf.SchedCLS {
+	if driver.IsTC(t) {
 		return code != 2 && code != 4 && code != 5
 	}
 	return code >= 2 && code <= 4
 }
 
 // newEngine loads the program that arg means into the engine of that name.
-func newEngine(cmd *cobra.Command, name, arg string, p *firmware.Profile, ran *counts) (engine, ebpf.ProgramType, error) {
+func newEngine(cmd *cobra.Command, from *reading, name, arg string, p *firmware.Profile, ran *counts) (engine, ebpf.ProgramType, error) {
 	if isMicrocode(arg) {
 		if name != "sim" {
 			return nil, 0, usagef("%s is microcode; only --engine sim runs it", arg)
@@ -341,7 +344,7 @@ func newEngine(cmd *cobra.Command, name, arg string, p *firmware.Profile, ran *c
 		e, err := newWordsEngine(arg, cmd.InOrStdin(), p)
 		return e, ebpf.XDP, err
 	}
-	obj, _, err := open(cmd, arg)
+	obj, _, err := from.open(cmd, arg)
 	if err != nil {
 		return nil, 0, err
 	}
