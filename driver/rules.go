@@ -66,6 +66,9 @@ func (c *ruleCheck) insn(i int) *code.Insn { return &c.facts.Code.Insns[i] }
 
 // rules are in the order in which the driver meets them at one instruction.
 var rules = []Rule{
+	{Reason: "driver-map-create", Stage: StageMap, Source: "kernel/bpf/syscall.c map_create; arraymap.c and hashtab.c map_alloc_check",
+		Why:  "the kernel makes no map whose sizes, entries or flags its type does not allow, wherever the map is to lie",
+		Hint: "correct key, value, max_entries or flags in the map's definition as the message says; a loader that sets max_entries has to do so before it loads", whole: mapCreate},
 	{Reason: "driver-map-type", Stage: StageMap, Source: "kernel/bpf/offload.c bpf_map_offload_map_alloc; offload.c nfp_bpf_map_alloc",
 		Why:  "the kernel offloads arrays and hash maps, and of these what the firmware's MAPS capability names",
 		Says: "map type not supported", Hint: "use an array or a hash map", whole: mapRule(mapType)},
@@ -107,7 +110,7 @@ var rules = []Rule{
 		Hint: "copy the data to the stack", insn: eventPointer},
 	{Reason: "driver-tc-exit", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_exit", Says: "unsupported exit state",
 		Why:  "the card cannot tell TC_ACT_OK from passing on, so a constant 2, 4, 5 or above 7 is asked for, of functions too",
-		Hint: "return TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_STOLEN or TC_ACT_QUEUED; inline functions", insn: tcExit},
+		Hint: "return TC_ACT_UNSPEC to pass the packet on, TC_ACT_SHOT or TC_ACT_STOLEN to drop it, as constants; inline functions", insn: tcExit},
 	{Reason: "driver-ctx-store", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_store", Says: "unsupported store to context field|queue selection not supported by FW",
 		Why:  "an XDP program may store rx_queue_index where the firmware selects queues; nothing else",
 		Hint: "do without the store, or choose a firmware that selects queues", insn: ctxStore},
@@ -157,6 +160,9 @@ var rules = []Rule{
 
 	{Reason: "driver-code-size", Stage: StageTranslate, Source: "jit.c nfp_prog_push", Says: "instruction limit reached|program too long",
 		Why: "the code store leaves a number of words", Hint: "shorten the program or unroll loops less", whole: codeSize},
+	{Reason: "driver-attach-type", Stage: StageAttach, Source: "net/core/dev.c dev_xdp_attach; kernel/bpf/tcx.c tcx_prog_attach; drivers/net/netkit.c",
+		Says: "programs can not be attached to a device", Why: "a program for devmap or cpumap entries, tcx or netkit runs on the host: only XDP's hardware mode and tc filters reach the card",
+		Hint: `use SEC("xdp"), or SEC("tc") and a tc filter (nfpctl attach, or tc filter add ... skip_sw)`, whole: attachType},
 	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
 		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},
 }

@@ -2,7 +2,9 @@ package driver
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -10,6 +12,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
@@ -31,6 +34,15 @@ func mapRule(check func(*ruleCheck, *ebpf.MapSpec) string) func(*ruleCheck) []fi
 
 // eachMap calls fn for each map that is created on the card, and its first use.
 func (c *ruleCheck) eachMap(fn func(i int, spec *ebpf.MapSpec)) {
+	c.eachUsed(func(i int, spec *ebpf.MapSpec) {
+		if !helper.OffloadNeutral(spec.Type) {
+			fn(i, spec)
+		}
+	})
+}
+
+// eachUsed calls fn for each map that the program names, and its first use.
+func (c *ruleCheck) eachUsed(fn func(i int, spec *ebpf.MapSpec)) {
 	seen := map[int]bool{}
 	for i := range c.facts.Code.Insns {
 		m := c.insn(i).Map
@@ -38,10 +50,28 @@ func (c *ruleCheck) eachMap(fn func(i int, spec *ebpf.MapSpec)) {
 			continue
 		}
 		seen[m] = true
-		if spec := c.facts.Code.Maps[m]; !helper.OffloadNeutral(spec.Type) {
-			fn(i, spec)
-		}
+		fn(i, c.facts.Code.Maps[m])
 	}
+}
+
+// mapCreate asks what the kernel asks of every map, those of the host's memory too.
+func mapCreate(c *ruleCheck) []finding {
+	var found []finding
+	c.eachUsed(func(i int, spec *ebpf.MapSpec) {
+		if err := maps.CheckCreate(spec); err != nil {
+			found = append(found, finding{i, withoutErrno(err)})
+		}
+	})
+	return found
+}
+
+// withoutErrno is what bpf/maps says of a definition, less the error number.
+func withoutErrno(err error) string {
+	text := err.Error()
+	if inner := errors.Unwrap(err); inner != nil {
+		text = strings.TrimSuffix(text, ": "+inner.Error())
+	}
+	return text
 }
 
 func mapType(c *ruleCheck, spec *ebpf.MapSpec) string {
@@ -116,6 +146,26 @@ func loadFlags(c *ruleCheck) []finding {
 		return []finding{{0, fmt.Sprintf("the program asks for flags %#x", f)}}
 	}
 	return nil
+}
+
+// attachType refuses programs that are meant for another hook than the two with a
+// hardware mode. A tcx attach type of a section "tc/..." is libbpf's name for both: a
+// tc filter takes such a program.
+func attachType(c *ruleCheck) []finding {
+	p, hook := c.facts.Code, ""
+	switch {
+	case p.Type == ebpf.XDP && p.Attach == ebpf.AttachXDPDevMap:
+		hook = "a devmap's entries"
+	case p.Type == ebpf.XDP && p.Attach == ebpf.AttachXDPCPUMap:
+		hook = "a cpumap's entries"
+	case p.Type == ebpf.SchedCLS && (p.Attach == ebpf.AttachNetkitPrimary || p.Attach == ebpf.AttachNetkitPeer):
+		hook = "netkit devices"
+	case p.Type == ebpf.SchedCLS && (p.Attach == ebpf.AttachTCXIngress || p.Attach == ebpf.AttachTCXEgress) && !strings.HasPrefix(p.Section, "tc/"):
+		hook = "tcx hooks"
+	default:
+		return nil
+	}
+	return []finding{{0, fmt.Sprintf("the program is for %s (attach type %v), which have no hardware mode", hook, p.Attach)}}
 }
 
 // LinuxStack is the bytes of stack that the Linux driver counts for a program: the

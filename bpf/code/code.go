@@ -38,6 +38,7 @@ type Func struct {
 type Code struct {
 	Name    string
 	Type    ebpf.ProgramType
+	Section string          // of the object, which says how loaders attach the program
 	Attach  ebpf.AttachType // where it means to be attached; decides what a context has
 	Flags   uint32          // BPF_F_*, as BPF_PROG_LOAD takes them
 	License string          // decides which helpers the kernel lets the program call

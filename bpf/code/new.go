@@ -18,7 +18,7 @@ import (
 // Instruction contents (opcodes, types, bounds) are bpf/verify's business.
 func New(spec *ebpf.ProgramSpec, maps map[string]*ebpf.MapSpec) (*Code, []Fault) {
 	b := &builder{
-		code:  &Code{Name: spec.Name, Type: spec.Type, Attach: spec.AttachType, Flags: spec.Flags, License: spec.License},
+		code:  &Code{Name: spec.Name, Type: spec.Type, Section: spec.SectionName, Attach: spec.AttachType, Flags: spec.Flags, License: spec.License},
 		specs: maps, mapIndex: map[string]int{}, symbols: map[string]int{}, atPC: map[int]int{},
 	}
 	b.place(spec.Instructions)

@@ -246,37 +246,3 @@ func randomKey(rng *rand.Rand, spec *ebpf.MapSpec) []byte {
 	}
 	return key
 }
-
-// TestCreateAgainstKernel compares the checks at creation.
-func TestCreateAgainstKernel(t *testing.T) {
-	needBPF(t)
-	opt := &Options{CPUs: possibleCPUs(t)}
-	rng := rand.New(rand.NewSource(1))
-	types := []ebpf.MapType{ebpf.Array, ebpf.Hash, ebpf.LPMTrie, ebpf.PerCPUArray, ebpf.PerCPUHash, ebpf.LRUHash, ebpf.LRUCPUHash,
-		ebpf.ProgramArray, ebpf.DevMap, ebpf.DevMapHash, ebpf.CPUMap, ebpf.XSKMap, ebpf.Queue, ebpf.Stack, ebpf.RingBuf, ebpf.PerfEventArray}
-	pick := func(xs ...uint32) uint32 { return xs[rng.Intn(len(xs))] }
-	for range 1500 {
-		spec := &ebpf.MapSpec{
-			Type:       types[rng.Intn(len(types))],
-			KeySize:    pick(0, 1, 4, 4, 4, 5, 8, 260, 261),
-			ValueSize:  pick(0, 1, 4, 4, 8, 100, 32768, 32769, 4<<20, 1<<31),
-			MaxEntries: pick(0, 1, 1, 2, 7, 4096),
-			Flags:      pick(0, 0, 0, 0, NoPrealloc, NoPrealloc, NoCommonLRU, rdOnly, wrOnly, rdOnly|wrOnly, RdOnlyProg, WrOnlyProg, RdOnlyProg|WrOnlyProg, mmapable, preserve, 1<<9),
-		}
-		k, want := newKernelMap(spec)
-		if want == nil {
-			syscall.Close(int(k))
-		}
-		_, err := StorageSize(spec, opt)
-		got := errnoOf(err)
-		switch {
-		case want == syscall.ENOMEM, // this machine's memory, not a rule
-			spec.Type == ebpf.CPUMap && want == E2BIG,                                                              // this kernel's NR_CPUS
-			spec.Type == ebpf.PerfEventArray && (spec.KeySize == 0 || spec.ValueSize == 0 || spec.MaxEntries == 0): // left to loaders
-			continue
-		}
-		if (want == nil) != (got == 0) || want != nil && want != got {
-			t.Errorf("%v flags %#x: kernel %v, ours %v (%v)", spec, spec.Flags, want, got, err)
-		}
-	}
-}

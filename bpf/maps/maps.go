@@ -37,11 +37,13 @@ const (
 	EPERM      = syscall.Errno(1)
 	ENOENT     = syscall.Errno(2)
 	E2BIG      = syscall.Errno(7)
+	EBADF      = syscall.Errno(9)
 	ENOMEM     = syscall.Errno(12)
 	EEXIST     = syscall.Errno(17)
 	ENODEV     = syscall.Errno(19)
 	EINVAL     = syscall.Errno(22)
 	ENOSPC     = syscall.Errno(28)
+	ERANGE     = syscall.Errno(34)
 	EOVERFLOW  = syscall.Errno(75)
 	EOPNOTSUPP = syscall.Errno(95)
 	ENOTSUPP   = syscall.Errno(524)
@@ -170,8 +172,11 @@ const maxOwnStorage = 4 << 30
 // StorageSize returns the bytes of value storage a map needs, after the checks
 // the kernel makes at creation; the error wraps the kernel's error number.
 func StorageSize(spec *ebpf.MapSpec, opt *Options) (int64, error) {
-	if err := checkSpec(spec); err != nil {
+	if err := CheckCreate(spec); err != nil {
 		return 0, err
+	}
+	if !modelled(spec.Type) {
+		return 0, specError(spec, ENOTSUPP, "map type %s is not modelled", spec.Type)
 	}
 	slots := int64(entries(spec, opt))
 	per := int64(stride(spec))
@@ -187,6 +192,16 @@ func StorageSize(spec *ebpf.MapSpec, opt *Options) (int64, error) {
 		return 0, specError(spec, ENOMEM, "%d entries of %d bytes", slots, per)
 	}
 	return slots * per, nil
+}
+
+// modelled reports whether New makes maps of the type.
+func modelled(t ebpf.MapType) bool {
+	switch t {
+	case ebpf.Array, ebpf.PerCPUArray, ebpf.Hash, ebpf.LRUHash, ebpf.PerCPUHash, ebpf.LRUCPUHash, ebpf.LPMTrie, ebpf.Queue, ebpf.Stack, ebpf.RingBuf,
+		ebpf.ProgramArray, ebpf.PerfEventArray, ebpf.DevMap, ebpf.DevMapHash, ebpf.CPUMap, ebpf.XSKMap:
+		return true
+	}
+	return false
 }
 
 // entries is the spec's number of elements; a perf event array without one gets
