@@ -9,10 +9,10 @@ GO ?= go
 # One test process per core: the suites are CPU bound.
 TESTFLAGS ?= -timeout 40m
 
-.PHONY: test packages lint unit examples golden bench compare soak
+.PHONY: test packages lint prepare unit examples golden bench compare soak
 .DEFAULT_GOAL := test
 
-test: packages lint unit
+test: packages lint prepare unit
 
 packages:
 	@scripts/packages
@@ -22,6 +22,10 @@ lint:
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 	@echo "lint: gofmt, vet and staticcheck found nothing"
+
+# Builds that take minutes, once, before any test's time limit runs.
+prepare:
+	@$(GO) run ./internal/prepare
 
 unit:
 	@$(GO) build -o .cache/suites ./internal/suites

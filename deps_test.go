@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"internal/capture": {},
 	"internal/objdump": {"nfp", "internal/cache"},
 	"internal/suites":  {},
+	"internal/prepare": {"internal/difftest", "internal/objdump", "internal/uml"},
 	"internal/bound":   {"bpf/code", "bpf/interp", "bpf/maps", "nfp", "nfp/firmware"},
 	// the kernel test bed; its guest talks to a kernel and knows nothing of ours but the manager
 	"internal/uml/report": {},

@@ -19,7 +19,7 @@ import (
 // makes of the programs beside them.
 func TestCalibrationWords(t *testing.T) {
 	ctx := context.Background()
-	kernel, err := uml.Build(ctx, func(line string) { t.Log(line) })
+	kernel, err := uml.Build(ctx, uml.Newest, func(line string) { t.Log(line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("no guest kernel: %v", err)
 	}

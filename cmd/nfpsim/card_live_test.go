@@ -39,7 +39,7 @@ func localFrame(mark byte) []byte {
 // steps; end waits for the guest and stops the command.
 func cardGuest(t *testing.T, args []string, steps ...string) (g *uml.Guest, end func()) {
 	t.Helper()
-	kernel, err := uml.Build(t.Context(), func(line string) { t.Log(line) })
+	kernel, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log(line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skip(err)
 	}

@@ -11,8 +11,9 @@ import (
 )
 
 // Lock holds path for this process, so that test packages that run side by side
-// build once. The lock goes with the process.
-func Lock(ctx context.Context, path string) (unlock func(), err error) {
+// build once. The lock goes with the process. waits, which may be nil, is called once if
+// another process has the lock.
+func Lock(ctx context.Context, path string, waits func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -25,6 +26,10 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if waits != nil {
+			waits()
+			waits = nil
 		}
 		select {
 		case <-ctx.Done():

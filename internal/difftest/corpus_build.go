@@ -52,7 +52,7 @@ func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %v", ErrNoCorpus, err)
 	}
-	unlock, err := cache.Lock(ctx, filepath.Join(root, "corpus.lock"))
+	unlock, err := cache.Lock(ctx, filepath.Join(root, "corpus.lock"), nil)
 	if err != nil {
 		return "", nil, err
 	}

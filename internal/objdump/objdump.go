@@ -34,7 +34,7 @@ func Build(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
-	unlock, err := cache.Lock(ctx, filepath.Join(dir, "objdump.lock"))
+	unlock, err := cache.Lock(ctx, filepath.Join(dir, "objdump.lock"), nil)
 	if err != nil && ctx.Err() != nil {
 		return "", err
 	}

@@ -32,7 +32,7 @@ func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.C
 	if say == nil {
 		say = func(string) {}
 	}
-	kernel, err := Build(ctx, say)
+	kernel, err := Build(ctx, Newest, say)
 	if err != nil {
 		return nil, err
 	}

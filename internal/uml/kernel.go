@@ -33,10 +33,51 @@ var ErrUnavailable = errors.New("no guest kernel")
 //go:embed kernel.config
 var fragment string
 
-const (
-	sourcePackage = "linux-source-6.12"
-	tarball       = "/usr/src/" + sourcePackage + ".tar.xz"
-)
+// release is a kernel whose source Debian has.
+type release struct {
+	version string   // as the package's name has it
+	lacks   []string // lines of kernel.config that this version has no option for
+}
+
+// releases are the kernels that Build makes, oldest first: those of Debian 12 and 13.
+var releases = []release{
+	{"6.1", []string{"CONFIG_PTP_1588_CLOCK_MOCK=y"}}, // its netdevsim has no clock
+	{"6.12", nil},
+}
+
+// Newest is the version of the kernel that a test takes which needs one only.
+const Newest = "6.12"
+
+// Versions returns the versions of the kernels that Build makes, oldest first.
+func Versions() []string {
+	var all []string
+	for _, r := range releases {
+		all = append(all, r.version)
+	}
+	return all
+}
+
+// pkg returns the name of the source package.
+func (r *release) pkg() string { return "linux-source-" + r.version }
+
+// tarball returns the path of what the package installs.
+func (r *release) tarball() string { return "/usr/src/" + r.pkg() + ".tar.xz" }
+
+// config returns the lines that the configuration has beyond tinyconfig.
+func (r *release) config() string {
+	text := fragment
+	for _, line := range r.lacks {
+		text = strings.Replace(text, line+"\n", "", 1)
+	}
+	return text
+}
+
+// recipe returns a name for all that makes kernels of the same source differ.
+func (r *release) recipe() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n%s", edits, r.config())
+	return fmt.Sprintf("%x", h.Sum(nil)[:6])
+}
 
 // needed are the commands of the build, by the package that has each.
 var needed = []struct{ command, pkg string }{
@@ -53,14 +94,20 @@ var left = []string{
 	"*/sound/*.[ch]", "*/arch/*/boot/dts/*", "*/arch/[!ux]*/*.[chS]",
 }
 
-// Build returns the path of the guest kernel, building it first where the cache
-// has none for this source, these edits and this configuration: three minutes on
-// two cores. progress, which may be nil, hears one line per step. Errors that are
-// ErrUnavailable say what to install.
-func Build(ctx context.Context, progress func(string)) (path string, err error) {
+// Build returns the path of the guest kernel of a version, one of Versions. It builds
+// the kernel first if the cache has none for this source, these edits and this
+// configuration: three minutes on two cores. A build that was killed goes on from the
+// objects it has. progress, which may be nil, is called with one line per step. Errors
+// that are ErrUnavailable say what to install.
+func Build(ctx context.Context, version string, progress func(string)) (path string, err error) {
 	if progress == nil {
 		progress = func(string) {}
 	}
+	i := slices.Index(Versions(), version)
+	if i < 0 {
+		return "", fmt.Errorf("guest kernel %s: there are %s", version, strings.Join(Versions(), " and "))
+	}
+	r := &releases[i]
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", fmt.Errorf("%w: it runs on linux/amd64, this is %s/%s", ErrUnavailable, runtime.GOOS, runtime.GOARCH)
 	}
@@ -68,14 +115,14 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 	if err != nil {
 		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
-	recipe := recipeKey()
-	// One that is there needs no lock: another recipe's build holds it for minutes.
-	if version, err := installedVersion(ctx); err == nil {
-		if path := kernelPath(dir, version, recipe); exists(path) {
+	// One that is there needs no lock: another kernel's build holds it for minutes.
+	if installed, err := r.installed(ctx); err == nil {
+		if path := r.path(dir, installed); exists(path) {
 			return path, nil
 		}
 	}
-	unlock, err := cache.Lock(ctx, filepath.Join(dir, "uml.lock"))
+	say := func(what string) { progress("guest kernel " + version + ": " + what) }
+	unlock, err := cache.Lock(ctx, filepath.Join(dir, "uml.lock"), func() { say("waiting for another process that builds one") })
 	if err != nil && ctx.Err() != nil {
 		return "", err
 	}
@@ -83,14 +130,14 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 		return "", fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
 	defer unlock()
-	version, err := sourceVersion(ctx, progress)
+	installed, err := r.install(ctx, say)
 	if err != nil {
-		if old, _ := filepath.Glob(filepath.Join(dir, "uml-*-"+recipe, "linux")); len(old) > 0 {
+		if old, _ := filepath.Glob(r.path(dir, version+".*")); len(old) > 0 {
 			return old[len(old)-1], nil // the source is gone, what was built of it is not
 		}
 		return "", err
 	}
-	if path = kernelPath(dir, version, recipe); exists(path) {
+	if path = r.path(dir, installed); exists(path) {
 		return path, nil
 	}
 	for _, n := range needed {
@@ -98,12 +145,12 @@ func Build(ctx context.Context, progress func(string)) (path string, err error) 
 			return "", fmt.Errorf("%w: %s is not installed (package %s)", ErrUnavailable, n.command, n.pkg)
 		}
 	}
-	return path, build(ctx, dir, filepath.Dir(path), progress)
+	return path, r.build(ctx, dir, filepath.Dir(path), say)
 }
 
-// kernelPath is where a kernel is kept.
-func kernelPath(dir, version, recipe string) string {
-	return filepath.Join(dir, "uml-"+version+"-"+recipe, "linux")
+// path returns where a kernel of the source package's version is kept.
+func (r *release) path(dir, installed string) string {
+	return filepath.Join(dir, "uml-"+installed+"-"+r.recipe(), "linux")
 }
 
 func exists(path string) bool {
@@ -111,92 +158,104 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// recipeKey tells kernels apart that differ by more than their source.
-func recipeKey() string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q\n%s", edits, fragment)
-	return fmt.Sprintf("%x", h.Sum(nil)[:6])
-}
-
-// sourceVersion is the installed source package's version. As root, and where it
-// is absent, it installs it.
-func sourceVersion(ctx context.Context, progress func(string)) (string, error) {
-	if !exists(tarball) {
+// install returns the source package's version. As root it installs the package if
+// it is absent.
+func (r *release) install(ctx context.Context, say func(string)) (string, error) {
+	if !exists(r.tarball()) {
 		if os.Getuid() != 0 {
-			return "", fmt.Errorf("%w: install the package %s", ErrUnavailable, sourcePackage)
+			return "", fmt.Errorf("%w: install the package %s", ErrUnavailable, r.pkg())
 		}
-		progress("installing " + sourcePackage)
-		args := []string{"install", "-y", "-qq", "--no-install-recommends", sourcePackage}
+		say("installing " + r.pkg())
+		args := []string{"-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq", "--no-install-recommends", r.pkg()}
 		for _, n := range needed {
 			if _, err := exec.LookPath(n.command); err != nil {
 				args = append(args, n.pkg)
 			}
 		}
 		if out, err := run(ctx, "", "apt-get", args...); err != nil {
-			return "", fmt.Errorf("%w: apt-get install %s: %v: %s", ErrUnavailable, sourcePackage, err, complaint(out))
+			return "", fmt.Errorf("%w: apt-get install %s: %v: %s", ErrUnavailable, r.pkg(), err, complaint(out))
 		}
 	}
-	return installedVersion(ctx)
+	return r.installed(ctx)
 }
 
-// installedVersion is that of the source package if it is there.
-func installedVersion(ctx context.Context) (string, error) {
-	if out, err := run(ctx, "", "dpkg-query", "-W", "-f", "${Version}", sourcePackage); err == nil && out != "" {
+// installed returns the version of the source package if it is there.
+func (r *release) installed(ctx context.Context) (string, error) {
+	if out, err := run(ctx, "", "dpkg-query", "-W", "-f", "${Version}", r.pkg()); err == nil && out != "" {
 		return out, nil
 	}
-	info, err := os.Stat(tarball)
+	info, err := os.Stat(r.tarball())
 	if err != nil {
-		return "", fmt.Errorf("%w: package %s: %v", ErrUnavailable, sourcePackage, err)
+		return "", fmt.Errorf("%w: package %s: %v", ErrUnavailable, r.pkg(), err)
 	}
-	return fmt.Sprintf("size-%d", info.Size()), nil
+	return fmt.Sprintf("%s.size-%d", r.version, info.Size()), nil
 }
 
-// build makes final/linux; everything else it needed is removed.
-func build(ctx context.Context, dir, final string, progress func(string)) error {
-	stale, _ := filepath.Glob(filepath.Join(dir, "uml.build-*")) // of builds that were killed; the lock says there is no other
-	for _, s := range stale {
-		os.RemoveAll(s)
+// build makes final/linux. What it needed is kept until then, so that a build that was
+// killed need not start over. The cache's lock must be held.
+func (r *release) build(ctx context.Context, dir, final string, say func(string)) error {
+	tree := filepath.Join(dir, "uml.tree-"+r.version+"-"+filepath.Base(final))
+	// Trees of this version's other recipes are of no use, nor is what was unpacked in part.
+	stale, _ := filepath.Glob(filepath.Join(dir, "uml.tree-"+r.version+"-*"))
+	halves, _ := filepath.Glob(filepath.Join(dir, "uml.build-*"))
+	for _, path := range append(halves, stale...) {
+		if path != tree {
+			os.RemoveAll(path)
+		}
 	}
+	start := time.Now()
+	step := func(what string) { say(fmt.Sprintf("%4.0f s: %s", time.Since(start).Seconds(), what)) }
+	resumed := exists(tree)
+	if !resumed {
+		if err := r.prepare(ctx, dir, tree, step); err != nil {
+			return err
+		}
+	}
+	step(map[bool]string{false: "compiling", true: "compiling what an earlier build has not"}[resumed])
+	out, err := run(ctx, tree, "nice", "make", "ARCH=um", fmt.Sprintf("-j%d", min(runtime.NumCPU(), 8)), "linux")
+	if err != nil && ctx.Err() == nil && resumed {
+		os.RemoveAll(tree) // it may be what the earlier build left that is wrong
+	}
+	if err != nil {
+		return fmt.Errorf("guest kernel %s: make linux: %w: %s", r.version, err, complaint(out))
+	}
+	if err := install(filepath.Join(tree, "linux"), final); err != nil {
+		return err
+	}
+	step("done")
+	return os.RemoveAll(tree)
+}
+
+// prepare makes tree, with sources that are edited and configured, in one visible step.
+func (r *release) prepare(ctx context.Context, dir, tree string, step func(string)) error {
 	work, err := os.MkdirTemp(dir, "uml.build-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	start := time.Now()
-	say := func(what string) { progress(fmt.Sprintf("%4.0f s: %s", time.Since(start).Seconds(), what)) }
-
-	say("unpacking " + filepath.Base(tarball))
-	args := []string{"xf", tarball, "--strip-components=1", "--wildcards", "--wildcards-match-slash"}
+	step("unpacking " + filepath.Base(r.tarball()))
+	args := []string{"xf", r.tarball(), "--strip-components=1", "--wildcards", "--wildcards-match-slash"}
 	for _, l := range left {
 		args = append(args, "--exclude="+l)
 	}
 	if out, err := run(ctx, work, "tar", args...); err != nil {
-		return fmt.Errorf("unpack %s: %w: %s", tarball, err, complaint(out))
+		return fmt.Errorf("unpack %s: %w: %s", r.tarball(), err, complaint(out))
 	}
 	for _, e := range edits {
 		if err := e.apply(work); err != nil {
 			return err
 		}
 	}
-	say("configuring")
-	if err := configure(ctx, work); err != nil {
-		return err
+	step("configuring")
+	if err := r.configure(ctx, work); err != nil {
+		return fmt.Errorf("guest kernel %s: %w", r.version, err)
 	}
-	say("compiling")
-	out, err := run(ctx, work, "nice", "make", "ARCH=um", fmt.Sprintf("-j%d", min(runtime.NumCPU(), 8)), "linux")
-	if err != nil {
-		return fmt.Errorf("make linux: %w: %s", err, complaint(out))
-	}
-	if err := install(filepath.Join(work, "linux"), final); err != nil {
-		return err
-	}
-	say("done")
-	return nil
+	return os.Rename(work, tree)
 }
 
 // configure writes .config: tinyconfig, then the fragment, then a check that all
 // of the fragment was possible.
-func configure(ctx context.Context, tree string) error {
+func (r *release) configure(ctx context.Context, tree string) error {
 	if out, err := run(ctx, tree, "make", "ARCH=um", "tinyconfig"); err != nil {
 		return fmt.Errorf("make tinyconfig: %w: %s", err, complaint(out))
 	}
@@ -206,7 +265,7 @@ func configure(ctx context.Context, tree string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString("\n" + fragment)
+	_, err = f.WriteString("\n" + r.config())
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -219,7 +278,7 @@ func configure(ctx context.Context, tree string) error {
 	}
 	lines := strings.Split(string(got), "\n")
 	var lost []string
-	for want := range strings.Lines(fragment) {
+	for want := range strings.Lines(r.config()) {
 		want = strings.TrimSpace(want)
 		off := strings.HasPrefix(want, "# CONFIG_")
 		if want != "" && (off || want[0] != '#') && !slices.Contains(lines, want) {
@@ -227,7 +286,7 @@ func configure(ctx context.Context, tree string) error {
 		}
 	}
 	if len(lost) > 0 {
-		return fmt.Errorf("kernel configuration: not possible in this source: %s", strings.Join(lost, " "))
+		return fmt.Errorf("configuration: not possible in this source: %s", strings.Join(lost, " "))
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (d *fake) Write(int, uint64, []byte) {}
 // guest builds what a test boots; the test is skipped where that is impossible.
 func guest(t testing.TB) *uml.Options {
 	t.Helper()
-	kernel, err := uml.Build(context.Background(), func(line string) { t.Log(line) })
+	kernel, err := uml.Build(context.Background(), uml.Newest, func(line string) { t.Log(line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("the guest kernel cannot be had: %v", err)
 	}
