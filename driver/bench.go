@@ -14,8 +14,10 @@ type Bench struct {
 	Traffic    sim.Traffic
 	Seed       uint64 // 0 is 1
 	Measure    sim.Measure
-	Profile    bool // count cycles by word: BenchResult.Words
-	Functional bool // run packets one after another, without time
+	Profile    bool   // count cycles by word: BenchResult.Words
+	Functional bool   // run packets one after another, without time
+	Ifindex    uint32 // as Input has them, of all packets
+	RxQueue    uint32
 }
 
 // BenchResult is a sim.Result, with the cost of each word where that was asked
@@ -85,7 +87,7 @@ func (n *NIC) alone(prog *Program, opt *Bench) (*sim.Result, error) {
 	r := &sim.Result{}
 	count := float64(min(len(opt.Traffic.Packets), alonePackets))
 	for i, p := range opt.Traffic.Packets[:int(count)] {
-		one, err := n.Run(prog, &Input{Packet: p})
+		one, err := n.Run(prog, &Input{Packet: p, Ifindex: opt.Ifindex, RxQueue: opt.RxQueue})
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i+1, err)
 		}
@@ -117,7 +119,7 @@ func (n *NIC) benchChip(prog *Program, opt *Bench) (*BenchResult, error) {
 		defer n.store.Count(false)
 	}
 	packets := opt.Traffic.Packets
-	var in Input
+	in := Input{Ifindex: opt.Ifindex, RxQueue: opt.RxQueue}
 	run := &sim.Program{
 		Start: prog.Start, Name: prog.Name,
 		Enter: func(c *sim.Context, i int) error { return lanes[c.ID].arrive(prog, packets[i], &in) },
@@ -208,7 +210,7 @@ func (n *NIC) benchFunctional(prog *Program, opt *Bench) (*BenchResult, float64,
 	if most == 0 {
 		most = 2_000_000
 	}
-	var in Input
+	in := Input{Ifindex: opt.Ifindex, RxQueue: opt.RxQueue}
 	for r.Packets < most && e.Words-first < functionalWords {
 		data := traffic.Packets[traffic.Draw()]
 		if err := l.arrive(prog, data, &in); err != nil {

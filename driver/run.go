@@ -1,11 +1,13 @@
 package driver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
@@ -14,7 +16,7 @@ import (
 type Input struct {
 	Packet  []byte
 	RxQueue uint32 // 0..511
-	Ifindex uint32
+	Ifindex uint32 // interface that it came from; 0 is helper.DefaultIfindex
 	Mem     []byte // raw programs: r1 points to it, r2 is its length
 }
 
@@ -171,7 +173,7 @@ func (n *lane) describe(in *Input, length int) {
 	set(vecFlags, queueChosen, 0)
 	set(vecQueue, 0x1ff<<23|0xff, in.RxQueue<<23)
 	if n.iface {
-		set(vecIface, ^uint32(0), in.Ifindex)
+		set(vecIface, ^uint32(0), cmp.Or(in.Ifindex, helper.DefaultIfindex))
 	}
 }
 

@@ -67,6 +67,11 @@ func Context(t ebpf.ProgramType) (*Ctx, bool) {
 	return nil, false
 }
 
+// DefaultIfindex is the interface that packets come from if an engine is given
+// none: the first card of a host, which Linux numbers after the loopback's 1. No
+// packet of a kernel comes from interface 0.
+const DefaultIfindex = 2
+
 // xdpMD is struct xdp_md. A store to rx_queue_index selects the queue, in
 // offloaded programs only; egress_ifindex is for programs in a devmap.
 var xdpMD = &Ctx{Name: "xdp_md", Size: 24, Fields: []Field{

@@ -82,7 +82,8 @@ type Program struct {
 type Input struct {
 	Packet  []byte
 	RxQueue uint32
-	Ifindex uint32
+	Ifindex uint32 // interface that it came from; 0 is helper.DefaultIfindex
+	Egress  uint32 // interface that it goes to, for programs in a devmap; 0 is Ifindex's
 	// Ctx, if given, is the context's first content (tc: struct __sk_buff); the
 	// fields that follow from the packet are set over it.
 	Ctx []byte
@@ -262,9 +263,7 @@ func (m *Machine) Reset(in *Input) {
 	if m.ctx != nil {
 		m.ctxMem = make([]byte, m.ctx.Size)
 		copy(m.ctxMem, in.Ctx)
-		m.setCtx("ingress_ifindex", in.Ifindex)
-		m.setCtx("rx_queue_index", in.RxQueue)
-		m.setCtx("ifindex", in.Ifindex)
+		m.receive(in)
 		m.placePacket()
 	}
 }

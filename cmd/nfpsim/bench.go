@@ -27,6 +27,7 @@ import (
 // benchOptions are what bench, profile and report have in common: a program, a
 // card, traffic.
 type benchOptions struct {
+	origin
 	target
 	reading
 	trafficOptions
@@ -70,6 +71,7 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	o.reading.flags(cmd)
 	o.countsFlag(cmd)
 	o.trafficOptions.flags(cmd)
+	o.origin.flags(cmd)
 	cardFlag(cmd, &o.card)
 	f := cmd.Flags()
 	f.StringVar(&o.workers, "workers", "", "engines that run the program, 1 to 60; a number, list or range (default: as the card's firmware has them)")
@@ -188,6 +190,9 @@ func (o *benchOptions) measured(cmd *cobra.Command, arg string, profile bool) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := o.origin.check(); err != nil {
+		return nil, err
+	}
 	points, err := o.points(model)
 	if err != nil {
 		return nil, err
@@ -268,6 +273,7 @@ func (o *benchOptions) one(load func() (*simEngine, error), p point, t sim.Traff
 	t.OfferedMpps = p.offered
 	r, err := e.nic.Bench(e.prog, &driver.Bench{
 		Workers: p.workers, Traffic: t, Seed: o.seed, Functional: o.functional, Profile: profile,
+		Ifindex: o.ifindex, RxQueue: o.rxQueue,
 		Measure: sim.Measure{Packets: o.packets, CIPercent: o.ci, Progress: progress},
 	})
 	return r, e, err

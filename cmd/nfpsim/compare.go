@@ -31,6 +31,7 @@ type compareResult struct {
 type compareOptions struct {
 	target
 	reading
+	origin
 	packet, pcap, listing, list string
 	preload                     []string
 	kernel, corpus, json        bool
@@ -77,6 +78,7 @@ run on packets of their own.`,
 	}
 	o.target.flags(cmd)
 	o.reading.flags(cmd)
+	o.origin.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
 	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay")
@@ -98,6 +100,9 @@ type rival struct {
 }
 
 func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.origin.check(); err != nil {
+		return err
+	}
 	packets, err := (&runOptions{packet: o.packet, pcap: o.pcap}).packets(cmd)
 	if err != nil {
 		return err
@@ -114,6 +119,9 @@ func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	if err != nil {
 		return explainRefusal(cmd.ErrOrStderr(), args[0], err)
+	}
+	for _, r := range both {
+		r.engine.from = o.origin
 	}
 	if err := fillBoth(both, o.preload); err != nil {
 		return err
@@ -150,7 +158,7 @@ func fillBoth(both [2]rival, maps []string) error {
 // programs loads two PROG arguments.
 func (o *compareOptions) programs(cmd *cobra.Command, args []string, p *firmware.Profile) (both [2]rival, err error) {
 	for i, arg := range args {
-		e, typ, err := newEngine(cmd, &o.reading, "sim", arg, p, &counts{})
+		e, typ, err := newEngine(cmd, &o.reading, "sim", arg, p, &counts{}, origin{})
 		if err != nil {
 			return both, prefix(arg, err)
 		}

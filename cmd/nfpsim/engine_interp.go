@@ -23,7 +23,8 @@ type interpEngine struct {
 	profile *firmware.Profile
 	typ     ebpf.ProgramType
 	byName  mapSet
-	counts  *counts // of instructions; nil where nobody asks
+	counts  *counts // of instructions; nil if they are not wanted
+	from    origin
 }
 
 // mapSet is the maps of an object by name.
@@ -148,7 +149,7 @@ func tailCallees(obj *object.Object, c *code.Code) []string {
 }
 
 func (e *interpEngine) packet(data []byte) (outcome, error) {
-	r, err := e.machine.Run(&interp.Input{Packet: data})
+	r, err := e.machine.Run(&interp.Input{Packet: data, Ifindex: e.from.ifindex, Egress: e.from.egress, RxQueue: e.from.rxQueue})
 	if err != nil {
 		return outcome{}, err
 	}

@@ -20,6 +20,7 @@ type simEngine struct {
 	nic  *driver.NIC
 	prog *driver.Program
 	ran  bool
+	from origin
 }
 
 // newSimEngine compiles a program, and those it may tail-call, and loads them.
@@ -122,7 +123,7 @@ func newWordsEngine(arg string, stdin io.Reader, p *firmware.Profile) (*simEngin
 }
 
 func (e *simEngine) packet(data []byte) (outcome, error) {
-	r, err := e.nic.Run(e.prog, &driver.Input{Packet: data})
+	r, err := e.nic.Run(e.prog, &driver.Input{Packet: data, Ifindex: e.from.ifindex, RxQueue: e.from.rxQueue})
 	if err != nil {
 		return outcome{}, err
 	}

@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/internal/capture"
 )
 
@@ -52,6 +56,33 @@ type packets struct {
 	count  string // of left, by reason
 	damage error  // why the rest of the capture was not read
 }
+
+// origin is where packets come from, as their context says: zero values are the
+// defaults.
+type origin struct{ ifindex, egress, rxQueue uint32 }
+
+func (o *origin) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Uint32Var(&o.ifindex, "ifindex", helper.DefaultIfindex, "interface that packets come from: ingress_ifindex, and ifindex of tc programs")
+	f.Uint32Var(&o.rxQueue, "rx-queue", 0, "queue that packets come from: rx_queue_index")
+}
+
+// check refuses what no kernel gives.
+func (o *origin) check() error {
+	for _, flag := range []struct {
+		name      string
+		v         uint32
+		low, high uint32
+	}{{"ifindex", o.ifindex, 1, math.MaxInt32}, {"egress-ifindex", o.egress, 0, math.MaxInt32}, {"rx-queue", o.rxQueue, 0, maxQueue}} {
+		if flag.v < flag.low || flag.v > flag.high {
+			return usagef("--%s is %d, must be %d to %d", flag.name, flag.v, flag.low, flag.high)
+		}
+	}
+	return nil
+}
+
+// maxQueue is the last queue that the packet vector can say: docs/firmware-contract.md, section 3.
+const maxQueue = 511
 
 // onePacket is a packet that the command line gives.
 func onePacket(data []byte) *packets {

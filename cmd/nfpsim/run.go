@@ -63,6 +63,7 @@ type runResult struct {
 type runOptions struct {
 	target
 	reading
+	origin
 	engine, packet, pcap, out string
 	count                     string
 	preload, dump             []string
@@ -87,7 +88,9 @@ to a capture: pcap, or what the name says (.pcapng, .pcap.gz, .pcapng.gz). With
 	o.target.flags(cmd)
 	o.reading.flags(cmd)
 	o.countsFlag(cmd)
+	o.origin.flags(cmd)
 	f := cmd.Flags()
+	f.Uint32Var(&o.egress, "egress-ifindex", 0, "interface that packets go to, for programs of a devmap on --engine interp (default: that of --ifindex)")
 	f.StringVar(&o.engine, "engine", "sim", "what runs the program: sim, the simulated card, or interp, the reference interpreter")
 	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
 	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay, gzipped or not")
@@ -116,6 +119,9 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if _, err := capture.FormatOf(o.out); o.out != "" && err != nil {
 		return usageError{err}
 	}
+	if err := o.origin.check(); err != nil {
+		return err
+	}
 	in, err := o.packets(cmd)
 	if err != nil {
 		return err
@@ -131,7 +137,7 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if o.count != "" && !cmd.Flags().Changed("engine") {
 		o.engine = "interp"
 	}
-	e, progType, err := newEngine(cmd, &o.reading, o.engine, arg, p, ran)
+	e, progType, err := newEngine(cmd, &o.reading, o.engine, arg, p, ran, o.origin)
 	if err != nil {
 		return explainRefusal(cmd.ErrOrStderr(), arg, err)
 	}
@@ -336,13 +342,17 @@ func goesOn(t ebpf.ProgramType, code uint32) bool {
 }
 
 // newEngine loads the program that arg means into the engine of that name.
-func newEngine(cmd *cobra.Command, from *reading, name, arg string, p *firmware.Profile, ran *counts) (engine, ebpf.ProgramType, error) {
+func newEngine(cmd *cobra.Command, from *reading, name, arg string, p *firmware.Profile, ran *counts, source origin) (engine, ebpf.ProgramType, error) {
 	if isMicrocode(arg) {
 		if name != "sim" {
 			return nil, 0, usagef("%s is microcode; only --engine sim runs it", arg)
 		}
 		e, err := newWordsEngine(arg, cmd.InOrStdin(), p)
-		return e, ebpf.XDP, err
+		if err != nil {
+			return nil, 0, err
+		}
+		e.from = source
+		return e, ebpf.XDP, nil
 	}
 	obj, _, err := from.open(cmd, arg)
 	if err != nil {
@@ -352,14 +362,21 @@ func newEngine(cmd *cobra.Command, from *reading, name, arg string, p *firmware.
 	if err != nil {
 		return nil, 0, err
 	}
-	var e engine
 	switch name {
 	case "sim":
-		e, err = newSimEngine(obj, spec.Name, p, ran)
+		e, err := newSimEngine(obj, spec.Name, p, ran)
+		if err != nil {
+			return nil, 0, err
+		}
+		e.from = source
+		return e, spec.Type, nil
 	case "interp":
-		e, err = newInterpEngine(obj, spec.Name, p)
-	default:
-		return nil, 0, usagef("--engine is sim or interp, not %q", name)
+		e, err := newInterpEngine(obj, spec.Name, p)
+		if err != nil {
+			return nil, 0, err
+		}
+		e.from = source
+		return e, spec.Type, nil
 	}
-	return e, spec.Type, err
+	return nil, 0, usagef("--engine is sim or interp, not %q", name)
 }

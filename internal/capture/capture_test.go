@@ -134,6 +134,7 @@ func TestOdd(t *testing.T) {
 		{"ng: longer than on the wire", ng(func(b *built) { b.enhanced(0, 2, 60, 50, data[1]) }), []int{1, 3}, "2 captured longer", ""},
 		{"ng: cut by the snap length", ng(func(b *built) { b.enhanced(0, 2, 60, 61, data[1]) }), []int{1, 3}, "2 captured in part", ""},
 		{"ng: unknown block", ng(func(b *built) { b.block(0x99, func(*built) {}) }), []int{1, 2}, "", ""},
+		{"ng: packet without time", ng(func(b *built) { b.simple(data[1]) }), []int{1, 2, 3}, "", ""},
 		{"ng: claims more than its block", ng(func(b *built) { b.enhanced(0, 2, 61, 61, data[1]) }), []int{1, 3}, "2 damaged: it claims 61 captured bytes, and its block has room for 60", ""},
 		{"ng: short block", ng(func(b *built) { b.block(blockEnhanced, func(i *built) { i.u32(0) }) }), []int{1, 3}, "2 damaged: its block has 4 bytes", ""},
 		{"ng: unknown interface", ng(func(b *built) { b.enhanced(82, 2, 60, 60, data[1]) }), []int{1, 3}, "2 of an unknown interface: interface 82, and the section describes 1", ""},
