@@ -50,4 +50,5 @@ soak:
 	NFPKIT_KILLS=$${NFPKIT_KILLS:-4000} NFPKIT_RELOADS=$${NFPKIT_RELOADS:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestKills|TestReloadsUnderTraffic' ./internal/uml
 	NFPKIT_SOUND_N=$${NFPKIT_SOUND_N:-100000} $(GO) test -count 1 -timeout 24h -v -run 'TestSoundness$$' ./bpf/verify
 	NFPKIT_RULES_N=$${NFPKIT_RULES_N:-10000} NFPKIT_RULES_MUTANTS_N=$${NFPKIT_RULES_MUTANTS_N:-4000} $(GO) test -count 1 -timeout 24h -v -run 'TestDriverRules(Random|Mutants)' ./internal/difftest
+	NFPKIT_MAPTYPES_N=$${NFPKIT_MAPTYPES_N:-4000} $(GO) test -count 1 -timeout 24h -v -run 'TestBpftoolTypes' ./bpf/maps
 	NFPKIT_MUTANTS_N=$${NFPKIT_MUTANTS_N:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestMutants' ./internal/difftest

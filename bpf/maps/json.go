@@ -323,7 +323,7 @@ func (c *Codec) readValue(raw *rawEntry) (image, *readError) {
 		cpu, err := i, (*readError)(nil)
 		if id, value := n.find("cpu"), n.find("value"); id != nil && value != nil && len(n.names) == 2 {
 			var v [16]byte
-			if v, err = readInt(id, nil, 16, true); err != nil {
+			if v, err = readInt(id, &btf.Int{Size: 2}, 16, false); err != nil {
 				return all, err.in(".values[%d].cpu", i)
 			}
 			cpu, n = int(leUint(v[:2])), value
@@ -350,7 +350,7 @@ func (c *Codec) readValue(raw *rawEntry) (image, *readError) {
 // entry: if somebody changed one of them, it is not clear which one counts.
 func (c *Codec) agree(raw *rawEntry, key, value []byte) *readError {
 	f := raw.formatted
-	if f.key != nil && f.key != raw.key && c.key != nil {
+	if f.key != nil && f.key != raw.key && c.key != nil && f.key.complete() {
 		m := newImage(len(key))
 		if err := readValue(f.key, c.key, m, true); err != nil {
 			return err.in(".formatted.key")
@@ -359,7 +359,7 @@ func (c *Codec) agree(raw *rawEntry, key, value []byte) *readError {
 			return errorAt(f.key.at, "%v is another key than that of the bytes: take one out", f.key).in(".formatted.key")
 		}
 	}
-	if (f.value != nil && f.value != raw.value || f.values != nil && f.values != raw.values) && c.value != nil {
+	if (f.value != nil && f.value != raw.value || f.values != nil && f.values != raw.values) && c.value != nil && f.value.complete() && f.values.complete() {
 		m, err := c.readValue(f)
 		if err != nil {
 			return err.in(".formatted")

@@ -446,27 +446,3 @@ func BenchmarkLookup(b *testing.B) {
 		})
 	}
 }
-
-func FuzzLoadJSON(f *testing.F) {
-	f.Add([]byte(`[{"key":"10.0.0.0/8","value":[1,"0x2",3]},{"key":1,"values":[1,2]}]`), uint8(0))
-	f.Fuzz(func(t *testing.T, text []byte, kind uint8) {
-		specs := []*ebpf.MapSpec{
-			{Type: ebpf.LPMTrie, KeySize: 8, ValueSize: 3, MaxEntries: 4, Flags: NoPrealloc},
-			{Type: ebpf.PerCPUHash, KeySize: 4, ValueSize: 8, MaxEntries: 4},
-			{Type: ebpf.Queue, ValueSize: 8, MaxEntries: 4},
-			{Type: ebpf.DevMapHash, KeySize: 4, ValueSize: 8, MaxEntries: 4},
-		}
-		m := open(t, specs[int(kind)%len(specs)], &Options{CPUs: 2})
-		if LoadJSON(m, bytes.NewReader(text)) != nil {
-			return
-		}
-		dump, err := DumpJSON(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := open(t, m.Spec(), &Options{CPUs: 2})
-		if err := LoadJSON(again, bytes.NewReader(dump)); err != nil {
-			t.Fatalf("%v\n%s", err, dump)
-		}
-	})
-}

@@ -47,6 +47,15 @@ func (n *node) find(name string) *node {
 	return nil
 }
 
+// unprinted stands in bpftool's output for values that it has no form for, such
+// as floats; the rest of their struct is missing.
+const unprinted = "(unsupported-kind"
+
+// complete reports whether all of the node was printed.
+func (n *node) complete() bool {
+	return n == nil || n.text != unprinted && !slices.ContainsFunc(n.items, func(e node) bool { return !e.complete() })
+}
+
 // String returns the node as JSON for a message, cut to a short length.
 func (n *node) String() string {
 	var b strings.Builder
@@ -166,6 +175,14 @@ func (s *scanner) value(depth int) (node, *readError) {
 		if !isNumber(n.text) {
 			return n, errorAt(n.at, "%.40q is no number", n.text)
 		}
+		return n, nil
+	case strings.HasPrefix(s.s[s.i:], "(nil)"): // a pointer, as bpftool prints it
+		s.i += len("(nil)")
+		n.kind, n.text = number, "0x0"
+		return n, nil
+	case strings.HasPrefix(s.s[s.i:], unprinted):
+		s.i += len(unprinted)
+		n.kind, n.text = literal, unprinted
 		return n, nil
 	case c >= 'a' && c <= 'z':
 		n.kind, n.text = literal, s.word()

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,7 +144,22 @@ func readValue(n *node, t btf.Type, m image, whole bool) *readError {
 	if err != nil {
 		return err
 	}
+	if n.kind == literal && v[0] == 1 {
+		return m.putTrue(n)
+	}
 	return m.store(n, v[:len(m.bytes)])
+}
+
+// putTrue sets a byte to 1 if it is zero: true is any other number as well.
+func (m image) putTrue(n *node) *readError {
+	switch {
+	case slices.Max(m.bytes) > 0:
+	case slices.Max(m.given) > 0:
+		return overlap(n)
+	default:
+		m.bytes[0] = 1
+	}
+	return nil
 }
 
 // readBytes reads the forms that do not depend on the type: a list of bytes, hex
@@ -169,10 +185,17 @@ func readBytes(n *node, t btf.Type, size int, whole bool) ([]byte, bool, *readEr
 // readByteList reads a list of size bytes. The elements of an array may be
 // something else, and fewer.
 func readByteList(n *node, t btf.Type, size int) ([]byte, bool, *readError) {
-	_, typed := t.(*btf.Array)
+	var of btf.Type
+	array, typed := t.(*btf.Array)
+	if typed {
+		of = btf.UnderlyingType(array.Type)
+	}
 	b := make([]byte, 0, len(n.items))
 	for i := range n.items {
-		c, ok := readByte(&n.items[i], isChars(t))
+		c, ok := readByte(&n.items[i])
+		if e := &n.items[i]; e.kind == text && (named(of, e.text) || isChars(of) || isChars(t) && len(e.text) == 1) {
+			ok = false // a name or text, though its letters are hex
+		}
 		if !ok && typed {
 			return nil, false, nil
 		}
@@ -190,16 +213,15 @@ func readByteList(n *node, t btf.Type, size int) ([]byte, bool, *readError) {
 	return b, true, nil
 }
 
-// readByte reads a number or hex text; text of one character in a char array is
-// that character.
-func readByte(n *node, char bool) (byte, bool) {
+// readByte reads a number or hex text.
+func readByte(n *node) (byte, bool) {
 	base := 10
 	digits := strings.TrimPrefix(strings.TrimPrefix(n.text, "0x"), "0X")
 	if n.kind == text || digits != n.text {
 		base = 16
 	}
 	c, err := strconv.ParseUint(digits, base, 8)
-	return byte(c), err == nil && (n.kind == number || n.kind == text && !(char && len(n.text) == 1))
+	return byte(c), err == nil && (n.kind == number || n.kind == text)
 }
 
 // readHex reads text of hex bytes in the order they lie in memory, if it is
@@ -409,6 +431,10 @@ func readFloat(n *node, size int) ([]byte, *readError) {
 		v, err := readInt(n, nil, 8*size, false)
 		return v[:size], err
 	}
+	if n.text == unprinted {
+		_, err := readInt(n, nil, 8*size, false)
+		return nil, err
+	}
 	f, err := strconv.ParseFloat(n.text, 8*size)
 	if n.kind != number && n.kind != text || err != nil {
 		return nil, errorAt(n.at, "%v is no number of %d byte(s)", n, size)
@@ -463,6 +489,8 @@ func readInt(n *node, t btf.Type, bits int, whole bool) ([16]byte, *readError) {
 		return v, nil
 	case n.kind == literal && n.text == "false" && t != nil:
 		return v, nil
+	case n.text == unprinted:
+		return v, errorAt(n.at, "bpftool has no form for this type: dump with -j, which prints bytes too")
 	case n.kind != number && n.kind != text:
 		return v, errorAt(n.at, "%v is no number", n)
 	case bits > 64 && bits != 128 || t == nil && bits != 8 && bits != 16 && bits != 32 && bits != 64:
