@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/cilium/ebpf"
 )
 
 // A Step is one thing that Apply does, or would do.
@@ -43,44 +45,69 @@ func (m *Manager) Apply(ctx context.Context, want []*Deployment, opt *ApplyOptio
 		}
 		return &Change{}
 	}
-	var steps []Step
-	err := m.turn(ctx, func(s *session) error {
-		if err := checkList(want); err != nil {
-			return err
-		}
-		if opt.Prune {
-			for _, name := range s.names() {
-				if slices.ContainsFunc(want, func(d *Deployment) bool { return d.Name == name }) {
-					continue
-				}
-				steps = append(steps, Step{Do: "unload", Deployment: name, Why: "it is not wanted"})
-				if !opt.DryRun {
-					if err := s.unload(name); err != nil {
-						return err
-					}
-				}
+	if err := checkList(want); err != nil {
+		return nil, err
+	}
+	if opt.DryRun {
+		var steps []Step
+		err := m.look(ctx, func(s *session) error {
+			steps = nil
+			for _, name := range s.unwanted(want, opt) {
+				steps = append(steps, unloads(name))
 			}
-		}
-		for _, d := range want {
-			step := s.plan(d, change(d.Name), opt)
-			var err error
-			if !opt.DryRun && step.Do != "nothing" {
-				c := *change(d.Name)
-				c.Force = c.Force || step.Do == "repair"
-				err = s.change(ctx, step.Do, d, &c)
+			for _, d := range want {
+				steps = append(steps, s.plan(d, change(d.Name), opt))
 			}
-			if err != nil {
-				step.Error = err.Error()
-			}
-			steps = append(steps, step)
-			if err != nil {
-				return err
-			}
-		}
+			return nil
+		})
+		return steps, err
+	}
+	var unwanted []string
+	err := m.look(ctx, func(s *session) error {
+		unwanted = s.unwanted(want, opt)
 		return nil
 	})
+	var steps []Step
+	for _, name := range unwanted {
+		if err == nil {
+			err = m.turn(ctx, name, func(s *session) error {
+				steps = append(steps, unloads(name))
+				return s.unload(name)
+			})
+		}
+	}
+	for _, d := range want {
+		if err != nil {
+			return steps, err
+		}
+		err = m.turn(ctx, d.Name, func(s *session) error {
+			step := s.plan(d, change(d.Name), opt)
+			var err error
+			if step.Do != "nothing" {
+				c := *change(d.Name)
+				c.Force = c.Force || step.Do == "repair"
+				if err = s.change(ctx, step.Do, d, &c); err != nil {
+					step.Error = err.Error()
+				}
+			}
+			steps = append(steps, step)
+			return err
+		})
+	}
 	return steps, err
 }
+
+// unwanted are the deployments that a list does not have, if those are to be unloaded.
+func (s *session) unwanted(want []*Deployment, opt *ApplyOptions) []string {
+	if !opt.Prune {
+		return nil
+	}
+	return slices.DeleteFunc(s.names(), func(name string) bool {
+		return slices.ContainsFunc(want, func(d *Deployment) bool { return d.Name == name })
+	})
+}
+
+func unloads(name string) Step { return Step{Do: "unload", Deployment: name, Why: "it is not wanted"} }
 
 func checkList(want []*Deployment) error {
 	var all error
@@ -114,6 +141,9 @@ func (s *session) plan(d *Deployment, c *Change, opt *ApplyOptions) Step {
 		for _, drift := range step.Drift {
 			if drift.Kind != "replaced" || opt.Repair {
 				step.Do, step.Why = "repair", "a port does not run it"
+				if lost := driftWords[drift.Kind]; lost != "" {
+					step.Why = "it is " + lost
+				}
 			} else if step.Do == "nothing" {
 				step.Why = "another program stands there; repair is not asked for"
 			}
@@ -124,8 +154,7 @@ func (s *session) plan(d *Deployment, c *Change, opt *ApplyOptions) Step {
 	}
 	coll, prog, err := d.open(s.opt.Open)
 	if err == nil {
-		specs, mapErr := mapsOf(prog, coll)
-		step.Maps, err = carries(cur, specs, d.Mode.Offloaded(), c), mapErr
+		step.Maps, err = s.fates(cur, d, coll, prog, c)
 	}
 	if err == nil {
 		for _, ref := range d.Ports {
@@ -137,6 +166,27 @@ func (s *session) plan(d *Deployment, c *Change, opt *ApplyOptions) Step {
 		step.Error = oneLine(err)
 	}
 	return step
+}
+
+// fates says what will become of each map.
+func (s *session) fates(cur *Generation, d *Deployment, coll *ebpf.CollectionSpec, prog *ebpf.ProgramSpec, c *Change) ([]Carry, error) {
+	specs, err := mapsOf(prog, coll)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := s.program(cur)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(runs)
+	before, err := s.survivors(cur, runs)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range before {
+		defer m.Close()
+	}
+	return carries(cur, before, specs, d.Mode.Offloaded(), c), nil
 }
 
 // difference names what a deployment changes.

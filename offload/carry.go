@@ -63,13 +63,13 @@ func mapsOf(prog *ebpf.ProgramSpec, coll *ebpf.CollectionSpec) ([]*ebpf.MapSpec,
 // A Carry says what becomes of a map in a change.
 type Carry struct {
 	Map  string `json:"map"`
-	Fate string `json:"fate"` // new, carried, migrated, fresh, dropped, or refused
+	Fate string `json:"fate"` // new, carried, migrated, fresh, lost (it starts empty), dropped, or refused
 	Old  *Shape `json:"old,omitempty"`
 	New  *Shape `json:"new,omitempty"`
 }
 
-// carries decides about each map, from the journal's knowledge alone.
-func carries(cur *Generation, specs []*ebpf.MapSpec, onCard bool, c *Change) []Carry {
+// carries decides about each map. Only one that is there, among before, can be carried.
+func carries(cur *Generation, before map[string]Map, specs []*ebpf.MapSpec, onCard bool, c *Change) []Carry {
 	var all []Carry
 	old := map[string]Shape{}
 	wasOnCard := false
@@ -81,18 +81,20 @@ func carries(cur *Generation, specs []*ebpf.MapSpec, onCard bool, c *Change) []C
 	}
 	for _, spec := range specs {
 		shape := ShapeOf(spec)
-		before, had := old[spec.Name]
+		was, had := old[spec.Name]
 		delete(old, spec.Name)
 		carry := Carry{Map: spec.Name, New: &shape}
 		if had {
-			carry.Old = &before
+			carry.Old = &was
 		}
 		switch {
 		case !had:
 			carry.Fate = "new"
 		case slices.Contains(c.Fresh, spec.Name):
 			carry.Fate = "fresh"
-		case before == shape && wasOnCard == onCard:
+		case before[spec.Name] == nil:
+			carry.Fate = "lost"
+		case was == shape && wasOnCard == onCard:
 			carry.Fate = "carried"
 		case c.Migrate[spec.Name] != nil:
 			carry.Fate = "migrated"
@@ -103,8 +105,8 @@ func carries(cur *Generation, specs []*ebpf.MapSpec, onCard bool, c *Change) []C
 	}
 	if cur != nil {
 		for _, e := range cur.Maps {
-			if before, still := old[e.Name]; still {
-				all = append(all, Carry{Map: e.Name, Fate: "dropped", Old: &before})
+			if was, still := old[e.Name]; still {
+				all = append(all, Carry{Map: e.Name, Fate: "dropped", Old: &was})
 			}
 		}
 	}
@@ -117,11 +119,8 @@ func (t *transition) prepareMaps(on *Port) error {
 	if err != nil {
 		return err
 	}
-	cur, next := t.record.Current, t.record.Next
-	if t.old == nil {
-		cur = nil // its maps are gone with it
-	}
-	fates := carries(cur, specs, on != nil, t.change)
+	next := t.record.Next
+	fates := carries(t.record.Current, t.before, specs, on != nil, t.change)
 	for i, spec := range specs {
 		carry := fates[i]
 		if carry.Fate == "refused" {
@@ -131,46 +130,71 @@ func (t *transition) prepareMaps(on *Port) error {
 			}
 			return &Error{Op: t.op, Object: t.name, Reason: "map-shape", Msg: fmt.Sprintf("map %s was %v and is to be %v%s", spec.Name, carry.Old, carry.New, where)}
 		}
-		var m Map
-		if carry.Fate == "carried" {
-			if m, err = t.oldMap(spec.Name); err != nil {
-				return err
-			}
-		}
-		if m == nil {
+		m := t.before[spec.Name]
+		if carry.Fate != "carried" {
 			if m, err = t.createMap(spec, on); err != nil {
 				return err
 			}
-			t.made[spec.Name] = true
+			t.made[spec.Name], t.close = true, append(t.close, m)
 		}
-		t.maps[spec.Name], t.close = m, append(t.close, m)
+		t.maps[spec.Name] = m
 		if err := t.kernel.Pin(m, mapPin(next, spec.Name)); err != nil {
 			return err
 		}
-		next.Maps = append(next.Maps, MapEntry{Name: spec.Name, ID: m.ID(), Shape: *carry.New, Carried: carry.Fate == "carried"})
+		next.Maps = append(next.Maps, MapEntry{Name: spec.Name, ID: m.ID(), Shape: *carry.New, Carried: carry.Fate == "carried", Lost: carry.Fate == "lost"})
 		t.logf("%s %s: map %s: %s, id %d", t.op, t.name, spec.Name, carry.Fate, m.ID())
 	}
 	return nil
 }
 
-// oldMap opens a map of the current generation: by its pin, or, where someone removed that,
-// as the map that the current program has.
-func (t *transition) oldMap(name string) (Map, error) {
-	cur := t.record.Current
-	m, err := t.kernel.PinnedMap(mapPin(cur, name))
-	if ReasonOf(err) != "no-object" {
-		return m, err
+// survivors opens the maps of a generation that are still there: by their pins, or, if those
+// were removed, as the maps that its program has. A map of another id is another map.
+func (s *session) survivors(g *Generation, prog Program) (all map[string]Map, err error) {
+	all = map[string]Map{}
+	if g == nil {
+		return all, nil
 	}
-	info, infoErr := t.old.Info()
-	if infoErr != nil {
-		return nil, infoErr
+	if boot := s.kernel.Boot(); g.Boot != "" && boot != "" && g.Boot != boot {
+		return all, nil
 	}
-	for _, e := range cur.Maps {
-		if e.Name == name && slices.Contains(info.Maps, e.ID) {
-			return t.kernel.Map(e.ID)
+	defer func() {
+		if err != nil {
+			for _, m := range all {
+				m.Close()
+			}
 		}
+	}()
+	var has []uint32
+	if prog != nil {
+		info, err := prog.Info()
+		if err != nil {
+			return all, err
+		}
+		has = info.Maps
 	}
-	return nil, err
+	for _, e := range g.Maps {
+		m, err := s.kernel.PinnedMap(mapPin(g, e.Name))
+		if ReasonOf(err) == "no-object" && slices.Contains(has, e.ID) {
+			m, err = s.kernel.Map(e.ID)
+		}
+		if ReasonOf(err) == "no-object" {
+			continue
+		}
+		if err != nil {
+			return all, err
+		}
+		info, err := m.Info()
+		if err != nil {
+			m.Close()
+			return all, err
+		}
+		if info.Gone || info.ID != e.ID {
+			m.Close()
+			continue
+		}
+		all[e.Name] = m
+	}
+	return all, nil
 }
 
 // createMap gives the kernel time to free maps that went a moment ago: it has a worker take
@@ -264,23 +288,12 @@ func entryBytes(v any, size int) ([]byte, error) {
 
 // migrate runs the caller's functions on maps whose shape changed.
 func (t *transition) migrate(ctx context.Context) error {
-	cur := t.record.Current
-	if cur == nil || t.old == nil {
-		return nil
-	}
 	for _, e := range t.record.Next.Maps {
-		had := slices.ContainsFunc(cur.Maps, func(o MapEntry) bool { return o.Name == e.Name })
-		migration := t.change.Migrate[e.Name]
-		if !had || migration == nil || e.Carried || slices.Contains(t.change.Fresh, e.Name) {
+		old, migration := t.before[e.Name], t.change.Migrate[e.Name]
+		if old == nil || migration == nil || e.Carried || slices.Contains(t.change.Fresh, e.Name) {
 			continue
 		}
-		old, err := t.oldMap(e.Name)
-		if err != nil {
-			return err
-		}
-		err = migration(ctx, old, t.maps[e.Name])
-		old.Close()
-		if err != nil {
+		if err := migration(ctx, old, t.maps[e.Name]); err != nil {
 			return &Error{Op: t.op, Object: t.name, Reason: "migration-failed", Msg: fmt.Sprintf("map %s: %s", e.Name, oneLine(err)), Err: err}
 		}
 	}

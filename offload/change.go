@@ -45,6 +45,7 @@ type transition struct {
 	left   []*Port // of the old one, no longer wanted
 	next   Program
 	old    Program
+	before map[string]Map // maps of the current generation that are still there
 	maps   map[string]Map
 	made   map[string]bool // maps that did not exist before
 	close  []interface{ Close() error }
@@ -115,21 +116,41 @@ func (t *transition) look(d *Deployment) error {
 				Msg: fmt.Sprintf("ports %s and %s are of different cards, %s and %s", first.Ref(), p.Ref(), first.Card, p.Card)}
 		}
 	}
-	for _, other := range t.names() {
-		r := t.records[other]
-		if other == t.name || r.Current == nil || r.Current.Deployment.Mode != d.Mode {
-			continue
-		}
-		for _, ref := range d.Ports {
-			if slices.Contains(r.Current.Deployment.Ports, ref) {
-				return &Error{Op: t.op, Object: t.name, Reason: "port-taken", Msg: fmt.Sprintf("port %s runs deployment %s in mode %s", ref, other, d.Mode)}
-			}
-		}
+	if err := t.portsFree(d); err != nil {
+		return err
 	}
 	if r := t.records[t.name]; r != nil {
 		t.record = *r
+		newest, err := t.newestPin(t.name)
+		if err != nil {
+			return err
+		}
+		if newest > r.Counter {
+			return damaged(t.opt.Journal, "generation %d of deployment %s is pinned, the journal has %d: an older file was put in its place", newest, t.name, r.Counter)
+		}
 	}
 	return t.lookAtCurrent(d)
+}
+
+// portsFree checks that no other deployment has the ports, or is being given them.
+func (t *transition) portsFree(d *Deployment) error {
+	for _, other := range t.names() {
+		r := t.records[other]
+		if other == t.name {
+			continue
+		}
+		for _, g := range []*Generation{r.Current, r.Next} {
+			if g == nil || g.Deployment.Mode != d.Mode {
+				continue
+			}
+			for _, ref := range d.Ports {
+				if slices.Contains(g.Deployment.Ports, ref) {
+					return &Error{Op: t.op, Object: t.name, Reason: "port-taken", Msg: fmt.Sprintf("port %s runs deployment %s in mode %s", ref, other, d.Mode)}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // lookAtCurrent opens the program that runs and holds the ports against it.
@@ -141,6 +162,12 @@ func (t *transition) lookAtCurrent(d *Deployment) error {
 	}
 	if t.old != nil {
 		t.close = append(t.close, t.old)
+	}
+	if t.before, err = t.survivors(cur, t.old); err != nil {
+		return err
+	}
+	for _, m := range t.before {
+		t.close = append(t.close, m)
 	}
 	if cur != nil {
 		for _, ref := range cur.Deployment.Ports {
@@ -196,7 +223,7 @@ func changed(op string, p *Port, mode Mode, want, found uint32) error {
 // prepare makes the next generation, pinned and in front of no port.
 func (t *transition) prepare(ctx context.Context, d *Deployment) error {
 	t.record.Counter++
-	next := &Generation{Number: t.record.Counter, Deployment: d, Loaded: time.Now().UTC()}
+	next := &Generation{Number: t.record.Counter, Deployment: d, Loaded: time.Now().UTC(), Boot: t.kernel.Boot()}
 	t.record.Next, t.record.Phase, t.record.Want = next, Preparing, d
 	if err := t.save(); err != nil {
 		return err
@@ -221,6 +248,11 @@ func (t *transition) prepare(ctx context.Context, d *Deployment) error {
 		return err
 	}
 	next.Program, next.Tag = info.ID, info.Tag
+	for _, e := range next.Maps {
+		if !slices.Contains(info.Maps, e.ID) {
+			return &Error{Op: t.op, Object: t.name, Reason: "unexpected", Msg: fmt.Sprintf("the kernel loaded the program without map %s, id %d", e.Name, e.ID)}
+		}
+	}
 	if err := t.save(); err != nil {
 		return err
 	}
@@ -308,18 +340,31 @@ func (s *session) takeAway(p *Port, mode Mode, prog Program) error {
 		s.logf("port %s: program %d in mode %s is not ours: it stays", p.Ref(), found, mode)
 		return nil
 	}
-	return s.kernel.Swap(p, mode, prog, nil)
+	if err := s.kernel.Swap(p, mode, prog, nil); err != nil {
+		return err
+	}
+	if found, err = s.attached(p, mode); err == nil && found == prog.ID() {
+		err = changed("detach", p, mode, 0, found)
+	}
+	return err
 }
 
-// confirm watches the next program while it is on trial.
+// confirm watches the next program while it is on trial. Others have the journal meanwhile.
 func (t *transition) confirm(ctx context.Context) error {
 	if err := t.stands(); err != nil {
 		return err
 	}
-	health := t.change.Health
-	if health == nil && t.change.Window == 0 {
+	if t.change.Health == nil && t.change.Window == 0 {
 		return nil
 	}
+	t.pause()
+	err := t.trial(ctx)
+	return errors.Join(err, t.resume(context.WithoutCancel(ctx)))
+}
+
+// trial asks over and over whether the program stands and is healthy.
+func (t *transition) trial(ctx context.Context) error {
+	health := t.change.Health
 	interval := t.change.Interval
 	if interval <= 0 {
 		interval = max(t.change.Window/10, time.Millisecond)

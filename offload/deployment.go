@@ -62,6 +62,16 @@ func (d *Deployment) Equal(o *Deployment) bool {
 	return d.Name == o.Name && d.Program == o.Program && d.Mode == o.Mode && slices.Equal(d.Ports, o.Ports) && bytes.Equal(d.Object, o.Object)
 }
 
+// brings reports whether loading o brings d back: they are equal, or d's object was lost with
+// the journal and they are equal otherwise.
+func (d *Deployment) brings(o *Deployment) bool {
+	c := *d
+	if len(c.Object) == 0 {
+		c.Object = o.Object
+	}
+	return c.Equal(o)
+}
+
 // Digest is the SHA-256 of the object.
 func (d *Deployment) Digest() string {
 	sum := sha256.Sum256(d.Object)
@@ -91,6 +101,9 @@ func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.Pr
 			coll, prog, err = nil, nil, bad("bad-object", "its reader failed: %.200v", p)
 		}
 	}()
+	if len(d.Object) == 0 && d.Source == "" {
+		return nil, nil, &Error{Op: "read", Object: d.Name, Reason: "bad-object", Msg: "the journal was rebuilt without the object of this deployment; load it from its file: nfpctl prog reload FILE " + d.Name}
+	}
 	if len(d.Object) > maxObject {
 		return nil, nil, bad("bad-object", "%d bytes, the most is %d", len(d.Object), maxObject)
 	}

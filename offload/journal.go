@@ -1,21 +1,18 @@
 package offload
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
-
-	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // The journal keeps, per deployment, what should run, what is known to run, and the
-// operation that is under way. A step is written down before it is done; writes are
-// transactions, synced to the disk. So whatever moment the process dies at, the next
+// operation that is under way. A step is written down before it is done, and each write
+// replaces the whole file in one step. So whatever moment the process dies at, the next
 // start knows the earliest thing that may have been left undone.
 
 // A Phase is how far an operation has come.
@@ -53,6 +50,9 @@ type Generation struct {
 	Tag        string      `json:"tag,omitempty"`
 	Maps       []MapEntry  `json:"maps,omitempty"`
 	Loaded     time.Time   `json:"loaded"`
+	// Boot is the id of the kernel's boot in which it was made. Programs, maps and pins end
+	// with it. Empty: written before journals had it, or rebuilt.
+	Boot string `json:"boot,omitempty"`
 	// Took is how long it took from the first look at the object until the program stood
 	// at all ports, without the time on trial.
 	Took time.Duration `json:"took_ns"`
@@ -64,107 +64,167 @@ type MapEntry struct {
 	ID      uint32 `json:"id"`
 	Shape   Shape  `json:"shape"`
 	Carried bool   `json:"carried,omitempty"` // it was the generation's before, too
+	// Lost: the generation before had a map of this name that was no more, so this one
+	// started empty.
+	Lost bool `json:"contents_lost,omitempty"`
 }
 
-// Journal is a file of records. Only one process holds it at a time.
-type Journal struct {
-	db *bbolt.DB
+// A Snapshot is what the journal holds at one moment.
+type Snapshot struct {
+	Version  int    // of the file's format; 0: there is no journal yet
+	Sequence uint64 // counts the writes
+	Written  time.Time
+	Records  map[string]*Record // by name
 }
 
-// Names of the journal's parts.
-var (
-	bucketRecords = []byte("deployments")
-	bucketObjects = []byte("objects") // by digest: records name them, not to hold them twice
+// The file is one line of text and a body in JSON:
+//
+//	nfpkit-journal VERSION SEQUENCE LENGTH SHA256
+//
+// LENGTH is the body's, in bytes; SHA256 is that of the three numbers and the body, so a
+// file that was cut, exchanged in part or changed in any bit is not taken for a journal.
+const (
+	journalMagic   = "nfpkit-journal "
+	journalVersion = 2
+	// maxJournal bounds the file, in bytes: garbage of any size must not exhaust memory.
+	maxJournal = 1 << 30
 )
 
-// OpenJournal opens or creates a journal of mode 0600, waiting as long as patience for
-// another process to close it. A file that others may read or write is refused.
-func OpenJournal(path string, patience time.Duration) (*Journal, error) {
-	fail := func(msg string, err error) (*Journal, error) {
-		return nil, &Error{Op: "open journal", Object: path, Reason: "journal", Msg: msg, Err: err}
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fail(err.Error(), err)
-	}
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := createJournal(path); err != nil {
-			return fail(err.Error(), err)
-		}
-	case err != nil:
-		return fail(err.Error(), err)
-	case !info.Mode().IsRegular():
-		return fail("it is no regular file", nil)
-	case info.Mode().Perm()&0o077 != 0:
-		return fail(fmt.Sprintf("its mode is %04o, it must be 0600", info.Mode().Perm()), nil)
-	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: max(patience, time.Millisecond)})
-	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return fail("another process has it open", err)
-	}
-	if err != nil {
-		return fail(err.Error(), err)
-	}
-	if err := makeBuckets(db); err != nil {
-		db.Close()
-		return fail(err.Error(), err)
-	}
-	return &Journal{db}, nil
+// journalBody is the body. Deployments name their objects by digest, not to hold them twice.
+type journalBody struct {
+	Written time.Time          `json:"written"`
+	Records map[string]*Record `json:"deployments"`
+	Objects map[string][]byte  `json:"objects"`
 }
 
-// makeBuckets makes a new journal's parts. One that has them is not written to: that
-// would wait for the disk.
-func makeBuckets(db *bbolt.DB) error {
-	missing := false
-	err := db.View(func(tx *bbolt.Tx) error {
-		missing = tx.Bucket(bucketRecords) == nil || tx.Bucket(bucketObjects) == nil
-		return nil
-	})
-	if err != nil || !missing {
-		return err
-	}
-	return db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketRecords, bucketObjects} {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// errNewer is the version of a file that a newer program wrote.
+type errNewer int
+
+func (v errNewer) Error() string {
+	return fmt.Sprintf("its format is version %d, this nfpctl knows those up to %d", int(v), journalVersion)
 }
 
-// Close lets other processes open the journal.
-func (j *Journal) Close() error { return j.db.Close() }
-
-// journalError wraps what went wrong with a record.
-func journalError(op, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &Error{Op: op + " journal", Object: name, Reason: "journal", Msg: oneLine(err), Err: err}
+// journalSum is the checksum of the header's numbers and the body.
+func journalSum(numbers string, body []byte) string {
+	h := sha256.New()
+	h.Write([]byte(numbers + "\n"))
+	h.Write(body)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Records reads all records by name.
-func (j *Journal) Records() (map[string]*Record, error) {
-	all := map[string]*Record{}
-	err := j.db.View(func(tx *bbolt.Tx) error {
-		objects := tx.Bucket(bucketObjects)
-		return tx.Bucket(bucketRecords).ForEach(func(name, data []byte) error {
-			r := &Record{}
-			if err := json.Unmarshal(data, r); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			for _, d := range r.deployments() {
-				d.Object = append([]byte(nil), objects.Get(d.Object)...)
-			}
-			all[string(name)] = r
-			return nil
+// encode is the journal's file.
+func (s *Snapshot) encode() ([]byte, error) {
+	b := journalBody{Written: s.Written, Records: map[string]*Record{}, Objects: map[string][]byte{}}
+	for name, r := range s.Records {
+		b.Records[name] = r.withObjects(func(object []byte) []byte {
+			sum := sha256.Sum256(object)
+			digest := hex.EncodeToString(sum[:])
+			b.Objects[digest] = object
+			return []byte(digest)
 		})
-	})
-	if err != nil {
-		return nil, journalError("read", "", err)
 	}
-	return all, nil
+	body, err := json.Marshal(&b)
+	if err != nil {
+		return nil, err
+	}
+	numbers := fmt.Sprintf("%d %d %d", journalVersion, s.Sequence, len(body))
+	data := append(fmt.Appendf(nil, "%s%s %s\n", journalMagic, numbers, journalSum(numbers, body)), body...)
+	if len(data) > maxJournal {
+		return nil, fmt.Errorf("it would have %d bytes, the most is %d", len(data), maxJournal)
+	}
+	return data, nil
+}
+
+// decodeJournal reads a file of any version. Its errors say how the file is damaged; one
+// of type errNewer says that it is not.
+func decodeJournal(data []byte) (*Snapshot, error) {
+	switch {
+	case len(data) == 0:
+		return nil, errors.New("it is empty")
+	case isV1(data):
+		return decodeV1(data)
+	}
+	line, body, ok := bytes.Cut(data, []byte("\n"))
+	text, magic := bytes.CutPrefix(line, []byte(journalMagic))
+	if !ok || !magic || len(line) > 200 {
+		return nil, fmt.Errorf("it begins with %.20q, which no journal does", data)
+	}
+	var version, length int
+	s := &Snapshot{}
+	var sum string
+	if n, err := fmt.Sscanf(string(text), "%d %d %d %s", &version, &s.Sequence, &length, &sum); n != 4 || err != nil {
+		return nil, fmt.Errorf("its first line %.80q is no header", line)
+	}
+	if length != len(body) {
+		return nil, fmt.Errorf("it has %d bytes after its header, which says %d", len(body), length)
+	}
+	numbers := fmt.Sprintf("%d %d %d", version, s.Sequence, length)
+	if want := journalMagic + numbers + " " + journalSum(numbers, body); want != string(line) {
+		return nil, errors.New("its checksum does not match: bytes were changed after it was written")
+	}
+	if version > journalVersion {
+		return nil, errNewer(version)
+	}
+	var b journalBody
+	if err := json.Unmarshal(body, &b); err != nil {
+		return nil, fmt.Errorf("its body is not of its format: %w", err)
+	}
+	s.Version, s.Written, s.Records = version, b.Written, map[string]*Record{}
+	for name, r := range b.Records {
+		if err := r.resolve(name, b.Objects); err != nil {
+			return nil, err
+		}
+		s.Records[name] = r
+	}
+	return s, nil
+}
+
+// resolve puts objects in the place of their digests, after holding each against it: a
+// program of changed bytes must never be loaded.
+func (r *Record) resolve(name string, objects map[string][]byte) error {
+	if r == nil {
+		return fmt.Errorf("deployment %.80q has no record", name)
+	}
+	for _, d := range r.deployments() {
+		digest := string(d.Object)
+		object, ok := objects[digest]
+		if !ok {
+			return fmt.Errorf("deployment %.80q: its object is missing", name)
+		}
+		d.Object = object
+		if d.Digest() != digest {
+			return fmt.Errorf("deployment %.80q: its object has sha256 %s, it was stored with %.64q", name, d.Digest(), digest)
+		}
+	}
+	for _, g := range []*Generation{r.Current, r.Next} {
+		if g != nil && g.Deployment == nil {
+			return fmt.Errorf("deployment %.80q: generation %d has no deployment", name, g.Number)
+		}
+	}
+	return nil
+}
+
+// withObjects is a copy of a record with other objects.
+func (r *Record) withObjects(object func([]byte) []byte) *Record {
+	deployment := func(d *Deployment) *Deployment {
+		if d == nil {
+			return nil
+		}
+		c := *d
+		c.Object = object(d.Object)
+		return &c
+	}
+	generation := func(g *Generation) *Generation {
+		if g == nil {
+			return nil
+		}
+		c := *g
+		c.Deployment = deployment(g.Deployment)
+		return &c
+	}
+	c := *r
+	c.Want, c.Current, c.Next = deployment(r.Want), generation(r.Current), generation(r.Next)
+	return &c
 }
 
 // deployments are those that a record has, each once.
@@ -187,81 +247,4 @@ func (r *Record) deployments() []*Deployment {
 		}
 	}
 	return all
-}
-
-// Put writes a record; a nil one removes it. Objects that no record names any more go.
-func (j *Journal) Put(name string, r *Record) error {
-	err := j.db.Update(func(tx *bbolt.Tx) error {
-		records, objects := tx.Bucket(bucketRecords), tx.Bucket(bucketObjects)
-		if r == nil {
-			if err := records.Delete([]byte(name)); err != nil {
-				return err
-			}
-			return sweep(records, objects)
-		}
-		stored := *r
-		var err error
-		byDigest := func(d *Deployment) *Deployment {
-			if d == nil {
-				return nil
-			}
-			digest := []byte(d.Digest())
-			if err == nil && objects.Get(digest) == nil {
-				err = objects.Put(digest, d.Object)
-			}
-			c := *d
-			c.Object = digest
-			return &c
-		}
-		generation := func(g *Generation) *Generation {
-			if g == nil {
-				return nil
-			}
-			c := *g
-			c.Deployment = byDigest(g.Deployment)
-			return &c
-		}
-		stored.Want, stored.Current, stored.Next = byDigest(r.Want), generation(r.Current), generation(r.Next)
-		if err != nil {
-			return err
-		}
-		data, err := json.Marshal(&stored)
-		if err != nil {
-			return err
-		}
-		if err := records.Put([]byte(name), data); err != nil {
-			return err
-		}
-		return sweep(records, objects)
-	})
-	return journalError("write", name, err)
-}
-
-// sweep removes objects that no record names.
-func sweep(records, objects *bbolt.Bucket) error {
-	used := map[string]bool{}
-	err := records.ForEach(func(_, data []byte) error {
-		var r Record
-		if err := json.Unmarshal(data, &r); err != nil {
-			return err
-		}
-		for _, d := range r.deployments() {
-			used[string(d.Object)] = true
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	var idle [][]byte
-	err = objects.ForEach(func(digest, _ []byte) error {
-		if !used[string(digest)] {
-			idle = append(idle, append([]byte(nil), digest...))
-		}
-		return nil
-	})
-	for _, digest := range idle {
-		err = errors.Join(err, objects.Delete(digest))
-	}
-	return err
 }

@@ -25,6 +25,8 @@ import (
 // All errors are *Error. A Port, Program or Map belongs to the Kernel it came from.
 // A Kernel is safe for concurrent use.
 type Kernel interface {
+	// Boot identifies the boot: programs, maps and pins do not outlive it. Empty: not known.
+	Boot() string
 	// Ports lists the network interfaces of a namespace, all or those of the given names
 	// that are there, in order of their index; "" is the caller's namespace.
 	Ports(netns string, names ...string) ([]Port, error)

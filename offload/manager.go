@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
-	"sync"
 	"time"
 )
 
@@ -22,13 +20,13 @@ type Options struct {
 	Took func(op string, d time.Duration)
 }
 
-// Manager brings deployments about. Each method opens the journal, finishes or rolls
-// back what an earlier process left, does its work, and closes the journal again, so
-// that managers of several processes take turns. It is safe for concurrent use.
+// Manager brings deployments about. Each method that changes something locks its deployment
+// and the journal, finishes or rolls back what an earlier process left, and does its work;
+// while a program is on trial only its deployment is locked. Methods that only look wait for
+// nothing. Managers of several processes, and several goroutines, may be used at once.
 type Manager struct {
 	kernel Kernel
 	opt    Options
-	mu     sync.Mutex
 }
 
 // New makes a manager. Nothing is touched yet.
@@ -53,75 +51,42 @@ func (m *Manager) Kernel() Kernel { return m.kernel }
 
 func (m *Manager) logf(format string, args ...any) { m.opt.Log(fmt.Sprintf(format, args...)) }
 
-// session is one turn with the journal.
-type session struct {
-	*Manager
-	journal *Journal
-	records map[string]*Record
-	stuck   map[string]error // deployments that could not be settled, and why
-}
-
-// turn runs do with the journal open and nothing left half done.
-func (m *Manager) turn(ctx context.Context, do func(s *session) error) (err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return &Error{Op: "manage", Reason: "interrupted", Msg: err.Error(), Err: err}
-	}
-	j, err := OpenJournal(m.opt.Journal, m.opt.Patience)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, j.Close()) }()
-	s := &session{Manager: m, journal: j, stuck: map[string]error{}}
-	if s.records, err = j.Records(); err != nil {
-		return err
-	}
-	s.recover()
-	return do(s)
-}
-
-// put writes a deployment's record and keeps it.
-func (s *session) put(name string, r *Record) error {
-	if err := s.journal.Put(name, r); err != nil {
-		return err
-	}
-	if r == nil {
-		delete(s.records, name)
-	} else {
-		s.records[name] = r
-	}
-	return nil
-}
-
-// names are those of all records, sorted.
-func (s *session) names() []string {
-	names := make([]string, 0, len(s.records))
-	for name := range s.records {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // Load brings a new deployment about. One that is there already and wants the same is
-// left alone.
+// left alone, or brought back if a reboot or a removal took its program.
 func (m *Manager) Load(ctx context.Context, d *Deployment, c *Change) error {
-	return m.turn(ctx, func(s *session) error {
-		if r := s.records[d.Name]; r != nil && s.stuck[d.Name] == nil {
-			if r.Current != nil && r.Current.Deployment.Equal(d) && len(s.drifts(d.Name)) == 0 {
-				s.logf("%s runs already", d.Name)
-				return nil
-			}
-			return &Error{Op: "load", Object: d.Name, Reason: "name-taken", Msg: "it is loaded already"}
+	return m.turn(ctx, d.Name, func(s *session) error {
+		r := s.records[d.Name]
+		if r == nil || s.stuck[d.Name] != nil {
+			return s.change(ctx, "load", d, c)
 		}
-		return s.change(ctx, "load", d, c)
+		taken := &Error{Op: "load", Object: d.Name, Reason: "name-taken", Msg: "it is loaded already"}
+		if r.Current == nil {
+			return taken
+		}
+		lost, err := s.lost(r.Current)
+		if err != nil {
+			return err
+		}
+		drifts := s.drifts(d.Name)
+		switch same := r.Current.Deployment.Equal(d); {
+		case lost != "" && r.Current.Deployment.brings(d):
+			return s.change(ctx, "load", d, c)
+		case lost != "":
+			taken.Msg = fmt.Sprintf("the journal has it from another object or for other ports; it is %s", driftWords[lost])
+			return taken
+		case same && len(drifts) == 0:
+			s.logf("%s runs already", d.Name)
+			return nil
+		case same:
+			return &Error{Op: "load", Object: d.Name, Reason: "program-changed", Msg: drifts[0].String()}
+		}
+		return taken
 	})
 }
 
 // Reload puts a deployment in the place of the one of its name.
 func (m *Manager) Reload(ctx context.Context, d *Deployment, c *Change) error {
-	return m.turn(ctx, func(s *session) error {
+	return m.turn(ctx, d.Name, func(s *session) error {
 		if s.records[d.Name] == nil {
 			return unknown("reload", d.Name)
 		}
@@ -132,31 +97,37 @@ func (m *Manager) Reload(ctx context.Context, d *Deployment, c *Change) error {
 // Repair brings a deployment back to what the journal says it should be, replacing
 // what others put in its place. One without drift is left alone.
 func (m *Manager) Repair(ctx context.Context, name string) error {
-	return m.turn(ctx, func(s *session) error { return s.repair(ctx, name) })
+	_, err := m.repair(ctx, name)
+	return err
 }
 
-func (s *session) repair(ctx context.Context, name string) error {
-	r := s.records[name]
-	switch {
-	case r == nil || r.Want == nil:
-		return unknown("repair", name)
-	case len(s.drifts(name)) == 0:
-		return nil
-	}
-	return s.change(ctx, "repair", r.Want, &Change{Force: true})
+// repair reports as well whether there was something to do.
+func (m *Manager) repair(ctx context.Context, name string) (did bool, err error) {
+	err = m.turn(ctx, name, func(s *session) error {
+		r := s.records[name]
+		switch {
+		case r == nil || r.Want == nil:
+			return unknown("repair", name)
+		case len(s.drifts(name)) == 0:
+			return nil
+		}
+		did = true
+		return s.change(ctx, "repair", r.Want, &Change{Force: true})
+	})
+	return did, err
 }
 
 // Unload takes a deployment away from its ports and forgets it. What others put in its
 // place stays.
 func (m *Manager) Unload(ctx context.Context, name string) error {
-	return m.turn(ctx, func(s *session) error { return s.unload(name) })
+	return m.turn(ctx, name, func(s *session) error { return s.unload(name) })
 }
 
 // Recover finishes or rolls back what an earlier process left; every other method does
 // so first. A deployment for which that fails keeps its place in the journal, is not
 // touched otherwise, and does not keep others from being managed.
 func (m *Manager) Recover(ctx context.Context) error {
-	return m.turn(ctx, func(s *session) error {
+	return m.turn(ctx, "", func(s *session) error {
 		var all error
 		for _, name := range s.names() {
 			all = errors.Join(all, s.stuck[name])
@@ -222,30 +193,55 @@ func escape(name string) string {
 	return string(b)
 }
 
-// program opens a generation's program: by its pin, or, where that was removed, by its
-// id if it is still the same program. Nil: it is no more, or its device is.
+// program opens a generation's program: by its pin, or, if that was removed, by its id if
+// it is still the same program. Nil: it is no more, or its device is.
 func (m *Manager) program(g *Generation) (Program, error) {
+	p, _, err := m.find(g)
+	return p, err
+}
+
+// lost is the kind of drift of a generation whose program is no more, or whose device is;
+// empty if the program is there.
+func (m *Manager) lost(g *Generation) (string, error) {
+	p, kind, err := m.find(g)
+	closeAll(p)
+	return kind, err
+}
+
+// find opens a generation's program, or says how it was lost.
+func (m *Manager) find(g *Generation) (p Program, lost string, err error) {
 	if g == nil {
-		return nil, nil
+		return nil, "", nil
 	}
-	p, err := m.kernel.PinnedProgram(programPin(g))
+	lost = "gone"
+	// The kernel numbers programs from 1 again when it is booted, and has no pins then.
+	if boot := m.kernel.Boot(); g.Boot != "" && boot != "" && g.Boot != boot {
+		return nil, "gone-since-reboot", nil
+	}
+	p, err = m.kernel.PinnedProgram(programPin(g))
 	pinned := err == nil
 	if ReasonOf(err) == "no-object" && g.Program != 0 {
 		p, err = m.kernel.Program(g.Program)
 	}
 	if ReasonOf(err) == "no-object" {
-		return nil, nil
+		return nil, lost, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	info, err := p.Info()
-	// The kernel numbers programs from 1 again when it is booted.
-	if err != nil || info.Gone || !pinned && info.Tag != g.Tag {
+	switch {
+	case err != nil:
 		p.Close()
-		return nil, err
+		return nil, "", err
+	case !pinned && info.Tag != g.Tag: // another one has its number
+		p.Close()
+		return nil, lost, nil
+	case info.Gone:
+		p.Close()
+		return nil, "device-gone", nil
 	}
-	return p, nil
+	return p, "", nil
 }
 
 // idOf is a program's id, 0 for none.

@@ -11,20 +11,6 @@ import (
 // failed, and the next process after one that was killed. Each step may have been done
 // already, so each is one that can be done twice.
 
-// recover settles all records that it can.
-func (s *session) recover() {
-	for _, name := range s.names() {
-		if s.records[name].Phase == Idle {
-			continue
-		}
-		s.logf("recover %s: phase %s", name, s.records[name].Phase)
-		if err := s.settle(name); err != nil {
-			s.stuck[name] = fmt.Errorf("recover %s: %w", name, err)
-			s.logf("%v", s.stuck[name])
-		}
-	}
-}
-
 // settle finishes or undoes the operation on one deployment.
 func (s *session) settle(name string) error {
 	switch r := s.records[name]; {
@@ -213,6 +199,9 @@ func (s *session) unload(name string) error {
 // finishUnload clears the ports and forgets the deployment.
 func (s *session) finishUnload(name string) error {
 	r := *s.records[name]
+	if r.Current == nil {
+		return s.retire(name)
+	}
 	prog, err := s.program(r.Current)
 	if err != nil {
 		return err

@@ -14,14 +14,27 @@ type Drift struct {
 	Port       Ref    `json:"port"`
 	Mode       Mode   `json:"mode"`
 	// Kind is removed (no program stands there), replaced (another one does), no-port,
-	// or device-gone (the program's device is no more).
+	// device-gone (the program's device is no more), gone-since-reboot, or gone (program and
+	// pins were removed).
 	Kind  string `json:"kind"`
 	Want  uint32 `json:"want_id"`
 	Found uint32 `json:"found_id,omitempty"`
 }
 
+// driftWords are kinds of drift whose program, with its maps, is no more.
+var driftWords = map[string]string{
+	"gone-since-reboot": "gone since reboot",
+	"gone":              "gone, and its pins with it",
+}
+
+// Lost reports whether the program is no more, and its maps with what they held.
+func (d Drift) Lost() bool { return driftWords[d.Kind] != "" }
+
 // String is one line.
 func (d Drift) String() string {
+	if lost := driftWords[d.Kind]; lost != "" && d.Found == 0 {
+		return fmt.Sprintf("%s: port %s, %s: %s: program %d and its maps are no more", d.Deployment, d.Port, d.Mode, lost, d.Want)
+	}
 	text := fmt.Sprintf("%s: port %s, %s: %s: want program %d", d.Deployment, d.Port, d.Mode, d.Kind, d.Want)
 	if d.Found != 0 {
 		text += fmt.Sprintf(", found %d", d.Found)
@@ -43,16 +56,18 @@ type DeploymentStatus struct {
 	Name       string       `json:"name"`
 	Source     string       `json:"source"`
 	Program    string       `json:"program"`
-	Digest     string       `json:"sha256"`
+	Digest     string       `json:"sha256"` // of the object; empty: lost with the journal
 	Mode       Mode         `json:"mode"`
 	Generation uint64       `json:"generation"`
 	ID         uint32       `json:"id"`
 	Tag        string       `json:"tag"`
-	Loaded     string       `json:"loaded_at"` // RFC 3339, UTC
+	Loaded     string       `json:"loaded_at"` // RFC 3339, UTC; empty: not known
 	Took       int64        `json:"took_ns"`   // from the first look at the object until it stood at all ports
 	Maps       []MapEntry   `json:"maps"`
 	Ports      []PortStatus `json:"ports"`
 	Drift      []Drift      `json:"drift"`
+	// UnderWay is the operation that another process is at work on.
+	UnderWay string `json:"under_way,omitempty"`
 	// Error: an operation on it could neither be finished nor rolled back, and why.
 	Error string `json:"error,omitempty"`
 }
@@ -65,10 +80,11 @@ type Status struct {
 
 // Status looks at everything.
 func (m *Manager) Status(ctx context.Context) (*Status, error) {
-	out := &Status{Deployments: []DeploymentStatus{}}
-	err := m.turn(ctx, func(s *session) error {
+	var out *Status
+	err := m.look(ctx, func(s *session) error {
+		out = &Status{Deployments: []DeploymentStatus{}}
 		for _, name := range s.names() {
-			if s.records[name].Current != nil || s.stuck[name] != nil {
+			if s.records[name].Current != nil || s.stuck[name] != nil || s.busy[name] {
 				out.Deployments = append(out.Deployments, s.deploymentStatus(name))
 			}
 		}
@@ -86,13 +102,23 @@ func (s *session) deploymentStatus(name string) DeploymentStatus {
 		g = r.Next
 	}
 	if g == nil {
-		return DeploymentStatus{Name: name, Error: fmt.Sprint(s.stuck[name])}
+		st := DeploymentStatus{Name: name, UnderWay: s.underWay(name)}
+		if err := s.stuck[name]; err != nil {
+			st.Error = err.Error()
+		}
+		return st
 	}
 	d := g.Deployment
 	st := DeploymentStatus{
 		Name: name, Source: d.Source, Program: d.Program, Digest: d.Digest(), Mode: d.Mode, Generation: g.Number,
-		ID: g.Program, Tag: g.Tag, Loaded: g.Loaded.Format("2006-01-02T15:04:05Z"), Took: g.Took.Nanoseconds(),
-		Maps: append([]MapEntry{}, g.Maps...), Drift: append([]Drift{}, s.drifts(name)...),
+		ID: g.Program, Tag: g.Tag, Took: g.Took.Nanoseconds(),
+		Maps: append([]MapEntry{}, g.Maps...), Drift: append([]Drift{}, s.drifts(name)...), UnderWay: s.underWay(name),
+	}
+	if !g.Loaded.IsZero() {
+		st.Loaded = g.Loaded.UTC().Format(stampForm)
+	}
+	if len(d.Object) == 0 {
+		st.Digest = ""
 	}
 	if err := s.stuck[name]; err != nil {
 		st.Error = err.Error()
@@ -115,16 +141,30 @@ func (s *session) deploymentStatus(name string) DeploymentStatus {
 	return st
 }
 
-// drifts holds a deployment against its ports.
+// underWay says what another process does with a deployment.
+func (s *session) underWay(name string) string {
+	r := s.records[name]
+	switch {
+	case !s.busy[name]:
+		return ""
+	case r.Phase == Switching && r.Next == nil, r.Phase == Retiring && r.Current == nil:
+		return "being unloaded"
+	case r.Phase == Switching:
+		return fmt.Sprintf("generation %d, program %d is being put in its place or is on trial", r.Next.Number, r.Next.Program)
+	case r.Phase == Preparing:
+		return fmt.Sprintf("generation %d is being made", r.Next.Number)
+	}
+	return "what came before is being dropped"
+}
+
+// drifts holds a deployment against its ports. One that is being changed has none.
 func (s *session) drifts(name string) []Drift {
 	r := s.records[name]
-	if r == nil || r.Current == nil {
+	if r == nil || r.Current == nil || s.busy[name] {
 		return nil
 	}
 	g := r.Current
-	prog, err := s.program(g)
-	defer closeAll(prog)
-	gone := err == nil && prog == nil
+	lost, _ := s.lost(g)
 	var all []Drift
 	for _, ref := range g.Deployment.Ports {
 		d := Drift{Deployment: name, Port: ref, Mode: g.Deployment.Mode, Want: g.Program}
@@ -141,11 +181,11 @@ func (s *session) drifts(name string) []Drift {
 			continue
 		}
 		switch {
-		case d.Found == 0 && gone:
-			d.Kind = "device-gone"
+		case d.Found == 0 && lost != "":
+			d.Kind = lost
 		case d.Found == 0:
 			d.Kind = "removed"
-		case d.Found != g.Program:
+		case d.Found != g.Program || lost != "": // after a reboot another one may have its number
 			d.Kind = "replaced"
 		default:
 			continue
@@ -158,7 +198,8 @@ func (s *session) drifts(name string) []Drift {
 // Drifts lists all drift there is.
 func (m *Manager) Drifts(ctx context.Context) ([]Drift, error) {
 	var all []Drift
-	err := m.turn(ctx, func(s *session) error {
+	err := m.look(ctx, func(s *session) error {
+		all = nil
 		for _, name := range s.names() {
 			all = append(all, s.drifts(name)...)
 		}
@@ -169,8 +210,9 @@ func (m *Manager) Drifts(ctx context.Context) ([]Drift, error) {
 
 // Netns lists the namespaces that deployments have ports in, the caller's first.
 func (m *Manager) Netns(ctx context.Context) ([]string, error) {
-	names := []string{""}
-	err := m.turn(ctx, func(s *session) error {
+	var names []string
+	err := m.look(ctx, func(s *session) error {
+		names = []string{""}
 		for _, name := range s.names() {
 			for _, d := range s.records[name].deployments() {
 				for _, ref := range d.Ports {
@@ -209,11 +251,16 @@ func (s *session) orphans() ([]Orphan, error) {
 			}
 		}
 	}
+	all := []Orphan{}
 	objects, err := s.kernel.Objects()
 	if err != nil {
 		return nil, err
 	}
-	all := []Orphan{}
+	for name := range s.busy {
+		if s.records[name].Phase == Preparing {
+			objects = nil // what is being made has no place in the journal yet
+		}
+	}
 	standing, err := s.standing()
 	if err != nil {
 		return nil, err
@@ -246,7 +293,7 @@ func (s *session) orphans() ([]Orphan, error) {
 			continue // no deployment is called so: they are somebody's own
 		}
 		if name, isDir := cutSlash(dir); !isDir || s.records[name] == nil {
-			all = append(all, Orphan{Kind: "pins", Name: name, Why: "the journal has no deployment of that name"})
+			all = append(all, Orphan{Kind: "pins", Name: name, Why: "the journal has no deployment of that name; nfpctl journal rebuild takes it up if it runs"})
 		}
 	}
 	return all, nil
@@ -295,13 +342,17 @@ func (s *session) standing() (map[uint32]bool, error) {
 // names.
 func (m *Manager) Clean(ctx context.Context) ([]string, error) {
 	var gone []string
-	err := m.turn(ctx, func(s *session) error {
+	err := m.turn(ctx, "", func(s *session) error {
 		orphans, err := s.orphans()
 		for _, o := range orphans {
-			if o.Kind == "pins" {
-				err = errors.Join(err, s.kernel.Unpin(o.Name))
-				gone = append(gone, o.Name)
+			if o.Kind != "pins" {
+				continue
 			}
+			if unpinErr := s.kernel.Unpin(o.Name); unpinErr != nil {
+				err = errors.Join(err, unpinErr)
+				continue
+			}
+			gone = append(gone, o.Name)
 		}
 		return err
 	})

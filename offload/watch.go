@@ -85,7 +85,7 @@ func (w *watcher) within(ctx context.Context, spaces []string) error {
 	timer := time.NewTimer(0) // what happened before the watch began
 	defer timer.Stop()
 	for {
-		if err := w.look(ctx); err != nil && ReasonOf(err) != "journal" {
+		if err := w.compare(ctx); err != nil && ReasonOf(err) != "journal" && ReasonOf(err) != "journal-busy" {
 			return err
 		}
 		if now, err := w.Netns(ctx); err == nil && !slices.Equal(now, spaces) {
@@ -127,8 +127,8 @@ func settle(ctx context.Context, events <-chan Event) {
 	}
 }
 
-// look compares once, reports what is new, and repairs.
-func (w *watcher) look(ctx context.Context) error {
+// compare looks once, reports what is new, and repairs.
+func (w *watcher) compare(ctx context.Context) error {
 	found, err := w.Drifts(ctx)
 	if err != nil {
 		return err
@@ -174,7 +174,12 @@ func (w *watcher) look(ctx context.Context) error {
 // repair tries once. A failure is reported when it is not the one before again.
 func (w *watcher) repair(ctx context.Context, d Drift) {
 	start := time.Now()
-	err := w.Repair(ctx, d.Deployment)
+	did, err := w.Manager.repair(ctx, d.Deployment)
+	if err == nil && !did { // it went away by itself, or by someone else's hand
+		delete(w.tried, d.Deployment)
+		w.opt.Report(WatchReport{Time: time.Now(), Drift: d, State: "resolved"})
+		return
+	}
 	r := WatchReport{Time: time.Now(), Drift: d, State: "repaired", Duration: time.Since(start).String()}
 	if err == nil {
 		delete(w.tried, d.Deployment)

@@ -1,37 +1,17 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/nfpkit/nfpkit/offload"
 )
-
-// state is a file of deployments that should run.
-type state struct {
-	Deployments []stateEntry `yaml:"deployments"`
-}
-
-type stateEntry struct {
-	Name       string   `yaml:"name"`
-	Object     string   `yaml:"object"` // path, relative to the file's directory; FILE:PROGRAM names a program
-	Program    string   `yaml:"program"`
-	Mode       string   `yaml:"mode"`
-	Ports      []string `yaml:"ports"`
-	Migrate    []string `yaml:"migrate"`
-	Fresh      []string `yaml:"fresh"`
-	Window     duration `yaml:"window"`
-	MaxDrop    float64  `yaml:"max_drop"`
-	MaxAborted float64  `yaml:"max_aborted"`
-}
 
 const applyHelp = `Brings about what a file says should run, and prints what was done for each
 deployment; done twice, the second does nothing. Programs that were removed, or lost
@@ -106,6 +86,9 @@ func failed(steps []offload.Step, err error) error {
 	return err
 }
 
+// fateWords say what becomes of a map, if a word is not enough.
+var fateWords = map[string]string{"lost": "contents lost, starts empty"}
+
 func printSteps(w io.Writer, steps []offload.Step, dry bool) {
 	for _, s := range steps {
 		do := s.Do
@@ -114,7 +97,7 @@ func printSteps(w io.Writer, steps []offload.Step, dry bool) {
 		}
 		fmt.Fprintf(w, "%s: %s: %s", s.Deployment, do, s.Why)
 		for _, m := range s.Maps {
-			fmt.Fprintf(w, "; map %s: %s", m.Map, m.Fate)
+			fmt.Fprintf(w, "; map %s: %s", m.Map, cmp.Or(fateWords[m.Fate], m.Fate))
 		}
 		fmt.Fprintln(w)
 		for _, d := range s.Drift {
@@ -151,58 +134,12 @@ func readState(cmd *cobra.Command, file string) (*state, error) {
 	return s, nil
 }
 
-// maxState bounds a file of deployments, in bytes.
-const maxState = 1 << 20
-
-// parseState reads YAML; a panic of its reader is an error.
-func parseState(data []byte) (s *state, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s, err = nil, fmt.Errorf("its reader failed: %.200v", p)
-		}
-	}()
-	if len(data) > maxState {
-		return nil, fmt.Errorf("it is larger than %d bytes", maxState)
-	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	s = &state{}
-	if err := d.Decode(s); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	var more any
-	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it has more than one document")
-	}
-	return s, nil
-}
-
 // deployments reads the objects, and says how each is to be changed.
 func (s *state) deployments(cmd *cobra.Command, k offload.Kernel, dir string) ([]*offload.Deployment, map[string]*offload.Change, error) {
 	var all []*offload.Deployment
 	changes := map[string]*offload.Change{}
-	for i, e := range s.Deployments {
-		bad := func(format string, args ...any) error {
-			return &offload.Error{Op: "apply", Object: e.Name, Reason: "bad-state", Msg: fmt.Sprintf("deployment %d: ", i) + fmt.Sprintf(format, args...)}
-		}
-		d := &offload.Deployment{Name: e.Name, Program: e.Program}
-		var err error
-		if d.Mode, err = offload.ParseMode(e.Mode); err != nil {
-			return nil, nil, bad("%v", err)
-		}
-		for _, p := range e.Ports {
-			ref, err := parsePort(p)
-			if err != nil {
-				return nil, nil, bad("%v", err)
-			}
-			d.Ports = append(d.Ports, ref)
-		}
-		switch {
-		case e.Object == "":
-			return nil, nil, bad("it has no object")
-		case e.Object == "-":
-			return nil, nil, bad("object \"-\": standard input is not read here")
-		}
+	for _, e := range s.Deployments {
+		d := &offload.Deployment{Name: e.Name, Program: e.Program, Mode: e.Mode, Ports: e.Ports}
 		path := e.Object
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
@@ -215,20 +152,11 @@ func (s *state) deployments(cmd *cobra.Command, k offload.Kernel, dir string) ([
 		if src.program != "" {
 			d.Program = src.program
 		}
-		flags := changeFlags{migrate: e.Migrate, fresh: e.Fresh, window: e.Window.Duration, maxDrop: e.MaxDrop, maxAbort: e.MaxAborted}
+		flags := changeFlags{migrate: e.Migrate, fresh: e.Fresh, window: e.Window, maxDrop: e.MaxDrop, maxAbort: e.MaxAborted}
 		if changes[e.Name], err = flags.change(k, d.Ports); err != nil {
-			return nil, nil, bad("%v", err)
+			return nil, nil, &offload.Error{Op: "apply", Object: e.Name, Reason: "bad-state", Msg: fmt.Sprintf("line %d: %v", e.Line, err)}
 		}
 		all = append(all, d)
 	}
 	return all, changes, nil
-}
-
-// duration is "10s" in a file.
-type duration struct{ time.Duration }
-
-func (d *duration) UnmarshalYAML(n *yaml.Node) error {
-	var err error
-	d.Duration, err = time.ParseDuration(n.Value)
-	return err
 }

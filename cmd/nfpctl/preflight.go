@@ -63,6 +63,11 @@ func (e *env) printLoaded(cmd *cobra.Command, name string) error {
 			ports = append(ports, p.Port.String())
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: program %d, generation %d, %s on %s\n", name, d.ID, d.Generation, d.Mode, strings.Join(ports, ", "))
+		for _, m := range d.Maps {
+			if m.Lost {
+				fmt.Fprintf(cmd.OutOrStdout(), "  map %s: started empty: what it held before was lost\n", m.Name)
+			}
+		}
 	}
 	return nil
 }

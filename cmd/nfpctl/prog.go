@@ -223,9 +223,12 @@ func (c *changeFlags) change(k offload.Kernel, ports []offload.Ref) (*offload.Ch
 		ch.Migrate[name] = offload.Resize
 	}
 	for _, share := range []float64{c.maxDrop, c.maxAbort} {
-		if share < 0 || share > 1 {
+		if !isShare(share) {
 			return nil, usagef("share %g is not from 0 to 1", share)
 		}
+	}
+	if !(c.minimum >= 0) { // or no number
+		return nil, usagef("--min-mpps %g is not 0 or above", c.minimum)
 	}
 	if c.window < 0 {
 		return nil, usagef("window %v is negative", c.window)

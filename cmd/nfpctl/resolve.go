@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,16 +15,12 @@ func (e *env) records() (map[string]*offload.Record, error) {
 	if e.known != nil {
 		return e.known, nil
 	}
-	if _, err := os.Lstat(e.journal); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	j, err := offload.OpenJournal(e.journal, e.wait)
-	if err != nil {
+	s, err := offload.ReadJournal(e.journal)
+	if err != nil || s.Version == 0 {
 		return nil, err
 	}
-	defer j.Close()
-	e.known, err = j.Records()
-	return e.known, err
+	e.known = s.Records
+	return e.known, nil
 }
 
 // owner is the deployment of a program or map: which one, and of a map its name there,

@@ -151,7 +151,7 @@ func newRoot(e *env) *cobra.Command {
 	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "tell each step, and errors with logs and cures")
 	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl to be done")
-	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newMan(root))
+	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newJournal(e), newMan(root))
 	return root
 }
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -36,7 +38,8 @@ func newBed(dir string) (*bed, error) {
 }
 
 // TestScripts runs testdata/script: nfpctl CODE ARGS..., send PORT COUNT [HEX], unplug,
-// plug, reboot.
+// plug, reboot, detach PORT, vanish DEPLOYMENT PORT (detached, and its pins removed), newer
+// JOURNAL.
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
@@ -77,6 +80,17 @@ func TestScripts(t *testing.T) {
 			},
 			"plug":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("bed").(*bed).card.Plug() },
 			"reboot": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("bed").(*bed).card.Reboot() },
+			"detach": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Value("bed").(*bed).detach(args[0]))
+			},
+			"vanish": func(ts *testscript.TestScript, _ bool, args []string) {
+				b := ts.Value("bed").(*bed)
+				ts.Check(b.detach(args[1]))
+				k := b.card.Open()
+				defer k.Close()
+				ts.Check(k.Unpin(args[0]))
+			},
+			"newer": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(newer(ts.MkAbs(args[0]))) },
 			"left": func(ts *testscript.TestScript, _ bool, args []string) {
 				if got := fmt.Sprintf("%+v", ts.Value("bed").(*bed).card.Left()); got != strings.Join(args, " ") {
 					ts.Fatalf("left %s, want %s", got, strings.Join(args, " "))
@@ -84,6 +98,29 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// detach takes away what runs at a port behind the manager's back.
+func (b *bed) detach(port string) error {
+	k := b.card.Open()
+	defer k.Close()
+	return swap(k, offload.Ref{Name: port}, offload.XDPOffload, nil, true)
+}
+
+// newer makes a journal one of a version that is not known yet, as its program would write it.
+func newer(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	line, body, _ := bytes.Cut(data, []byte("\n"))
+	var version, sequence, length int
+	if _, err := fmt.Sscanf(string(line), "nfpkit-journal %d %d %d", &version, &sequence, &length); err != nil {
+		return err
+	}
+	numbers := fmt.Sprintf("%d %d %d", version+1, sequence, length)
+	sum := sha256.Sum256(append([]byte(numbers+"\n"), body...))
+	return os.WriteFile(path, append(fmt.Appendf(nil, "nfpkit-journal %s %x\n", numbers, sum), body...), 0o600)
 }
 
 // send gives packets to a port and prints what became of the last.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +15,7 @@ import (
 func newStatus(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "show what should run, what does, and what nobody wants",
+		Short: "show what should run, what does, and what nothing wants",
 		Long: `Shows each deployment with its ports, maps and drift, and objects on a card that
 nothing uses. Exit status 1 if anything drifted, or could neither be
 finished nor rolled back.`,
@@ -41,9 +44,38 @@ finished nor rolled back.`,
 	}
 }
 
+// bringBack is the command that brings a deployment back whose program is no more.
+func bringBack(d *offload.DeploymentStatus) string {
+	if !slices.ContainsFunc(d.Drift, offload.Drift.Lost) {
+		return ""
+	}
+	if d.Source == "" || d.Source == "-" || strings.ContainsAny(d.Source, " \t\n'\"\\") {
+		return "nfpctl journal export DIR && nfpctl apply -f DIR/state.yaml"
+	}
+	text := "nfpctl prog load " + d.Source
+	if d.Program != "" {
+		text += ":" + d.Program
+	}
+	text += " " + d.Name
+	for _, p := range d.Ports {
+		text += " dev " + p.Port.String()
+	}
+	if d.Mode != offload.XDPOffload {
+		text += " mode " + string(d.Mode)
+	}
+	return text
+}
+
 func printStatus(w io.Writer, s *offload.Status) {
 	for _, d := range s.Deployments {
-		fmt.Fprintf(w, "%s: %s, mode %s, program %d, tag %s, generation %d, loaded %s\n", d.Name, d.Source, d.Mode, d.ID, d.Tag, d.Generation, d.Loaded)
+		if d.Generation == 0 {
+			fmt.Fprintf(w, "%s:\n", d.Name)
+		} else {
+			fmt.Fprintf(w, "%s: %s, mode %s, program %d, tag %s, generation %d, loaded %s\n", d.Name, cmp.Or(d.Source, "object unknown"), d.Mode, d.ID, d.Tag, d.Generation, cmp.Or(d.Loaded, "at an unknown time"))
+		}
+		if d.UnderWay != "" {
+			fmt.Fprintf(w, "  under way: %s\n", d.UnderWay)
+		}
 		for _, p := range d.Ports {
 			fmt.Fprintf(w, "  port %s:", p.Port)
 			for _, a := range p.Attached {
@@ -58,10 +90,17 @@ func printStatus(w io.Writer, s *offload.Status) {
 			fmt.Fprintln(w)
 		}
 		for _, m := range d.Maps {
-			fmt.Fprintf(w, "  map %s: id %d, %v\n", m.Name, m.ID, m.Shape)
+			lost := ""
+			if m.Lost {
+				lost = ", started empty: what it held before was lost"
+			}
+			fmt.Fprintf(w, "  map %s: id %d, %v%s\n", m.Name, m.ID, m.Shape, lost)
 		}
 		for _, x := range d.Drift {
 			fmt.Fprintf(w, "  drift: %v\n", x)
+		}
+		if c := bringBack(&d); c != "" {
+			fmt.Fprintf(w, "  cure: %s\n", c)
 		}
 		if d.Error != "" {
 			fmt.Fprintf(w, "  error: %s\n", d.Error)

@@ -56,7 +56,7 @@ func (e *env) typesOf(o *opened) (key, value btf.Type, err error) {
 		if name == "" {
 			name = o.info.Name
 		}
-	case o.owner.generation != nil:
+	case o.owner.generation != nil && len(o.owner.generation.Deployment.Object) > 0: // a rebuilt journal may lack it
 		data = o.owner.generation.Deployment.Object
 	default:
 		return nil, nil, nil

@@ -118,9 +118,9 @@ func TestWatch(t *testing.T) {
 		t.Errorf("no duration of the last change in\n%s", text)
 	}
 
-	// Another process that has the journal, as one with a program on trial, hides nothing.
-	j, err := offload.OpenJournal(filepath.Join(b.dir, "state", "journal.db"), time.Minute)
-	if err != nil {
+	// A journal that cannot be read hides nothing that was known before.
+	journal := filepath.Join(b.dir, "state", "journal.db")
+	if err := os.Chmod(journal, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	text = metrics()
@@ -128,7 +128,7 @@ func TestWatch(t *testing.T) {
 	if strings.Contains(text, "nfpkit_scrape_errors_total 0\n") {
 		t.Error("a scrape without the journal counts no error")
 	}
-	if err := j.Close(); err != nil {
+	if err := os.Chmod(journal, 0o600); err != nil {
 		t.Fatal(err)
 	}
 

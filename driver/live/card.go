@@ -43,6 +43,7 @@ type Card struct {
 	lastID   uint32
 	watchers map[chan offload.Event]bool
 	loaded   int64 // a clock that counts loads
+	boots    int
 }
 
 // port is a network interface of the card.
@@ -138,6 +139,7 @@ func (c *Card) Reboot() {
 		c.drop(o)
 	}
 	c.lastID = 0
+	c.boots++
 	c.mu.Unlock()
 	c.Plug()
 }

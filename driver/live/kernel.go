@@ -54,6 +54,13 @@ func (h *handle) Close() error {
 	return nil
 }
 
+// Boot counts the card's reboots.
+func (k *Kernel) Boot() string {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	return fmt.Sprint("boot-", k.c.boots)
+}
+
 // Ports lists the card's interfaces of a namespace.
 func (k *Kernel) Ports(netns string, names ...string) ([]offload.Port, error) {
 	k.c.mu.Lock()

@@ -446,13 +446,53 @@ func TestJournalMode(t *testing.T) {
 	b.ok(os.Chmod(b.journal, 0o644))
 	b.refused(b.manager.Recover(t.Context()), "journal")
 	b.ok(os.Chmod(b.journal, 0o600))
-	j, err := offload.OpenJournal(b.journal, 0)
-	b.ok(err)
-	b.refused(b.on(b.kernel).Recover(t.Context()), "journal") // held
-	b.ok(j.Close())
 	b.ok(os.Rename(b.journal, b.journal+".moved"))
 	b.ok(os.Symlink(b.journal+".moved", b.journal))
 	b.refused(b.manager.Recover(t.Context()), "journal")
+	b.ok(os.Remove(b.journal))
+	b.ok(os.Mkdir(b.journal, 0o700))
+	b.refused(b.manager.Recover(t.Context()), "journal")
+}
+
+// While a program is on trial its deployment is locked, and nothing else.
+func TestTrialLocksOnlyItsDeployment(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	process := b.card.Open()
+	defer process.Close()
+	m := offload.New(process, offload.Options{Journal: b.journal, Open: open, Patience: 10 * time.Millisecond})
+	other := deployment(text(9, pass, 4, 8), port1)
+	other.Name = "other"
+	asked := false
+	trial := &offload.Change{Health: func(context.Context) error {
+		asked = true
+		b.ok(m.Load(ctx, other, nil))
+		b.ok(m.Reload(ctx, other, nil))
+		status, err := m.Status(ctx)
+		b.ok(err)
+		if d := status.Deployments; len(d) != 2 || len(d[0].Drift) > 0 || !strings.Contains(d[0].UnderWay, "on trial") || d[1].UnderWay != "" {
+			t.Errorf("status on trial: %+v", d)
+		}
+		if len(status.Orphans) > 0 {
+			t.Errorf("orphans on trial: %v", status.Orphans)
+		}
+		b.refused(m.Unload(ctx, "fw"), "journal-busy")
+		b.refused(m.Reload(ctx, deployment(text(3, pass, 4, 8)), nil), "journal-busy")
+		thief := deployment(text(4, pass, 4, 8))
+		thief.Name = "thief"
+		b.refused(m.Load(ctx, thief, nil), "port-taken")
+		b.ok(m.Recover(ctx)) // does not take the trial for what a dead process left
+		if mark := b.mark(port0); mark != 2 {
+			t.Errorf("on trial packets meet mark %d, want 2", mark)
+		}
+		b.ok(m.Unload(ctx, "other"))
+		return nil
+	}}
+	b.ok(b.manager.Reload(ctx, deployment(text(2, pass, 4, 8)), trial))
+	if mark := b.mark(port0); mark != 2 || !asked {
+		t.Errorf("mark %d, want 2; trial: %v", mark, asked)
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
 func TestRefusals(t *testing.T) {
@@ -676,23 +716,22 @@ func TestStuck(t *testing.T) {
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
-// A new journal is whole or not there: what a killed process left of one is no journal.
+// A new journal is whole or not there, whatever killed processes left of one.
 func TestJournalCreation(t *testing.T) {
 	b := newBed(t)
 	dir := filepath.Dir(b.journal)
 	b.ok(os.MkdirAll(dir, 0o700))
-	half := b.journal + ".new-123"
-	b.ok(os.WriteFile(half, make([]byte, 4096), 0o600))
-	old := time.Now().Add(-time.Hour)
-	b.ok(os.Chtimes(half, old, old))
+	for _, half := range []string{".new", ".last.new"} {
+		b.ok(os.WriteFile(b.journal+half, make([]byte, 4096), 0o600))
+	}
 	errs := make(chan error)
-	for range 4 { // processes that are all the first
+	for i := range 4 { // processes that are all the first
 		go func() {
-			j, err := offload.OpenJournal(b.journal, time.Minute)
-			if err == nil {
-				err = j.Close()
-			}
-			errs <- err
+			process := b.card.Open()
+			defer process.Close()
+			d := deployment(text(1, pass, 4, 8), []offload.Ref{port0, port1}[i%2])
+			d.Name = fmt.Sprint("d", i%2)
+			errs <- offload.New(process, offload.Options{Journal: b.journal, Open: open, Patience: time.Minute}).Load(t.Context(), d, nil)
 		}()
 	}
 	for range 4 {
@@ -700,8 +739,11 @@ func TestJournalCreation(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	b.ok(err)
-	if len(entries) != 1 {
-		t.Errorf("%d files beside the journal", len(entries)-1)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
 	}
-	b.ok(b.manager.Load(t.Context(), deployment(text(1, pass, 4, 8)), nil))
+	if want := []string{"journal.db", "journal.db.last", "journal.db.lock"}; !slices.Equal(names, want) {
+		t.Errorf("files %q, want %q", names, want)
+	}
 }

@@ -70,14 +70,14 @@ func kills(_ *env, arg string) (any, error) {
 			out.Wrong = append(out.Wrong, fmt.Sprintf("the process said %.400q", said))
 		}
 		out.Kills++
-		if j, err := offload.OpenJournal(journalPath, time.Second); err == nil {
-			records, _ := j.Records()
-			for _, r := range records {
-				if r.Phase != offload.Idle {
-					out.Recovered[string(r.Phase)]++
-				}
+		s, err := offload.ReadJournal(journalPath)
+		if err != nil {
+			return out, err
+		}
+		for _, r := range s.Records {
+			if r.Phase != offload.Idle {
+				out.Recovered[string(r.Phase)]++
 			}
-			j.Close()
 		}
 		out.check(m, k, len(base), names)
 	}

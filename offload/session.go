@@ -1,0 +1,245 @@
+package offload
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// session is one turn with the journal: with its lock, to change something, or without,
+// to look.
+type session struct {
+	*Manager
+	snap    *Snapshot
+	records map[string]*Record // snap's
+	stuck   map[string]error   // deployments that could not be settled, and why
+	busy    map[string]bool    // deployments that someone else is changing
+	locks   *journalLocks
+	own     string // the deployment whose lock this session has
+	locked  bool   // it has the journal's
+	written bool
+}
+
+// turn runs do with a deployment and the journal locked, and nothing left half done. An
+// empty name locks no deployment.
+func (m *Manager) turn(ctx context.Context, name string, do func(s *session) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return &Error{Op: "manage", Reason: "interrupted", Msg: err.Error(), Err: err}
+	}
+	// What cannot be read is not written to, and is the better reason.
+	if _, err := m.readJournal(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(m.opt.Journal), 0o700); err != nil {
+		return journalError("open", m.opt.Journal, err)
+	}
+	s := &session{Manager: m}
+	if s.locks, err = openLocks(m.opt.Journal, true); err != nil {
+		return journalError("lock", m.opt.Journal, err)
+	}
+	defer s.locks.close()
+	if name != "" {
+		if err := s.wait(ctx, lockByte(name), "deployment "+name); err != nil {
+			return err
+		}
+		s.own = name
+	}
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	s.recover()
+	err = do(s)
+	if s.written && s.locked {
+		// Without the copy the journal itself is whole; the next turn tries again.
+		if copyErr := copyJournal(m.opt.Journal, s.snap); copyErr != nil {
+			s.logf("%v", journalError("copy", m.opt.Journal, copyErr))
+		}
+	}
+	return err
+}
+
+// readJournal is ReadJournal, for a journal that is not there although it should be.
+func (m *Manager) readJournal() (*Snapshot, error) {
+	snap, err := ReadJournal(m.opt.Journal)
+	if err != nil || snap.Version > 0 {
+		return snap, err
+	}
+	dirs, err := m.kernel.Pins("")
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		name, isDir := cutSlash(dir)
+		if !isDir || !ValidName(name) {
+			continue
+		}
+		newest, err := m.newestPin(name)
+		if err != nil {
+			return nil, err
+		}
+		if newest > 0 {
+			return nil, damaged(m.opt.Journal, "it is not there, but generation %d of deployment %s is pinned", newest, name)
+		}
+	}
+	return snap, nil
+}
+
+// wait takes a lock, for as long as the manager's patience.
+func (s *session) wait(ctx context.Context, at int64, what string) error {
+	end := time.Now().Add(s.opt.Patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		ok, err := s.locks.try(at)
+		if ok {
+			return nil
+		}
+		if err != nil {
+			return journalError("lock", s.opt.Journal, err)
+		}
+		if !time.Now().Before(end) {
+			return &Error{Op: "open journal", Object: s.opt.Journal, Reason: "journal-busy", Msg: fmt.Sprintf("another nfpctl is changing %s", what)}
+		}
+		select {
+		case <-ctx.Done():
+			return &Error{Op: "open journal", Object: s.opt.Journal, Reason: "interrupted", Msg: ctx.Err().Error(), Err: ctx.Err()}
+		case <-time.After(pause):
+		}
+	}
+}
+
+// resume takes the journal's lock and reads it.
+func (s *session) resume(ctx context.Context) error {
+	if err := s.wait(ctx, journalByte, "the journal"); err != nil {
+		return err
+	}
+	snap, err := s.readJournal()
+	if err != nil {
+		s.locks.drop(journalByte)
+		return err
+	}
+	s.snap, s.records, s.locked = snap, snap.Records, true
+	return nil
+}
+
+// pause lets others have the journal; the deployment stays locked.
+func (s *session) pause() {
+	s.locked = false
+	s.locks.drop(journalByte)
+}
+
+// put writes a deployment's record; a nil one removes it.
+func (s *session) put(name string, r *Record) error {
+	if !s.locked {
+		return &Error{Op: "write journal", Object: name, Reason: "journal-busy", Msg: "another nfpctl has it"}
+	}
+	next := &Snapshot{Version: journalVersion, Sequence: s.snap.Sequence + 1, Written: time.Now().UTC(), Records: maps.Clone(s.snap.Records)}
+	if r == nil {
+		delete(next.Records, name)
+	} else {
+		next.Records[name] = r
+	}
+	if err := next.write(s.opt.Journal, s.snap.Version); err != nil {
+		return journalError("write", s.opt.Journal, err)
+	}
+	s.snap, s.records, s.written = next, next.Records, true
+	return nil
+}
+
+// names are those of all records, sorted.
+func (s *session) names() []string { return slices.Sorted(maps.Keys(s.records)) }
+
+// look runs do, which may run several times, on what the journal says, without a lock. It
+// settles first what was left half done; if that cannot be, do sees it in stuck.
+func (m *Manager) look(ctx context.Context, do func(s *session) error) error {
+	const tries = 3 // before a lock makes everybody stand still
+	for try := range tries + 1 {
+		if err := ctx.Err(); err != nil {
+			return &Error{Op: "manage", Reason: "interrupted", Msg: err.Error(), Err: err}
+		}
+		s, err := m.peek()
+		if err != nil {
+			return err
+		}
+		half := s.halfDone()
+		if len(half) > 0 || try == tries {
+			err := m.turn(ctx, "", do)
+			if r := ReasonOf(err); r != "journal-read-only" && r != "journal-permission" && r != "journal-busy" {
+				return err
+			}
+			for _, name := range half {
+				s.stuck[name] = fmt.Errorf("recover %s: phase %s: %w", name, s.records[name].Phase, err)
+			}
+			return do(s)
+		}
+		if err := do(s); err != nil {
+			return err
+		}
+		after, err := m.peek()
+		if err != nil {
+			return err
+		}
+		if after.snap.Sequence == s.snap.Sequence && maps.Equal(after.busy, s.busy) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// peek is a session without locks.
+func (m *Manager) peek() (*session, error) {
+	s := &session{Manager: m, stuck: map[string]error{}, busy: map[string]bool{}}
+	var err error
+	if s.snap, err = m.readJournal(); err != nil {
+		return nil, err
+	}
+	s.records = s.snap.Records
+	locks, err := openLocks(m.opt.Journal, false)
+	if err != nil {
+		return nil, journalError("look at locks of", m.opt.Journal, err)
+	}
+	defer locks.close()
+	for name, r := range s.records {
+		if r.Phase != Idle && locks.taken(lockByte(name)) {
+			s.busy[name] = true
+		}
+	}
+	return s, nil
+}
+
+// halfDone are deployments with an operation that nothing is at work on.
+func (s *session) halfDone() []string {
+	var all []string
+	for _, name := range s.names() {
+		if s.records[name].Phase != Idle && !s.busy[name] {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// recover settles all records that it can; those that someone else is at work on are busy.
+func (s *session) recover() {
+	s.stuck, s.busy = map[string]error{}, map[string]bool{}
+	for _, name := range s.names() {
+		if s.records[name].Phase == Idle {
+			continue
+		}
+		if name != s.own && lockByte(name) != lockByte(s.own) {
+			if ok, err := s.locks.try(lockByte(name)); !ok || err != nil {
+				s.busy[name] = true
+				continue
+			}
+		}
+		s.logf("recover %s: phase %s", name, s.records[name].Phase)
+		if err := s.settle(name); err != nil {
+			s.stuck[name] = fmt.Errorf("recover %s: %w", name, err)
+			s.logf("%v", s.stuck[name])
+		}
+		if name != s.own && lockByte(name) != lockByte(s.own) {
+			s.locks.drop(lockByte(name))
+		}
+	}
+}
