@@ -51,7 +51,8 @@ var commandRows = []commandRow{
 	{code: 0x40, target: "mem", lengths: 0xff, names: [4]string{"read", "read_le", "read_swap", "read_swap_le"}, unit: 8, send: 0, get: 15},
 	{code: 0x41, target: "mem", lengths: 0xff, names: [4]string{"write", "write_le", "write_swap", "write_swap_le"}, unit: 8, send: 15, get: 0},
 	{code: 0x42, target: "mem", lengths: 0xff, names: [4]string{"write8", "write8_le", "write8_swap", "write8_swap_le"}, unit: 1, send: 15, get: 0},
-	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{"atomic_read", "read8", "compare_write_or_incr/mask_compare_write", "test_compare_write_or_incr/test_mask_compare_write"}, unit: 1, send: 0, get: 2},
+	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{1: "read8"}, unit: 1, send: 0, get: 2},
+	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{"atomic_read", "", "compare_write_or_incr/mask_compare_write", "test_compare_write_or_incr/test_mask_compare_write"}, unit: atomic, send: 12, get: 9},
 	{code: 0x44, target: "mem", lengths: 0xff, names: [4]string{"atomic_write", "swap", "atomic_write_imm", "swap_imm"}, unit: atomic, send: 3, get: 10},
 	{code: 0x45, target: "mem", lengths: 0xff, names: [4]string{"set", "test_set", "set_imm", "test_set_imm"}, unit: atomic, send: 3, get: 10},
 	{code: 0x46, target: "mem", lengths: 0xff, names: [4]string{"clr", "test_clr", "clr_imm", "test_clr_imm"}, unit: atomic, send: 3, get: 10},
@@ -123,6 +124,24 @@ var commands = expandCommands(commandRows)
 var (
 	commandIndex = indexCommands(commands)
 	commandNames = nameCommands(commands)
+)
+
+// Commands that a compiler issues, without length and registers. Token bit 0 of
+// an atomic asks for the old value, bit 1 takes the data from the command's word.
+var (
+	CmdRead32      = Command{Code: 0x5c}
+	CmdRead32Swap  = Command{Code: 0x5c, Token: 2}
+	CmdRead8       = Command{Code: 0x43, Token: 1}
+	CmdCompareSwap = Command{Code: 0x43, Token: 3}
+	CmdWrite32     = Command{Code: 0x5f}
+	CmdWrite32Swap = Command{Code: 0x5f, Token: 2}
+	CmdWrite8Swap  = Command{Code: 0x42, Token: 2}
+	CmdSwap        = Command{Code: 0x44, Token: 1}
+	CmdSet         = Command{Code: 0x45}
+	CmdClr         = Command{Code: 0x46}
+	CmdAdd         = Command{Code: 0x47}
+	CmdAddImm      = Command{Code: 0x47, Token: 2}
+	CmdXor         = Command{Code: 0x4f}
 )
 
 func expandCommands(rows []commandRow) []CommandInfo {

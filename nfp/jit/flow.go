@@ -162,5 +162,5 @@ func looksThroughLM0(in *machInst) bool {
 			return true
 		}
 	}
-	return in.Reloc == nfp.RelocHelper && (in.Helper == helperLookup || in.Helper == helperUpdate || in.Helper == helperDelete)
+	return in.Call != nil && in.Call.ReadsLM0
 }

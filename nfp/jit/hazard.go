@@ -167,7 +167,7 @@ func (h *hazardChecker) territory(i int, in *nfp.Inst) {
 	if in.Op == nfp.OpCSRWrite && in.Imm != lmCSR[0] && in.Imm != lmCSR[2] && in.Imm != lmCSR[3] {
 		h.fail(i, "writes control register %#x", in.Imm)
 	}
-	posted := in.Op == nfp.OpCmd && in.Cmd.Ctx == 3 && in.Cmd.Code == cmdAddImm.Code && in.Cmd.Token == cmdAddImm.Token
+	posted := in.Op == nfp.OpCmd && in.Cmd.Ctx == 3 && in.Cmd.Code == nfp.CmdAddImm.Code && in.Cmd.Token == nfp.CmdAddImm.Token
 	if in.Op == nfp.OpCmd && (in.Cmd.Sig == 0 && !posted || in.Cmd.Sig > 7) {
 		h.fail(i, "signal %d", in.Cmd.Sig)
 	}

@@ -46,29 +46,11 @@ func (f *flights) after(in *nfp.Inst) {
 	}
 }
 
-// transfers is the transfer registers that a command fills and sends, from its
-// word (nfp-isa section 13.1).
+// transfers returns the transfer registers that a command fills and sends, from its
+// word.
 func transfers(in *nfp.Inst) (ins, outs uint32) {
-	c, n := in.Cmd, int(in.Cmd.Len)+1
-	mask := func(n int) uint32 { return xferMask(int(c.Xfer), n) }
-	switch {
-	case c.Code == cmdRead32.Code:
-		return mask(n), 0
-	case c.Code == cmdRead8.Code && c.Token == cmdRead8.Token:
-		return mask((n + 3) / 4), 0
-	case c.Code == cmdWrite8Swap.Code:
-		return 0, mask((n + 3) / 4)
-	case c.Code == cmdWrite32.Code:
-		return 0, mask(n)
-	case c.Token&2 != 0 && c.Code != cmdCompareSwap.Code: // data in the command
-		return 0, 0
-	case c.Code == cmdAdd.Code:
-		n = 1 + int(c.Len>>2&1)
-	}
-	if c.Token&1 != 0 {
-		return mask(n), mask(n)
-	}
-	return 0, mask(n)
+	sends, gets, _ := in.Transfer()
+	return xferMask(int(in.Cmd.Xfer), gets), xferMask(int(in.Cmd.Xfer), sends)
 }
 
 // signals checks a word against the commands under way before it.

@@ -50,6 +50,10 @@ type callSite struct {
 	Callee   string // function of the module, "" for firmware helpers
 	LM3      bool   // local-memory pointer 3 is lost
 	Moves0   bool   // so is LM0
+	ReadsLM0 bool   // LM0 points to an argument
+	// MovesPacket says that a helper may move the packet's ends, and so change the
+	// packet vector.
+	MovesPacket bool
 }
 
 // machBlock is a basic block: control enters at its first instruction. It ends
@@ -237,3 +241,12 @@ func (b *machBlock) bundles(do func(i, j int)) {
 		i = j
 	}
 }
+
+// lmCSR is the control register of each local-memory pointer.
+var lmCSR = [4]uint32{0x64, 0x6c, 0x94, 0x9c}
+
+// lmWindow is how many bytes an operand of ld_field reaches through a pointer.
+const lmWindow = 32
+
+// xferMask is the registers [base, base+n).
+func xferMask(base, n int) uint32 { return uint32((uint64(1)<<n - 1) << base) }

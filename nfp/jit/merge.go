@@ -2,6 +2,7 @@ package jit
 
 import (
 	"github.com/nfpkit/nfpkit/nfp"
+	"math/bits"
 )
 
 // merge lets blocks that end alike share the end (tail merging). A block that only
@@ -106,7 +107,7 @@ func common(x, y []machInst) int {
 			break
 		}
 		if a.Op == nfp.OpCtxArb {
-			if wait || !isBit(a.Imm) {
+			if wait || bits.OnesCount32(a.Imm) != 1 {
 				break
 			}
 			wait = true

@@ -107,7 +107,7 @@ func (a *allocator) collectChanges(changes map[nfp.Operand][]int32) {
 			if _, needed := changes[in.Dst]; needed && in.Dst.Kind == nfp.Virtual {
 				changes[in.Dst] = append(changes[in.Dst], at)
 			}
-			vector := in.Dst.Kind == nfp.LM && in.Dst.Ptr == 1 || in.Call.movesVector(in.Helper)
+			vector := in.Dst.Kind == nfp.LM && in.Dst.Ptr == 1 || in.Call.movesVector()
 			if !vector && in.In == 0 && in.Call == nil {
 				continue
 			}
@@ -120,11 +120,9 @@ func (a *allocator) collectChanges(changes map[nfp.Operand][]int32) {
 	}
 }
 
-// movesVector reports whether a call, of a helper or another function, may change
-// the packet vector.
-func (c *callSite) movesVector(helper int32) bool {
-	return c != nil && (c.Callee != "" || helper == helperAdjustHead || helper == helperAdjustTail)
-}
+// movesVector reports whether a call may change the packet vector: one of a
+// function of the program, or of a helper that moves the packet's ends.
+func (c *callSite) movesVector() bool { return c != nil && (c.Callee != "" || c.MovesPacket) }
 
 // liveAt reports whether any of the spans has a position in it.
 func liveAt(spans []span, at int32) bool {

@@ -33,7 +33,7 @@ func (s *selector) atomic(v *ir.Value) {
 		a.word(a.p, a.args[0], a.arg(1), old)
 	case op == ir.AtomicAdd && v.Big && !fetch && s.postAdd(a):
 	case op == ir.AtomicAdd && v.Big:
-		c, base, ins := cmdAdd, scratchXfer, 2
+		c, base, ins := nfp.CmdAdd, scratchXfer, 2
 		if fetch {
 			c.Token = 1
 		} else {
@@ -96,7 +96,7 @@ func (s *selector) postAdd(a *atomicSite) bool {
 	x := s.operand(a.args[0])
 	p := place{a.p.mode, s.inRegister(a.p.a), s.inRegister(a.p.b), a.p.mem}
 	s.shift(nfp.ShfOr, none, s.override.reg, x, nfp.ShiftLeft, 16)
-	in := s.command(cmdAddImm, p, 1, 0, 0, 0)
+	in := s.command(nfp.CmdAddImm, p, 1, 0, 0, 0)
 	in.Flags |= nfp.Indirect
 	in.Glue = true
 	return true
@@ -131,17 +131,17 @@ func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
 	units := 1
 	switch a.op {
 	case ir.AtomicAdd:
-		c = cmdAdd
+		c = nfp.CmdAdd
 	case ir.AtomicOr:
-		c = cmdSet
+		c = nfp.CmdSet
 	case ir.AtomicXor:
-		c = cmdXor
+		c = nfp.CmdXor
 	case ir.AtomicAnd:
-		c = cmdClr
+		c = nfp.CmdClr
 	case ir.AtomicXchg:
-		c = cmdSwap
+		c = nfp.CmdSwap
 	default:
-		c, units = cmdCompareSwap, 2
+		c, units = nfp.CmdCompareSwap, 2
 	}
 	if old != none {
 		c.Token |= 1
@@ -188,7 +188,7 @@ func (a *atomicSite) addLoop(p place, x, old nfp.Operand) {
 	s.jump(again)
 	s.begin(again)
 	const base = scratchXfer
-	s.command(cmdRead32Swap, p, 1, base, 1, 0)
+	s.command(nfp.CmdRead32Swap, p, 1, base, 1, 0)
 	s.take(old, base)
 	seen, sum, turned := s.newReg(), s.newReg(), s.newReg()
 	s.byteSwap(seen, old, 32)
@@ -196,7 +196,7 @@ func (a *atomicSite) addLoop(p place, x, old nfp.Operand) {
 	s.byteSwap(turned, sum, 32)
 	s.move(xfer(base), seen)
 	s.move(xfer(base+1), turned)
-	s.command(cmdCompareSwap, p, 2, base, 2, 2)
+	s.command(nfp.CmdCompareSwap, p, 2, base, 2, 2)
 	s.alu(nfp.ALUSub, none, seen, xfer(base))
 	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondNE)}).To = again
 	s.jump(done)

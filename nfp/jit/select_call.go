@@ -92,6 +92,8 @@ func (s *selector) callHelper(v *ir.Value, id int32) {
 	}
 	s.branchAndReturn(moved, slots, gprB(0), nfp.RelocHelper, id, "", &callSite{
 		Uses: uses, Defs: bankA(0) | bankB(0) | bankA(1) | bankB(1), Clobbers: allRegs &^ keptByHelpers, LM3: true,
+		ReadsLM0:    id == helperLookup || id == helperUpdate || id == helperDelete,
+		MovesPacket: id == helperAdjustHead || id == helperAdjustTail,
 	})
 	if moved {
 		s.restoreLM0()

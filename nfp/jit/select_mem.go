@@ -84,28 +84,6 @@ type place struct {
 	mem  memBytes
 }
 
-// memBytes is the bytes an access touches: [from, to) behind a base. Of two
-// accesses from one base that do not overlap neither needs to wait for the other.
-type memBytes struct {
-	space    ir.Space
-	base     ir.ID // number of the base's value, -1 the packet's start, -2 unknown
-	from, to int32
-	write    bool
-}
-
-const (
-	basePacket  ir.ID = -1
-	baseUnknown ir.ID = -2
-)
-
-// conflicts reports whether the order of two accesses may matter.
-func (m *memBytes) conflicts(o *memBytes) bool {
-	if m.space != o.space || !m.write && !o.write {
-		return false
-	}
-	return m.base != o.base || m.base == baseUnknown || m.from < o.to && o.from < m.to
-}
-
 // data is the arguments behind the address.
 func data(v *ir.Value) []*ir.Value {
 	if v.Space == ir.MapMem {
@@ -120,12 +98,12 @@ func (s *selector) place(v *ir.Value) place {
 	size := int32(s.bytes(v))
 	if v.Space == ir.MapMem {
 		base, off := baseOf(v.Args[0])
-		return place{1, s.word(v.Args[1]), s.word(v.Args[0]), memBytes{v.Space, base.ID, off, off + size, write}}
+		return place{1, s.word(v.Args[1]), s.word(v.Args[0]), memBytes{uint8(v.Space), int32(base.ID), off, off + size, write}}
 	}
 	base, off := baseOf(v.Args[0])
-	mem := memBytes{v.Space, base.ID, off, off + size, write}
+	mem := memBytes{uint8(v.Space), int32(base.ID), off, off + size, write}
 	if s.isStart(base) {
-		mem.base = basePacket
+		mem.Base = basePacket
 	}
 	if n, ok := smallOffset(v.Args[0]); ok {
 		return place{4, s.word(v.Args[0].Args[0]), constant(n), mem}
@@ -172,23 +150,6 @@ func (s *selector) packetStart(v *ir.Value) {
 	s.move(s.dst(v), lm(1, pvStart))
 }
 
-// memory commands of the compiler, nfp-isa 13.1: target and action, token
-var (
-	cmdRead32Swap  = nfp.Command{Code: 0x5c, Token: 2}
-	cmdRead32      = nfp.Command{Code: 0x5c}
-	cmdRead8       = nfp.Command{Code: 0x43, Token: 1}
-	cmdWrite8Swap  = nfp.Command{Code: 0x42, Token: 2}
-	cmdWrite32     = nfp.Command{Code: 0x5f}
-	cmdWrite32Swap = nfp.Command{Code: 0x5f, Token: 2}
-	cmdAdd         = nfp.Command{Code: 0x47}
-	cmdAddImm      = nfp.Command{Code: 0x47, Token: 2}
-	cmdSet         = nfp.Command{Code: 0x45}
-	cmdClr         = nfp.Command{Code: 0x46}
-	cmdXor         = nfp.Command{Code: 0x4f}
-	cmdSwap        = nfp.Command{Code: 0x44, Token: 1}
-	cmdCompareSwap = nfp.Command{Code: 0x43, Token: 3}
-)
-
 // command issues a memory command over the transfer registers from base on:
 // ins arrive, outs are sent. addWaits chooses its signal and waits for it.
 func (s *selector) command(c nfp.Command, p place, units, base, ins, outs int) *machInst {
@@ -227,7 +188,7 @@ func (s *selector) takeParts(v *ir.Value, base, words int) {
 func (s *selector) access(v *ir.Value, p place) {
 	switch v.Op {
 	case ir.OpLoad:
-		base := s.readInto(v, cmdRead32Swap, p, (int(v.Size)+3)/4)
+		base := s.readInto(v, nfp.CmdRead32Swap, p, (int(v.Size)+3)/4)
 		switch {
 		case v.Size < 4:
 			s.field(s.newDst(v), xfer(base), 1<<v.Size-1, nfp.ShiftNone, 0, true)
@@ -237,7 +198,7 @@ func (s *selector) access(v *ir.Value, p place) {
 			s.takeWord(v, base)
 		}
 	case ir.OpRead:
-		s.takeParts(v, s.readInto(v, cmdRead32Swap, p, int(v.Int)), int(v.Int))
+		s.takeParts(v, s.readInto(v, nfp.CmdRead32Swap, p, int(v.Int)), int(v.Int))
 	default:
 		s.write(data(v), p, int(v.Size))
 	}
@@ -250,7 +211,7 @@ func (s *selector) write(words []*ir.Value, p place, size int) {
 		s.give(base+i, w)
 	}
 	if size%4 == 0 {
-		s.command(cmdWrite32Swap, p, size/4, base, 0, size/4)
+		s.command(nfp.CmdWrite32Swap, p, size/4, base, 0, size/4)
 		return
 	}
 	for at := 0; at < size; at += 8 { // what write8 moves at once
@@ -258,13 +219,13 @@ func (s *selector) write(words []*ir.Value, p place, size int) {
 			p = s.further(p, 8)
 		}
 		n := min(size-at, 8)
-		s.command(cmdWrite8Swap, p, n, base+at/4, 0, (n+3)/4)
+		s.command(nfp.CmdWrite8Swap, p, n, base+at/4, 0, (n+3)/4)
 	}
 }
 
 // further is a place n bytes on.
 func (s *selector) further(p place, n uint32) place {
-	p.mem.from += int32(n)
+	p.mem.From += int32(n)
 	if p.mode == 4 && p.b.Kind == nfp.Const && p.b.N+n <= maxCommandConst {
 		p.b.N += n
 		return p
@@ -323,7 +284,7 @@ func (s *selector) bigAccess(v *ir.Value) {
 	}
 	switch {
 	case known && phase == 0 && size%4 == 0 && load:
-		base := s.readInto(v, cmdRead32, p, size/4)
+		base := s.readInto(v, nfp.CmdRead32, p, size/4)
 		if v.Type == ir.Tuple {
 			s.takeParts(v, base, size/4)
 		} else {
@@ -334,16 +295,16 @@ func (s *selector) bigAccess(v *ir.Value) {
 		for i, w := range data(v) {
 			s.give(base+i, w)
 		}
-		s.command(cmdWrite32, p, size/4, base, 0, size/4)
+		s.command(nfp.CmdWrite32, p, size/4, base, 0, size/4)
 	case known && load && phase+size <= 4:
 		t := s.newReg()
 		s.alu(nfp.ALUAndNotB, t, p.b, constant(3))
-		p.b, p.mem.base = t, baseUnknown
-		s.command(cmdRead32, p, 1, scratchXfer, 1, 0)
+		p.b, p.mem.Base = t, baseUnknown
+		s.command(nfp.CmdRead32, p, 1, scratchXfer, 1, 0)
 		s.field(s.dst(v), xfer(scratchXfer), 1<<size-1, nfp.ShiftRight, uint8(8*phase), true)
 	case load:
 		for i := range size {
-			s.command(cmdRead8, s.turned(p, i), 1, scratchXfer, 1, 0)
+			s.command(nfp.CmdRead8, s.turned(p, i), 1, scratchXfer, 1, 0)
 			if d := dst(i / 4); d != none {
 				s.field(d, xfer(scratchXfer), 1<<(i%4), nfp.ShiftRight, uint8(24-8*(i%4)), i%4 == 0)
 			}
@@ -352,7 +313,7 @@ func (s *selector) bigAccess(v *ir.Value) {
 		for i := range size {
 			base := s.outXfers(1)
 			s.shiftTo(xfer(base), s.word(data(v)[i/4]), uint8(8*(i%4)))
-			s.command(cmdWrite8Swap, s.turned(p, i), 1, base, 0, 1)
+			s.command(nfp.CmdWrite8Swap, s.turned(p, i), 1, base, 0, 1)
 		}
 	}
 }
@@ -365,7 +326,7 @@ func (s *selector) turned(p place, i int) place {
 	}
 	t := s.newReg()
 	s.alu(nfp.ALUXor, t, low, constant(3))
-	p.b, p.mem.base = t, baseUnknown
+	p.b, p.mem.Base = t, baseUnknown
 	return p
 }
 

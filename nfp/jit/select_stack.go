@@ -20,9 +20,6 @@ import (
 // Pieces of words are taken and put with ld_field, whose operands reach only the
 // first eight words of a pointer.
 
-// lmWindow is how many bytes an operand of ld_field reaches through a pointer.
-const lmWindow = 32
-
 // frameAddr is the local-memory address of byte off of the frame.
 func (s *selector) frameAddr(off int) nfp.Operand {
 	base := gprA(22)
@@ -39,9 +36,6 @@ func (s *selector) frameAddr(off int) nfp.Operand {
 	s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUAdd), Dst: t, A: base, B: k, Flags: nfp.NoCC})
 	return t
 }
-
-// lmCSR is the control register of each local-memory pointer.
-var lmCSR = [4]uint32{0x64, 0x6c, 0x94, 0x9c}
 
 func (s *selector) setPointer(ptr uint8, addr nfp.Operand) {
 	s.emit(nfp.Inst{Op: nfp.OpCSRWrite, A: s.inRegister(addr), Imm: lmCSR[ptr]})

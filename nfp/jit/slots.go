@@ -1,6 +1,7 @@
 package jit
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/nfpkit/nfpkit/nfp"
@@ -68,7 +69,7 @@ func (s *scheduler) commandOf(order []int32, k int) int {
 func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 	wait := &s.nodes[order[k]]
 	c := s.commandOf(order, k)
-	if c < 0 || !isBit(wait.insts[0].Imm) || len(s.nodes[order[c]].insts) != 1 || k-c-1 > fuseReach {
+	if c < 0 || bits.OnesCount32(wait.insts[0].Imm) != 1 || len(s.nodes[order[c]].insts) != 1 || k-c-1 > fuseReach {
 		return nil, false
 	}
 	cmd := &s.nodes[order[c]]

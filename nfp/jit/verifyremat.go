@@ -103,7 +103,7 @@ func (s *placeState) outside(in *machInst) {
 	if c != nil {
 		s.untrue("<xfer ")
 	}
-	if in.Dst.Kind == nfp.LM && in.Dst.Ptr == 1 || c != nil && (c.Callee != "" || in.Helper == helperAdjustHead || in.Helper == helperAdjustTail) {
+	if in.Dst.Kind == nfp.LM && in.Dst.Ptr == 1 || c.movesVector() {
 		s.untrue("<lm1>")
 	}
 }

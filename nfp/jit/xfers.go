@@ -283,9 +283,6 @@ func (p *xferPlanner) free(r int, life []span) bool {
 	return true
 }
 
-// xferMask is the registers [base, base+n).
-func xferMask(base, n int) uint32 { return uint32((uint64(1)<<n - 1) << base) }
-
 // outXfers chooses n registers to send from. They go round, so that a command's
 // data need not be waited for until all have been used.
 func (s *selector) outXfers(n int) int {
