@@ -31,7 +31,8 @@ var allowed = map[string][]string{
 	"nfp/sim":      {"nfp", "nfp/firmware"},
 	// the bridge
 	"ir":                {},
-	"nfp/jit":           {"ir", "nfp", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
+	"nfp/jit/mach":      {"nfp"},
+	"nfp/jit":           {"ir", "nfp", "nfp/jit/mach", "nfp/firmware", "bpf/code", "bpf/helper", "bpf/verify", "bpf/asmtext"},
 	"driver":            {"nfp/jit", "nfp/sim", "nfp/firmware", "nfp", "bpf/asmtext", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
 	"driver/card":       {"driver", "nfp", "nfp/firmware", "bpf/maps"},
 	"driver/card/vhost": {"driver/card"},

@@ -27,6 +27,9 @@ type scanner struct {
 	labels func(name string) (addr int, ok bool)
 	label  bool   // a target was a label
 	cmd    string // name of the command
+	// virtual takes virtual registers, v and a number, and instructions that only
+	// register allocation makes encodable.
+	virtual bool
 }
 
 // mnemonics finds forms by the word their text begins with.
@@ -86,6 +89,17 @@ func commandUnits() []string {
 // begin a comment, and "// raw 0x..." gives the word. Errors are *ParseError.
 func Parse(text string) (Inst, error) {
 	s := scanner{s: text}
+	in, err := s.inst()
+	if err != nil {
+		return Inst{}, err
+	}
+	return in, nil
+}
+
+// ParseVirtual is Parse for machine code before register allocation: operands may
+// be virtual registers, and whether the instruction has an encoding is not checked.
+func ParseVirtual(text string) (Inst, error) {
+	s := scanner{s: text, virtual: true}
 	in, err := s.inst()
 	if err != nil {
 		return Inst{}, err
@@ -170,7 +184,7 @@ func squeeze(s string) string {
 // encodable turns an encoding error into one with a column.
 func (s *scanner) encodable(in *Inst) error {
 	_, err := Encode(*in)
-	if err == nil {
+	if err == nil || s.virtual {
 		return nil
 	}
 	col := 1
@@ -395,6 +409,10 @@ func (s *scanner) operand(o *Operand) bool {
 		}
 	}
 	switch {
+	case s.virtual && s.try("v"):
+		n, ok := s.number()
+		*o = Operand{Kind: Virtual, N: n}
+		return ok
 	case s.try("--"):
 		*o = Operand{}
 		return true

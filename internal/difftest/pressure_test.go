@@ -150,7 +150,7 @@ func TestPressure(t *testing.T) {
 	}
 }
 
-// size is the words of the image and the bytes that allocate spilled.
+// size is the words of the image and the bytes that regalloc spilled.
 func (p pressure) size(t *testing.T, w *worker) (words, spill int) {
 	t.Helper()
 	prog := p.program()
@@ -163,7 +163,7 @@ func (p pressure) size(t *testing.T, w *worker) (words, spill int) {
 		t.Fatalf("%v: refused", p)
 	}
 	img, err := jit.Compile(f, w.profile, &jit.Options{Dump: func(pass, text string) {
-		if strings.HasPrefix(pass, "allocate") {
+		if strings.HasPrefix(pass, "regalloc") {
 			_, text, _ = strings.Cut(text, "spill=")
 			text, _, _ = strings.Cut(text, "\n")
 			n, _ := strconv.Atoi(text)

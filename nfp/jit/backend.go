@@ -13,6 +13,7 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // backend is what the steps from legal ir to an image share.
@@ -22,11 +23,11 @@ type backend struct {
 	profile      *firmware.Profile
 	code         *code.Code // nil in tests that begin with ir
 	opt          *Options
-	model        *nfp.Model           // what the chip's words and memories cost
-	headMoves    bool                 // the packet's start moves while the program runs
-	singleAdjust bool                 // adjust_head runs once at most, on a packet as it came
-	direct       string               // the one map of firmware with a direct array
-	done         map[string]*machFunc // functions compiled so far
+	model        *nfp.Model            // what the chip's words and memories cost
+	headMoves    bool                  // the packet's start moves while the program runs
+	singleAdjust bool                  // adjust_head runs once at most, on a packet as it came
+	direct       string                // the one map of firmware with a direct array
+	done         map[string]*mach.Func // functions compiled so far
 	reasons      []verify.Reason
 	pcs          []int32 // by word of the image: eBPF pc, -1 none
 }
@@ -34,67 +35,7 @@ type backend struct {
 func newBackend(f *verify.Facts, m *ir.Module, p *firmware.Profile, opt *Options) *backend {
 	return &backend{
 		name: f.Code.Name, kind: f.Code.Type, profile: p, code: f.Code, opt: opt, model: opt.model(),
-		headMoves: calls(m, helperAdjustHead), singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{},
-	}
-}
-
-// machPass is one step over a function's machine code.
-type machPass struct {
-	name   string
-	run    func(*backend, *machFunc) error
-	needed bool // cannot be left out
-}
-
-// machPasses follow select, in this order.
-var machPasses = []machPass{
-	{"send", func(_ *backend, f *machFunc) error { sendDirectly(f); return nil }, false},
-	{"coalesce", func(_ *backend, f *machFunc) error { coalesce(f); return nil }, false},
-	{"allocate", func(env *backend, f *machFunc) error {
-		allocate(f)
-		if env.opt.Check {
-			return verifyAllocation(f)
-		}
-		return nil
-	}, true},
-	{"flow", func(_ *backend, f *machFunc) error { cleanFlow(f); return nil }, true},
-	{"spread", scheduled(spread), false},
-	{"waits", func(env *backend, f *machFunc) error { addWaits(f, env.profile.Signals); return nil }, true},
-	{"order", func(env *backend, f *machFunc) error { orderBlocks(f, env.opt.Counts.at); return nil }, false},
-	{"link", func(_ *backend, f *machFunc) error { link(f); return nil }, true},
-	{"share", func(_ *backend, f *machFunc) error { share(f); return nil }, false},
-	{"schedule", scheduled(schedule), false},
-	{"advance", moved(func(_ *backend, f *machFunc) { advance(f) }), false},
-	{"fill", moved(func(env *backend, f *machFunc) { fill(f, env.opt.Counts.at, env.opt.small) }), false},
-	{"merge", moved(func(env *backend, f *machFunc) { merge(f, env.opt.small) }), false},
-	{"delay", func(_ *backend, f *machFunc) error { delay(f); return nil }, true},
-}
-
-// scheduled is a step that gives blocks another order, with its checker.
-func scheduled(do func(*machFunc, *nfp.Model)) func(*backend, *machFunc) error {
-	return func(env *backend, f *machFunc) error {
-		if !env.opt.Check {
-			do(f, env.model)
-			return nil
-		}
-		before := make([][]machInst, len(f.Blocks))
-		for i, b := range f.Blocks {
-			before[i] = cloneInsts(b.Insts)
-		}
-		do(f, env.model)
-		return verifySchedule(f, before)
-	}
-}
-
-// moved is a step that moves words between blocks, with its checker.
-func moved(do func(*backend, *machFunc)) func(*backend, *machFunc) error {
-	return func(env *backend, f *machFunc) error {
-		if !env.opt.Check {
-			do(env, f)
-			return nil
-		}
-		before := f.clone()
-		do(env, f)
-		return verifyWays(before, f)
+		headMoves: calls(m, helperAdjustHead), singleAdjust: adjustsOnce(m, p), done: map[string]*mach.Func{},
 	}
 }
 
@@ -104,7 +45,7 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	var funcs []*machFunc
+	var funcs []*mach.Func
 	for _, f := range order {
 		at.name, at.fn = "select", nil
 		if widen(f) {
@@ -115,23 +56,18 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 		mf := selectFunc(env, f, f == m.Funcs[0])
 		at.fn = mf
 		env.dump("select "+f.Name, mf)
-		if env.opt.Check {
-			remember(mf)
-		}
-		for _, p := range machPasses {
-			if !p.needed && slices.Contains(env.opt.Off, p.name) {
-				continue
-			}
-			at.name = p.name
-			if err := p.run(env, mf); err != nil {
-				return nil, err
-			}
-			env.dump(p.name+" "+f.Name, mf)
+		err := mf.Run(&mach.Options{
+			Model: env.model, Signals: env.profile.Signals, Count: env.opt.Counts.at, Small: env.opt.small, Off: env.opt.Off, Check: env.opt.Check,
+			Before: func(pass string) { at.name = pass },
+			After:  func(pass string) { env.dump(pass+" "+f.Name, mf) },
+		})
+		if err != nil {
+			return nil, err
 		}
 		env.done[f.Name] = mf
 		funcs = append(funcs, mf)
 	}
-	stack := placeFrames(funcs)
+	stack := mach.PlaceFrames(funcs)
 	if stack > env.profile.Stack {
 		env.refuse(verify.Reason{Reason: "stack-size", PC: 0,
 			Message: fmt.Sprintf("the program needs %d bytes of stack, firmware %s has %d", stack, env.profile.Name, env.profile.Stack)})
@@ -141,7 +77,7 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	}
 	at.name, at.fn = "layout", nil
 	slices.Reverse(funcs)
-	im, pcs, err := layout(env.name, funcs, env.profile.MaxLen)
+	im, pcs, err := mach.Layout(env.name, funcs, env.profile.MaxLen)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +89,7 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	}
 	if env.opt.Check {
 		at.name = "hazards"
-		if err := checkHazards(im); err != nil {
+		if err := mach.CheckHazards(im); err != nil {
 			return nil, err
 		}
 	}
@@ -163,7 +99,7 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	return im, nil
 }
 
-func (env *backend) dump(pass string, f *machFunc) {
+func (env *backend) dump(pass string, f *mach.Func) {
 	if env.opt.Dump != nil && !env.opt.DumpIR {
 		env.opt.Dump(pass, f.String())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // Each archive is named for the pass it runs on input.ir: on the chip as it is, which
@@ -98,8 +99,8 @@ func changed(t *testing.T, text string) *nfp.Model {
 // What the compiler keeps between a pointer's write and its use is what the cards want.
 func TestPointerDelay(t *testing.T) {
 	for _, m := range nfp.Models() {
-		if m.PointerDelay > pointerDelay {
-			t.Errorf("card %s wants %d words behind a pointer's write, the compiler keeps %d", m.Name, m.PointerDelay, pointerDelay)
+		if m.PointerDelay > mach.PointerDelay {
+			t.Errorf("card %s wants %d words behind a pointer's write, the compiler keeps %d", m.Name, m.PointerDelay, mach.PointerDelay)
 		}
 	}
 }

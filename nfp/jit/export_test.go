@@ -6,6 +6,7 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // CompileIR is Compile from ir on, for tests that write ir.
@@ -15,21 +16,9 @@ func CompileIR(m *ir.Module, kind ebpf.ProgramType, p *firmware.Profile, opt *Op
 		return nil, err
 	}
 	env := &backend{name: m.Name, kind: kind, profile: p, opt: opt, model: opt.model(), headMoves: calls(m, helperAdjustHead),
-		singleAdjust: adjustsOnce(m, p), done: map[string]*machFunc{}}
+		singleAdjust: adjustsOnce(m, p), done: map[string]*mach.Func{}}
 	return env.compile(m, &stage{})
 }
 
 // Legalize is the pass alone.
 func Legalize(m *ir.Module) (*ir.Module, error) { return legalize(m) }
-
-// CheckHazards is the checker over final words.
-func CheckHazards(im *nfp.Image) error { return checkHazards(im) }
-
-// MachinePasses are the steps over machine code.
-func MachinePasses() []string {
-	var names []string
-	for _, p := range machPasses {
-		names = append(names, p.name)
-	}
-	return names
-}

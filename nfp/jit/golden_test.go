@@ -12,6 +12,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // TestBackend: in.ir, compiled for the program type and firmware that the file
@@ -42,12 +43,12 @@ func TestBackend(t *testing.T) {
 			switch name, _, _ := strings.Cut(pass, " "); name {
 			case "legalize":
 				got["legal.ir"] = text
-			case "select", "allocate":
-				got[map[string]string{"select": "select.s", "allocate": "alloc.s"}[name]] += text
+			case "select", "regalloc":
+				got[map[string]string{"select": "select.s", "regalloc": "alloc.s"}[name]] += text
 			}
 		}
 		off := slices.DeleteFunc(jit.Optional(), func(pass string) bool {
-			return strings.HasPrefix(pass, "deadcode") || slices.Contains(jit.MachinePasses(), pass)
+			return strings.HasPrefix(pass, "deadcode") || slices.Contains(mach.Optional(), pass)
 		})
 		im, err := jit.CompileIR(m, kind, p, &jit.Options{Check: true, Dump: dump, Off: off})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // Options for Compile; the zero value is the default.
@@ -138,7 +139,7 @@ func both(early, late error) error {
 type stage struct {
 	name string
 	mod  *ir.Module
-	fn   *machFunc
+	fn   *mach.Func
 }
 
 func (s *stage) bug(msg string) *Bug {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/nfpkit/nfpkit/ir"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // pass is one step from ir to ir.
@@ -109,12 +110,7 @@ func Optional() []string {
 			names = append(names, p.name)
 		}
 	}
-	for _, p := range machPasses {
-		if !p.needed {
-			names = append(names, p.name)
-		}
-	}
-	return names
+	return append(names, mach.Optional()...)
 }
 
 // formerNames maps names that passes had in the release before to today's.
@@ -124,6 +120,8 @@ var formerNames = map[string]string{
 	"window": "load-combining", "stores": "store-combining", "demand": "demanded-bits", "tails": "tail-merging",
 	"middle simplify": "simplify-2", "middle gvn": "gvn-2", "middle deadcode": "deadcode-2", "late simplify": "simplify-3", "late gvn": "gvn-3",
 	"late prove": "prove-2", "last simplify": "simplify-4", "last gvn": "gvn-4", "window simplify": "simplify-5", "late deadcode": "deadcode-3",
+	"send": "xfer-targeting", "coalesce": "lm-targeting", "spread": "preschedule", "order": "block-placement", "share": "block-merging",
+	"advance": "swap-slots", "fill": "branch-slots", "merge": "cross-jumping",
 }
 
 // CurrentName returns the name of the pass that was called name before it was

@@ -9,6 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // Select turns legal ir into micro-engine instructions over virtual registers.
@@ -19,7 +20,7 @@ import (
 // Constants, stack addresses and map handles have no register: each use makes
 // them anew, or finds room for them in the instruction.
 //
-// What one instruction cannot do alone is glued to its neighbour (machInst.Glue):
+// What one instruction cannot do alone is glued to its neighbour (Inst.Glue):
 // a shift to the instruction before it, whose port A is the amount; the steps of a
 // multiplication; a branch to what goes in its slots.
 //
@@ -36,9 +37,9 @@ import (
 type selector struct {
 	env       *backend
 	f         *ir.Func
-	out       *machFunc
-	blocks    []*machBlock // by machine block number
-	order     []int32      // numbers in layout order
+	out       *mach.Func
+	blocks    []*mach.Block // by machine block number
+	order     []int32       // numbers in layout order
 	cur       int32
 	pc        int32
 	reg       []nfp.Operand   // by value number; Kind None where not assigned yet
@@ -54,17 +55,17 @@ type selector struct {
 	tailIn    nfp.Operand
 	back      nfp.Operand // return address
 	xfers     *xferPlan
-	nextOut   int        // transfer register to send from next
-	likely    int8       // that the branch being selected is taken: see machInst
-	override  override   // constant in a register for indirect references
-	room      []machInst // see grow
+	nextOut   int         // transfer register to send from next
+	likely    int8        // that the branch being selected is taken: see Inst
+	override  override    // constant in a register for indirect references
+	room      []mach.Inst // see grow
 }
 
 // selectFunc compiles f; the functions it calls are in env.done already.
-func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
+func selectFunc(env *backend, f *ir.Func, entry bool) *mach.Func {
 	order := f.ReversePostorder()
 	s := &selector{
-		env: env, f: f, out: &machFunc{Name: f.Name, Frame: f.Frame, Entry: entry, Jump: 1 + env.model.Branch},
+		env: env, f: f, out: &mach.Func{Name: f.Name, Frame: f.Frame, Entry: entry, Jump: 1 + env.model.Branch},
 		reg: make([]nfp.Operand, f.NextID), parts: make([][]nfp.Operand, f.NextID),
 		used: make([]uint8, f.NextID), fused: make([]bool, f.NextID), looked: make([]int32, f.NextID),
 		exits: map[uint32]int32{}, tail: -1, lm2: -1,
@@ -73,7 +74,7 @@ func selectFunc(env *backend, f *ir.Func, entry bool) *machFunc {
 	s.prepare(order)
 	s.xfers = planXfers(s, order)
 	for range f.NextBlock {
-		s.blocks = append(s.blocks, &machBlock{Next: -1})
+		s.blocks = append(s.blocks, &mach.Block{Next: -1})
 	}
 	depth := f.LoopDepths(order)
 	for i, b := range order {
@@ -103,7 +104,7 @@ func (s *selector) begin(n int32) {
 
 // block makes a new block without laying it out.
 func (s *selector) block() int32 {
-	s.blocks = append(s.blocks, &machBlock{Next: -1, Depth: s.blocks[s.cur].Depth})
+	s.blocks = append(s.blocks, &mach.Block{Next: -1, Depth: s.blocks[s.cur].Depth})
 	return int32(len(s.blocks) - 1)
 }
 
@@ -118,7 +119,7 @@ func (s *selector) finish() {
 		stack = stack[:len(stack)-1]
 		if !reached[n] {
 			reached[n] = true
-			s.blocks[n].succs(func(t int32) { stack = append(stack, t) })
+			s.blocks[n].Succs(func(t int32) { stack = append(stack, t) })
 		}
 	}
 	place := make([]int32, len(s.blocks))
@@ -334,19 +335,19 @@ func (s *selector) unsupported(reason, message, hint string) {
 }
 
 // emit appends an instruction and returns it until the next one is appended.
-func (s *selector) emit(in nfp.Inst) *machInst {
+func (s *selector) emit(in nfp.Inst) *mach.Inst {
 	b := s.blocks[s.cur]
 	if len(b.Insts) == cap(b.Insts) {
 		b.Insts = s.grow(b.Insts)
 	}
-	b.Insts = append(b.Insts, machInst{Inst: in, PC: s.pc, To: -1})
+	b.Insts = append(b.Insts, mach.Inst{Inst: in, PC: s.pc, To: -1})
 	return &b.Insts[len(b.Insts)-1]
 }
 
 // grow returns a block's full list of instructions with room for more. Lists lie
 // one behind the other in s.room; the one at its end, which is the one that
 // grows most often, need not move.
-func (s *selector) grow(list []machInst) []machInst {
+func (s *selector) grow(list []mach.Inst) []mach.Inst {
 	const step, chunk = 8, 512
 	n := len(list)
 	if at := len(s.room) - n; n > 0 && at >= 0 && &s.room[at] == &list[0] && len(s.room)+step <= cap(s.room) {
@@ -354,7 +355,7 @@ func (s *selector) grow(list []machInst) []machInst {
 		return s.room[at : at+n : len(s.room)]
 	}
 	if len(s.room)+n+step > cap(s.room) {
-		s.room = make([]machInst, 0, max(chunk, 2*(n+step)))
+		s.room = make([]mach.Inst, 0, max(chunk, 2*(n+step)))
 	}
 	at := len(s.room)
 	s.room = s.room[:at+n+step]
@@ -408,7 +409,7 @@ func (s *selector) inRegister(o nfp.Operand) nfp.Operand {
 }
 
 // handle loads a map's table id.
-func (s *selector) handle(dst nfp.Operand, sym string) *machInst {
+func (s *selector) handle(dst nfp.Operand, sym string) *mach.Inst {
 	in := s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: dst})
 	in.Reloc, in.Sym = nfp.RelocMap, sym
 	return in
@@ -417,7 +418,7 @@ func (s *selector) handle(dst nfp.Operand, sym string) *machInst {
 // operand is v as a source of an ALU operation: a register or a constant up to 255.
 func (s *selector) operand(v *ir.Value) nfp.Operand {
 	if n, ok := constOf(v); ok && n <= 255 {
-		return constant(n)
+		return mach.Const(n)
 	}
 	return s.word(v)
 }
@@ -456,7 +457,7 @@ func encodeImmed(in *nfp.Inst, n uint32) bool {
 }
 
 // move is dst := src, leaving condition codes alone.
-func (s *selector) move(dst, src nfp.Operand) *machInst {
+func (s *selector) move(dst, src nfp.Operand) *mach.Inst {
 	return s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), Dst: dst, B: src, Flags: nfp.NoCC})
 }
 
@@ -473,7 +474,7 @@ func (s *selector) moveValue(dst nfp.Operand, v *ir.Value) {
 }
 
 // alu is dst := a op b. At most one of a and b may be a constant.
-func (s *selector) alu(op nfp.ALUOp, dst, a, b nfp.Operand) *machInst {
+func (s *selector) alu(op nfp.ALUOp, dst, a, b nfp.Operand) *mach.Inst {
 	if a.Kind == nfp.Const && b.Kind == nfp.Const {
 		a = s.number(a.N)
 	}
@@ -482,7 +483,7 @@ func (s *selector) alu(op nfp.ALUOp, dst, a, b nfp.Operand) *machInst {
 }
 
 // shift is dst := a op (b shifted).
-func (s *selector) shift(op nfp.ShfOp, dst, a, b nfp.Operand, kind nfp.ShiftKind, n uint8) *machInst {
+func (s *selector) shift(op nfp.ShfOp, dst, a, b nfp.Operand, kind nfp.ShiftKind, n uint8) *mach.Inst {
 	a = s.apart(a, b)
 	return s.emit(nfp.Inst{Op: nfp.OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: n})
 }
@@ -523,12 +524,12 @@ func (s *selector) prologue() {
 	if s.out.Entry {
 		// Raw programs: r1 and r2 in pairs 2/3 and 4/5, of which bank A is read.
 		for i, p := range s.f.Params {
-			s.out.Params |= bankA(2 + i)
-			s.move(s.dst(p), gprA(uint32(2+i)))
+			s.out.Params |= mach.BankA(2 + i)
+			s.move(s.dst(p), mach.GPRA(uint32(2+i)))
 		}
 		return
 	}
-	s.out.Params = bankA(returnReg)
+	s.out.Params = mach.BankA(returnReg)
 	for i := range s.f.Params {
 		s.out.Params |= argReg(i)
 	}
@@ -536,7 +537,7 @@ func (s *selector) prologue() {
 		s.restoreLM0()
 	}
 	s.back = s.newReg()
-	s.move(s.back, gprA(returnReg))
+	s.move(s.back, mach.GPRA(returnReg))
 	for i, p := range s.f.Params {
 		s.move(s.dst(p), argOperand(i))
 	}
@@ -547,13 +548,13 @@ const returnReg = 5
 
 func argOperand(i int) nfp.Operand {
 	if i%2 == 0 {
-		return gprA(uint32(i / 2))
+		return mach.GPRA(uint32(i / 2))
 	}
-	return gprB(uint32(i / 2))
+	return mach.GPRB(uint32(i / 2))
 }
 
-func argReg(i int) regSet {
-	n, _ := physical(argOperand(i))
+func argReg(i int) mach.RegSet {
+	n, _ := mach.Physical(argOperand(i))
 	return 1 << n
 }
 

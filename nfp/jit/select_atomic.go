@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // Atomics on map words are the memory engine's, which works on big-endian words.
@@ -153,12 +154,12 @@ func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
 	value := a.turn(s.word(x))
 	switch a.op {
 	case ir.AtomicAnd:
-		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUNotB), Dst: xfer(base), B: value})
+		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUNotB), Dst: mach.Xfer(base), B: value})
 	case ir.AtomicCmpXchg:
-		s.move(xfer(base), a.turn(s.word(expected)))
-		s.move(xfer(base+1), value)
+		s.move(mach.Xfer(base), a.turn(s.word(expected)))
+		s.move(mach.Xfer(base+1), value)
 	default:
-		s.move(xfer(base), value)
+		s.move(mach.Xfer(base), value)
 	}
 	s.command(c, p, units, base, ins, units)
 	switch {
@@ -166,7 +167,7 @@ func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
 	case a.v.Big:
 		s.take(old, base)
 	default:
-		s.byteSwap(old, xfer(base), 32)
+		s.byteSwap(old, mach.Xfer(base), 32)
 	}
 }
 
@@ -194,10 +195,10 @@ func (a *atomicSite) addLoop(p place, x, old nfp.Operand) {
 	s.byteSwap(seen, old, 32)
 	s.alu(nfp.ALUAdd, sum, old, x)
 	s.byteSwap(turned, sum, 32)
-	s.move(xfer(base), seen)
-	s.move(xfer(base+1), turned)
+	s.move(mach.Xfer(base), seen)
+	s.move(mach.Xfer(base+1), turned)
 	s.command(nfp.CmdCompareSwap, p, 2, base, 2, 2)
-	s.alu(nfp.ALUSub, none, seen, xfer(base))
+	s.alu(nfp.ALUSub, none, seen, mach.Xfer(base))
 	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondNE)}).To = again
 	s.jump(done)
 	s.begin(done)
@@ -215,6 +216,6 @@ func (a *atomicSite) addPlain64() {
 		high = s.number(high.N)
 	}
 	s.alu(nfp.ALUAdd, none, old, low)
-	s.alu(nfp.ALUAddC, more, high, constant(0))
+	s.alu(nfp.ALUAddC, more, high, mach.Const(0))
 	a.addLoop(s.further(a.p, 4), more, s.newReg())
 }

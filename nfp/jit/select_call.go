@@ -7,6 +7,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // Helper ids.
@@ -60,10 +61,10 @@ func (s *selector) callHelper(v *ir.Value, id int32) {
 	s.lm2 = -1
 	moved := false
 	var slots []func() // what goes to the branch's slots
-	uses := bankB(0)
+	uses := mach.BankB(0)
 	pass := func(reg uint32, arg *ir.Value) func() {
-		uses |= bankA(int(reg))
-		return func() { s.moveValue(gprA(reg), arg) }
+		uses |= mach.BankA(int(reg))
+		return func() { s.moveValue(mach.GPRA(reg), arg) }
 	}
 	switch id {
 	case helperLookup, helperUpdate, helperDelete:
@@ -78,20 +79,20 @@ func (s *selector) callHelper(v *ir.Value, id int32) {
 		for i, arg := range v.Args[2:9] {
 			pass(uint32(4+i), arg)()
 		}
-		uses |= bankA(1)
+		uses |= mach.BankA(1)
 		kind := v.Kinds >> 12 & 15
-		slots = append(slots, func() { s.load(gprA(1), kind) })
+		slots = append(slots, func() { s.load(mach.GPRA(1), kind) })
 	default:
 		for i, arg := range v.Args {
 			pass(uint32(2+i), arg)()
 		}
 		if id == helperCsumDiff {
-			uses |= bankA(0)
-			slots = append(slots, func() { s.load(gprA(0), v.Kinds) })
+			uses |= mach.BankA(0)
+			slots = append(slots, func() { s.load(mach.GPRA(0), v.Kinds) })
 		}
 	}
-	s.branchAndReturn(moved, slots, gprB(0), nfp.RelocHelper, id, "", &callSite{
-		Uses: uses, Defs: bankA(0) | bankB(0) | bankA(1) | bankB(1), Clobbers: allRegs &^ keptByHelpers, LM3: true,
+	s.branchAndReturn(moved, slots, mach.GPRB(0), nfp.RelocHelper, id, "", &mach.CallSite{
+		Uses: uses, Defs: mach.BankA(0) | mach.BankB(0) | mach.BankA(1) | mach.BankB(1), Clobbers: mach.AllRegs &^ mach.KeptByHelpers, LM3: true,
 		ReadsLM0:    id == helperLookup || id == helperUpdate || id == helperDelete,
 		MovesPacket: id == helperAdjustHead || id == helperAdjustTail,
 	})
@@ -101,10 +102,10 @@ func (s *selector) callHelper(v *ir.Value, id int32) {
 	// Both banks hold the result: a map pointer's low word is wanted in bank A and
 	// its high word in bank B.
 	if d := s.tuplePart(v, 0); d != none {
-		s.move(d, gprA(0))
+		s.move(d, mach.GPRA(0))
 	}
 	if d := s.tuplePart(v, 1); d != none {
-		s.move(d, gprB(1))
+		s.move(d, mach.GPRB(1))
 	}
 }
 
@@ -142,7 +143,7 @@ func (s *selector) keyPointer(key *ir.Value) bool {
 // the return address; it and what slots emit (one instruction each) go to the
 // branch's defer slots.
 // Where glued is set they must directly follow what was emitted last.
-func (s *selector) branchAndReturn(glued bool, slots []func(), ret nfp.Operand, kind nfp.RelocKind, helper int32, callee string, c *callSite) {
+func (s *selector) branchAndReturn(glued bool, slots []func(), ret nfp.Operand, kind nfp.RelocKind, helper int32, callee string, c *mach.CallSite) {
 	b := s.blocks[s.cur]
 	n, first := 0, len(b.Insts)
 	for _, f := range slots {
@@ -172,7 +173,7 @@ func (s *selector) branchAndReturn(glued bool, slots []func(), ret nfp.Operand, 
 // call is a call of a function of the module.
 func (s *selector) call(v *ir.Value) {
 	callee := s.env.done[v.Sym]
-	uses := bankA(returnReg)
+	uses := mach.BankA(returnReg)
 	for i, a := range v.Args {
 		if i >= 10 {
 			panic("select: more than five arguments")
@@ -180,18 +181,18 @@ func (s *selector) call(v *ir.Value) {
 		uses |= argReg(i)
 		s.moveValue(argOperand(i), a)
 	}
-	s.branchAndReturn(false, nil, gprA(returnReg), nfp.RelocBranch, 0, v.Sym, &callSite{
-		Uses: uses, Defs: bankA(0) | bankB(0), Clobbers: callee.Clobber, LM3: callee.LM3, Moves0: callee.Moves0,
+	s.branchAndReturn(false, nil, mach.GPRA(returnReg), nfp.RelocBranch, 0, v.Sym, &mach.CallSite{
+		Uses: uses, Defs: mach.BankA(0) | mach.BankB(0), Clobbers: callee.Clobber, LM3: callee.LM3, Moves0: callee.Moves0,
 	})
 	s.out.Callees = append(s.out.Callees, v.Sym)
 	if callee.Moves0 {
 		s.restoreLM0()
 	}
 	if d := s.tuplePart(v, 0); d != none {
-		s.move(d, gprA(0))
+		s.move(d, mach.GPRA(0))
 	}
 	if d := s.tuplePart(v, 1); d != none {
-		s.move(d, gprB(0))
+		s.move(d, mach.GPRB(0))
 	}
 }
 
@@ -201,17 +202,17 @@ func (s *selector) tailCall(v *ir.Value) {
 		s.missing(helperTailCall)
 		return
 	}
-	uses := bankB(0) | bankA(4) | bankA(5) | bankA(6) | bankA(7)
+	uses := mach.BankB(0) | mach.BankA(4) | mach.BankA(5) | mach.BankA(6) | mach.BankA(7)
 	if len(v.Args) > 2 {
-		s.moveValue(gprA(4), v.Args[2])
+		s.moveValue(mach.GPRA(4), v.Args[2])
 	} else {
-		s.handle(gprA(4), v.Sym)
+		s.handle(mach.GPRA(4), v.Sym)
 	}
-	s.load(gprA(5), 0)
-	s.moveValue(gprA(6), v.Args[0])
-	s.load(gprA(7), 0) // the index is 32 bits
-	s.branchAndReturn(false, nil, gprB(0), nfp.RelocHelper, helperTailCall, "", &callSite{
-		Uses: uses, Clobbers: allRegs &^ keptByHelpers, LM3: true,
+	s.load(mach.GPRA(5), 0)
+	s.moveValue(mach.GPRA(6), v.Args[0])
+	s.load(mach.GPRA(7), 0) // the index is 32 bits
+	s.branchAndReturn(false, nil, mach.GPRB(0), nfp.RelocHelper, helperTailCall, "", &mach.CallSite{
+		Uses: uses, Clobbers: mach.AllRegs &^ mach.KeptByHelpers, LM3: true,
 	})
 }
 
@@ -229,7 +230,7 @@ func (s *selector) directLookup(v *ir.Value) {
 	} else {
 		s.lm2 = -1
 		s.setPointer(2, s.word(v.Args[2]))
-		s.move(key, lm(2, 0))
+		s.move(key, mach.LM(2, 0))
 	}
 	low, high := s.tuplePart(v, 0), s.tuplePart(v, 1)
 	outside := s.block()
@@ -246,7 +247,7 @@ func (s *selector) directLookup(v *ir.Value) {
 		s.move(low, key)
 	}
 	if high != none {
-		s.move(high, gprB(23))
+		s.move(high, mach.GPRB(23))
 	}
 	s.jump(outside)
 	s.begin(outside)
@@ -307,8 +308,8 @@ func (s *selector) adjustHead(v *ir.Value) {
 	if n, ok := constOf(delta); ok && surelyFits(s.env.profile, int32(n)) && s.env.singleAdjust {
 		if n != 0 {
 			grow := s.operandOrWordConst(-n)
-			s.alu(nfp.ALUSub, lm(1, pvStart), lm(1, pvStart), grow)
-			s.alu(nfp.ALUAdd, lm(1, pvLength), lm(1, pvLength), grow)
+			s.alu(nfp.ALUSub, mach.LM(1, pvStart), mach.LM(1, pvStart), grow)
+			s.alu(nfp.ALUAdd, mach.LM(1, pvLength), mach.LM(1, pvLength), grow)
 		}
 		s.result(v, -1)
 		return
@@ -316,23 +317,23 @@ func (s *selector) adjustHead(v *ir.Value) {
 	d := s.word(delta)
 	fail := s.block()
 	start, rel, length, after := s.newReg(), s.newReg(), s.newReg(), s.newReg()
-	s.alu(nfp.ALUAdd16, start, d, lm(1, pvStart))
-	s.alu(nfp.ALUSub, rel, start, constant(uint32(limits.OffMin)))
-	s.alu(nfp.ALUSub, none, constant(uint32(limits.OffMax-limits.OffMin)), rel)
+	s.alu(nfp.ALUAdd16, start, d, mach.LM(1, pvStart))
+	s.alu(nfp.ALUSub, rel, start, mach.Const(uint32(limits.OffMin)))
+	s.alu(nfp.ALUSub, none, mach.Const(uint32(limits.OffMax-limits.OffMin)), rel)
 	s.branch(nfp.CondCC, fail)
 	s.packetLen(length)
 	s.alu(nfp.ALUSub, after, length, d)
-	s.alu(nfp.ALUSub, none, after, constant(minPacket))
+	s.alu(nfp.ALUSub, none, after, mach.Const(minPacket))
 	s.branch(nfp.CondLT, fail)
-	s.field(lm(1, pvStart), start, 0b0011, nfp.ShiftNone, 0, false)
-	s.alu(nfp.ALUSub, lm(1, pvLength), lm(1, pvLength), d)
+	s.field(mach.LM(1, pvStart), start, 0b0011, nfp.ShiftNone, 0, false)
+	s.alu(nfp.ALUSub, mach.LM(1, pvLength), mach.LM(1, pvLength), d)
 	s.result(v, fail)
 }
 
 // operandOrWordConst is a constant as an operand.
 func (s *selector) operandOrWordConst(n uint32) nfp.Operand {
 	if n <= 255 {
-		return constant(n)
+		return mach.Const(n)
 	}
 	return s.number(n)
 }
@@ -342,12 +343,12 @@ func (s *selector) adjustTail(v *ir.Value) {
 	d := s.word(v.Args[2])
 	fail := s.block()
 	length, after := s.newReg(), s.newReg()
-	s.alu(nfp.ALUSub, none, constant(0), d)
+	s.alu(nfp.ALUSub, none, mach.Const(0), d)
 	s.branch(nfp.CondLT, fail)
 	s.packetLen(length)
 	s.alu(nfp.ALUAdd, after, length, d)
-	s.alu(nfp.ALUSub, none, after, constant(minPacket))
+	s.alu(nfp.ALUSub, none, after, mach.Const(minPacket))
 	s.branch(nfp.CondLT, fail)
-	s.alu(nfp.ALUAdd, lm(1, pvLength), lm(1, pvLength), d)
+	s.alu(nfp.ALUAdd, mach.LM(1, pvLength), mach.LM(1, pvLength), d)
 	s.result(v, fail)
 }

@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // ret returns from the function: to its caller, or to the firmware with the
@@ -10,14 +11,14 @@ import (
 func (s *selector) ret(low, high *ir.Value) {
 	switch {
 	case !s.out.Entry:
-		s.moveValue(gprA(0), low)
-		s.moveValue(gprB(0), high)
+		s.moveValue(mach.GPRA(0), low)
+		s.moveValue(mach.GPRB(0), high)
 		in := s.emit(nfp.Inst{Op: nfp.OpRtn, A: s.back})
-		in.Call = &callSite{Uses: bankA(0) | bankB(0)}
+		in.Call = &mach.CallSite{Uses: mach.BankA(0) | mach.BankB(0)}
 	case s.f.Result == ir.I64: // raw: r0 as it is
-		s.moveValue(gprA(0), low)
-		s.moveValue(gprA(1), high)
-		s.done(0, bankA(0)|bankA(1))
+		s.moveValue(mach.GPRA(0), low)
+		s.moveValue(mach.GPRA(1), high)
+		s.done(0, mach.BankA(0)|mach.BankA(1))
 	default:
 		if n, ok := constOf(low); ok {
 			s.exit(s.env.word(n))
@@ -32,34 +33,34 @@ func (s *selector) ret(low, high *ir.Value) {
 }
 
 // done branches to the firmware; the last slots instructions go to its slots.
-func (s *selector) done(slots uint8, uses regSet) {
+func (s *selector) done(slots uint8, uses mach.RegSet) {
 	in := s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondAlways), Defer: slots})
 	in.Reloc, in.Slots, in.Glue = nfp.RelocDone, slots, slots > 0
-	in.Call = &callSite{Uses: uses}
+	in.Call = &mach.CallSite{Uses: uses}
 }
 
 // exit ends the program with a result word.
 func (s *selector) exit(word uint32) {
-	in := nfp.Inst{Op: nfp.OpImmed, Dst: gprA(0)}
+	in := nfp.Inst{Op: nfp.OpImmed, Dst: mach.GPRA(0)}
 	if encodeImmed(&in, word) {
 		s.emit(in)
-		s.done(1, bankA(0))
+		s.done(1, mach.BankA(0))
 		return
 	}
-	s.load(gprA(0), word)
-	s.done(0, bankA(0))
+	s.load(mach.GPRA(0), word)
+	s.done(0, mach.BankA(0))
 }
 
 // exitIf ends the program with a result word, which one immed loads, where the
 // condition holds; A0 is lost where not.
 func (s *selector) exitIf(c nfp.Cond, word uint32) {
-	in := nfp.Inst{Op: nfp.OpImmed, Dst: gprA(0)}
+	in := nfp.Inst{Op: nfp.OpImmed, Dst: mach.GPRA(0)}
 	if !encodeImmed(&in, word) {
 		s.branch(c, s.exitBlock(word))
 		return
 	}
 	s.emit(in)
-	s.done(1, bankA(0))
+	s.done(1, mach.BankA(0))
 	b := s.blocks[s.cur]
 	b.Insts[len(b.Insts)-1].Fn = uint8(c)
 }
@@ -84,7 +85,7 @@ func (s *selector) layExits() {
 		s.begin(s.tail)
 		cases, rest := s.env.verdicts()
 		for _, c := range cases {
-			s.alu(nfp.ALUSub, none, s.tailIn, constant(c.code))
+			s.alu(nfp.ALUSub, none, s.tailIn, mach.Const(c.code))
 			s.exitIf(nfp.CondEQ, c.word)
 		}
 		s.exit(rest)

@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // Packet vector words (docs/firmware-contract.md section 3).
@@ -17,7 +18,7 @@ const (
 const pvLengthMask = 0x3fff
 
 func (s *selector) packetLen(d nfp.Operand) {
-	s.alu(nfp.ALUAnd, d, s.number(pvLengthMask), lm(1, pvLength))
+	s.alu(nfp.ALUAnd, d, s.number(pvLengthMask), mach.LM(1, pvLength))
 }
 
 func (s *selector) ctxLoad(v *ir.Value) {
@@ -30,13 +31,13 @@ func (s *selector) ctxLoad(v *ir.Value) {
 	case "data_end":
 		n := s.newReg()
 		s.packetLen(n)
-		s.alu(nfp.ALUAdd, d, n, lm(1, pvStart))
+		s.alu(nfp.ALUAdd, d, n, mach.LM(1, pvStart))
 	case "len":
 		s.packetLen(d)
 	case "rx_queue_index":
-		s.shift(nfp.ShfB, d, none, lm(1, pvQueue), nfp.ShiftRight, 23)
+		s.shift(nfp.ShfB, d, none, mach.LM(1, pvQueue), nfp.ShiftRight, 23)
 	case "ingress_ifindex":
-		s.move(d, lm(1, pvPort))
+		s.move(d, mach.LM(1, pvPort))
 	default:
 		s.unsupported("ctx-field", "firmware "+s.env.profile.Name+" does not give programs "+v.Sym, "")
 		s.load(d, 0)
@@ -52,15 +53,15 @@ func (s *selector) ctxStore(v *ir.Value) {
 	x, q := s.word(v.Args[0]), s.newReg()
 	s.move(q, x)
 	fits, other := s.block(), s.block()
-	s.alu(nfp.ALUSub, none, constant(255), x)
+	s.alu(nfp.ALUSub, none, mach.Const(255), x)
 	s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(nfp.CondCS)}).To = fits
 	s.jump(other)
 	s.begin(other)
 	s.load(q, 0x40)
 	s.jump(fits)
 	s.begin(fits)
-	s.field(lm(1, pvQueue), q, 1, nfp.ShiftNone, 0, false)
-	s.alu(nfp.ALUOr, lm(1, pvFlags), s.number(1<<4), lm(1, pvFlags))
+	s.field(mach.LM(1, pvQueue), q, 1, nfp.ShiftNone, 0, false)
+	s.alu(nfp.ALUOr, mach.LM(1, pvFlags), s.number(1<<4), mach.LM(1, pvFlags))
 }
 
 func (s *selector) memory(v *ir.Value) {
@@ -81,7 +82,7 @@ func (s *selector) memory(v *ir.Value) {
 type place struct {
 	mode uint8
 	a, b nfp.Operand
-	mem  memBytes
+	mem  mach.Access
 }
 
 // data is the arguments behind the address.
@@ -98,17 +99,17 @@ func (s *selector) place(v *ir.Value) place {
 	size := int32(s.bytes(v))
 	if v.Space == ir.MapMem {
 		base, off := baseOf(v.Args[0])
-		return place{1, s.word(v.Args[1]), s.word(v.Args[0]), memBytes{uint8(v.Space), int32(base.ID), off, off + size, write}}
+		return place{1, s.word(v.Args[1]), s.word(v.Args[0]), mach.Access{Space: uint8(v.Space), Base: int32(base.ID), From: off, To: off + size, Write: write}}
 	}
 	base, off := baseOf(v.Args[0])
-	mem := memBytes{uint8(v.Space), int32(base.ID), off, off + size, write}
+	mem := mach.Access{Space: uint8(v.Space), Base: int32(base.ID), From: off, To: off + size, Write: write}
 	if s.isStart(base) {
-		mem.Base = basePacket
+		mem.Base = mach.BasePacket
 	}
 	if n, ok := smallOffset(v.Args[0]); ok {
-		return place{4, s.word(v.Args[0].Args[0]), constant(n), mem}
+		return place{4, s.word(v.Args[0].Args[0]), mach.Const(n), mem}
 	}
-	return place{4, s.word(v.Args[0]), constant(0), mem}
+	return place{4, s.word(v.Args[0]), mach.Const(0), mem}
 }
 
 // baseOf takes constants off a sum.
@@ -144,18 +145,18 @@ func isPacketStart(v *ir.Value) bool {
 // moves before the last use.
 func (s *selector) packetStart(v *ir.Value) {
 	if s.isStart(v) || s.xfers.stays(v, 0) {
-		s.reg[v.ID] = lm(1, pvStart)
+		s.reg[v.ID] = mach.LM(1, pvStart)
 		return
 	}
-	s.move(s.dst(v), lm(1, pvStart))
+	s.move(s.dst(v), mach.LM(1, pvStart))
 }
 
 // command issues a memory command over the transfer registers from base on:
 // ins arrive, outs are sent. addWaits chooses its signal and waits for it.
-func (s *selector) command(c nfp.Command, p place, units, base, ins, outs int) *machInst {
+func (s *selector) command(c nfp.Command, p place, units, base, ins, outs int) *mach.Inst {
 	c.Len, c.Mode, c.Ctx, c.Xfer = uint8(units-1), p.mode, 3, uint8(base)
 	in := s.emit(nfp.Inst{Op: nfp.OpCmd, A: s.apart(p.a, p.b), B: p.b, Cmd: c})
-	in.In, in.Out, in.Mem = xferMask(base, ins), xferMask(base, outs), p.mem
+	in.In, in.Out, in.Mem = mach.XferMask(base, ins), mach.XferMask(base, outs), p.mem
 	return in
 }
 
@@ -169,7 +170,7 @@ func (s *selector) readInto(v *ir.Value, c nfp.Command, p place, words int) (bas
 // takeWord makes a read of one word, which is no Tuple, available.
 func (s *selector) takeWord(v *ir.Value, base int) {
 	if s.xfers.stays(v, 0) {
-		s.reg[v.ID] = xfer(base)
+		s.reg[v.ID] = mach.Xfer(base)
 		return
 	}
 	s.take(s.dst(v), base)
@@ -191,7 +192,7 @@ func (s *selector) access(v *ir.Value, p place) {
 		base := s.readInto(v, nfp.CmdRead32Swap, p, (int(v.Size)+3)/4)
 		switch {
 		case v.Size < 4:
-			s.field(s.newDst(v), xfer(base), 1<<v.Size-1, nfp.ShiftNone, 0, true)
+			s.field(s.newDst(v), mach.Xfer(base), 1<<v.Size-1, nfp.ShiftNone, 0, true)
 		case v.Size == 8:
 			s.takeParts(v, base, 2)
 		default:
@@ -232,11 +233,11 @@ func (s *selector) further(p place, n uint32) place {
 	}
 	t := s.newReg()
 	if p.mode == 1 {
-		s.alu(nfp.ALUAdd, t, p.b, constant(n))
+		s.alu(nfp.ALUAdd, t, p.b, mach.Const(n))
 		p.b = t
 		return p
 	}
-	s.alu(nfp.ALUAdd, t, p.a, constant(n))
+	s.alu(nfp.ALUAdd, t, p.a, mach.Const(n))
 	p.a = t
 	return p
 }
@@ -244,7 +245,7 @@ func (s *selector) further(p place, n uint32) place {
 // take copies a transfer register to d, unless that is none.
 func (s *selector) take(d nfp.Operand, i int) {
 	if d != none {
-		s.move(d, xfer(i))
+		s.move(d, mach.Xfer(i))
 	}
 }
 
@@ -252,7 +253,7 @@ func (s *selector) take(d nfp.Operand, i int) {
 // second cannot merge with what is there already, so it is an OR.
 func (s *selector) give(i int, v *ir.Value) {
 	if n, ok := constOf(v); ok {
-		in := nfp.Inst{Op: nfp.OpImmed, Dst: xfer(i)}
+		in := nfp.Inst{Op: nfp.OpImmed, Dst: mach.Xfer(i)}
 		if encodeImmed(&in, n) {
 			s.emit(in)
 			return
@@ -260,11 +261,11 @@ func (s *selector) give(i int, v *ir.Value) {
 		in.Dst = s.newReg()
 		if encodeImmed(&in, n&^0xff) {
 			s.emit(in)
-			s.alu(nfp.ALUOr, xfer(i), in.Dst, constant(n&0xff))
+			s.alu(nfp.ALUOr, mach.Xfer(i), in.Dst, mach.Const(n&0xff))
 			return
 		}
 	}
-	s.move(xfer(i), s.word(v))
+	s.move(mach.Xfer(i), s.word(v))
 }
 
 // bigAccess reaches words that lie in memory big-endian. Whole aligned words move
@@ -298,21 +299,21 @@ func (s *selector) bigAccess(v *ir.Value) {
 		s.command(nfp.CmdWrite32, p, size/4, base, 0, size/4)
 	case known && load && phase+size <= 4:
 		t := s.newReg()
-		s.alu(nfp.ALUAndNotB, t, p.b, constant(3))
-		p.b, p.mem.Base = t, baseUnknown
+		s.alu(nfp.ALUAndNotB, t, p.b, mach.Const(3))
+		p.b, p.mem.Base = t, mach.BaseUnknown
 		s.command(nfp.CmdRead32, p, 1, scratchXfer, 1, 0)
-		s.field(s.dst(v), xfer(scratchXfer), 1<<size-1, nfp.ShiftRight, uint8(8*phase), true)
+		s.field(s.dst(v), mach.Xfer(scratchXfer), 1<<size-1, nfp.ShiftRight, uint8(8*phase), true)
 	case load:
 		for i := range size {
 			s.command(nfp.CmdRead8, s.turned(p, i), 1, scratchXfer, 1, 0)
 			if d := dst(i / 4); d != none {
-				s.field(d, xfer(scratchXfer), 1<<(i%4), nfp.ShiftRight, uint8(24-8*(i%4)), i%4 == 0)
+				s.field(d, mach.Xfer(scratchXfer), 1<<(i%4), nfp.ShiftRight, uint8(24-8*(i%4)), i%4 == 0)
 			}
 		}
 	default:
 		for i := range size {
 			base := s.outXfers(1)
-			s.shiftTo(xfer(base), s.word(data(v)[i/4]), uint8(8*(i%4)))
+			s.shiftTo(mach.Xfer(base), s.word(data(v)[i/4]), uint8(8*(i%4)))
 			s.command(nfp.CmdWrite8Swap, s.turned(p, i), 1, base, 0, 1)
 		}
 	}
@@ -325,8 +326,8 @@ func (s *selector) turned(p place, i int) place {
 		low = s.plus(low, i)
 	}
 	t := s.newReg()
-	s.alu(nfp.ALUXor, t, low, constant(3))
-	p.b, p.mem.Base = t, baseUnknown
+	s.alu(nfp.ALUXor, t, low, mach.Const(3))
+	p.b, p.mem.Base = t, mach.BaseUnknown
 	return p
 }
 

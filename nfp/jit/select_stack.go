@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // The stack is local memory: 32-bit words, reached through pointers, byte b of
@@ -22,13 +23,13 @@ import (
 
 // frameAddr is the local-memory address of byte off of the frame.
 func (s *selector) frameAddr(off int) nfp.Operand {
-	base := gprA(22)
+	base := mach.GPRA(22)
 	if s.out.Entry && off == 0 {
 		return base
 	}
 	t := s.newReg()
 	if s.out.Entry && off <= 255 {
-		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUAdd), Dst: t, A: base, B: constant(uint32(off)), Flags: nfp.NoCC})
+		s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUAdd), Dst: t, A: base, B: mach.Const(uint32(off)), Flags: nfp.NoCC})
 		return t
 	}
 	k := s.newReg()
@@ -38,7 +39,7 @@ func (s *selector) frameAddr(off int) nfp.Operand {
 }
 
 func (s *selector) setPointer(ptr uint8, addr nfp.Operand) {
-	s.emit(nfp.Inst{Op: nfp.OpCSRWrite, A: s.inRegister(addr), Imm: lmCSR[ptr]})
+	s.emit(nfp.Inst{Op: nfp.OpCSRWrite, A: s.inRegister(addr), Imm: mach.PointerCSR[ptr]})
 	if ptr == 0 {
 		s.out.Moves0 = true
 	}
@@ -47,20 +48,20 @@ func (s *selector) setPointer(ptr uint8, addr nfp.Operand) {
 // slot is the word of the frame that byte off lies in.
 func (s *selector) slot(off int) nfp.Operand {
 	if s.out.LM0 && off < 64 {
-		return lm(0, off/4)
+		return mach.LM(0, off/4)
 	}
-	window := off &^ (lmWindow - 1)
+	window := off &^ (mach.FieldWindow - 1)
 	if s.lm2 != window {
 		s.setPointer(2, s.frameAddr(window))
 		s.lm2 = window
 	}
-	return lm(2, (off-window)/4)
+	return mach.LM(2, (off-window)/4)
 }
 
 // near is the word of byte off as ld_field can read it.
 func (s *selector) near(off int) nfp.Operand {
 	w := s.slot(off)
-	if w.N < lmWindow/4 {
+	if w.N < mach.FieldWindow/4 {
 		return w
 	}
 	t := s.newReg()
@@ -147,7 +148,7 @@ func (s *selector) advance(addr *ir.Value, n int) nfp.Operand {
 		return a
 	}
 	t := s.newReg()
-	s.alu(nfp.ALUAdd, t, a, constant(uint32(n)))
+	s.alu(nfp.ALUAdd, t, a, mach.Const(uint32(n)))
 	return t
 }
 
@@ -178,7 +179,7 @@ func (s *selector) storeBig(v *ir.Value, words []*ir.Value, off int, static bool
 			} else {
 				s.setPointer(2, s.advance(v.Args[0], at+i))
 				s.lm2 = -1
-				s.move(lm(2, 0), t)
+				s.move(mach.LM(2, 0), t)
 			}
 			continue
 		}
@@ -206,7 +207,7 @@ func (s *selector) storeByte(v *ir.Value, b nfp.Operand, off int, static bool, a
 	p := s.advance(v.Args[0], at)
 	if v.Big {
 		t := s.newReg()
-		s.alu(nfp.ALUXor, t, p, constant(3))
+		s.alu(nfp.ALUXor, t, p, mach.Const(3))
 		p = t
 	}
 	s.storePieces(p, [2]nfp.Operand{b}, 1)
@@ -265,7 +266,7 @@ func (s *selector) storeWord(off int, v *ir.Value) {
 // mergeFrame puts the bytes mask of the shifted src into the word of byte off.
 func (s *selector) mergeFrame(off int, mask uint8, src nfp.Operand, kind nfp.ShiftKind, n uint8) {
 	w := s.slot(off)
-	if w.N < lmWindow/4 {
+	if w.N < mach.FieldWindow/4 {
 		s.field(w, src, mask, kind, n, false)
 		return
 	}
@@ -283,14 +284,14 @@ func (s *selector) loadPointer(v *ir.Value, d [2]nfp.Operand, p nfp.Operand, siz
 		s.setPointer(2, p)
 		switch {
 		case size == 8:
-			s.move(s.orNew(d[0]), lmNext(2))
+			s.move(s.orNew(d[0]), mach.LMNext(2))
 			if d[1] != none {
-				s.move(d[1], lm(2, 0))
+				s.move(d[1], mach.LM(2, 0))
 			}
 		case size == 4:
-			s.move(d[0], lm(2, 0))
+			s.move(d[0], mach.LM(2, 0))
 		default:
-			s.field(d[0], lm(2, 0), 1<<size-1, nfp.ShiftRight, uint8(8*(phase%4)), true)
+			s.field(d[0], mach.LM(2, 0), 1<<size-1, nfp.ShiftRight, uint8(8*(phase%4)), true)
 		}
 		return
 	}
@@ -298,21 +299,21 @@ func (s *selector) loadPointer(v *ir.Value, d [2]nfp.Operand, p nfp.Operand, siz
 	w := [3]nfp.Operand{s.newReg(), s.newReg(), s.newReg()}
 	s.setPointer(2, p)
 	if size == 1 {
-		s.move(w[0], lm(2, 0))
+		s.move(w[0], mach.LM(2, 0))
 		s.shiftBy(w[1], w[0], bits, nfp.ShiftRight)
 		s.field(d[0], w[1], 1, nfp.ShiftNone, 0, true)
 		return
 	}
 	n := 1
 	if size == 8 {
-		s.move(w[0], lmNext(2))
-		s.move(w[1], lm(2, 0))
+		s.move(w[0], mach.LMNext(2))
+		s.move(w[1], mach.LM(2, 0))
 		n = 2
 	} else {
-		s.move(w[0], lm(2, 0))
+		s.move(w[0], mach.LM(2, 0))
 	}
 	s.setPointer(2, s.plus(p, size-1))
-	s.move(w[n], lm(2, 0))
+	s.move(w[n], mach.LM(2, 0))
 	switch {
 	case size < 4:
 		t := s.newReg()
@@ -329,14 +330,14 @@ func (s *selector) loadPointer(v *ir.Value, d [2]nfp.Operand, p nfp.Operand, siz
 
 func (s *selector) plus(p nfp.Operand, n int) nfp.Operand {
 	t := s.newReg()
-	s.alu(nfp.ALUAdd, t, p, constant(uint32(n)))
+	s.alu(nfp.ALUAdd, t, p, mach.Const(uint32(n)))
 	return t
 }
 
 // bitOffset is 8 (p & 3).
 func (s *selector) bitOffset(p nfp.Operand) nfp.Operand {
 	t, u := s.newReg(), s.newReg()
-	s.alu(nfp.ALUAnd, t, p, constant(3))
+	s.alu(nfp.ALUAnd, t, p, mach.Const(3))
 	s.shift(nfp.ShfB, u, none, t, nfp.ShiftLeft, 3)
 	return u
 }
@@ -355,12 +356,12 @@ func (s *selector) storePointer(v *ir.Value, words []*ir.Value, p nfp.Operand, s
 	s.setPointer(2, p)
 	switch {
 	case size == 8:
-		s.move(lmNext(2), src[0])
-		s.move(lm(2, 0), src[1])
+		s.move(mach.LMNext(2), src[0])
+		s.move(mach.LM(2, 0), src[1])
 	case size == 4:
-		s.move(lm(2, 0), src[0])
+		s.move(mach.LM(2, 0), src[0])
 	default:
-		s.field(lm(2, 0), src[0], (1<<size-1)<<(phase%4), nfp.ShiftLeft, uint8(8*(phase%4)), false)
+		s.field(mach.LM(2, 0), src[0], (1<<size-1)<<(phase%4), nfp.ShiftLeft, uint8(8*(phase%4)), false)
 	}
 }
 
@@ -385,22 +386,22 @@ func (s *selector) storePieces(p nfp.Operand, src [2]nfp.Operand, size int) {
 	s.shiftBy(v0, low, bits, nfp.ShiftLeft)
 	s.shiftBy(m0, mask, bits, nfp.ShiftLeft)
 	if size == 8 {
-		s.mergeWord(lm(2, 0), lmNext(2), v0, m0)
+		s.mergeWord(mach.LM(2, 0), mach.LMNext(2), v0, m0)
 		mid := s.newReg()
 		s.shiftBy(mid, src[1], bits, nfp.ShiftLeft)
 		top := s.over(low, bits)
 		s.alu(nfp.ALUOr, mid, mid, top)
-		s.move(lm(2, 0), mid)
+		s.move(mach.LM(2, 0), mid)
 		low = src[1]
 	} else {
-		s.mergeWord(lm(2, 0), lm(2, 0), v0, m0)
+		s.mergeWord(mach.LM(2, 0), mach.LM(2, 0), v0, m0)
 		if size == 1 {
 			return
 		}
 	}
 	v1, m1 := s.over(low, bits), s.over(mask, bits)
 	s.setPointer(2, s.plus(p, size-1))
-	s.mergeWord(lm(2, 0), lm(2, 0), v1, m1)
+	s.mergeWord(mach.LM(2, 0), mach.LM(2, 0), v1, m1)
 }
 
 // over is what x << n shifts out at the top, n below 32: x >> 32-n, in two steps
@@ -408,7 +409,7 @@ func (s *selector) storePieces(p nfp.Operand, src [2]nfp.Operand, size int) {
 func (s *selector) over(x, n nfp.Operand) nfp.Operand {
 	half, rest, out := s.newReg(), s.newReg(), s.newReg()
 	s.shift(nfp.ShfB, half, none, x, nfp.ShiftRight, 1)
-	s.alu(nfp.ALUXor, rest, n, constant(31))
+	s.alu(nfp.ALUXor, rest, n, mach.Const(31))
 	s.shiftBy(out, half, rest, nfp.ShiftRight)
 	return out
 }

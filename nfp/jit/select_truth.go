@@ -5,6 +5,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // truthByCarry makes a comparison a number without a branch, where that is no
@@ -22,9 +23,9 @@ func (s *selector) truthByCarry(v *ir.Value) bool {
 			t = d
 		}
 		if v.Op == ir.OpEQ {
-			s.notBelow(v, constant(0), t)
+			s.notBelow(v, mach.Const(0), t)
 		} else {
-			s.notBelow(v, t, constant(1))
+			s.notBelow(v, t, mach.Const(1))
 		}
 	case ir.OpULE:
 		s.notBelow(v, s.operand(y), s.operand(x))
@@ -42,9 +43,9 @@ func (s *selector) truthByCarry(v *ir.Value) bool {
 			return false
 		}
 		if bit := bits.TrailingZeros32(n); bit > 0 {
-			s.shift(nfp.ShfAnd, s.dst(v), constant(1), s.word(x), nfp.ShiftRight, uint8(bit)).Flags |= nfp.NoCC
+			s.shift(nfp.ShfAnd, s.dst(v), mach.Const(1), s.word(x), nfp.ShiftRight, uint8(bit)).Flags |= nfp.NoCC
 		} else {
-			s.alu(nfp.ALUAnd, s.dst(v), s.word(x), constant(1)).Flags |= nfp.NoCC
+			s.alu(nfp.ALUAnd, s.dst(v), s.word(x), mach.Const(1)).Flags |= nfp.NoCC
 		}
 	default:
 		return false
@@ -55,7 +56,7 @@ func (s *selector) truthByCarry(v *ir.Value) bool {
 // small is a constant as an operand, or in a register.
 func (s *selector) small(n uint32) nfp.Operand {
 	if n <= 255 {
-		return constant(n)
+		return mach.Const(n)
 	}
 	return s.number(n)
 }
@@ -64,5 +65,5 @@ func (s *selector) small(n uint32) nfp.Operand {
 func (s *selector) notBelow(v *ir.Value, x, y nfp.Operand) {
 	zero := s.number(0)
 	s.alu(nfp.ALUSub, none, x, y)
-	s.alu(nfp.ALUAddC, s.dst(v), zero, constant(0)).Flags |= nfp.NoCC
+	s.alu(nfp.ALUAddC, s.dst(v), zero, mach.Const(0)).Flags |= nfp.NoCC
 }

@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
 // value selects value j of b.
@@ -72,7 +73,7 @@ func (s *selector) tuplePart(v *ir.Value, i int) nfp.Operand {
 		return none
 	}
 	if s.xfers.stays(v, i) {
-		return xfer(int(s.xfers.base[v.ID]) + i)
+		return mach.Xfer(int(s.xfers.base[v.ID]) + i)
 	}
 	for len(s.parts[v.ID]) <= i {
 		s.parts[v.ID] = append(s.parts[v.ID], none)
@@ -125,7 +126,7 @@ func (s *selector) mapBase(v *ir.Value) {
 	t := v.Args[0]
 	if s.env.profile.DirectMap {
 		s.isDirect(t.Sym)
-		s.reg[v.ID] = gprB(23)
+		s.reg[v.ID] = mach.GPRB(23)
 		return
 	}
 	low := s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: s.dst(v)})
@@ -172,7 +173,7 @@ func (s *selector) sumOperands(sub bool, x, y *ir.Value) (nfp.ALUOp, nfp.Operand
 	}
 	if n, ok := constOf(y); ok && n > 255 && -n <= 255 {
 		sub = !sub
-		return sumOp(sub), s.operandOrWord(x, true), constant(-n)
+		return sumOp(sub), s.operandOrWord(x, true), mach.Const(-n)
 	}
 	b := s.operand(y)
 	return sumOp(sub), s.operandOrWord(x, b.Kind == nfp.Const), b
@@ -205,7 +206,7 @@ func (s *selector) sumHi(v *ir.Value, low nfp.Operand) {
 	var ha, hb nfp.Operand
 	if n, ok := constOf(yh); ok && n > 255 && ^n <= 255 {
 		sub = !sub
-		ha, hb = s.word(xh), constant(^n)
+		ha, hb = s.word(xh), mach.Const(^n)
 	} else {
 		hb = s.operand(yh)
 		ha = s.operandOrWord(xh, hb.Kind == nfp.Const)
@@ -315,20 +316,20 @@ func (s *selector) shifted(v *ir.Value) {
 // low5 is n modulo 32 in a new register.
 func (s *selector) low5(n nfp.Operand) nfp.Operand {
 	t := s.newReg()
-	s.alu(nfp.ALUAnd, t, n, constant(31))
+	s.alu(nfp.ALUAnd, t, n, mach.Const(31))
 	return t
 }
 
 // shiftBy is d := x << n or x >> n, of n the low 5 bits count.
 func (s *selector) shiftBy(d, x, n nfp.Operand, kind nfp.ShiftKind) {
-	s.alu(nfp.ALUOr, none, s.inRegister(n), constant(0)).PortA = true
+	s.alu(nfp.ALUOr, none, s.inRegister(n), mach.Const(0)).PortA = true
 	s.shift(nfp.ShfB, d, none, x, kind, 0).Glue = true
 }
 
 // funnel is d := low word of hi:lo >> n, n below 32.
 func (s *selector) funnel(d, hi, lo, n nfp.Operand) {
 	hi = s.apart(hi, lo)
-	s.alu(nfp.ALUOr, none, s.inRegister(n), constant(0)).PortA = true
+	s.alu(nfp.ALUOr, none, s.inRegister(n), mach.Const(0)).PortA = true
 	s.shift(nfp.ShfB, d, hi, lo, nfp.ShiftDouble, 0).Glue = true
 }
 
@@ -346,7 +347,7 @@ func (s *selector) shiftConst(v *ir.Value, d nfp.Operand, n uint8) {
 	case v.Op == ir.OpFunnel:
 		s.shift(nfp.ShfB, d, s.word(v.Args[0]), last, nfp.ShiftDouble, n)
 	default:
-		s.alu(nfp.ALUOr, none, last, constant(0))
+		s.alu(nfp.ALUOr, none, last, mach.Const(0))
 		s.emit(nfp.Inst{Op: nfp.OpShf, Fn: uint8(nfp.ShfAsr), Dst: d, B: last, Shift: nfp.ShiftRight, Amount: n}).Glue = true
 	}
 }

@@ -114,7 +114,7 @@ func TestSinkPays(t *testing.T) {
 		}
 		packet[12], packet[13], packet[14], packet[26] = 8, 0, 0x45, from
 		got, words := run(nil, packet)
-		want, before := run([]string{"store-sinking", "send"}, packet)
+		want, before := run([]string{"store-sinking", "xfer-targeting"}, packet)
 		if got.Action != want.Action || !bytes.Equal(got.Packet, want.Packet) {
 			t.Errorf("from %d: action %d, packet\n%x, want %d\n%x", from, got.Action, got.Packet, want.Action, want.Packet)
 		}

@@ -56,7 +56,7 @@ type xferPlanner struct {
 	first      []int32     // by value number: place in words of a read's first
 	calls      []int32     // what loses transfer registers
 	moves      []int32     // what may move the packet's start
-	busy       [scratchXfer][]span
+	busy       [scratchXfer][]lifetime
 	next       int     // register to look at first: they go round, so that reads overlap
 	seen       []int32 // by block number: stamp
 	stamp      int32
@@ -183,7 +183,7 @@ func (p *xferPlanner) collect(order []*ir.Block) {
 
 // life is the spans in which a word of v, mentioned at sites, must stay where it
 // arrives, and whether it does, as none of the calls comes between.
-func (p *xferPlanner) life(v *ir.Value, sites []useSite, calls []int32) (life []span, stays bool) {
+func (p *xferPlanner) life(v *ir.Value, sites []useSite, calls []int32) (life []lifetime, stays bool) {
 	home, def := p.home[v.ID], p.at[v.ID]
 	p.stamp++
 	var walk []ir.ID
@@ -216,12 +216,12 @@ func (p *xferPlanner) life(v *ir.Value, sites []useSite, calls []int32) (life []
 			from = def
 		}
 		if i := sort.Search(len(calls), func(i int) bool { return calls[i] > from }); i < len(calls) && calls[i] < at {
-			return []span{{def, def}}, false
+			return []lifetime{{def, def}}, false
 		}
-		life = append(life, span{from, at})
+		life = append(life, lifetime{from, at})
 	}
 	if len(life) == 0 {
-		return []span{{def, def}}, false
+		return []lifetime{{def, def}}, false
 	}
 	sort.Slice(life, func(i, j int) bool { return life[i].from < life[j].from })
 	return life, true
@@ -233,7 +233,7 @@ func (p *xferPlanner) place(v *ir.Value) {
 	if n > scratchXfer {
 		return
 	}
-	lives, stay := make([][]span, n), uint32(0)
+	lives, stay := make([][]lifetime, n), uint32(0)
 	for i := range lives {
 		life, stays := p.life(v, p.words[int(p.first[v.ID])+i], p.calls)
 		lives[i] = life
@@ -258,7 +258,7 @@ func (p *xferPlanner) place(v *ir.Value) {
 
 // run is the first register from on of as many in a row as there are lives, each
 // free for its own, -1 where there are none.
-func (p *xferPlanner) run(from int, lives [][]span) int {
+func (p *xferPlanner) run(from int, lives [][]lifetime) int {
 	for base := from; base+len(lives) <= scratchXfer; base++ {
 		fits := true
 		for i := 0; fits && i < len(lives); i++ {
@@ -271,7 +271,7 @@ func (p *xferPlanner) run(from int, lives [][]span) int {
 	return -1
 }
 
-func (p *xferPlanner) free(r int, life []span) bool {
+func (p *xferPlanner) free(r int, life []lifetime) bool {
 	busy := p.busy[r]
 	for _, s := range life {
 		// Spans of one register do not overlap, so their ends ascend too.
@@ -304,3 +304,6 @@ func (s *selector) apart(a, b nfp.Operand) nfp.Operand {
 	}
 	return a
 }
+
+// lifetime is a range of positions, both ends included.
+type lifetime struct{ from, to int32 }

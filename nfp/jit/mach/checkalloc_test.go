@@ -1,0 +1,165 @@
+package mach
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// selected reads a function as instruction selection leaves it: more values than
+// registers, live across a call that clobbers most of them and around a loop.
+// Derived values are sums of an argument, which stays live, and a constant.
+func selected(t *testing.T, name string) *Func {
+	t.Helper()
+	text, err := os.ReadFile("testdata/" + name + ".txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Parse(string(text))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return f
+}
+
+// allocated is such a function after register allocation.
+func allocated(t *testing.T, vars int, derived bool) *Func {
+	t.Helper()
+	name := fmt.Sprintf("pressure-%d", vars)
+	if derived {
+		name = fmt.Sprintf("pressure-derived-%d", vars)
+	}
+	f := selected(t, name)
+	remember(f)
+	coalesce(f)
+	allocate(f)
+	return f
+}
+
+// TestVerifyAllocation: the checker accepts what allocate made, and notices each
+// way of breaking it: any other register read, any copy left out, any constant
+// changed that a register is made anew of.
+func TestVerifyAllocation(t *testing.T) {
+	for _, vars := range []int{4, 14, 22, 40} {
+		f := allocated(t, vars, false)
+		if vars > 10 && f.Spill == 0 {
+			t.Errorf("%d variables: nothing was spilled", vars)
+		}
+		if err := CheckAllocation(f); err != nil {
+			t.Fatalf("%d variables: %v\n%s", vars, err, f)
+		}
+		if vars < 40 { // slots out of LM3's reach: it is set more often than needed
+			damage(t, f, 0.02)
+		}
+	}
+	for _, vars := range []int{30} {
+		f := allocated(t, vars, true)
+		anew := 0
+		for _, b := range f.Blocks {
+			for i := range b.Insts {
+				if in := &b.Insts[i]; in.Orig == nil && in.Fn == uint8(nfp.ALUAnd) {
+					anew++
+				}
+			}
+		}
+		if f.Spill > 16 || anew == 0 {
+			t.Errorf("%d derived variables: %d bytes spilled, %d words made anew", vars, f.Spill, anew)
+		}
+		if err := CheckAllocation(f); err != nil {
+			t.Fatalf("%d derived variables: %v\n%s", vars, err, f)
+		}
+		damage(t, f, 0.05) // some are made anew twice in a row
+	}
+}
+
+// damage breaks a function in all ways, one at a time, and expects all but a part
+// of them to be noticed: what is never read again may go anywhere.
+func damage(t *testing.T, f *Func, part float64) {
+	t.Helper()
+	missed, tried := 0, 0
+	try := func(in *Inst, what string) {
+		tried++
+		if CheckAllocation(f) == nil {
+			missed++
+			t.Logf("not missed: %s: %s", what, in.text())
+		}
+	}
+	for _, b := range f.Blocks {
+		for i := range b.Insts {
+			in := &b.Insts[i]
+			if in.Drop || in.Call != nil {
+				continue
+			}
+			for _, o := range [...]*nfp.Operand{&in.A, &in.B, &in.Dst} {
+				if n, ok := Physical(*o); ok && n != 22 {
+					old := *o
+					*o = register((n&^31 | (n&31+1)%22))
+					try(in, "register")
+					*o = old
+				}
+				if in.Orig == nil && o.Kind == nfp.Const {
+					o.N++
+					try(in, "constant")
+					o.N--
+				}
+			}
+			if in.Orig == nil {
+				old := in.Inst
+				in.Inst = nfp.Inst{Op: nfp.OpNop}
+				try(in, "left out")
+				in.Inst = old
+			}
+		}
+	}
+	if float64(missed) > part*float64(tried) {
+		t.Errorf("%d of %d damages went unnoticed", missed, tried)
+	}
+}
+
+// TestVerifyPlaces: the checker notices a word that is made in its place too early,
+// or dropped where the place does not hold it.
+func TestVerifyPlaces(t *testing.T) {
+	v := func(n uint32) nfp.Operand { return nfp.Operand{Kind: nfp.Virtual, N: n} }
+	add := func(dst nfp.Operand) Inst {
+		return Inst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUAdd), Dst: dst, A: GPRA(22), B: Const(1)}, To: -1}
+	}
+	send := Inst{Inst: nfp.Inst{Op: nfp.OpCmd, A: GPRA(22), B: Const(0)}, To: -1, Out: 1 << 3}
+	look := Inst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), B: LM(0, 1)}, To: -1}
+	far := Inst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), B: LM(2, 0)}, To: -1}
+	call := Inst{Inst: nfp.Inst{Op: nfp.OpBr}, To: -1, Call: &CallSite{}}
+	for _, c := range []struct {
+		to      nfp.Operand
+		between []Inst
+		bad     bool
+	}{
+		{Xfer(3), nil, false},
+		{Xfer(3), []Inst{look}, false},
+		{Xfer(3), []Inst{send}, true},
+		{Xfer(3), []Inst{add(Xfer(3))}, true},
+		{Xfer(3), []Inst{call}, true},
+		{LM(0, 1), []Inst{send}, false},
+		{LM(0, 1), []Inst{look}, true},
+		{LM(0, 1), []Inst{far}, true},
+		{LM(0, 1), []Inst{call}, true},
+		{LM(2, 0), []Inst{look}, true},
+		{LM(1, 2), []Inst{far}, false},
+	} {
+		insts := append([]Inst{add(v(0))}, c.between...)
+		insts = append(insts, copyInst(c.to, v(0), 0), send, look)
+		f := &Func{Frame: 16, Entry: true, LM0: true, VRegs: 1, Blocks: []*Block{{Insts: insts, Next: -1}}}
+		remember(f)
+		sendDirectly(f)
+		coalesce(f)
+		last := &insts[len(insts)-3]
+		if last.Drop == c.bad {
+			t.Errorf("%v behind %v: dropped: %v", c.to, c.between, last.Drop)
+		}
+		insts[0].Dst = c.to
+		last.Inst, last.Drop = nfp.Inst{Op: nfp.OpNop}, true
+		if err := CheckAllocation(f); (err != nil) != c.bad {
+			t.Errorf("%v behind %v: checker says %v", c.to, c.between, err)
+		}
+	}
+}

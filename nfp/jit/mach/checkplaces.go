@@ -1,0 +1,146 @@
+package mach
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// Places beside registers that select's code writes to: transfer registers to send
+// from, words of the packet vector, words near LM2, and the frame. To CheckAllocation
+// each has a name of its own, which it holds at first and whenever the code wrote
+// to it. A word may be made in one earlier than the code did: the place then holds
+// the name of the register that would have been copied, not its own, and is
+// unsettled. Whatever looks at an unsettled place sees the wrong value; the copy
+// that was dropped settles it, if the register's value is still there.
+const (
+	outPlaces    = 64
+	vectorPlaces = outPlaces + 32
+	nearPlaces   = vectorPlaces + 16 // words from where LM2 stands
+	slotPlaces   = nearPlaces + 16   // words of the frame, spill slots last
+)
+
+// home is the place that a destination is, -1 for registers, spill slots and what
+// is reached through a pointer that moves or stands elsewhere.
+func (s *placeState) home(o nfp.Operand) int {
+	switch {
+	case o.Kind == nfp.Xfer:
+		return outPlaces + int(o.N)
+	case o.Kind != nfp.LM || o.Mod != 0:
+	case o.Ptr == 1:
+		return vectorPlaces + int(o.N)
+	case o.Ptr == 2:
+		return nearPlaces + int(o.N)
+	case o.Ptr == 0 && s.lm0 && 4*int(o.N) < s.frame:
+		return slotPlaces + int(o.N)
+	}
+	return -1
+}
+
+// unsettled names a place of [from, to) that the code before has not written yet,
+// "" where there is none.
+func (s *placeState) unsettled(from, to int) string {
+	for p := from; p < min(to, slotPlaces+s.frame/4); p++ {
+		if !slices.Contains(s.places[p], physName(p)) {
+			return fmt.Sprintf("place %d", p)
+		}
+	}
+	return ""
+}
+
+// settle makes all places hold themselves alone.
+func (s *placeState) settle() {
+	for p := outPlaces; p < slotPlaces+s.frame/4; p++ {
+		s.places[p] = []name{physName(p)}
+	}
+}
+
+// untracked checks that an instruction of select sees no unsettled place where the
+// code before named that place itself, be it through a pointer.
+func (s *placeState) untracked(in *Inst) error {
+	bad := func(from, to int) error {
+		if p := s.unsettled(from, to); p != "" {
+			return fmt.Errorf("%s is changed too early", p)
+		}
+		return nil
+	}
+	if in.Op == nfp.OpCmd {
+		for r := range 32 {
+			if in.Out>>r&1 != 0 {
+				if err := bad(outPlaces+r, outPlaces+r+1); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if in.Op == nfp.OpCSRWrite { // words are counted from another place, or something else is moved
+		if err := bad(nearPlaces, len(s.places)); err != nil {
+			return err
+		}
+	}
+	was := in.Orig
+	for i, o := range [...]nfp.Operand{was.A, was.B, was.Dst} {
+		if o.Kind != nfp.LM {
+			continue
+		}
+		p := s.home(o)
+		aliases := [2]int{nearPlaces, slotPlaces} // what else the word may be
+		switch {
+		case o.Ptr == 1:
+			aliases = [2]int{}
+		case o.Ptr == 2 && p >= 0:
+			aliases = [2]int{slotPlaces, len(s.places)}
+		case p < 0:
+			aliases[1] = len(s.places)
+		}
+		if err := bad(aliases[0], aliases[1]); err != nil {
+			return err
+		}
+		if p >= 0 && (i < 2 || readsDst(was)) {
+			if err := bad(p, p+1); err != nil {
+				return err
+			}
+		}
+	}
+	// A place written early is held against those it may be too.
+	if p := s.home(in.Dst); p >= nearPlaces && was.Dst.Kind == nfp.Virtual {
+		from, to := nearPlaces, slotPlaces
+		if p < slotPlaces {
+			from, to = slotPlaces, len(s.places)
+		}
+		return bad(from, to)
+	}
+	return nil
+}
+
+// dropped follows an instruction that is no more: the destination of a copy must
+// hold the source. A register that was copied is another name of what holds the
+// source, any other is made anew where it is wanted.
+func (s *placeState) dropped(in *Inst) error {
+	was := in.Orig
+	n, ok := nameOf(was.B)
+	if was.Dst.Kind == nfp.Virtual {
+		to := name(was.Dst.N)
+		s.define(to, in)
+		s.forget(to)
+		if (&Inst{Inst: *was}).isCopy() && n != to {
+			for p, names := range s.places {
+				if slices.Contains(names, n) {
+					s.places[p] = append(slices.Clip(names), to)
+				}
+			}
+		}
+		return nil
+	}
+	p := s.home(was.Dst)
+	if !ok || p < 0 || !(&Inst{Inst: *was}).isPlaceCopy() {
+		return fmt.Errorf("%v was dropped", was.Text())
+	}
+	var err error
+	if !slices.Contains(s.places[p], n) {
+		err = fmt.Errorf("%v was dropped, but the place does not hold the register", was.Text())
+	}
+	s.places[p] = []name{physName(p)}
+	return err
+}

@@ -1,0 +1,120 @@
+package mach
+
+import (
+	"github.com/nfpkit/nfpkit/nfp"
+	"math/bits"
+)
+
+// merge lets blocks that end alike share the end (tail merging). A block that only
+// branches lead to, and that another one ends with, goes: they lead into the middle
+// of that one. No way becomes longer. Where the program is compiled for size, other
+// blocks jump there as well from where they are alike on.
+//
+// It follows schedule, fill and what else changes the order of words.
+func merge(f *Func, small bool) {
+	m := &merger{f: f, cuts: newCuts(f), used: make([]bool, len(f.Blocks)), ends: map[nfp.Inst][]int32{}}
+	fallen := make([]bool, len(f.Blocks)) // control falls into it
+	fallen[0] = true
+	for i, b := range f.Blocks {
+		if b.Next >= 0 {
+			fallen[b.Next] = true
+		}
+		if n := len(b.Insts); b.Next < 0 && n > 0 && shared(&b.Insts[n-1]) {
+			m.ends[m.key(b)] = append(m.ends[m.key(b)], int32(i))
+		}
+	}
+	to := make([]int32, len(f.Blocks))
+	for i := range to {
+		to[i] = int32(i)
+	}
+	merged := false
+	for i, b := range f.Blocks {
+		at, n := m.longest(int32(i))
+		switch {
+		case n > 0 && n == len(b.Insts) && !fallen[i] && !m.used[i]:
+			to[i], b.Insts = m.cuts.at(at), nil
+		case small && n >= minMerged && n < len(b.Insts) && !m.used[i]:
+			pc := lastPC(b)
+			keep := len(b.Insts) - n
+			b.Insts = append(b.Insts[:keep:keep], jumpTo(m.cuts.at(at), pc))
+		default:
+			continue
+		}
+		m.used[at.block], merged = true, true
+	}
+	if !merged {
+		return
+	}
+	for _, b := range f.Blocks {
+		if in := b.branch(); in != nil && int(in.To) < len(to) {
+			in.To = to[in.To]
+		}
+	}
+	m.cuts.make()
+}
+
+// minMerged is how many words must be shared to be worth a jump.
+const minMerged = 3
+
+type merger struct {
+	f    *Func
+	cuts *cuts
+	used []bool // others lead into the block
+	ends map[nfp.Inst][]int32
+}
+
+// shared reports whether what ends with in may be shared.
+func shared(in *Inst) bool {
+	return in.always() && (in.To >= 0 && in.Call == nil || in.Reloc == nfp.RelocDone)
+}
+
+// key is equal for blocks whose last words are.
+func (m *merger) key(b *Block) nfp.Inst {
+	in := b.Insts[len(b.Insts)-1]
+	in.Target = uint16(in.To)
+	return in.Inst
+}
+
+// longest is the longest end that block i has in common with another that stays,
+// and how many words that is; 0 where there is none.
+func (m *merger) longest(i int32) (at spot, n int) {
+	b := m.f.Blocks[i]
+	if len(b.Insts) == 0 || b.Next >= 0 || !shared(&b.Insts[len(b.Insts)-1]) {
+		return spot{}, 0
+	}
+	for _, k := range m.ends[m.key(b)] {
+		other := m.f.Blocks[k]
+		if k == i || len(other.Insts) == 0 || len(other.Insts) < len(b.Insts) && m.used[i] {
+			continue
+		}
+		if x := common(b.Insts, other.Insts); x > n {
+			at, n = spot{k, len(other.Insts) - x}, x
+		}
+	}
+	return at, n
+}
+
+// mergeReach is how many words of two ends are compared.
+const mergeReach = 32
+
+// common is how many words x and y end with that are alike, whole bundles. Commands
+// and waits are among them where both ways bring the same commands under way.
+func common(x, y []Inst) int {
+	found, wait := 0, false
+	for n := 1; n <= len(x) && n <= len(y) && n <= mergeReach; n++ {
+		a, b := &x[len(x)-n], &y[len(y)-n]
+		if !alikeInst(a, b) || a.Return || a.Base != b.Base || a.Call != nil && a.Reloc != nfp.RelocDone {
+			break
+		}
+		if a.Op == nfp.OpCtxArb {
+			if wait || bits.OnesCount32(a.Imm) != 1 {
+				break
+			}
+			wait = true
+		}
+		if !a.Glue {
+			found = n
+		}
+	}
+	return found
+}

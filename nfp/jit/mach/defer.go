@@ -1,0 +1,181 @@
+package mach
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// Slots: words behind a swap or a branch that are executed before it takes
+// effect. Idle cycles stand where nothing does.
+
+// mayDefer reports whether a bundle may stand in slots: it neither branches nor
+// gives the engine away, nor moves a pointer, whose delay is counted in words, nor
+// issues a command that is waited for.
+func (n *schedNode) mayDefer() bool {
+	for i := range n.insts {
+		switch in := &n.insts[i]; in.Op {
+		case nfp.OpALU, nfp.OpShf, nfp.OpLdField, nfp.OpImmed:
+			if in.Return {
+				return false
+			}
+		case nfp.OpCmd:
+			if in.Cmd.Sig != 0 || in.Cmd.Ctx != 3 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// swapSlots is how many slots a swap has.
+const swapSlots = 2
+
+// fuseReach is how many words between a command and its wait are given up as
+// overlap, for the word that the wait would take.
+const fuseReach = 8
+
+// fuseWaits lets a command that one wait alone is for give the engine away itself,
+// with the words between as its slots and what is left behind it. Other waits
+// take the words before them as slots.
+func (s *scheduler) fuseWaits(order []int32) []int32 {
+	waits := slices.DeleteFunc(slices.Clone(order), func(x int32) bool { return !s.nodes[x].isWait() })
+	for _, x := range waits {
+		k := slices.Index(order, x)
+		if fused, ok := s.fuseWait(order, k); ok {
+			order = fused
+		} else {
+			order = s.waitSlots(order, k)
+		}
+	}
+	return order
+}
+
+// commandOf is the position of the last command before k that wait k is for, -1
+// where there is none in the region.
+func (s *scheduler) commandOf(order []int32, k int) int {
+	due := s.nodes[order[k]].insts[0].Imm
+	for c := k - 1; c >= 0; c-- {
+		if in := s.nodes[order[c]].command(); in != nil && due>>in.Cmd.Sig&1 != 0 {
+			return c
+		}
+	}
+	return -1
+}
+
+func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
+	wait := &s.nodes[order[k]]
+	c := s.commandOf(order, k)
+	if c < 0 || bits.OnesCount32(wait.insts[0].Imm) != 1 || len(s.nodes[order[c]].insts) != 1 || k-c-1 > fuseReach {
+		return nil, false
+	}
+	cmd := &s.nodes[order[c]]
+	var slots, rest []int32
+	room := swapSlots
+	for _, x := range order[c+1 : k] {
+		n := &s.nodes[x]
+		c := n.command() // carried out before the one whose slots these are
+		overtakes := c != nil && c.Mem.conflicts(&cmd.insts[0].Mem)
+		if len(n.insts) <= room && n.mayDefer() && !overtakes && !s.dependsOn(x, rest) {
+			slots = append(slots, x)
+			room -= len(n.insts)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	if s.dependsOn(order[k], rest) || slices.ContainsFunc(rest, func(x int32) bool { return s.nodes[x].command() != nil }) {
+		return nil, false // it would keep other commands back
+	}
+	insts := slices.Clone(cmd.insts)
+	insts[0].Cmd.Ctx = uint8(swapSlots - room)
+	insts[0].In |= wait.insts[0].In
+	cmd.insts = insts
+	cmd.Succs = append(cmd.Succs, wait.Succs...) // it is the wait from now on
+	s.takeSlots(cmd, slots)
+	out := append(slices.Clone(order[:c+1]), rest...)
+	return append(out, order[k+1:]...), true
+}
+
+// dependsOn reports whether x must stand behind any of list.
+func (s *scheduler) dependsOn(x int32, list []int32) bool {
+	for _, y := range list {
+		for _, e := range s.nodes[y].Succs {
+			if e.to == x {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// takeSlots puts nodes into the slots of a swap; what depends on them depends on
+// the swap from now on.
+func (s *scheduler) takeSlots(n *schedNode, slots []int32) {
+	for _, x := range slots {
+		for _, in := range s.nodes[x].insts {
+			in.Glue = true
+			n.insts = append(n.insts, in)
+		}
+		n.Succs = append(n.Succs, s.nodes[x].Succs...)
+	}
+}
+
+// waitSlots moves the words before wait k into its slots.
+func (s *scheduler) waitSlots(order []int32, k int) []int32 {
+	first, room := k, swapSlots
+	for first > 0 {
+		n := &s.nodes[order[first-1]]
+		if len(n.insts) > room || !n.mayDefer() {
+			break
+		}
+		first--
+		room -= len(n.insts)
+	}
+	wait := &s.nodes[order[k]]
+	wait.insts = slices.Clone(wait.insts)
+	wait.insts[0].Defer = uint8(swapSlots - room)
+	s.takeSlots(wait, order[first:k])
+	return append(slices.Clone(order[:first]), order[k:]...)
+}
+
+// branchReach is how far back branchSlots looks.
+const branchReach = 24
+
+// branchSlots chooses from the end of order what the branch does not need, and
+// takes it out.
+func (s *scheduler) branchSlots(order []int32, br *Inst) (rest, slots []int32) {
+	if br == nil {
+		return order, nil
+	}
+	room := 3
+	if br.Op == nfp.OpBr && nfp.Cond(br.Fn) == nfp.CondAlways {
+		room = 2
+	}
+	var needs effects // what the branch itself looks at, not what lies behind it
+	needs.operand(br.A, true, false)
+	if br.ReadsCC() {
+		needs.reads.add(resCodes)
+	}
+	moved := map[int32]bool{}
+	for i := len(order) - 1; i >= 0 && i >= len(order)-branchReach && room > 0; i-- {
+		x := order[i]
+		n := &s.nodes[x]
+		if len(n.insts) > room || !n.mayDefer() || n.eff.writes.meets(&needs.reads) ||
+			slices.ContainsFunc(n.Succs, func(e schedEdge) bool { return !moved[e.to] }) {
+			continue
+		}
+		moved[x] = true
+		room -= len(n.insts)
+	}
+	for _, x := range order {
+		if moved[x] {
+			slots = append(slots, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	return rest, slots
+}

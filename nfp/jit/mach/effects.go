@@ -1,0 +1,158 @@
+package mach
+
+import (
+	"math/bits"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// What an instruction touches, as schedule orders by it: each resource is a bit.
+// It has physical operands; what select's bundles do together is the union of
+// their members.
+
+const (
+	resGPR     = 0 // 64 general registers
+	resIn      = 64
+	resOut     = 96
+	resSignal  = 128 // 16
+	resCodes   = 144
+	resPointer = 145 // 4 local-memory pointers
+	resCSR     = 149
+	resVector  = 150 // 16 words of the packet vector, through LM1
+	resFrame   = 166 // 16 words through LM0
+	resSpill   = 182 // 16 words of any window of LM3, of which each begins at a multiple of 64 bytes
+	resStack   = 198 // what LM2 reaches: any word of the eBPF stack
+	resCount   = 199
+)
+
+// resSet is a set of resources.
+type resSet [4]uint64
+
+func (s *resSet) add(r int) { s[r/64] |= 1 << (r % 64) }
+
+func (s *resSet) addMask(from int, mask uint64, n int) {
+	for i := range n {
+		if mask>>i&1 != 0 {
+			s.add(from + i)
+		}
+	}
+}
+
+// each calls do with each member.
+func (s *resSet) each(do func(r int)) {
+	for w, x := range s {
+		for ; x != 0; x &= x - 1 {
+			do(64*w + bits.TrailingZeros64(x))
+		}
+	}
+}
+
+func (s *resSet) has(r int) bool { return s[r/64]>>(r%64)&1 != 0 }
+
+func (s *resSet) without(o *resSet) resSet {
+	return resSet{s[0] &^ o[0], s[1] &^ o[1], s[2] &^ o[2], s[3] &^ o[3]}
+}
+
+func (s *resSet) meets(o *resSet) bool {
+	return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0
+}
+
+// effects is what a bundle reads of what was there before, and what it writes.
+type effects struct{ reads, writes resSet }
+
+// effectsOf is the union of instructions that stay together.
+func effectsOf(insts []Inst) effects {
+	var all effects
+	for i := range insts {
+		e := effectOf(&insts[i])
+		e.reads = e.reads.without(&all.writes)
+		for k := range all.reads {
+			all.reads[k] |= e.reads[k]
+			all.writes[k] |= e.writes[k]
+		}
+	}
+	return all
+}
+
+func effectOf(in *Inst) effects {
+	var e effects
+	for _, o := range [...]nfp.Operand{in.A, in.B} {
+		e.operand(o, true, false)
+	}
+	e.operand(in.Dst, readsDst(&in.Inst), true)
+	if in.ReadsCC() {
+		e.reads.add(resCodes)
+	}
+	if in.WritesCC() {
+		e.writes.add(resCodes)
+	}
+	switch in.Op {
+	case nfp.OpCSRWrite:
+		for p, csr := range PointerCSR {
+			if in.Imm == csr {
+				e.writes.add(resPointer + p)
+			}
+		}
+	case nfp.OpCSRRead:
+		e.writes.add(resCSR)
+	case nfp.OpCmd:
+		e.reads.addMask(resOut, uint64(in.Out), 32)
+		e.writes.addMask(resIn, uint64(in.In), 32)
+		if in.Cmd.Sig != 0 {
+			e.writes.add(resSignal + int(in.Cmd.Sig))
+		}
+	case nfp.OpCtxArb:
+		e.writes.addMask(resIn, uint64(in.In), 32)
+		e.writes.addMask(resOut, uint64(in.Out), 32)
+		e.writes.addMask(resSignal, uint64(in.Imm&0xffff), 16)
+		e.writes.add(resCodes) // never between what sets them and what tests them
+	}
+	if in.Call != nil {
+		e.reads.addMask(resGPR, uint64(in.Call.Uses), 64)
+	}
+	return e
+}
+
+// operand adds one that is read, written, or both.
+func (e *effects) operand(o nfp.Operand, read, write bool) {
+	mark := func(r int) {
+		if read {
+			e.reads.add(r)
+		}
+		if write {
+			e.writes.add(r)
+		}
+	}
+	switch o.Kind {
+	case nfp.GPRA, nfp.GPRB:
+		n, _ := Physical(o)
+		mark(resGPR + n)
+	case nfp.Xfer:
+		if write { // as a destination it is the register to send from
+			e.writes.add(resOut + int(o.N))
+			if read {
+				e.reads.add(resOut + int(o.N))
+			}
+		} else {
+			e.reads.add(resIn + int(o.N))
+		}
+	case nfp.LM:
+		e.reads.add(resPointer + int(o.Ptr))
+		if o.Mod != 0 {
+			e.writes.add(resPointer + int(o.Ptr))
+		}
+		switch o.Ptr {
+		case 0:
+			mark(resFrame + int(o.N&15))
+		case 1:
+			mark(resVector + int(o.N&15))
+		case 3:
+			mark(resSpill + int(o.N&15))
+		default:
+			for k := range 16 {
+				mark(resFrame + k)
+			}
+			mark(resStack)
+		}
+	}
+}

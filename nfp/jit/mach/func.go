@@ -1,0 +1,197 @@
+package mach
+
+import "github.com/nfpkit/nfpkit/nfp"
+
+// Machine code between select and layout: micro-engine instructions over
+// virtual registers (Operand.Kind Virtual) in basic blocks. A virtual register
+// is 32 bits wide, is not in SSA form, and lives in one bank once allocate has
+// put it there. Physical registers appear where a convention names them; such a
+// register is live only within a block, from the instruction that sets it to the
+// call, return or copy that takes it.
+//
+// Instructions stand in the order in which they take effect. What ends up in the
+// defer slots of a branch therefore stands before it (Inst.Slots), and
+// layout alone turns the two around.
+
+// Inst is one instruction and what the back end knows of it.
+type Inst struct {
+	nfp.Inst
+	PC     int32 // eBPF pc, -1 none
+	To     int32 // block a branch goes to, -1 none
+	Slots  uint8 // branch: this many instructions before it go to its defer slots
+	Glue   bool  // must directly follow the instruction before it
+	PortA  bool  // left operand must come through port A: it is a shift amount
+	Likely int8  // branch: 1 expected to be taken, -1 not, 0 unknown
+	DeadCC bool  // the condition codes it sets are not looked at
+	Drop   bool  // takes no word: a copy of a register to itself
+	Frame  bool  // immed: the offset of the function's frame is added to the constant
+	Base   bool  // pointer write: LM0 := the function's frame
+	Return bool  // immed: address of the word behind the branch of this group
+	Call   *CallSite
+	Reloc  nfp.RelocKind
+	Helper int32
+	In     uint32    // command, or wait for it: transfer registers that arrive
+	Out    uint32    // and that are sent
+	Mem    Access    // command: what it touches
+	Sym    string    // map of a relocation, or function that a branch goes to
+	Orig   *nfp.Inst // before allocation; nil where allocate added the instruction. Kept for CheckAllocation
+}
+
+// CallSite is what a branch that comes back does to registers.
+type CallSite struct {
+	Uses     RegSet
+	Defs     RegSet
+	Clobbers RegSet // Defs included
+	Callee   string // function of the module, "" for firmware helpers
+	LM3      bool   // local-memory pointer 3 is lost
+	Moves0   bool   // so is LM0
+	ReadsLM0 bool   // LM0 points to an argument
+	// MovesPacket says that a helper may move the packet's ends, and so change the
+	// packet vector.
+	MovesPacket bool
+}
+
+// Block is a basic block: control enters at its first instruction. It ends
+// with at most one branch with a target, and goes on to Next unless that is -1.
+type Block struct {
+	Insts []Inst
+	Next  int32
+	Depth int32 // loops around it
+}
+
+// Func is one function.
+type Func struct {
+	Name    string
+	Blocks  []*Block // in layout order; Blocks[0] is the entry
+	VRegs   int      // virtual registers are numbered below
+	Params  RegSet   // physical registers that hold arguments at entry
+	Frame   int      // bytes of eBPF stack
+	Spill   int      // bytes of spill slots behind it
+	Offset  int      // of the frame from A22; layout's
+	Entry   bool     // the program's entry: its frame is at A22
+	LM0     bool     // LM0 points to its frame while it runs
+	Moves0  bool     // it, or what it calls, moves LM0
+	Clobber RegSet   // what a call of it destroys
+	Jump    int      // cycles of a jump whose slots are empty, its word included
+	LM3     bool     // it, or what it calls, destroys LM3
+	Callees []string
+	Pinned  []uint32 // virtual registers that must not be spilled
+}
+
+// size is the frame with spill slots, rounded up to what frames begin at.
+func (f *Func) size() int { return (f.Frame + f.Spill + 63) &^ 63 }
+
+// succs calls do with each block that control may go to after b.
+func (b *Block) Succs(do func(int32)) {
+	if n := len(b.Insts); n > 0 && b.Insts[n-1].To >= 0 {
+		do(b.Insts[n-1].To)
+	}
+	if b.Next >= 0 {
+		do(b.Next)
+	}
+}
+
+// RegSet is a set of general registers: bit n is An, bit 32+n is Bn.
+type RegSet uint64
+
+func BankA(n int) RegSet { return 1 << n }
+func BankB(n int) RegSet { return 1 << (32 + n) }
+
+// allRegs are the registers a program may use: A22 is the stack base.
+const AllRegs = RegSet(1<<22-1) | RegSet(1<<23-1)<<32
+
+// keptByHelpers are the registers that firmware helpers preserve
+// (docs/firmware-contract.md section 4).
+const KeptByHelpers = RegSet(0xff<<12) | RegSet(0xff<<12|1<<22)<<32
+
+// physical returns the register number 0..63 of a GPR operand.
+func Physical(o nfp.Operand) (int, bool) {
+	switch o.Kind {
+	case nfp.GPRA:
+		return int(o.N), true
+	case nfp.GPRB:
+		return 32 + int(o.N), true
+	}
+	return 0, false
+}
+
+// register is the inverse of physical.
+func register(n int) nfp.Operand {
+	if n >= 32 {
+		return nfp.Operand{Kind: nfp.GPRB, N: uint32(n - 32)}
+	}
+	return nfp.Operand{Kind: nfp.GPRA, N: uint32(n)}
+}
+
+func GPRA(n uint32) nfp.Operand  { return nfp.Operand{Kind: nfp.GPRA, N: n} }
+func GPRB(n uint32) nfp.Operand  { return nfp.Operand{Kind: nfp.GPRB, N: n} }
+func Xfer(n int) nfp.Operand     { return nfp.Operand{Kind: nfp.Xfer, N: uint32(n)} }
+func Const(n uint32) nfp.Operand { return nfp.Operand{Kind: nfp.Const, N: n} }
+func LM(ptr uint8, word int) nfp.Operand {
+	return nfp.Operand{Kind: nfp.LM, Ptr: ptr, N: uint32(word)}
+}
+func LMNext(ptr uint8) nfp.Operand { return nfp.Operand{Kind: nfp.LM, Ptr: ptr, Mod: 1} }
+
+// readsDst reports whether the destination's old value matters.
+func readsDst(in *nfp.Inst) bool {
+	switch in.Op {
+	case nfp.OpLdField:
+		return in.Flags&nfp.ClearOther == 0
+	case nfp.OpImmed:
+		return in.Fn != nfp.ImmedAll
+	}
+	return false
+}
+
+// isCopy reports whether the instruction only moves one register to another.
+func (in *Inst) isCopy() bool {
+	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && !in.Glue &&
+		in.Reloc == nfp.RelocNone && isReg(in.Dst) && isReg(in.B)
+}
+
+func isReg(o nfp.Operand) bool {
+	return o.Kind == nfp.Virtual || o.Kind == nfp.GPRA || o.Kind == nfp.GPRB
+}
+
+// copyInst is dst := src, leaving condition codes alone.
+func copyInst(dst, src nfp.Operand, pc int32) Inst {
+	return Inst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), Dst: dst, B: src, Flags: nfp.NoCC}, PC: pc, To: -1}
+}
+
+// swaps reports whether the instruction gives the engine to other contexts.
+func swaps(in *nfp.Inst) bool {
+	return in.Op == nfp.OpCtxArb || in.Op == nfp.OpCmd && in.Cmd.Ctx != 3
+}
+
+// clone is a copy whose blocks are its own.
+func (f *Func) Clone() *Func {
+	g := *f
+	g.Blocks = make([]*Block, len(f.Blocks))
+	for i, b := range f.Blocks {
+		c := *b
+		c.Insts = cloneInsts(b.Insts)
+		g.Blocks[i] = &c
+	}
+	return &g
+}
+
+// bundles calls do with each group [i, j) of glued instructions of the block.
+func (b *Block) bundles(do func(i, j int)) {
+	for i := 0; i < len(b.Insts); {
+		j := i + 1
+		for j < len(b.Insts) && b.Insts[j].Glue {
+			j++
+		}
+		do(i, j)
+		i = j
+	}
+}
+
+// lmCSR is the control register of each local-memory pointer.
+var PointerCSR = [4]uint32{0x64, 0x6c, 0x94, 0x9c}
+
+// lmWindow is how many bytes an operand of ld_field reaches through a pointer.
+const FieldWindow = 32
+
+// xferMask is the registers [base, base+n).
+func XferMask(base, n int) uint32 { return uint32((uint64(1)<<n - 1) << base) }

@@ -1,0 +1,90 @@
+package mach
+
+import "github.com/nfpkit/nfpkit/nfp"
+
+// liveAtStart is, by block, the resources whose content something looks at from
+// the block's start on. What is called looks at all of memory and at the registers
+// that it is given; behind the program's end the firmware looks at the result and
+// the packet's vector.
+func liveAtStart(f *Func) []resSet {
+	live := make([]resSet, len(f.Blocks))
+	reads, writes := make([]resSet, len(f.Blocks)), make([]resSet, len(f.Blocks))
+	for i, b := range f.Blocks {
+		use := func(in *Inst, e effects) {
+			for w, x := range e.reads.without(&writes[i]) {
+				reads[i][w] |= x
+			}
+			for w, x := range overwritten(in, e) {
+				writes[i][w] |= x
+			}
+		}
+		b.bundles(func(from, to int) {
+			if last := &b.Insts[to-1]; isControl(last) { // it looks before its slots are executed
+				var e effects
+				e.operand(last.A, true, false)
+				if last.ReadsCC() {
+					e.reads.add(resCodes)
+				}
+				use(last, e)
+			}
+			for k := from; k < to; k++ {
+				use(&b.Insts[k], lookedAt(&b.Insts[k]))
+			}
+		})
+	}
+	for changed := true; changed; {
+		changed = false
+		for i := len(f.Blocks) - 1; i >= 0; i-- {
+			var out resSet
+			f.Blocks[i].Succs(func(t int32) {
+				for w, x := range live[t] {
+					out[w] |= x
+				}
+			})
+			for w, x := range out.without(&writes[i]) {
+				if x |= reads[i][w]; x != live[i][w] {
+					live[i][w], changed = x, true
+				}
+			}
+		}
+	}
+	return live
+}
+
+// overwritten is the resources of which nothing is left behind an instruction: a write
+// through a pointer to anywhere leaves all words but one.
+func overwritten(in *Inst, e effects) resSet {
+	if in.Dst.Kind != nfp.LM || in.Dst.Ptr < 2 {
+		return e.writes
+	}
+	var words resSet
+	for r := resVector; r < resCount; r++ {
+		words.add(r)
+	}
+	return e.writes.without(&words)
+}
+
+// lookedAt is effectOf with what lies behind branches that leave the function.
+func lookedAt(in *Inst) effects {
+	e := effectOf(in)
+	if e.writes.has(resPointer) { // behind it the words that LM0 reaches are others
+		e.reads.addMask(resFrame, 1<<16-1, 16)
+	}
+	switch {
+	case in.Call == nil:
+	case in.Reloc == nfp.RelocDone:
+		e.reads.addMask(resVector, 1<<16-1, 16)
+	default:
+		for r := resIn; r < resCount; r++ {
+			if r != resCodes {
+				e.reads.add(r)
+			}
+		}
+	}
+	return e
+}
+
+// always reports whether a branch is always taken.
+func (in *Inst) always() bool {
+	return in.Op == nfp.OpRtn || in.Op == nfp.OpBr && nfp.Cond(in.Fn) == nfp.CondAlways
+}

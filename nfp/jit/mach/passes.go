@@ -1,0 +1,164 @@
+package mach
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nfpkit/nfpkit/nfp"
+)
+
+// Options holds what the passes need to know of the card, the firmware and the
+// caller.
+type Options struct {
+	Model   *nfp.Model // latencies and branch costs
+	Signals []int      // signals that memory commands may use
+	// Count returns how often the instruction at an eBPF pc ran; false if that was
+	// not measured.
+	Count func(pc int32) (uint64, bool)
+	Small bool     // prefer few instructions to few cycles
+	Off   []string // passes to leave out, of Optional
+	Check bool     // run the checkers after the passes they belong to
+	// Before and After, if not nil, are called with the name of each pass that runs.
+	Before, After func(pass string)
+}
+
+// pass is one transformation of a function.
+type pass struct {
+	name   string
+	run    func(*Func, *Options) error
+	needed bool // cannot be left out
+}
+
+// passes run in this order on what instruction selection produced.
+var passes = []pass{
+	{"xfer-targeting", always(sendDirectly), false},
+	{"lm-targeting", always(coalesce), false},
+	{"regalloc", func(f *Func, opt *Options) error {
+		allocate(f)
+		if opt.Check {
+			return CheckAllocation(f)
+		}
+		return nil
+	}, true},
+	{"branch-cleanup", always(cleanFlow), true},
+	{"preschedule", reordering(spread), false},
+	{"waits", func(f *Func, opt *Options) error { addWaits(f, opt.Signals); return nil }, true},
+	{"block-placement", func(f *Func, opt *Options) error { orderBlocks(f, opt.Count); return nil }, false},
+	{"fall-through", always(link), true},
+	{"block-merging", always(share), false},
+	{"schedule", reordering(schedule), false},
+	{"swap-slots", moving(func(f *Func, _ *Options) { advance(f) }), false},
+	{"branch-slots", moving(func(f *Func, opt *Options) { fill(f, opt.Count, opt.Small) }), false},
+	{"cross-jumping", moving(func(f *Func, opt *Options) { merge(f, opt.Small) }), false},
+	{"pointer-delay", always(delay), true},
+}
+
+// passOrder lists which pass must run before which.
+var passOrder = [...]struct{ first, then, because string }{
+	{"xfer-targeting", "regalloc", "a value that is computed in its destination needs no register"},
+	{"lm-targeting", "regalloc", "a value that is computed in its destination needs no register"},
+	{"regalloc", "branch-cleanup", "copies within one register leave empty blocks"},
+	{"branch-cleanup", "preschedule", "longer blocks give the scheduler more choice"},
+	{"preschedule", "waits", "a wait is placed before the first use, which the order decides"},
+	{"waits", "schedule", "the scheduler overlaps waits with other instructions"},
+	{"block-placement", "fall-through", "a branch is inverted if its target follows"},
+	{"fall-through", "block-merging", "jumps are explicit only then"},
+	{"schedule", "swap-slots", "slots that the block itself can fill are filled first"},
+	{"swap-slots", "branch-slots", "a swap's slot costs nothing on either path, a branch's may"},
+	{"branch-slots", "cross-jumping", "the order of instructions in a block is final"},
+	{"cross-jumping", "pointer-delay", "distances between instructions are final"},
+}
+
+// Optional returns the names of the passes that Options.Off may leave out, in
+// their order.
+func Optional() []string {
+	var names []string
+	for _, p := range passes {
+		if !p.needed {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// Run takes a function from virtual registers to the code that Layout places. An
+// error is a checker's.
+func (f *Func) Run(opt *Options) error {
+	if opt.Check {
+		remember(f)
+		if err := checkText(f); err != nil {
+			return err
+		}
+	}
+	for _, p := range passes {
+		if !p.needed && slices.Contains(opt.Off, p.name) {
+			continue
+		}
+		if opt.Before != nil {
+			opt.Before(p.name)
+		}
+		if err := p.run(f, opt); err != nil {
+			return err
+		}
+		if opt.After != nil {
+			opt.After(p.name)
+		}
+	}
+	if opt.Check {
+		return checkText(f)
+	}
+	return nil
+}
+
+// always adapts a pass that needs no options and cannot fail.
+func always(do func(*Func)) func(*Func, *Options) error {
+	return func(f *Func, _ *Options) error { do(f); return nil }
+}
+
+// reordering adapts a pass that changes the order of instructions within blocks,
+// and adds its checker.
+func reordering(do func(*Func, *nfp.Model)) func(*Func, *Options) error {
+	return func(f *Func, opt *Options) error {
+		if !opt.Check {
+			do(f, opt.Model)
+			return nil
+		}
+		before := make([][]Inst, len(f.Blocks))
+		for i, b := range f.Blocks {
+			before[i] = cloneInsts(b.Insts)
+		}
+		do(f, opt.Model)
+		return CheckSchedule(f, before)
+	}
+}
+
+// moving adapts a pass that moves instructions between blocks, and adds its
+// checker.
+func moving(do func(*Func, *Options)) func(*Func, *Options) error {
+	return func(f *Func, opt *Options) error {
+		if !opt.Check {
+			do(f, opt)
+			return nil
+		}
+		before := f.Clone()
+		do(f, opt)
+		return CheckMotion(before, f)
+	}
+}
+
+// checkPassOrder reports the first constraint that the list of passes breaks.
+func checkPassOrder(list []pass) error {
+	at := func(name string) int {
+		return slices.IndexFunc(list, func(p pass) bool { return p.name == name })
+	}
+	for _, o := range passOrder {
+		i, j := at(o.first), at(o.then)
+		switch {
+		case i < 0 || j < 0:
+			return fmt.Errorf("pass order names %s and %s, of which one is no pass", o.first, o.then)
+		case i > j:
+			return fmt.Errorf("pass %s must come before %s: %s", o.first, o.then, o.because)
+		}
+	}
+	return nil
+}
