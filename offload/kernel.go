@@ -145,15 +145,19 @@ type ProgramInfo struct {
 	Type   ebpf.ProgramType `json:"-"`
 	Tag    string           `json:"tag"`
 	Maps   []uint32         `json:"map_ids,omitempty"`
-	Device int              `json:"ifindex,omitempty"`       // of the port it is bound to; 0: it runs on the host
-	Netns  uint64           `json:"netns_ino,omitempty"`     // inode of that port's namespace
-	Words  int              `json:"words,omitempty"`         // microcode, 8 bytes each
-	Gone   bool             `json:"device_gone,omitempty"`   // the device that it was for is no more
-	Jited  []uint64         `json:"-"`                       // the words, not yet placed
-	Xlated asm.Instructions `json:"-"`                       // eBPF as the verifier left it, as far as the kernel shows it
-	Insns  int              `json:"bytes_xlated,omitempty"`  // bytes of eBPF
-	Loaded int64            `json:"loaded_at_ns,omitempty"`  // nanoseconds since boot
-	Locked uint64           `json:"bytes_memlock,omitempty"` // bytes of host memory
+	Device int              `json:"ifindex,omitempty"`      // of the port it is bound to; 0: it runs on the host
+	Netns  uint64           `json:"netns_ino,omitempty"`    // inode of that port's namespace
+	Words  int              `json:"words,omitempty"`        // microcode, 8 bytes each
+	Gone   bool             `json:"device_gone,omitempty"`  // the device that it was for is no more
+	Jited  []uint64         `json:"-"`                      // the words, not yet placed
+	Xlated asm.Instructions `json:"-"`                      // eBPF as the verifier left it, as far as the kernel shows it
+	Insns  int              `json:"bytes_xlated,omitempty"` // bytes of eBPF
+	// Undecoded says why Xlated is missing, if the kernel's instructions cannot be decoded.
+	Undecoded error `json:"-"`
+	// JitedBytes is the size of the machine code, the card's or the host's.
+	JitedBytes int    `json:"bytes_jited,omitempty"`
+	Loaded     int64  `json:"loaded_at_ns,omitempty"`  // nanoseconds since boot
+	Locked     uint64 `json:"bytes_memlock,omitempty"` // bytes of host memory
 }
 
 // MapInfo is what the kernel tells of a map.

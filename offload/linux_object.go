@@ -201,7 +201,7 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 	ids, jited, xlated := make([]uint32, raw.mapCount), make([]byte, raw.jitedLen), make([]byte, raw.xlatedLen)
 	info := ProgramInfo{
 		ID: raw.id, Name: unix.ByteSliceToString(raw.name[:]), Type: ebpf.ProgramType(raw.typ), Tag: hex.EncodeToString(raw.tag[:]),
-		Device: int(raw.ifindex), Netns: raw.netnsIno, Insns: int(raw.xlatedLen), Loaded: int64(raw.loadTime),
+		Device: int(raw.ifindex), Netns: raw.netnsIno, Insns: int(raw.xlatedLen), JitedBytes: int(raw.jitedLen), Loaded: int64(raw.loadTime),
 	}
 	if len(ids)+len(jited)+len(xlated) > 0 {
 		again := progInfo{mapCount: uint32(len(ids)), jitedLen: uint32(len(jited)), xlatedLen: uint32(len(xlated))}
@@ -216,8 +216,7 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 		}
 		info.Maps = ids[:min(len(ids), int(again.mapCount))]
 		if again.xlated != 0 { // 0: the kernel hides it from this process
-			text := bytes.NewReader(xlated[:min(len(xlated), int(again.xlatedLen))])
-			info.Xlated, _ = asm.AppendInstructions(nil, text, binary.NativeEndian, "linux")
+			info.Xlated, info.Undecoded = decodeXlated(xlated[:min(len(xlated), int(again.xlatedLen))])
 		}
 		if info.Device != 0 && again.jited != 0 {
 			for b := jited[:min(len(jited), int(again.jitedLen))]; len(b) >= 8; b = b[8:] {
@@ -230,6 +229,32 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 		info.Locked, _ = strconv.ParseUint(fields["memlock"], 10, 64)
 	}
 	return info, nil
+}
+
+// hostOrder is the machine's byte order. cilium/ebpf compares an order with
+// binary.LittleEndian and binary.BigEndian and finds binary.NativeEndian to be neither:
+// it decodes every register as r0 then, without an error.
+var hostOrder = func() binary.ByteOrder {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
+}()
+
+// decodeXlated decodes what BPF_OBJ_GET_INFO_BY_FD shows of a program. In a call of a
+// function that the kernel has translated, the distance is in the offset and the constant
+// is the function's number; it goes to the constant, where an object has it.
+func decodeXlated(text []byte) (asm.Instructions, error) {
+	insns, err := asm.AppendInstructions(nil, bytes.NewReader(text), hostOrder, "linux")
+	if err != nil {
+		return nil, err
+	}
+	for i := range insns {
+		if ins := &insns[i]; ins.IsFunctionCall() && ins.Offset != 0 {
+			ins.Constant, ins.Offset = int64(ins.Offset), 0
+		}
+	}
+	return insns, nil
 }
 
 // goneInfo is what /proc knows of a program whose device is no more.

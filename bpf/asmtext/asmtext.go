@@ -28,12 +28,25 @@
 // One instruction a line. A comment begins with ; or //, or with # where it
 // does not follow a name. Jumps go to labels or to pc+N, which counts 8-byte
 // slots from the next instruction. Names that are no identifiers are quoted.
-// The lines of bpftool, the verifier and llvm-objdump may be pasted: a pc in
-// front ("12:") is checked, instruction bytes behind it are skipped.
+// A pc in front ("12:") is checked, and so are the opcode or bytes behind it.
+//
+// A whole listing of llvm-objdump -d, bpftool prog dump xlated or the verifier
+// may be given in place of text, with the prefixes of libbpf and of the kernel's
+// log. What it does not show is not guessed:
+//
+//   - llvm-objdump without -r does not show which map, variable or function an
+//     instruction refers to; without bytes, a call of a helper and of a function
+//     of .text look alike, and old versions print ISA v4 as v3.
+//   - bpftool names maps by id: the lines of bpftool map show in front, or a .map
+//     with id=, declare them. Instructions are those that the kernel made of the
+//     program: loads of ctx fields and inlined helpers are rewritten there.
+//   - A verifier log names a map only where the verifier visits the load, and
+//     before Linux 6.16 has only instructions that it visits. It does not show
+//     maps' types and sizes: .map lines declare them.
 //
 // The directives:
 //
-//	.map NAME TYPE key=N value=N entries=N [flags=N] [inner=MAP] [data=HEX]
+//	.map NAME TYPE key=N value=N entries=N [flags=N] [inner=MAP] [data=HEX] [id=N]
 //	.license "TEXT"                 of the programs that follow
 //	.program TYPE NAME [section="TEXT"] [attach=N] [flags=N]
 //	.func NAME                      a function of the program, to be called
@@ -41,7 +54,8 @@
 //
 // Types are bpftool's words (hash, lpm_trie, xdp, sched_cls; also tc). data= is
 // the value at key 0, as global variables have it; inner= names the map that
-// an array or hash of maps takes as its pattern. Functions and labels belong
+// an array or hash of maps takes as its pattern; id= is its number in a kernel, for
+// map[id:N]. Functions and labels belong
 // to the program they stand in. Text without .program is one XDP program named
 // "main".
 //

@@ -90,7 +90,8 @@ func (p *line) constant(ins asm.Instruction, wide bool) asm.Instruction {
 	if p.err != nil {
 		return ins
 	}
-	if t := p.peek(); p.accept("ll") {
+	isWide := p.listed != nil && p.listed.op == int(asm.LoadImmOp(asm.DWord)) // the kernel writes no ll
+	if t := p.peek(); p.accept("ll") || isWide {
 		if !wide {
 			p.fail(t, "a 64-bit constant goes to a 64-bit register (r)")
 		}
@@ -163,6 +164,10 @@ func (p *line) mapLoad(dst asm.Register, wide bool) asm.Instruction {
 	if p.accept("fd") {
 		p.expect(":")
 		ins.Constant = int64(uint32(p.int32()))
+	} else if t.text == "[" && p.pos+1 < len(p.toks) && p.toks[p.pos].text == "id" && p.toks[p.pos+1].text == ":" {
+		p.pos += 2
+		p.mapID = true
+		ins.Constant = p.number(0, math.MaxUint32)
 	} else {
 		ins = ins.WithReference(p.name("a map"))
 	}

@@ -89,6 +89,8 @@ func (p *parser) mapField(l *line, m *ebpf.MapSpec) {
 	switch {
 	case t.kind == tokName && fields[t.text] != nil:
 		*fields[t.text] = uint32(l.number(0, math.MaxUint32))
+	case t.text == "id":
+		p.mapIDs[uint32(l.number(1, math.MaxUint32))] = m.Name
 	case t.text == "inner":
 		p.inner = append(p.inner, innerRef{outer: m.Name, inner: l.name("a map's name"), line: p.number, col: at.col})
 	case t.text == "data":
@@ -100,7 +102,7 @@ func (p *parser) mapField(l *line, m *ebpf.MapSpec) {
 		}
 		m.Contents = []ebpf.MapKV{{Key: uint32(0), Value: data}}
 	default:
-		l.fail(t, "want key=, value=, entries=, flags=, inner= or data=, have %v", t)
+		l.fail(t, "want key=, value=, entries=, flags=, inner=, data= or id=, have %v", t)
 	}
 }
 

@@ -61,6 +61,8 @@ type line struct {
 	toks   []token
 	pos    int
 	target target
+	listed *insnLine // what a listing has in front of the instruction; nil: nothing
+	mapID  bool      // the instruction loads map[id:N]
 	err    *Error
 }
 
@@ -157,9 +159,10 @@ func parseUint(s string) (uint64, error) {
 
 func (p *line) int32() int64 { return p.number(math.MinInt32, math.MaxInt32) }
 
-// imm reads a 32-bit constant. A 32-bit register's may be written unsigned.
+// imm reads a 32-bit constant. A 32-bit register's may be written unsigned; the kernel's
+// listings write every constant so that a jump compares with.
 func (p *line) imm(wide bool) int64 {
-	if wide {
+	if wide && (p.listed == nil || p.listed.op < 0) {
 		return p.int32()
 	}
 	return int64(int32(p.number(math.MinInt32, math.MaxUint32)))
@@ -237,6 +240,9 @@ func (p *line) insn() asm.Instruction {
 		return p.raw()
 	case p.isRegister():
 		return p.assign()
+	}
+	if strings.HasPrefix(t.text, "BUG_") {
+		p.fail(t, "the tool that made the listing does not know this instruction: use bpftool prog dump xlated with opcodes, or a newer one")
 	}
 	p.fail(t, "want an instruction, have %v", t)
 	return asm.Instruction{}
@@ -317,7 +323,11 @@ func (p *line) call() asm.Instruction {
 	}
 	if t.text == "pc" || t.kind == tokOp {
 		ins.Src = asm.PseudoCall
-		return p.jump(ins)
+		ins = p.jump(ins)
+		if p.accept("#") { // bpftool adds the symbol of the function's code
+			p.next()
+		}
+		return ins
 	}
 	name := p.name("a helper or function")
 	if !p.accept("#") {
@@ -334,6 +344,8 @@ func (p *line) call() asm.Instruction {
 	switch {
 	case name == "kfunc":
 		ins.Src = asm.PseudoKfuncCall
+	case known && id != ins.Constant && HelperName(ins.Constant) == "unknown":
+		ins.Constant = id // a loaded program's call has the distance of the helper's address
 	case known && id != ins.Constant:
 		p.fail(t, "helper %s is number %d, not %d", name, id, ins.Constant)
 	case !known && name != "unknown" && HelperName(ins.Constant) != "unknown":

@@ -18,9 +18,23 @@ import (
 // lines of the instructions (btf.Line). The error is of type Errors.
 func Parse(file, src string) (*File, error) {
 	p := newParser(file)
-	for i, text := range strings.Split(src, "\n") {
-		p.number = i + 1
-		p.line(text)
+	lines := strings.Split(src, "\n")
+	if listed, errs, ok := relist(lines); ok {
+		for _, e := range errs {
+			p.failAt(e.Line, e.Col, "%s", e.Msg)
+		}
+		for _, l := range listed {
+			p.number = l.number
+			p.line(l.text)
+			if l.begins {
+				p.base = l.pc - p.here()
+			}
+		}
+	} else {
+		for i, text := range lines {
+			p.number = i + 1
+			p.line(text)
+		}
 	}
 	p.endProgram()
 	p.resolveInner()
@@ -60,7 +74,9 @@ type parser struct {
 	errs    Errors
 	license string
 	inner   []innerRef
-	prog    *program // nil outside a program
+	mapIDs  map[uint32]string // names of maps by the kernel's id
+	prog    *program          // nil outside a program
+	base    int               // pc of a listing less that of the program
 }
 
 // A program is one program being read.
@@ -73,6 +89,7 @@ type program struct {
 	labels map[string]label
 	funcs  []string // .func names that await an instruction
 	fixups []fixup
+	maps   []int // indexes of loads of maps by id
 	lines  []sourceLine
 }
 
@@ -95,7 +112,7 @@ type innerRef struct {
 }
 
 func newParser(file string) *parser {
-	return &parser{name: file, file: &File{Spec: &ebpf.CollectionSpec{
+	return &parser{name: file, mapIDs: map[uint32]string{}, file: &File{Spec: &ebpf.CollectionSpec{
 		Maps: map[string]*ebpf.MapSpec{}, Programs: map[string]*ebpf.ProgramSpec{},
 		Variables: map[string]*ebpf.VariableSpec{}, ByteOrder: binary.LittleEndian,
 	}}}
@@ -107,20 +124,17 @@ func (p *parser) failAt(line, col int, format string, args ...any) {
 	p.errs = append(p.errs, &Error{File: p.name, Line: line, Col: col, Msg: fmt.Sprintf(format, args...)})
 }
 
-// listing matches what bpftool, the verifier and objdump print in front of an
-// instruction: its pc, and its bytes or its opcode.
-var listing = regexp.MustCompile(`^\s*([0-9]+):(?:\s+(?:\([0-9a-f]{2}\)|[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}){0,8}))?(?:\s|$)`)
-
 var labelLine = regexp.MustCompile(`^\s*([A-Za-z_.$][\w.$]*|"(?:[^"\\]|\\.)*")\s*:`)
 
 func (p *parser) line(text string) {
 	full, skipped := text, 0
-	if m := listing.FindStringSubmatchIndex(text); m != nil {
-		if pc, err := strconv.Atoi(text[m[2]:m[3]]); err != nil || pc != p.here() {
-			p.fail(m[2]+1, "line says pc %s, the instruction is at pc %d", text[m[2]:m[3]], p.here())
+	listed, ok := cutPrefix(text)
+	if ok {
+		if listed.pc-p.base != p.here() {
+			p.fail(1, "line says pc %d, the instruction is at pc %d", listed.pc, p.here()+p.base)
 			return
 		}
-		skipped = m[1]
+		skipped = listed.start
 	}
 	for {
 		m := labelLine.FindStringSubmatchIndex(text[skipped:])
@@ -140,6 +154,9 @@ func (p *parser) line(text string) {
 		return
 	}
 	l := &line{toks: toks}
+	if ok {
+		l.listed = &listed
+	}
 	if !p.directive(l) {
 		p.insn(l, full)
 	}
@@ -167,6 +184,7 @@ func (p *parser) program() *program {
 
 func (p *parser) begin(spec *ebpf.ProgramSpec, col int) {
 	p.endProgram()
+	p.base = 0
 	if p.file.Spec.Programs[spec.Name] != nil {
 		p.fail(col, "program %s exists already", spec.Name)
 	} else {
@@ -205,9 +223,18 @@ func (p *parser) insn(l *line, text string) {
 	prog := p.program()
 	col := l.peek().col
 	ins := l.insn()
+	if l.err == nil && l.listed != nil {
+		var wrong string
+		if ins, wrong = l.listed.check(ins, ins.Reference() != "" || l.target.name != ""); wrong != "" {
+			p.fail(col, "%s", wrong)
+		}
+	}
 	if l.err != nil {
 		// The place is taken all the same, so that later pcs stay right.
 		ins = asm.Return()
+	}
+	if l.mapID {
+		prog.maps = append(prog.maps, len(prog.insns))
 	}
 	if l.target.name != "" {
 		prog.fixups = append(prog.fixups, fixup{insn: len(prog.insns), to: l.target, line: p.number})
@@ -241,6 +268,9 @@ func (p *parser) endProgram() {
 	for _, f := range prog.fixups {
 		p.fixup(prog, f)
 	}
+	for _, i := range prog.maps {
+		p.mapByID(&prog.insns[i])
+	}
 	addSource(prog.insns, p.name, prog.lines)
 	prog.spec.Instructions = prog.insns
 }
@@ -253,6 +283,18 @@ func (p *parser) symbol(prog *program, name string) string {
 		*ins = ins.WithSymbol(name)
 	}
 	return ins.Symbol()
+}
+
+// mapByID makes a load of a map by its id one by the map's name. A map that the text does
+// not declare is referred to as id:N, for others to refuse.
+func (p *parser) mapByID(ins *asm.Instruction) {
+	id := uint32(ins.Constant)
+	name := p.mapIDs[id]
+	if name == "" {
+		name = fmt.Sprintf("id:%d", id)
+	}
+	ins.Constant &^= 1<<32 - 1
+	*ins = ins.WithReference(name)
 }
 
 func (p *parser) fixup(prog *program, f fixup) {

@@ -43,7 +43,7 @@ var reasons = []ReasonDoc{
 	{"empty-program", FamilyStructure, "The program has no instructions.",
 		"check the section or program name"},
 	{"unknown-map", FamilyStructure, "An instruction names a map that the object does not define.",
-		"define the map in the same object, or link the object that does"},
+		"define the map in the same object, or link the object that does; in front of a listing, put what bpftool map show prints, or .map NAME TYPE key=N value=N entries=N"},
 	{"bad-register", FamilyStructure, "An instruction names a register above r10.",
 		"compile without constant blinding (net.core.bpf_jit_harden=0)"},
 	{"bad-call-target", FamilyStructure, "A call between functions goes to no instruction of the program.",

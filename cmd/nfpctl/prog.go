@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/offload"
@@ -112,7 +113,7 @@ func (e *env) showPrograms(w io.Writer, k offload.Kernel, infos []offload.Progra
 	for i, p := range infos {
 		all[i] = progJSON{
 			ID: p.ID, Type: progType(p.Type), Name: p.Name, Tag: p.Tag, Ifindex: p.Device, Device: devices[p.Device], Netns: p.Netns, Gone: p.Gone,
-			Xlated: p.Insns, Jited: 8 * p.Words, Words: p.Words, Memlock: p.Locked, Maps: p.Maps, Attached: standing[p.ID],
+			Xlated: p.Insns, Jited: p.JitedBytes, Words: p.Words, Memlock: p.Locked, Maps: p.Maps, Attached: standing[p.ID],
 		}
 		if o := own[p.ID]; o.generation != nil {
 			all[i].Deployment, all[i].Generation = o.deployment, o.generation.Number
@@ -128,8 +129,11 @@ func (e *env) showPrograms(w io.Writer, k offload.Kernel, infos []offload.Progra
 		}
 		fmt.Fprintf(w, "  tag %s%s\n", p.Tag, onDevice(p.Ifindex, p.Device, p.Gone))
 		fmt.Fprintf(w, "\txlated %dB", p.Xlated)
+		if p.Jited > 0 {
+			fmt.Fprintf(w, "  jited %dB", p.Jited)
+		}
 		if p.Words > 0 {
-			fmt.Fprintf(w, "  jited %dB (%d words)", p.Jited, p.Words)
+			fmt.Fprintf(w, " (%d words)", p.Words)
 		}
 		if p.Memlock > 0 {
 			fmt.Fprintf(w, "  memlock %dB", p.Memlock)
@@ -359,7 +363,7 @@ func newProgDump(e *env) *cobra.Command {
 			if what == "jited" {
 				return e.dumpJited(cmd.OutOrStdout(), &info)
 			}
-			return e.dumpXlated(cmd.OutOrStdout(), &info)
+			return e.dumpXlated(cmd.OutOrStdout(), k, &info)
 		},
 	}
 }
@@ -392,28 +396,33 @@ func (e *env) dumpJited(w io.Writer, info *offload.ProgramInfo) error {
 }
 
 // dumpXlated prints eBPF, one instruction a line, with pc in slots of 8 bytes.
-func (e *env) dumpXlated(w io.Writer, info *offload.ProgramInfo) error {
+func (e *env) dumpXlated(w io.Writer, k offload.Kernel, info *offload.ProgramInfo) error {
+	if info.Undecoded != nil {
+		return &offload.Error{Op: "dump", Object: fmt.Sprintf("program %d", info.ID), Reason: "unexpected", Msg: "its instructions cannot be decoded: " + oneLine(info.Undecoded), Err: info.Undecoded}
+	}
 	if len(info.Xlated) == 0 {
 		return nothing(info, "instructions")
+	}
+	var symbols map[int64]string
+	if on, ok := k.(interface {
+		Symbols(asm.Instructions) map[int64]string
+	}); ok {
+		symbols = on.Symbols(info.Xlated)
 	}
 	type line struct {
 		PC   int    `json:"pc"`
 		Insn string `json:"insn"`
 	}
-	var all []line
+	all := make([]line, len(info.Xlated))
 	it := info.Xlated.Iterate()
-	for it.Next() {
-		all = append(all, line{int(it.Offset), insnText(it.Ins)})
+	for i := 0; it.Next(); i++ {
+		all[i] = line{int(it.Offset), asmtext.FormatXlated(*it.Ins, symbols)}
 	}
 	if e.json {
 		return writeJSON(w, all)
 	}
-	for _, l := range all {
-		fmt.Fprintf(w, "%4d: %s\n", l.PC, l.Insn)
+	for i, l := range all {
+		fmt.Fprintf(w, "%4d: (%02x) %s\n", l.PC, byte(info.Xlated[i].OpCode), l.Insn)
 	}
 	return nil
-}
-
-func insnText(ins *asm.Instruction) string {
-	return strings.Join(strings.Fields(fmt.Sprintf("%v", *ins)), " ")
 }

@@ -50,6 +50,7 @@ func (p *program) info() offload.ProgramInfo {
 		i.Jited = append(i.Jited, uint64(w))
 	}
 	i.Words = len(i.Jited)
+	i.JitedBytes = 8 * i.Words
 	for _, t := range p.maps {
 		i.Maps = append(i.Maps, t.id)
 	}
