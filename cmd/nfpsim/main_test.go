@@ -47,6 +47,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("BAD", filepath.Join(filepath.Dir(examples), "testdata", "bad"))
+			e.Setenv("KINDS", filepath.Join(filepath.Dir(examples), "cmd", "nfpctl", "testdata", "maps", "kinds.o"))
+			e.Setenv("PACKET", strings.Repeat("00", 64))
 			e.Setenv("OBJECTS", filepath.Join(filepath.Dir(examples), "bpf", "object", "testdata"))
 			return nil
 		},
