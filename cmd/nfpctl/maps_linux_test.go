@@ -15,7 +15,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-const kinds = "testdata/maps/kinds.o"
+const kindsObject = "testdata/maps/kinds.o"
 
 // tools are nfpctl on the running kernel's maps, nfpsim, and bpftool.
 type tools struct {
@@ -44,7 +44,7 @@ func newTools(t *testing.T) *tools {
 	if out, err := exec.Command("go", "build", "-o", x.sim, "../nfpsim").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if x.spec, err = ebpf.LoadCollectionSpec(kinds); err != nil {
+	if x.spec, err = ebpf.LoadCollectionSpec(kindsObject); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -133,9 +133,9 @@ func TestOneLanguage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := *x
 			x.t = t
-			spec, types := x.spec.Maps[name], []string{"--types", kinds + ":" + name}
+			spec, types := x.spec.Maps[name], []string{"--types", kindsObject + ":" + name}
 			input := x.file(entries)
-			want := x.simulated(kinds, name, input)
+			want := x.simulated(kindsObject, name, input)
 			id := x.newMap(spec)
 			x.output("nfpctl", append([]string{"map", "update", "id", id, "--file", input}, types...)...)
 			kernel := x.output(x.bpftool, "-j", "map", "dump", "id", id)
@@ -150,12 +150,12 @@ func TestOneLanguage(t *testing.T) {
 				"bpftool -p":     x.output(x.bpftool, "-p", "map", "dump", "id", id),
 			} {
 				file := x.file(text)
-				if got := x.simulated(kinds, name, file); got != want {
+				if got := x.simulated(kindsObject, name, file); got != want {
 					t.Errorf("nfpsim reads from %s:\n%s, want\n%s", who, got, want)
 				}
 				again := x.newMap(spec)
 				x.output("nfpctl", append([]string{"map", "update", "id", again, "--file", file}, types...)...)
-				if got := x.simulated(kinds, name, x.file(x.output(x.bpftool, "-j", "map", "dump", "id", again))); got != want {
+				if got := x.simulated(kindsObject, name, x.file(x.output(x.bpftool, "-j", "map", "dump", "id", again))); got != want {
 					t.Errorf("nfpctl reads from %s:\n%s, want\n%s", who, got, want)
 				}
 			}
