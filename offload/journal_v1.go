@@ -25,13 +25,13 @@ const (
 	v1Depth   = 16 // of trees: one of the smallest nodes that is deeper holds more than any journal
 )
 
-var order = binary.NativeEndian
+var v1Order = binary.NativeEndian // bbolt writes its structures as the machine has them
 
 // isV1 reports whether a file begins as a bbolt database, or has its second meta page where
 // a page of a usual size ends.
 func isV1(data []byte) bool {
 	for _, at := range []int{0, 4096, 16384, 65536} {
-		if len(data) >= at+v1Header+v1Meta && order.Uint32(data[at+v1Header:]) == v1Magic {
+		if len(data) >= at+v1Header+v1Meta && v1Order.Uint32(data[at+v1Header:]) == v1Magic {
 			return true
 		}
 	}
@@ -58,10 +58,10 @@ func v1MetaAt(data []byte, at int) (v1Root, error) {
 	m := data[at+v1Header : at+v1Header+v1Meta]
 	sum := fnv.New64a()
 	sum.Write(m[:v1Meta-8])
-	if order.Uint32(m) != v1Magic || order.Uint32(m[4:]) != 2 || order.Uint64(m[v1Meta-8:]) != sum.Sum64() {
+	if v1Order.Uint32(m) != v1Magic || v1Order.Uint32(m[4:]) != 2 || v1Order.Uint64(m[v1Meta-8:]) != sum.Sum64() {
 		return v1Root{}, fmt.Errorf("its meta page at byte %d is damaged", at)
 	}
-	return v1Root{order.Uint64(m[16:]), order.Uint64(m[40:]), order.Uint64(m[48:]), int(order.Uint32(m[8:]))}, nil
+	return v1Root{v1Order.Uint64(m[16:]), v1Order.Uint64(m[40:]), v1Order.Uint64(m[48:]), int(v1Order.Uint32(m[8:]))}, nil
 }
 
 // decodeV1 reads a journal of version 1. bbolt goes back to the other meta page if one is
@@ -127,7 +127,7 @@ func (f *v1File) bucket(value []byte, into map[string][]byte) error {
 	if len(value) < 16 {
 		return errors.New("it is missing")
 	}
-	if root := order.Uint64(value); root != 0 {
+	if root := v1Order.Uint64(value); root != 0 {
 		return f.walk(root, v1Depth, false, into)
 	}
 	return f.read(value[16:], v1Depth, false, into)
@@ -139,10 +139,10 @@ func (f *v1File) walk(id uint64, depth int, nested bool, into map[string][]byte)
 		return fmt.Errorf("page %d is not in its tree", id)
 	}
 	page := f.data[int(id)*f.page:]
-	if order.Uint64(page) != id {
-		return fmt.Errorf("page %d says it is page %d", id, order.Uint64(page))
+	if v1Order.Uint64(page) != id {
+		return fmt.Errorf("page %d says it is page %d", id, v1Order.Uint64(page))
 	}
-	size := (uint64(order.Uint32(page[12:])) + 1) * uint64(f.page)
+	size := (uint64(v1Order.Uint32(page[12:])) + 1) * uint64(f.page)
 	if size > uint64(len(page)) {
 		return fmt.Errorf("page %d ends past the file", id)
 	}
@@ -157,20 +157,20 @@ func (f *v1File) read(page []byte, depth int, nested bool, into map[string][]byt
 	if len(page) < v1Header {
 		return errors.New("it is cut off")
 	}
-	flags, count := order.Uint16(page[8:]), int(order.Uint16(page[10:]))
+	flags, count := v1Order.Uint16(page[8:]), int(v1Order.Uint16(page[10:]))
 	if v1Header+count*v1Element > len(page) {
 		return fmt.Errorf("%d elements do not fit", count)
 	}
 	for i := range count {
 		e := page[v1Header+i*v1Element:]
 		if flags == v1Branch {
-			if err := f.walk(order.Uint64(e[8:]), depth-1, nested, into); err != nil {
+			if err := f.walk(v1Order.Uint64(e[8:]), depth-1, nested, into); err != nil {
 				return err
 			}
 			continue
 		}
-		at, key, value := uint64(order.Uint32(e[4:])), uint64(order.Uint32(e[8:])), uint64(order.Uint32(e[12:]))
-		if flags != v1Leaf || at+key+value > uint64(len(e)) || (order.Uint32(e)&v1Nested != 0) != nested {
+		at, key, value := uint64(v1Order.Uint32(e[4:])), uint64(v1Order.Uint32(e[8:])), uint64(v1Order.Uint32(e[12:]))
+		if flags != v1Leaf || at+key+value > uint64(len(e)) || (v1Order.Uint32(e)&v1Nested != 0) != nested {
 			return fmt.Errorf("element %d is damaged", i)
 		}
 		name := string(e[at : at+key])

@@ -95,11 +95,17 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 		return ours
 	}
 	e := errnoError("load", object, err)
-	e.Kernel = kernel
+	e.Kernel, e.Msg = kernel, kernelReason(err)
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {
 		e.Log, e.Err = ve.Log, ve.Cause
-		e.Msg = oneLine(ve.Cause)
+		e.Msg = kernelReason(ve.Cause)
+	} else if errors.Is(err, unix.EFAULT) {
+		netns := ""
+		if on != nil {
+			netns = on.Netns
+		}
+		e.Log, e.Err = l.verifierLog(spec, netns), unix.EFAULT
 	}
 	say := func(reason, format string, args ...any) error {
 		e.Reason, e.Msg = reason, fmt.Sprintf(format, args...)
@@ -117,6 +123,9 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 		return say("jit-hardened", "%s", driver)
 	case driver != "":
 		return say("driver-rejected", "%s", driver)
+	case tooComplex(last) != "":
+		e.Err = nil // an errno that means something else elsewhere
+		return say("too-complex", "%s; its last line: %s", tooComplex(last), last)
 	case e.Reason != "unexpected" && e.Reason != "port-gone":
 		return e
 	case on != nil && spec.Type != ebpf.XDP && spec.Type != ebpf.SchedCLS:

@@ -4,10 +4,13 @@ package offload
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -72,6 +75,55 @@ func TestPinsStayInside(t *testing.T) {
 		path := mapPin(g, name)
 		if rest, ok := strings.CutPrefix(path, "fw/gen-1/maps"); !ok || strings.Contains(strings.TrimPrefix(rest, "/"), "/") || strings.Contains(rest, ".") {
 			t.Errorf("map %q is pinned as %q", name, path)
+		}
+	}
+}
+
+// A program of more open branches than the kernel keeps is refused without a log where the
+// library asks for it; the reason is the kernel's all the same, in our words.
+func TestTooComplex(t *testing.T) {
+	program := func(branches int) *ebpf.ProgramSpec {
+		insns := asm.Instructions{asm.FnGetPrandomU32.Call()}
+		for i := range branches {
+			insns = append(insns, asm.JEq.Imm(asm.R0, int32(i), "out"))
+		}
+		insns = append(insns, asm.Mov.Imm(asm.R0, 2), asm.Return(), asm.Mov.Imm(asm.R0, 1).WithSymbol("out"), asm.Return())
+		return &ebpf.ProgramSpec{Name: "branches", Type: ebpf.XDP, License: "GPL", Instructions: insns}
+	}
+	l := NewLinux(nil)
+	p, err := l.LoadProgram(program(100), nil, nil)
+	if ReasonOf(err) == "no-permission" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	info, err := p.Info()
+	jit, readErr := os.ReadFile("/proc/sys/net/core/bpf_jit_enable")
+	if err != nil || readErr == nil && string(jit) != "0\n" && info.JitedBytes < 100*4 || info.Words != 0 {
+		t.Errorf("a program of the host: %d bytes of machine code, %d words of microcode, %v", info.JitedBytes, info.Words, err)
+	}
+	_, err = l.LoadProgram(program(8300), nil, nil)
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != "too-complex" || !strings.HasSuffix(e.Msg, "its last line: The sequence of 8193 jumps is too complex.") || len(e.Log) == 0 {
+		t.Errorf("error %v, want reason too-complex with the log's last line", err)
+	}
+}
+
+// Words that the library means for those who program with it are not the operator's.
+func TestKernelReason(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("load program: %w (hit verifier bug, increase LogSizeStart to fit the log and check dmesg)", unix.EFAULT), "bad address"},
+		{fmt.Errorf("load program: %w (MEMLOCK may be too low, consider rlimit.RemoveMemlock)", unix.EPERM), "operation not permitted"},
+		{fmt.Errorf("load program: %w", unix.EINVAL), "invalid argument"},
+		{errors.New("load program: apply CO-RE relocations: no BTF"), "apply CO-RE relocations: no BTF"},
+	} {
+		if got := kernelReason(c.err); got != c.want {
+			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}
 	}
 }

@@ -65,6 +65,8 @@ var reasons = []Reason{
 	{"no-program", LinkProgram, "the object has no program of that name, or several and none was named",
 		"name it: FILE.o:PROGRAM"},
 	{"rejected", LinkProgram, "the kernel's verifier refused the program", "read the end of the log, or run nfpsim check"},
+	{"too-complex", LinkProgram, "the kernel's verifier gave up on the program before it had followed all paths",
+		"bound loops to fewer steps or unroll them less, test less within loops, or move their body into a global function"},
 	{"driver-rejected", LinkProgram, "the card's driver refused an instruction: lines with [nfp] in the log",
 		"nfpsim check names every such instruction and the cure"},
 	{"not-translated", LinkProgram, "the driver could not translate the program; it says why in the kernel's log only",

@@ -196,6 +196,9 @@ func (m *Manager) peek() (*session, error) {
 		return nil, err
 	}
 	s.records = s.snap.Records
+	if len(s.halfDone()) == 0 {
+		return s, nil
+	}
 	locks, err := openLocks(m.opt.Journal, false)
 	if err != nil {
 		return nil, journalError("look at locks of", m.opt.Journal, err)

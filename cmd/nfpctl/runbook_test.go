@@ -188,6 +188,12 @@ func (f *follower) test(s *runbook.Step) {
 		detach(f.t, f.bed.card)
 	case s.Args[0] == "repaired":
 		f.repaired()
+	case s.Args[0] == "reboot":
+		f.bed.card.Reboot()
+	case s.Args[0] == "damage":
+		if err := os.Truncate(filepath.Join(f.bed.dir, "state", "journal.db"), 200); err != nil {
+			f.t.Fatal(err)
+		}
 	default:
 		f.t.Fatalf("line %d: no step %v", s.Line, s.Args)
 	}

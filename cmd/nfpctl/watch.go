@@ -67,7 +67,7 @@ a line.`,
 	return cmd
 }
 
-// printReport prints one line. There is nobody to tell that nobody reads.
+// printReport prints one line; an output that is closed is no reason to stop watching.
 func printReport(w io.Writer, r *offload.WatchReport, asJSON bool) {
 	if asJSON {
 		_ = json.NewEncoder(w).Encode(r)
@@ -83,9 +83,8 @@ func printReport(w io.Writer, r *offload.WatchReport, asJSON bool) {
 	fmt.Fprintln(w, line)
 }
 
-// scrapePatience is how long a scrape waits for the journal, which a program on trial
-// keeps for as long as the trial: then what was known last is shown, with verdicts as
-// they are.
+// scrapePatience is how long a scrape waits for another process that changes something, if
+// it finds an operation that was left half done; then what was known last is shown.
 const scrapePatience = time.Second
 
 // watchAndServe ends when either does.

@@ -31,7 +31,7 @@ type Collector struct {
 
 	mu     sync.Mutex
 	counts map[uint32]count // by map id
-	last   *offload.Status  // for scrapes while another process has the journal
+	last   *offload.Status  // for scrapes that cannot read the journal
 
 	drifts, repairs *prometheus.CounterVec
 	changes         *prometheus.HistogramVec
@@ -151,8 +151,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// status is what the manager says, or, while a program on trial keeps the journal, what it
-// said last; nil: nothing yet.
+// status is what the manager says, or, if that cannot be read, what it said last; nil:
+// nothing yet.
 func (c *Collector) status() *offload.Status {
 	s, err := c.manager.Status(context.Background())
 	c.mu.Lock()

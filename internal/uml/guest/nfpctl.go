@@ -179,6 +179,10 @@ func (o *operator) test(args []string) error {
 		return newNetns(args[1], o.devs[args[2]].link)
 	case "detach":
 		return attach(o.devs[args[1]].link, nil)
+	case "reboot":
+		return o.reboot()
+	case "damage":
+		return os.Truncate(operatorsJournal, 200)
 	case "repaired":
 		return eventually(func() error {
 			id, err := attached(args[1])
@@ -189,6 +193,26 @@ func (o *operator) test(args []string) error {
 		})
 	}
 	return errors.New("no such step")
+}
+
+// operatorsJournal is where nfpctl keeps its journal.
+const operatorsJournal = "/var/lib/nfpkit/journal.db"
+
+// reboot takes away what a reboot does, and shows the id of another boot.
+func (o *operator) reboot() error {
+	for _, d := range o.devs {
+		if err := attach(d.link, nil); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(pinRoot); err != nil {
+		return err
+	}
+	const other = "/another-boot"
+	if err := os.WriteFile(other, []byte("00000000-0000-4000-8000-000000000001\n"), 0o444); err != nil {
+		return err
+	}
+	return unix.Mount(other, "/proc/sys/kernel/random/boot_id", "", unix.MS_BIND, "")
 }
 
 // newNetns makes a namespace of a name and puts an interface into it, up.
