@@ -52,3 +52,4 @@ soak:
 	NFPKIT_RULES_N=$${NFPKIT_RULES_N:-10000} NFPKIT_RULES_MUTANTS_N=$${NFPKIT_RULES_MUTANTS_N:-4000} $(GO) test -count 1 -timeout 24h -v -run 'TestDriverRules(Random|Mutants)' ./internal/difftest
 	NFPKIT_MAPTYPES_N=$${NFPKIT_MAPTYPES_N:-4000} $(GO) test -count 1 -timeout 24h -v -run 'TestBpftoolTypes' ./bpf/maps
 	NFPKIT_MUTANTS_N=$${NFPKIT_MUTANTS_N:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestMutants' ./internal/difftest
+	NFPKIT_EXPLOSIONS_N=$${NFPKIT_EXPLOSIONS_N:-400} $(GO) test -count 1 -timeout 24h -v -run 'TestExplosions' ./internal/difftest

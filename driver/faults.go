@@ -72,7 +72,7 @@ func Faults() []Fault { return slices.Clone(faults) }
 func WarnLinux(f *verify.Facts, p *firmware.Profile) []verify.Reason {
 	f, _ = asLinux(f)
 	c := newRuleCheck(f, p)
-	var found []verify.Reason
+	found := slices.DeleteFunc(slices.Clone(f.Warnings), func(r verify.Reason) bool { return r.Reason != "near-limit" })
 	for i := range f.Code.Insns {
 		if !f.Reachable[i] {
 			continue

@@ -160,7 +160,7 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	if how == reads && least > 0 {
 		x.readRange(s, a.i, v, 0, int(least))
 	}
-	if x.opt.Linux {
+	if x.opt.Linux && (how == writes || !x.opt.since(6, 14)) {
 		x.scrub(s, v, most)
 	}
 	if how == writes || a.p.ID == asm.FnFibLookup { // fib_lookup answers in place

@@ -17,27 +17,10 @@ func (x *explorer) call(a *activation, states []*state, bl *block) {
 		x.fail(states[0], i, "call-depth", "call is %d frames deep; %d are allowed", states[0].cur+2, maxFrames)
 		return
 	}
-	after := x.live[bl.end]
-	entry := x.live[x.c.Funcs[callee].Start]
 	var in []*state
 	for _, s := range states {
 		x.noteCall(s, i)
-		f := newFrame(int32(i))
-		for r := range f.saved {
-			if after&(1<<(r+6)) != 0 {
-				f.saved[r] = s.regs[r+6]
-			}
-		}
-		s.cur++
-		s.frames[s.cur] = f
-		s.regs[asm.R0] = val{}
-		for r := asm.R1; r <= asm.R9; r++ {
-			if r > asm.R5 || entry&(1<<r) == 0 {
-				s.regs[r] = val{}
-			}
-		}
-		s.regs[asm.R10] = pointer(PtrStack)
-		s.regs[asm.R10].frame = int8(s.cur)
+		x.enterFrame(s, i)
 		in = x.gather(in, s)
 	}
 	for _, s := range x.run(callee, in) {
@@ -45,17 +28,51 @@ func (x *explorer) call(a *activation, states []*state, bl *block) {
 	}
 }
 
+// enterFrame gives the callee of call i its frame and registers.
+func (x *explorer) enterFrame(s *state, i int) {
+	after, entry := x.live[i+1], x.live[x.c.Funcs[x.c.Insns[i].Callee].Start]
+	f := newFrame(int32(i))
+	for r := range f.saved {
+		if after&(1<<(r+6)) != 0 {
+			f.saved[r] = s.regs[r+6]
+		}
+	}
+	s.cur++
+	s.frames[s.cur] = f
+	s.regs[asm.R0] = val{}
+	for r := asm.R1; r <= asm.R9; r++ {
+		if r > asm.R5 || entry&(1<<r) == 0 {
+			s.regs[r] = val{}
+		}
+	}
+	s.regs[asm.R10] = pointer(PtrStack)
+	s.regs[asm.R10].frame = int8(s.cur)
+}
+
 // exit ends a path of a function: of the program, or back to the caller.
 func (x *explorer) exit(a *activation, s *state, i int) {
-	r0 := x.result(s, i)
-	x.noteExit(s, i)
 	if s.cur == 0 {
-		if r0.pointer() && x.c.Type != ebpf.UnspecifiedProgram && !x.opt.Linux { // Linux lets the privileged leak addresses
-			x.fail(s, i, "exit-value", "r0 is %v at exit, not a number", r0.kind)
-		}
+		x.verdict(s, i)
 		x.drop(s)
 		return
 	}
+	x.leaveFrame(s, i)
+	a.out = x.gather(a.out, s)
+}
+
+// verdict checks what the program returns.
+func (x *explorer) verdict(s *state, i int) {
+	r0 := x.result(s, i)
+	if r0.pointer() && x.c.Type != ebpf.UnspecifiedProgram && !x.opt.Linux { // Linux lets the privileged leak addresses
+		x.fail(s, i, "exit-value", "r0 is %v at exit, not a number", r0.kind)
+	}
+	x.noteExit(s, i)
+}
+
+// leaveFrame gives the caller its registers back.
+func (x *explorer) leaveFrame(s *state, i int) {
+	x.noteExit(s, i)
+	r0 := &s.regs[asm.R0]
 	if r0.kind == PtrStack && int(r0.frame) == s.cur {
 		x.fail(s, i, "stack-pointer-escape", "pointer to this function's stack is returned to its caller")
 		*r0 = scalar(anyNum())
@@ -69,7 +86,6 @@ func (x *explorer) exit(a *activation, s *state, i int) {
 	copy(s.regs[asm.R6:asm.R10], f.saved[:])
 	s.regs[asm.R10] = pointer(PtrStack)
 	s.regs[asm.R10].frame = int8(s.cur)
-	a.out = x.gather(a.out, s)
 }
 
 // mostExits bounds the values of R0 that are told apart at an exit.
@@ -91,11 +107,8 @@ func (x *explorer) noteExit(s *state, i int) {
 	x.facts.Exits[i] = append(list, x.reg(v, s.cur))
 }
 
-// result is R0 at an exit. A function whose caller ignores it need not set it.
+// result is R0 at the program's exit. A function whose caller ignores it need not set it.
 func (x *explorer) result(s *state, i int) *val {
-	if s.cur > 0 {
-		return &s.regs[asm.R0]
-	}
 	if v := &s.regs[asm.R0]; v.kind == NotInit {
 		x.fail(s, i, "exit-value", "r0 is not written at exit")
 		*v = scalar(anyNum())
@@ -160,7 +173,11 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	case helper.RetMemOrNull, helper.RetSockOrNull, helper.RetKernelOrNull:
 		x.fail(s, i, "feature-unsupported", "%s gives a pointer that is not modelled: socket, ring buffer record or kernel object", p.Name)
 	}
+	there := id == asm.FnMapLookupElem && x.keyInside(s, args.set)
 	x.returns(s, p, args.set)
+	if there {
+		s.regs[asm.R0].kind, s.regs[asm.R0].id = PtrMapValue, 0
+	}
 	return true
 }
 

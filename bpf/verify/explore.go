@@ -65,6 +65,7 @@ type explorer struct {
 	search   int32             // number of searches through nodes
 	stack    []int32           // of the search
 	ids      idPairs
+	walker   *walker // walks as Linux does, instead
 }
 
 // The widths tried in turn while merging costs proofs, and what each may spend at

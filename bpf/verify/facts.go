@@ -104,8 +104,14 @@ type Facts struct {
 	// keeps what was found (adjust_ptr_min_max_vals) and never walks the edge on which
 	// the packet is long enough. 6.18 does.
 	StaleEnds []int
-	Warnings  []Reason
+	// Walked is what Linux's verifier walks of the program (Options.Linux).
+	Walked   Walked
+	Warnings []Reason
 }
+
+// Walked counts the work of Linux's verifier: instructions, of which it walks at most
+// 1,000,000, and branches that waited at one time, at most 8,192.
+type Walked struct{ Insns, Waiting int }
 
 // Reason is one thing found: a rejection or a warning.
 type Reason struct {
@@ -140,6 +146,8 @@ type Options struct {
 	// known to be less: the facts are then what a driver under that kernel is told,
 	// and a program may be refused that is safe. See kernelmode.go.
 	Linux bool
+	// Kernel is the release of that Linux, such as {6, 18}; zero means 6.12.
+	Kernel [2]int
 	// Budget bounds the instructions explored; 0 means 1,000,000.
 	Budget int
 }

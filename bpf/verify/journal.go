@@ -64,7 +64,9 @@ func (x *explorer) warn(s *state, i int, word, format string, args ...any) {
 		return
 	}
 	r := x.log.reason(i, word, fmt.Sprintf(format, args...))
-	r.State = x.dump(s)
+	if s != nil {
+		r.State = x.dump(s)
+	}
 	x.log.warnings = append(x.log.warnings, r)
 }
 

@@ -3,6 +3,7 @@ package verify
 import (
 	"math"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -35,7 +36,7 @@ import (
 //   - bounds of a packet that are known already are tested anew
 //     (is_pkt_ptr_branch_taken)
 //   - a helper that reads the stack may have written it: nothing is known of the
-//     slots that it was given (check_stack_range_initialized)
+//     slots that it was given, until 6.14 (check_stack_range_initialized)
 //   - nothing is known of the packet behind a pointer that an unknown number was
 //     added to (adjust_ptr_min_max_vals)
 //   - a number is kept where it is stored at a multiple of 8, zero or not, and only its
@@ -116,4 +117,35 @@ func (x *explorer) scrub(s *state, v *val, n int64) {
 		l.scrub()
 		l.zero &^= 1 << b
 	}
+}
+
+// since reports that the release of Linux asked about is major.minor or later.
+func (opt *Options) since(major, minor int) bool {
+	return opt.Kernel[0] > major || opt.Kernel[0] == major && opt.Kernel[1] >= minor
+}
+
+// keyInside reports that a lookup with s's arguments in an array finds a value, as Linux
+// knows since 6.14: the key is a constant on the stack and below the number of entries
+// (get_constant_map_key).
+func (x *explorer) keyInside(s *state, set int16) bool {
+	if !x.opt.Linux || !x.opt.since(6, 14) || set < 0 || len(x.sets[set]) != 1 {
+		return false
+	}
+	spec, key := x.c.Maps[x.sets[set][0]], &s.regs[asm.R2]
+	if spec.Type != ebpf.Array && spec.Type != ebpf.PerCPUArray || key.kind != PtrStack || !key.fixed() || spec.KeySize != 4 {
+		return false
+	}
+	at := int(key.min())
+	if at < -maxStack || at >= 0 {
+		return false
+	}
+	k, first := slotAt(at)
+	l := s.frames[key.frame].at(k)
+	switch {
+	case l.n > 0 && l.v.kind == Scalar && first == 0 && l.v.n.known() && l.n == 4:
+		return uint64(uint32(l.v.n.bits.Value)) < uint64(spec.MaxEntries)
+	case l.zero&cover(first, 4) == cover(first, 4) && first <= 4:
+		return spec.MaxEntries > 0
+	}
+	return false
 }

@@ -286,6 +286,9 @@ func joinAccess(m, a *Access) {
 func (x *explorer) deepen(s *state, fi, depth int) {
 	f := x.funcOf(s, fi)
 	x.facts.Depth[f] = max(x.facts.Depth[f], (depth+7)&^7)
+	if k := (depth - 1) / 8; x.walker != nil && k >= len(s.frames[fi].slots) {
+		s.own(fi).slot(k) // Linux compares no slots past those that were accessed
+	}
 }
 
 // funcOf is the function that runs in frame fi of s.
@@ -367,6 +370,9 @@ func (x *explorer) readStack(s *state, i int, v *val, off, size int) val {
 // readRange checks what a load from a variable place, or a helper, may find.
 func (x *explorer) readRange(s *state, i int, v *val, off int64, size int) {
 	lo, hi := max(v.min()+off, -maxStack), min(v.max()+off+int64(size), 0)
+	if x.walker != nil {
+		x.walker.readsBytes(int(v.frame), lo, hi)
+	}
 	f := s.frames[v.frame]
 	for at := lo; at < hi; at++ {
 		if k, b := slotAt(int(at)); f.at(k).written&(1<<b) == 0 {

@@ -113,6 +113,10 @@ var reasons = []ReasonDoc{
 		"count: for (int i = 0; i < N; i++), with a constant N"},
 	{"too-complex", FamilyProgram, "The program has too many instructions to explore, counting every trip of every loop (1,000,000).",
 		"lower loop bounds, move work into functions, or split the program with tail calls"},
+	{"too-many-jumps", FamilyProgram, "More than 8,192 branches wait to be walked at one time, each leaving another state behind. Linux's verifier walks the fall-through first and keeps the other edge of each branch in a loop for later.",
+		"lower the loop's bound or the number of branches in it, move its body into a global function, or split the program with tail calls"},
+	{"global-function", FamilyProgram, "Linux verifies a global function once, by the types of its arguments: a pointer may be NULL, and a number may be any.",
+		"pass what the type says, test pointers in the function, or make it static"},
 	{"call-depth", FamilyProgram, "Calls between functions are more than 8 frames deep.",
 		"inline some of the functions"},
 	{"stack-depth", FamilyProgram, "A chain of calls needs more stack than 512 bytes (256 with a tail call inside a function).",
@@ -186,4 +190,6 @@ var reasons = []ReasonDoc{
 
 	{"uninit-stack", FamilyWarning, "Stack bytes are read that may not have been written. Kernels accept that from privileged users only, and the bytes can be anything.",
 		"initialise the variable, padding included: struct key k = {};"},
+	{"near-limit", FamilyWarning, "Linux's verifier comes within a tenth of what it allows: 1,000,000 instructions walked, or 8,192 branches that wait. Another release, or another compiler, may be past it.",
+		"lower loop bounds, move work into global functions, or split the program with tail calls"},
 }

@@ -77,6 +77,9 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 			break
 		}
 	}
+	if opt.Linux {
+		x = x.asLinuxWalks(func() *explorer { return newExplorer(c, opt, gs, at, live) })
+	}
 	var ended []Reason
 	if opt.Unproven && (x.stop || x.endless) {
 		ended = onlyTermination(x.log.reasons)
@@ -138,8 +141,8 @@ func (x *explorer) limit() int {
 	return defaultBudget
 }
 
-// explore runs the program from its entry state.
-func (x *explorer) explore() {
+// entry is the state in which the program starts.
+func (x *explorer) entry() *state {
 	s := &state{next: 1, linux: x.opt.Linux}
 	s.frames[0] = newFrame(-1)
 	s.regs[asm.R10] = pointer(PtrStack)
@@ -149,7 +152,12 @@ func (x *explorer) explore() {
 	} else {
 		s.regs[asm.R1] = pointer(PtrCtx)
 	}
-	x.run(0, []*state{s})
+	return s
+}
+
+// explore runs the program from its entry state.
+func (x *explorer) explore() {
+	x.run(0, []*state{x.entry()})
 	x.checkDepth()
 }
 

@@ -1,11 +1,14 @@
 package difftest
 
 import (
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
-	"github.com/nfpkit/nfpkit/bpf/interp"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
@@ -16,8 +19,8 @@ import (
 
 // clean reports whether the program's results are its own: no pointer becomes a
 // number that is seen, and the stack's first content does not matter.
-func clean(p *Program, f *verify.Facts, want *Result) bool {
-	return keepsPointers(f) && !readsUnwritten(p, f.Code, want)
+func clean(f *verify.Facts) bool {
+	return keepsPointers(f) && !readsUnwritten(f)
 }
 
 // keepsPointers is a check of each instruction by itself: pointers are moved,
@@ -77,27 +80,57 @@ func keepsPointers(f *verify.Facts) bool {
 	return true
 }
 
-// readsUnwritten reports whether the result changes with what stack frames hold
-// at first. One pattern is not enough: a branch may not tell it from zero.
-func readsUnwritten(p *Program, c *code.Code, want *Result) bool {
-	for _, junk := range []uint64{0xa5a5a5a5a5a5a5a5, 0x1312111017161514, 1} {
-		var w *world
-		opt := cardWorld()
-		opt.Trace = func(c *code.Code, i int, regs *[11]uint64) {
-			if c.Funcs[c.Insns[i].Func].Start != i {
-				return
-			}
-			for at := uint64(8); at <= interp.StackSize; at += 8 {
-				w.mach.Store(regs[10]-at, 8, junk) // the frame is there
-			}
-		}
-		w, err := newWorld(p, c, opt)
-		if err != nil {
-			return true
-		}
-		if got, err := w.run(p); err != nil || compare(want, got, raw) != nil {
-			return true
+// readsUnwritten reports that the program reads stack that it may not have written. The
+// kernel's holds what was there before: addresses at one time, zeros at another.
+func readsUnwritten(f *verify.Facts) bool {
+	return slices.ContainsFunc(f.Warnings, func(r verify.Reason) bool { return r.Reason == "uninit-stack" })
+}
+
+// zeroed is p with stores that make the stack of each function zero first, as the other
+// engines have it, in those of its programs that read what they did not write.
+func zeroed(p *Program) (*Program, error) {
+	q := *p
+	q.Targets = maps.Clone(p.Targets)
+	var err error
+	if q.Spec, err = zeroedSpec(p, p.Spec); err != nil {
+		return nil, err
+	}
+	for i, spec := range p.Targets {
+		if q.Targets[i], err = zeroedSpec(p, spec); err != nil {
+			return nil, err
 		}
 	}
-	return false
+	return &q, nil
+}
+
+func zeroedSpec(p *Program, spec *ebpf.ProgramSpec) (*ebpf.ProgramSpec, error) {
+	c, faults := code.New(spec, p.Maps)
+	if len(faults) > 0 {
+		return nil, faults[0]
+	}
+	f, err := verify.Verify(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !readsUnwritten(f) {
+		return spec, nil
+	}
+	out := *spec
+	out.Instructions = nil
+	for i, ins := range spec.Instructions {
+		for n, fn := range c.Funcs {
+			if fn.Start != i {
+				continue
+			}
+			for at := 8; at <= f.Depth[n]; at += 8 {
+				store := asm.Instruction{OpCode: asm.StoreImmOp(asm.DWord), Dst: asm.R10, Offset: int16(-at)}
+				if at == 8 {
+					store, ins = store.WithSymbol(ins.Symbol()), ins.WithSymbol("")
+				}
+				out.Instructions = append(out.Instructions, store)
+			}
+		}
+		out.Instructions = append(out.Instructions, ins)
+	}
+	return &out, nil
 }

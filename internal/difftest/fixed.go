@@ -125,7 +125,7 @@ func Reduce(d *Difference, kernel bool) ([]byte, error) {
 		if f == nil {
 			return nil
 		}
-		if want, err := runInterp(q, c); err == nil && !clean(q, f, want) {
+		if !clean(f) {
 			return nil
 		}
 		w.sum = newSummary(0)

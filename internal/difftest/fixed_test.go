@@ -1,6 +1,7 @@
 package difftest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,3 +108,67 @@ func TestShrink(t *testing.T) {
 		t.Errorf("%d of %d instructions left, %d packets", n, before, len(q.Packets))
 	}
 }
+
+// A program that reads stack which it did not write is held against the kernel with
+// that stack made zero: the kernel's holds anything.
+func TestUnwrittenStackIsZero(t *testing.T) {
+	if err := Permitted(); err != nil {
+		t.Skip(err)
+	}
+	const verdict = "r0 = *(u64 *)(r10 - 200)\nr1 = *(u32 *)(r10 - 4)\nr0 |= r1\nif r0 == 0 goto zero\nr0 = 1\nexit\nzero:\nr0 = 2\nexit\n"
+	for _, c := range []struct{ name, text string }{
+		{"reads it", ".program xdp main\n" + verdict},
+		{"reads it in a function", ".program xdp main\ncall f\nexit\n.func f\n" + verdict},
+		{"passes it to a helper", `.map m hash key=8 value=8 entries=4
+.program xdp main
+r1 = map[m]
+r2 = r10
+r2 += -8
+r3 = r10
+r3 += -16
+r4 = 0
+call bpf_map_update_elem#2
+r0 = 2
+exit
+`},
+		{"enters one that reads it", `.map jump prog_array key=4 value=4 entries=8
+.program xdp main
+r2 = map[jump]
+r3 = 0
+call bpf_tail_call#12
+r0 = 1
+exit
+.program xdp tail_0
+` + verdict},
+	} {
+		w, err := newWorker(&Config{Kernel: true}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The kernel's stack is made dirty first.
+		for _, text := range []string{dirty, c.text} {
+			archive := fmt.Sprintf("\n-- program --\n%s-- packets --\n%s\n", text, strings.Repeat("00", 64))
+			p, _, err := Unarchive(c.name, []byte(archive))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range w.compare(p) {
+				t.Errorf("%s: %v", c.name, d)
+			}
+		}
+		if got := w.sum.Compared["kernel"]; got != 2 {
+			t.Errorf("%s: compared with the kernel %d times, want 2: %v", c.name, got, w.sum.Refused)
+		}
+		w.close()
+	}
+}
+
+// dirty leaves numbers in all of the stack.
+var dirty = func() string {
+	var b strings.Builder
+	b.WriteString(".program xdp main\n")
+	for at := 8; at <= 512; at += 8 {
+		fmt.Fprintf(&b, "*(u64 *)(r10 - %d) = %d\n", at, at)
+	}
+	return b.String() + "r0 = 2\nexit\n"
+}()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -272,7 +273,7 @@ func (w *worker) compare(p *Program) []*Difference {
 	asked := w.kernel != nil
 	ours, kernels := w.verify(p, c), false
 	if asked {
-		kernels = w.askKernel(p, want, note)
+		kernels = w.askKernel(p, ours, want, note)
 	}
 	switch {
 	case asked && kernels && ours == nil:
@@ -287,7 +288,12 @@ func (w *worker) compare(p *Program) []*Difference {
 }
 
 // askKernel runs the program in the kernel and reports whether it was accepted.
-func (w *worker) askKernel(p *Program, want *Result, note func(string, *Mismatch, error)) bool {
+func (w *worker) askKernel(p *Program, ours *verify.Facts, want *Result, note func(string, *Mismatch, error)) bool {
+	if ours != nil {
+		if q, err := zeroed(p); err == nil {
+			p = q
+		}
+	}
 	got, err := w.kernel.Run(p)
 	var no *Refused
 	switch {

@@ -1,0 +1,207 @@
+package verify
+
+import (
+	"github.com/cilium/ebpf/asm"
+)
+
+// Numbers that matter.
+//
+// A walker's checkpoint covers states whose numbers differ from its own, if nothing
+// that came after depended on them: no branch was foreseen by them, no pointer moved,
+// no size was given. When something does depend on a number, the instructions that led
+// there are undone one by one to find the registers and stack slots that it was
+// computed from, and these are marked precise in every checkpoint passed, up to one
+// that has the mark already (kernel/bpf/verifier.c, mark_chain_precision and
+// backtrack_insn). Where a number's origin is lost, all numbers of the path are marked.
+
+// marks are registers and stack slots, per frame.
+type marks struct {
+	frame int // the innermost
+	regs  [maxFrames]uint16
+	slots [maxFrames]uint64
+}
+
+func (m *marks) empty() bool {
+	for f := range m.frame + 1 {
+		if m.regs[f] != 0 || m.slots[f] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// backtrack marks as precise what m, which holds at p, was computed from. If began, the
+// last step of p is the one that depends on it.
+func (w *walker) backtrack(p *path, m *marks, began bool) {
+	steps, c := p.steps, p.parent
+	if began {
+		steps = steps[:len(steps)-1]
+	}
+	for !m.empty() {
+		for k := len(steps) - 1; k >= 0 && !m.empty(); k-- {
+			if !w.undo(&steps[k], m) {
+				p.allPrecise()
+				return
+			}
+		}
+		if c == nil || m.empty() {
+			break
+		}
+		for f := range m.frame + 1 {
+			c.mark(f, m)
+		}
+		steps, c = c.steps, c.parent
+	}
+	if !m.empty() && c == nil {
+		p.allPrecise()
+	}
+}
+
+// mark marks frame f's part of m in c, and takes from m what needs no more looking for.
+func (c *checkpoint) mark(f int, m *marks) {
+	eachBit(uint64(m.regs[f]), func(r int) {
+		v := c.register(f, r)
+		if v == nil || v.kind != Scalar || c.precise.regs[f]&(1<<r) != 0 {
+			m.regs[f] &^= 1 << r
+		}
+	})
+	eachBit(m.slots[f], func(k int) {
+		l := slot{}
+		if f <= c.s.cur {
+			l = c.s.frames[f].at(k)
+		}
+		if l.n == 0 || l.v.kind != Scalar || c.precise.slots[f]&(1<<k) != 0 {
+			m.slots[f] &^= 1 << k
+		}
+	})
+	c.precise.regs[f] |= m.regs[f]
+	c.precise.slots[f] |= m.slots[f]
+}
+
+// register is register r of frame f, nil where it is not kept.
+func (c *checkpoint) register(f, r int) *val {
+	switch {
+	case f == c.s.cur:
+		return &c.s.regs[r]
+	case f < c.s.cur && r >= 6 && r < 10:
+		return &c.s.frames[f+1].saved[r-6]
+	}
+	return nil
+}
+
+// allPrecise marks all that p's checkpoints hold.
+func (p *path) allPrecise() {
+	for c := p.parent; c != nil; c = c.parent {
+		for f := range c.s.cur + 1 {
+			c.precise.regs[f], c.precise.slots[f] = ^uint16(0), ^uint64(0)
+		}
+	}
+}
+
+// undo turns what must be precise after step t into what must be before it; false
+// where that cannot be said.
+func (w *walker) undo(t *footstep, m *marks) bool {
+	m.link(t.linked)
+	ins := &w.x.c.Insns[t.insn]
+	regs := &m.regs[m.frame]
+	dst, src := uint16(1)<<ins.Dst, uint16(1)<<ins.Src&^(1<<asm.R10)
+	register := ins.OpCode.Source() == asm.RegSource
+	switch class := ins.OpCode.Class(); {
+	case class.IsALU():
+		switch op := ins.OpCode.ALUOp(); {
+		case *regs&dst == 0, op == asm.Neg, op == asm.Swap:
+		case isMove(op) && register:
+			*regs = *regs&^dst | src
+		case isMove(op):
+			*regs &^= dst
+		case register:
+			*regs |= src
+		}
+	case class == asm.LdXClass:
+		m.undoLoad(t, dst)
+	case class.IsStore():
+		switch op := ins.OpCode.AtomicOp(); {
+		case op == asm.CmpXchg:
+			m.undoLoad(t, 1<<asm.R0)
+		case op != asm.InvalidAtomic && isFetch(op):
+			m.undoLoad(t, src)
+		default:
+			if class == asm.StClass {
+				src = 0
+			}
+			return m.undoStore(t, dst, src)
+		}
+	case class.IsJump():
+		w.undoJump(t, m)
+	case ins.OpCode.IsDWordLoad():
+		*regs &^= dst
+	case *regs&(1<<asm.R0) != 0: // classic packet loads
+		return false
+	}
+	m.link(t.linked)
+	return true
+}
+
+// link adds to m all of a set of which it has one.
+func (m *marks) link(set *marks) {
+	if set == nil {
+		return
+	}
+	some := false
+	for f := range set.frame + 1 {
+		some = some || m.regs[f]&set.regs[f] != 0 || m.slots[f]&set.slots[f] != 0
+	}
+	for f := 0; some && f <= set.frame; f++ {
+		m.regs[f] |= set.regs[f]
+		m.slots[f] |= set.slots[f]
+	}
+}
+
+func (m *marks) undoLoad(t *footstep, dst uint16) {
+	if m.regs[m.frame]&dst == 0 {
+		return
+	}
+	m.regs[m.frame] &^= dst
+	if t.slot >= 0 {
+		m.slots[t.slot>>8] |= 1 << (t.slot & 0xff)
+	}
+}
+
+func (m *marks) undoStore(t *footstep, dst, src uint16) bool {
+	if m.regs[m.frame]&dst != 0 { // a number that was a pointer
+		return false
+	}
+	if t.slot < 0 {
+		return true
+	}
+	f, bit := t.slot>>8, uint64(1)<<(t.slot&0xff)
+	if m.slots[f]&bit != 0 {
+		m.slots[f] &^= bit
+		m.regs[m.frame] |= src
+	}
+	return true
+}
+
+func (w *walker) undoJump(t *footstep, m *marks) {
+	ins := &w.x.c.Insns[t.insn]
+	regs := &m.regs[m.frame]
+	switch {
+	case isCall(ins) && !w.x.global(ins.Callee): // out of the function, to its caller
+		args := *regs & argRegs
+		*regs, m.slots[m.frame] = 0, 0
+		m.frame--
+		m.regs[m.frame] |= args
+	case isExit(ins): // into the function that was left
+		r0 := *regs & (1 << asm.R0)
+		*regs &^= 1 << asm.R0
+		m.frame++
+		m.regs[m.frame] = r0
+	case ins.OpCode.JumpOp() == asm.Call:
+		*regs &^= 1<<asm.R0 | argRegs
+	case isBranch(ins) && ins.OpCode.Source() == asm.RegSource:
+		dst, src := uint16(1)<<ins.Dst, uint16(1)<<ins.Src
+		if *regs&(dst|src) != 0 {
+			*regs |= (dst | src) &^ (1 << asm.R10)
+		}
+	}
+}
