@@ -89,12 +89,33 @@ func (m *Manager) Apply(ctx context.Context, want []*Deployment, opt *ApplyOptio
 				if err = s.change(ctx, step.Do, d, &c); err != nil {
 					step.Error = err.Error()
 				}
+				step.Maps = s.became(d.Name, step.Maps, err)
 			}
 			steps = append(steps, step)
 			return err
 		})
 	}
 	return steps, err
+}
+
+// became are the fates of maps after a change, as they were seen and not as they were planned;
+// after one that failed there are none.
+func (s *session) became(name string, planned []Carry, err error) []Carry {
+	if err != nil {
+		return nil
+	}
+	for i := range planned {
+		for _, e := range s.records[name].Current.Maps {
+			switch {
+			case e.Name != planned[i].Map:
+			case e.Carried:
+				planned[i].Fate = "carried"
+			case e.Lost:
+				planned[i].Fate = "lost"
+			}
+		}
+	}
+	return planned
 }
 
 // unwanted are the deployments that a list does not have, if those are to be unloaded.

@@ -43,6 +43,8 @@ type v1File struct {
 	data []byte
 	page int    // size in bytes
 	end  uint64 // page behind the last
+	seen map[uint64]bool
+	left int // bytes that keys may have: elements of a damaged page can overlap
 }
 
 // v1Root is what a meta page says.
@@ -84,7 +86,7 @@ func decodeV1(data []byte) (*Snapshot, error) {
 	if a.transaction+1 != b.transaction || a.page != b.page {
 		return nil, errors.New("its two meta pages are not of one time")
 	}
-	f := &v1File{data, b.page, b.end}
+	f := &v1File{data, b.page, b.end, map[uint64]bool{}, len(data)}
 	if b.end > uint64(len(data)/b.page) {
 		return nil, fmt.Errorf("it has %d bytes, and %d pages of %d", len(data), b.end, b.page)
 	}
@@ -135,9 +137,10 @@ func (f *v1File) bucket(value []byte, into map[string][]byte) error {
 
 // walk reads the tree below a page.
 func (f *v1File) walk(id uint64, depth int, nested bool, into map[string][]byte) error {
-	if id >= f.end || depth == 0 {
+	if id >= f.end || depth == 0 || f.seen[id] {
 		return fmt.Errorf("page %d is not in its tree", id)
 	}
+	f.seen[id] = true
 	page := f.data[int(id)*f.page:]
 	if v1Order.Uint64(page) != id {
 		return fmt.Errorf("page %d says it is page %d", id, v1Order.Uint64(page))
@@ -172,6 +175,9 @@ func (f *v1File) read(page []byte, depth int, nested bool, into map[string][]byt
 		at, key, value := uint64(v1Order.Uint32(e[4:])), uint64(v1Order.Uint32(e[8:])), uint64(v1Order.Uint32(e[12:]))
 		if flags != v1Leaf || at+key+value > uint64(len(e)) || (v1Order.Uint32(e)&v1Nested != 0) != nested {
 			return fmt.Errorf("element %d is damaged", i)
+		}
+		if f.left -= int(key); f.left < 0 {
+			return errors.New("its elements overlap")
 		}
 		name := string(e[at : at+key])
 		if _, twice := into[name]; twice {

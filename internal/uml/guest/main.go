@@ -176,6 +176,7 @@ func steps() map[string]step {
 		"translate": translate,
 		"reloads":   reloads,
 		"kills":     kills,
+		"damages":   damages,
 		"selftest":  selftest,
 		"churn":     churn,
 		"mapspeed":  mapspeed,

@@ -1,0 +1,125 @@
+package offload
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// sample is a journal with each part that a record can have.
+func sample(objects ...string) *Snapshot {
+	s := &Snapshot{Version: journalVersion, Sequence: 41, Written: time.Unix(1e9, 0).UTC(), Records: map[string]*Record{}}
+	for i, o := range objects {
+		d := &Deployment{Name: fmt.Sprint("d", i), Object: []byte(o), Source: "x.o", Mode: XDPOffload, Ports: []Ref{{Name: "nfp0"}, {Netns: "blue", Name: "nfp1"}}}
+		shape := Shape{"hash", 4, 8, 100, 0}
+		g := &Generation{Number: 3, Deployment: d, Program: 7, Tag: "00", Maps: []MapEntry{{Name: "m", ID: 9, Shape: shape, Carried: true}, {Name: "n", ID: 10, Shape: shape, Lost: true}}, Boot: "b"}
+		s.Records[d.Name] = &Record{Want: d, Phase: Switching, Current: g, Next: g, Counter: 4, Hooks: d.Ports}
+	}
+	return s
+}
+
+func encoded(t testing.TB, s *Snapshot) []byte {
+	t.Helper()
+	data, err := s.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// What is written is what is read, and one object is written once.
+func TestJournalRoundTrip(t *testing.T) {
+	for _, objects := range [][]string{{}, {"one"}, {"one", "one", ""}, {string(bytes.Repeat([]byte{0, 0xff, '\n'}, 1000))}} {
+		want := sample(objects...)
+		data := encoded(t, want)
+		got, err := decodeJournal(data)
+		if err != nil {
+			t.Fatalf("%q: %v", objects, err)
+		}
+		a, _ := json.Marshal(want)
+		b, _ := json.Marshal(got)
+		if !bytes.Equal(a, b) {
+			t.Errorf("wrote %s\nread %s", a, b)
+		}
+		if again := encoded(t, got); !bytes.Equal(again, data) {
+			t.Errorf("%q: written again it is another file", objects)
+		}
+	}
+	one, two := len(encoded(t, sample("x"))), len(encoded(t, sample(string(make([]byte, 30_000)), string(make([]byte, 30_000)))))
+	if two > 2*one+50_000 {
+		t.Errorf("two deployments of one object of 30,000 bytes are %d bytes", two)
+	}
+}
+
+// Each bit and each length of a small journal matters.
+func TestJournalEachBit(t *testing.T) {
+	good := encoded(t, sample("object"))
+	for i := range good {
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << bit
+			if _, err := decodeJournal(bad); err == nil {
+				t.Fatalf("bit %d of byte %d flipped: read", bit, i)
+			}
+		}
+		if _, err := decodeJournal(good[:i]); err == nil {
+			t.Fatalf("cut at byte %d: read", i)
+		}
+	}
+}
+
+// A file that has its checksum, and says what cannot be, is no journal either.
+func TestJournalContents(t *testing.T) {
+	file := func(version int, body string) []byte {
+		numbers := fmt.Sprintf("%d %d %d", version, 1, len(body))
+		return []byte(journalMagic + numbers + " " + journalSum(numbers, []byte(body)) + "\n" + body)
+	}
+	path := filepath.Join(t.TempDir(), "journal.db")
+	const digest = `"MDA="` // 00 in base64
+	for _, c := range []struct {
+		version int
+		body    string
+		reason  string
+	}{
+		{2, `{}`, ""},
+		{3, `anything`, "journal-newer"},
+		{2, `nothing`, "journal-damaged"},
+		{2, `{"deployments": {"a": null}}`, "journal-damaged"},
+		{2, `{"deployments": {"a": {"want": {"name": "a", "object": ` + digest + `}}}}`, "journal-damaged"},
+		{2, `{"deployments": {"a": {"want": {"name": "a", "object": ` + digest + `}}}, "objects": {"00": "AAAA"}}`, "journal-damaged"},
+		{2, `{"deployments": {"a": {"current": {"number": 1}}}}`, "journal-damaged"},
+	} {
+		if err := os.WriteFile(path, file(c.version, c.body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadJournal(path); ReasonOf(err) != c.reason {
+			t.Errorf("version %d, %s: error %v, want reason %q", c.version, c.body, err, c.reason)
+		}
+	}
+}
+
+// No file makes the reader fail otherwise than with an error.
+func FuzzJournal(f *testing.F) {
+	f.Add(encoded(f, sample("one", "two")))
+	f.Add([]byte(journalMagic + "2 1 0 x\n"))
+	v1 := make([]byte, 3*4096)
+	for page := range 2 {
+		v1Order.PutUint32(v1[page*4096+v1Header:], v1Magic)
+		v1Order.PutUint32(v1[page*4096+v1Header+4:], 2)
+		v1Order.PutUint32(v1[page*4096+v1Header+8:], 4096)
+	}
+	f.Add(v1)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := decodeJournal(data); (s == nil) == (err == nil) {
+			t.Errorf("%v, %v", s, err)
+		}
+		// The pages of version 1 behind meta pages that are right.
+		file := &v1File{data, 4096, uint64(len(data) / 4096), map[uint64]bool{}, len(data)}
+		file.walk(0, v1Depth, false, map[string][]byte{})
+		file.read(data, v1Depth, false, map[string][]byte{})
+	})
+}
