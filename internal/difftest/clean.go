@@ -125,7 +125,7 @@ func zeroedSpec(p *Program, spec *ebpf.ProgramSpec) (*ebpf.ProgramSpec, error) {
 			for at := 8; at <= f.Depth[n]; at += 8 {
 				store := asm.Instruction{OpCode: asm.StoreImmOp(asm.DWord), Dst: asm.R10, Offset: int16(-at)}
 				if at == 8 {
-					store, ins = store.WithSymbol(ins.Symbol()), ins.WithSymbol("")
+					store, ins = store.WithSource(ins.Source()).WithSymbol(ins.Symbol()), ins.WithSymbol("")
 				}
 				out.Instructions = append(out.Instructions, store)
 			}
