@@ -43,6 +43,7 @@ type fd struct {
 func newFD(n int, name string) fd { return fd{file: os.NewFile(uintptr(n), name)} }
 
 func (f fd) int() int     { return int(f.file.Fd()) }
+func (f fd) FD() int      { return f.int() } // what holds references takes
 func (f fd) ID() uint32   { return f.id }
 func (f fd) Close() error { return ignoreClosed(f.file.Close()) }
 func ignoreClosed(err error) error {

@@ -24,9 +24,6 @@ type linuxMap struct {
 	gone  bool // the device was gone when the map was opened
 }
 
-// FD is for cilium/ebpf, which resolves references with it.
-func (m *linuxMap) FD() int { return m.int() }
-
 // CreateMap makes a map in the host's memory, or on a card.
 func (l *Linux) CreateMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
 	object := spec.Name

@@ -35,7 +35,9 @@ func newMap(e *env) *cobra.Command {
 const mapHelp = `MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.
 
 KEY and VALUE are bytes (10 0 0 1, or hex 0a 00 00 01), or one word for all of
-them: a number in host order, an IP address, or, where BTF is known, JSON.`
+them: a number in host order, an address, a prefix of an lpm_trie, the id of a
+program or map, or, where BTF is known, a name, text or JSON (docs/maps.md). A
+queue or stack has no key.`
 
 // mapJSON is a map in map show's JSON.
 type mapJSON struct {
@@ -160,6 +162,7 @@ func (e *env) withMap(args []string, do func(m *opened, w words) error) error {
 		return err
 	}
 	defer m.Close()
+	m.kernel = k
 	return do(m, w)
 }
 
@@ -170,6 +173,9 @@ func newMapDump(e *env) *cobra.Command {
 			return e.withMap(args, func(m *opened, w words) error {
 				if err := w.end(); err != nil {
 					return err
+				}
+				if m.info.Shape.Key == 0 {
+					return usagef("a %s shows its next entry only: map lookup MAP", m.info.Shape.Type)
 				}
 				out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 				n, err := dump(out, m, e.json)
@@ -248,8 +254,11 @@ func newMapLookup(e *env) *cobra.Command {
 	}
 }
 
-// parseKey reads "key KEY".
+// parseKey reads "key KEY", which maps without keys do not have.
 func (o *opened) parseKey(w *words) ([]byte, error) {
+	if o.info.Shape.Key == 0 && (len(*w) == 0 || (*w)[0] != "key") {
+		return nil, nil // a queue or stack
+	}
 	if keyword := w.next(); keyword != "key" {
 		return nil, usagef("key KEY is missing")
 	}
@@ -263,8 +272,8 @@ func newMapUpdate(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "update MAP key KEY value VALUE [any|exist|noexist]", Short: "write one entry of a map, or those of a file",
 		Long: `Writes an entry: any creates or replaces, exist only replaces, noexist only
-creates. With --file, writes all entries of a JSON file, as map dump --json
-prints them; "-" is standard input.
+creates. With --file, writes all entries of a file that map dump, nfpsim --dump
+or bpftool map dump wrote, or of that form; "-" is standard input.
 
 ` + mapHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -289,6 +298,11 @@ prints them; "-" is standard input.
 					return err
 				}
 				value = m.codec.Spread(value)
+				r := references{kernel: m.kernel}
+				defer r.Close()
+				if err := r.resolve(m.info.Shape, value); err != nil {
+					return err
+				}
 				flags := ebpf.UpdateAny
 				if word := w.next(); word != "" {
 					var ok bool
@@ -322,9 +336,14 @@ func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
 		in = f
 	}
 	var keys, values []byte
+	r := references{kernel: m.kernel}
+	defer r.Close()
 	for e, err := range m.codec.Entries(in) {
 		if err != nil {
 			return bad("%v", err)
+		}
+		if err := r.resolve(m.info.Shape, e.Value); err != nil {
+			return 0, err
 		}
 		keys, values = append(keys, e.Key...), append(values, e.Value...)
 	}
@@ -338,19 +357,21 @@ const fillChunk = 4096
 // fillAll writes entries, and shows on a terminal how far it is: a card takes some
 // thousands a second.
 func fillAll(cmd *cobra.Command, m *opened, keys, values []byte) (int, error) {
-	if len(keys) == 0 {
-		return 0, nil
-	}
-	k := int(m.info.Shape.Key)
-	total := len(keys) / k
-	v := len(values) / total
+	k, v := int(m.info.Shape.Key), len(m.codec.Spread(make([]byte, m.info.Shape.Value)))
+	total := len(values) / max(v, 1)
 	start, done := time.Now(), 0
 	for done < total {
 		if err := cmd.Context().Err(); err != nil {
 			return done, &offload.Error{Op: "update", Object: "map " + m.info.Name, Reason: "interrupted", Msg: err.Error(), Err: err}
 		}
 		n := min(fillChunk, total-done)
-		wrote, err := m.Fill(keys[done*k:][:n*k], values[done*v:][:n*v])
+		var wrote int
+		var err error
+		if k > 0 {
+			wrote, err = m.Fill(keys[done*k:][:n*k], values[done*v:][:n*v])
+		} else if err = m.Update(nil, values[done*v:][:v], ebpf.UpdateAny); err == nil { // a queue or stack
+			wrote = 1
+		}
 		done += wrote
 		if err != nil {
 			return done, err
@@ -465,8 +486,9 @@ func parseCreate(args []string) (*ebpf.MapSpec, offload.Ref, error) {
 			return nil, ref, usagef("%q is none of type, key, value, entries, flags, dev", keyword)
 		}
 	}
-	if spec.Type == ebpf.UnspecifiedMap || spec.KeySize == 0 || spec.ValueSize == 0 || spec.MaxEntries == 0 {
-		return nil, ref, usagef("type, key, value and entries are needed")
+	noKeys := spec.Type == ebpf.Queue || spec.Type == ebpf.Stack
+	if spec.Type == ebpf.UnspecifiedMap || spec.KeySize == 0 != noKeys || spec.ValueSize == 0 || spec.MaxEntries == 0 {
+		return nil, ref, usagef("type, key, value and entries are needed; a queue or stack has no key")
 	}
 	return spec, ref, nil
 }

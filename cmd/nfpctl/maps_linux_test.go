@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/nfpkit/nfpkit/offload"
@@ -118,6 +119,8 @@ func (x *tools) newMap(spec *ebpf.MapSpec) string {
 func TestOneLanguage(t *testing.T) {
 	x := newTools(t)
 	t.Run("examples", x.examples)
+	t.Run("references", x.references)
+	t.Run("queue", x.queue)
 	const route = `{"packets":1,"via":"10.0.0.254","vlan":100,"priority":"0x6","drop":1,"mac":"02:00:00:00:00:07","port":"eth0","on":true}`
 	for name, entries := range map[string]string{
 		"flows": `[{"key":{"address":"10.0.0.1","port":"00 50","zone":7},"value":{"peer":{"address":"10.0.0.2"},"state":"HALF_OPEN","delta":-5,` +
@@ -195,6 +198,57 @@ func (x tools) examples(t *testing.T) {
 		want := x.simulated(object, name, file)
 		if got := x.simulated(object, name, x.file(dump)); got != want || len(want) < 10 {
 			t.Errorf("%s:\n%s, want\n%s", file, got, want)
+		}
+	}
+}
+
+// references writes dumps of maps whose values name programs and maps into others: the
+// kernel shows ids and takes file descriptors.
+func (x tools) references(t *testing.T) {
+	x.t = t
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "MIT", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	programID, _ := info.ID()
+	inner := &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	innerID := x.newMap(inner)
+	for _, c := range []struct {
+		spec  *ebpf.MapSpec
+		value string
+	}{
+		{&ebpf.MapSpec{Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 4}, fmt.Sprint(programID)},
+		{&ebpf.MapSpec{Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 4, InnerMap: inner}, innerID},
+		{&ebpf.MapSpec{Type: ebpf.HashOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 4, InnerMap: inner}, innerID},
+		{&ebpf.MapSpec{Type: ebpf.DevMap, KeySize: 4, ValueSize: 8, MaxEntries: 4}, "1"},
+	} {
+		id, again := x.newMap(c.spec), x.newMap(c.spec)
+		x.output("nfpctl", "map", "update", "id", id, "key", "2", "value", c.value)
+		dump := x.output(x.bpftool, "-j", "map", "dump", "id", id)
+		x.output("nfpctl", "map", "update", "id", again, "--file", x.file(dump))
+		if got := x.output(x.bpftool, "-j", "map", "dump", "id", again); got != dump || !strings.Contains(dump, `["0x02","0x00","0x00","0x00"],"value":["0x`) {
+			t.Errorf("%v: %s, want %s", c.spec.Type, got, dump)
+		}
+	}
+}
+
+// queue writes and reads a map without keys.
+func (x tools) queue(t *testing.T) {
+	x.t = t
+	id := x.newMap(&ebpf.MapSpec{Type: ebpf.Queue, ValueSize: 4, MaxEntries: 8})
+	x.output("nfpctl", "map", "update", "id", id, "value", "5")
+	x.output("nfpctl", "map", "update", "id", id, "--file", x.file(`[{"value":"06 00 00 00"},{"value":7}]`))
+	if got := x.output("nfpctl", "map", "lookup", "--json", "id", id); got != `{"value":["0x05","0x00","0x00","0x00"]}`+"\n" {
+		t.Error(got)
+	}
+	for _, want := range []string{"05", "06", "07"} {
+		if got := x.output(x.bpftool, "map", "dequeue", "id", id); got != "value: "+want+" 00 00 00\n" {
+			t.Error(got)
 		}
 	}
 }

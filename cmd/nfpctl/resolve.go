@@ -139,9 +139,10 @@ func kernelName(name string) string { return name[:min(len(name), 15)] }
 // opened is a map with what is known of it.
 type opened struct {
 	offload.Map
-	info  offload.MapInfo
-	owner owner
-	codec *maps.Codec
+	kernel offload.Kernel
+	info   offload.MapInfo
+	owner  owner
+	codec  *maps.Codec
 }
 
 // parseMap reads MAP: id ID, name NAME (also DEPLOYMENT/NAME) or pinned FILE.
