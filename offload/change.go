@@ -80,6 +80,9 @@ func (s *session) change(ctx context.Context, op string, d *Deployment, c *Chang
 	}
 	trial := time.Now()
 	if err := t.confirm(ctx); err != nil {
+		if !s.locked { // who has the journal next settles it
+			return err
+		}
 		return errors.Join(err, s.undo(t.name))
 	}
 	onTrial := time.Since(trial)
@@ -359,7 +362,8 @@ func (t *transition) confirm(ctx context.Context) error {
 	}
 	t.pause()
 	err := t.trial(ctx)
-	return errors.Join(err, t.resume(context.WithoutCancel(ctx)))
+	// Others have the journal for moments only, and what is on trial must not stay so.
+	return errors.Join(err, t.resume(context.WithoutCancel(ctx), max(t.opt.Patience, time.Minute)))
 }
 
 // trial asks over and over whether the program stands and is healthy.

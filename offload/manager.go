@@ -23,7 +23,7 @@ type Options struct {
 // Manager brings deployments about. Each method that changes something locks its deployment
 // and the journal, finishes or rolls back what an earlier process left, and does its work;
 // while a program is on trial only its deployment is locked. Methods that only look wait for
-// nothing. Managers of several processes, and several goroutines, may be used at once.
+// nothing. On Linux, managers of several processes and several goroutines may be used at once.
 type Manager struct {
 	kernel Kernel
 	opt    Options

@@ -152,7 +152,7 @@ func (m *Manager) RebuildJournal(ctx context.Context, dry bool) (*Rebuilt, error
 	}
 	defer s.locks.close()
 	if !dry {
-		if err := s.wait(ctx, journalByte, "the journal"); err != nil {
+		if err := s.wait(ctx, journalByte, "the journal", m.opt.Patience); err != nil {
 			return nil, err
 		}
 	}

@@ -43,12 +43,12 @@ func (m *Manager) turn(ctx context.Context, name string, do func(s *session) err
 	}
 	defer s.locks.close()
 	if name != "" {
-		if err := s.wait(ctx, lockByte(name), "deployment "+name); err != nil {
+		if err := s.wait(ctx, lockByte(name), "deployment "+name, m.opt.Patience); err != nil {
 			return err
 		}
 		s.own = name
 	}
-	if err := s.resume(ctx); err != nil {
+	if err := s.resume(ctx, m.opt.Patience); err != nil {
 		return err
 	}
 	s.recover()
@@ -88,9 +88,9 @@ func (m *Manager) readJournal() (*Snapshot, error) {
 	return snap, nil
 }
 
-// wait takes a lock, for as long as the manager's patience.
-func (s *session) wait(ctx context.Context, at int64, what string) error {
-	end := time.Now().Add(s.opt.Patience)
+// wait takes a lock, or gives up.
+func (s *session) wait(ctx context.Context, at int64, what string, patience time.Duration) error {
+	end := time.Now().Add(patience)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		ok, err := s.locks.try(at)
 		if ok {
@@ -111,8 +111,8 @@ func (s *session) wait(ctx context.Context, at int64, what string) error {
 }
 
 // resume takes the journal's lock and reads it.
-func (s *session) resume(ctx context.Context) error {
-	if err := s.wait(ctx, journalByte, "the journal"); err != nil {
+func (s *session) resume(ctx context.Context, patience time.Duration) error {
+	if err := s.wait(ctx, journalByte, "the journal", patience); err != nil {
 		return err
 	}
 	snap, err := s.readJournal()

@@ -24,7 +24,7 @@ type Drift struct {
 // driftWords are kinds of drift whose program, with its maps, is no more.
 var driftWords = map[string]string{
 	"gone-since-reboot": "gone since reboot",
-	"gone":              "gone, and its pins with it",
+	"gone":              "gone, though not since a reboot",
 }
 
 // Lost reports whether the program is no more, and its maps with what they held.

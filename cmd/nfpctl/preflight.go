@@ -68,8 +68,12 @@ func (e *env) printLoaded(cmd *cobra.Command, name string) error {
 				fmt.Fprintf(cmd.OutOrStdout(), "  map %s: started empty: what it held before was lost\n", m.Name)
 			}
 		}
+		for _, x := range d.Drift { // since a moment ago
+			fmt.Fprintf(cmd.OutOrStdout(), "  drift: %v\n", x)
+			err = errNo
+		}
 	}
-	return nil
+	return err
 }
 
 // safely reads an object as openObject does; a panic is an error, as nobody vouches for

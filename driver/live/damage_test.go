@@ -3,6 +3,7 @@ package live_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -342,4 +343,35 @@ func TestVersion1Sizes(t *testing.T) {
 			t.Errorf("pages of %d bytes: error %v, want reason journal-damaged", page, err)
 		}
 	}
+}
+
+// A journal that is damaged while a program is on trial ends the operation with the reason;
+// packets go on meeting what they met, and a rebuild takes that up.
+func TestDamageOnTrial(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
+	err := b.manager.Reload(ctx, deployment(text(2, pass, 4, 8)), &offload.Change{Health: func(context.Context) error {
+		b.ok(os.Truncate(b.journal, 10))
+		_, err := b.manager.RebuildJournal(ctx, false)
+		b.refused(err, "journal-busy")
+		return nil
+	}})
+	b.refused(err, "journal-damaged")
+	if m := b.mark(port0); m != 2 {
+		t.Errorf("mark %d, want 2", m)
+	}
+	b.restart()
+	r, err := b.manager.RebuildJournal(ctx, false)
+	b.ok(err)
+	if len(r.Deployments) != 1 || r.Deployments[0].Generation != 2 || r.Deployments[0].Object {
+		t.Errorf("rebuilt %+v, want generation 2 without an object", r.Deployments)
+	}
+	b.ok(b.manager.Recover(ctx))
+	if m := b.mark(port0); m != 2 {
+		t.Errorf("mark %d, want 2", m)
+	}
+	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
+	b.ok(b.manager.Reload(ctx, deployment(text(3, pass, 4, 8)), nil))
+	b.ok(b.manager.Unload(ctx, "fw"))
+	b.left(live.Left{})
 }
