@@ -2,18 +2,18 @@ package ir
 
 import "math/bits"
 
-// AddressArrays makes sums of the lookups in arrays whose values a program may
-// address (Map.Entries): the key is read from the stack, compared with the number
-// of entries, and where it is below, the value lies stride x key bytes behind the
-// first one.
+// AddressArrays replaces lookups in arrays whose values a program may address
+// (Map.Entries) by address arithmetic: the key is loaded from the stack and compared
+// with the number of entries; if it is below, the value lies stride x key bytes past
+// the first one.
 //
-// The comparison takes the place of the program's test for NULL, and behind that
-// test the result is the sum alone. So a key known to be in range costs neither
-// comparison nor test, and a constant one leaves a constant. What else uses the
-// result gets the sum or NULL.
+// The comparison replaces the program's NULL test, and after that test the result is
+// the sum alone. A key known to be in range therefore costs neither comparison nor
+// test, and a constant key leaves a constant. Other uses of the result get the sum or
+// NULL.
 //
-// It works before legalize. The key's load meets its store in NumberValues or
-// PromoteFrame.
+// It runs before legalize. NumberValues and PromoteFrame forward the key's store to
+// its load.
 func (m *Module) AddressArrays() {
 	for _, f := range m.Funcs {
 		f.RemoveUnreachable()
@@ -30,9 +30,9 @@ type element struct {
 	call   *Value
 	arr    Map
 	inside *Value   // key < entries
-	addr   *Value   // of the value, where inside
+	addr   *Value   // address of the value, valid if inside
 	result *Value   // addr or NULL
-	there  []Pred   // edges behind which the result was found not to be NULL
+	there  []Pred   // edges on which the result is known not to be NULL
 	homes  []*Block // the blocks those edges enter and nothing else does
 }
 
@@ -61,7 +61,7 @@ func (a *addresser) survey() {
 	}
 }
 
-// nullTest is the lookup that v tells from NULL, and whether v is 1 for NULL.
+// nullTest returns the lookup that v compares with NULL, and whether v is 1 for NULL.
 func (a *addresser) nullTest(v *Value) (e *element, null bool) {
 	if v.Op != OpEQ && v.Op != OpNE {
 		return nil, false
@@ -72,7 +72,7 @@ func (a *addresser) nullTest(v *Value) (e *element, null bool) {
 	return a.found[v.Args[0]], v.Op == OpEQ
 }
 
-// tests finds the edges behind which a result is no NULL.
+// tests finds the edges on which a result is known not to be NULL.
 func (a *addresser) tests() {
 	preds := a.f.Preds()
 	for _, b := range a.f.Blocks {
@@ -146,7 +146,7 @@ func (a *addresser) rewrite() {
 	}
 }
 
-// known reports whether edge i of b is behind a test.
+// known reports whether edge i of b is dominated by a successful test.
 func (e *element) known(b *Block, i int) bool {
 	for _, p := range e.there {
 		if p.Block == b && p.Index == i {
@@ -156,7 +156,7 @@ func (e *element) known(b *Block, i int) bool {
 	return false
 }
 
-// replace makes the values that take a lookup's place.
+// replace creates the values that replace a lookup.
 func (e *element) replace(ed *editor) {
 	key := ed.add(OpLoad, I32, keyAddress(ed, e.call))
 	key.Space, key.Size, key.Align = Stack, 4, 4

@@ -5,20 +5,20 @@ import (
 	"fmt"
 )
 
-// Check reports every invariant that m breaks. They hold after build and after
-// each pass:
+// Check reports every invariant that m breaks. They hold after lifting and after each
+// pass:
 //
 //   - Function names are unique. A call names a function of the module, passes
 //     one argument for each of its Params, and nothing calls Funcs[0].
 //   - A function has blocks; numbers of blocks and of values are unique and
 //     below NextBlock and NextID. Frame is a multiple of 8.
 //   - The first block has no Params and no predecessors. Params are OpParam,
-//     numbered by their place, of type I32 or I64; OpParam stands nowhere else.
+//     numbered by position, of type I32 or I64; OpParam occurs nowhere else.
 //   - A block has a terminator with as many Succs as it needs, to blocks of the
 //     function. A branch's condition is I32; a return has a result of the
-//     function's type; what a terminator does not use is nil.
+//     function's type; fields that a terminator does not use are nil.
 //   - An edge has one argument of the same type for each of its target's Params.
-//   - A value's arguments and type are as its operation's row says; a field that
+//   - A value's arguments and type match its operation's row; a field that
 //     the row does not name is zero.
 //   - A value is defined once, and every use is dominated by the definition:
 //     later in the same block, or in a block that the definition's block
@@ -28,7 +28,7 @@ import (
 //     maps' memory and on stores to the stack, and not on atomics elsewhere.
 //   - Symbols are not empty, except of a tail call with a handle.
 //
-// CheckLegal wants the legal form of all this besides.
+// CheckLegal requires the legal form in addition.
 func Check(m *Module) error { return checkModule(m, false) }
 
 // CheckLegal checks what holds from legalize on. Beyond Check:
@@ -47,7 +47,7 @@ type checker struct {
 	legal bool
 	fn    *Func
 	errs  []error
-	home  []*Block // by value number: where it is defined
+	home  []*Block // defining block, by value number
 	place []int32  // by value number: position in its block, -1 for parameters
 	def   []*Value
 }
@@ -117,7 +117,7 @@ func (c *checker) shape() bool {
 	return len(c.errs) == before
 }
 
-// define notes where each value is defined.
+// define records the block that defines each value.
 func (c *checker) define() {
 	f, before := c.fn, len(c.errs)
 	n := max(f.NextID, 0)
@@ -356,7 +356,7 @@ func (c *checker) edge(b *Block, e Edge) {
 	}
 }
 
-// dominance checks that values are defined on every way to their uses.
+// dominance checks that every definition dominates its uses.
 func (c *checker) dominance() {
 	dom := c.fn.Dominators()
 	for _, b := range c.fn.Blocks {

@@ -1,12 +1,12 @@
 package ir
 
-// Costs is what passes weigh one form of the code against another by. Times are
-// engine cycles. A word takes a cycle, so words are times too; what a word idles
-// beyond that is the chip's, and comes from its model. The idle times are those of
-// slots that nothing fills: a pass does not know yet what could.
+// Costs holds the costs by which passes choose between two forms of the code, in
+// engine cycles. An instruction takes one cycle and one control-store word. Stall
+// cycles beyond that come from the chip's model, for delay slots that stay empty: a
+// pass cannot know yet which slots will be filled.
 type Costs struct {
-	Branch int // idle cycles behind a taken branch
-	Return int // the same behind the return from a function
+	Branch int // stall cycles of a taken branch
+	Return int // stall cycles of the return from a function
 
 	Mul, MulWide int // words of a product: its low word, both words
 
@@ -18,14 +18,14 @@ type Costs struct {
 	// Unroll to a function.
 	InlineRoom, UnrollRoom int
 
-	// Ran is how often the instruction at a pc ran, false where that was not
-	// measured; nil where nothing was.
+	// Ran, if not nil, returns how often the instruction at a pc ran; false if that
+	// was not measured.
 	Ran func(pc int32) (uint64, bool)
 }
 
-// Words is about how many words a value will take, where its operands need no
-// work of their own: before legalize, half of what 64 bits ask for, as most high
-// halves are dead.
+// Words estimates how many control-store words a value takes if its operands need no
+// instructions of their own. Before legalize it counts half of a 64-bit operation,
+// since most high halves are dead.
 func (c *Costs) Words(v *Value) int {
 	switch v.Op {
 	case OpConst, OpParam, OpZExt32, OpTrunc, OpPart, OpStackAddr:
@@ -74,8 +74,8 @@ func (b *Block) moves() int {
 // Taken is a branch that is taken, its word included.
 func (c *Costs) Taken() int { return 1 + c.Branch }
 
-// number is the words that put a constant of 32 bits where an instruction can use
-// it: none of eight bits, one of sixteen, two of more.
+// number returns the words that load a 32-bit constant: none if it has eight bits, one
+// for sixteen bits, two otherwise.
 func (c *Costs) number(n uint64) int {
 	switch {
 	case n < 1<<8:
@@ -90,7 +90,7 @@ func (c *Costs) number(n uint64) int {
 // result, two words each, the return address, the branch and the return.
 func (c *Costs) Call(args int) int { return 2*args + 2 + 1 + c.Taken() + 1 + c.Return }
 
-// ran is how often the instruction at a pc ran, false where that was not measured.
+// ran returns how often the instruction at a pc ran, false if that was not measured.
 func (c *Costs) ran(pc int32) (uint64, bool) {
 	if c.Ran == nil || pc < 0 {
 		return 0, false

@@ -8,8 +8,8 @@ import (
 // chipCosts are about those of the cards.
 func chipCosts() *Costs { return &Costs{Branch: 3, Return: 3, Mul: 6, MulWide: 7, WordsPerCycle: 4} }
 
-// A product of three shifted terms is a product where the multiplier is quick, and a
-// sum where it is slow.
+// TestProductCost checks that a product of three shifted terms stays a product if the
+// multiplier is fast, and becomes a sum if it is slow.
 func TestProductCost(t *testing.T) {
 	const text = "func main(v0:i32) i32 frame=0 {\nb0:\n  v1:i32 = const 273\n  v2:i32 = mul v0, v1\n  return v2\n}\n"
 	for _, c := range []struct {

@@ -3,19 +3,19 @@ package ir
 import "slices"
 
 // EliminateDeadStores removes stores to the packet, map values and the frame whose
-// bytes are all overwritten on every way from there before anything may look at
-// them. What leaves the program, and every call, looks at packet and maps; nobody
-// looks at the frame behind a return. It works on the legal form.
+// bytes are overwritten on every path before anything may read them. The program's
+// exits and every call read packet and maps; the frame is dead after a return. It
+// works on the legal form.
 //
-// Round a loop everything counts as looked at.
+// All bytes count as read around a loop.
 func (f *Func) EliminateDeadStores() {
 	if d := newDeadBytes(f); d != nil {
 		d.run(true)
 	}
 }
 
-// deadBytes is, for points of a function, which bytes will be overwritten before
-// they are looked at.
+// deadBytes holds, for points of a function, the bytes that will be overwritten before
+// they are read.
 type deadBytes struct {
 	f      *Func
 	groups map[storeKey]*byteGroup
@@ -33,8 +33,8 @@ type byteGroup struct {
 	first int           // indices are [first, first+len(index))
 }
 
-// newDeadBytes numbers the bytes that may be found dead: those of groups that
-// store some byte twice, and of the frame. It is nil where there are none.
+// newDeadBytes numbers the bytes that can be dead: those that some group stores twice,
+// and those of the frame. It returns nil if there are none.
 func newDeadBytes(f *Func) *deadBytes {
 	d := &deadBytes{f: f, groups: map[storeKey]*byteGroup{}}
 	twice := map[*byteGroup]bool{}
@@ -83,7 +83,7 @@ func newDeadBytes(f *Func) *deadBytes {
 	return d
 }
 
-// placeOfStore is the group of a store's bytes, and where in it they begin.
+// placeOfStore returns the group of a store's bytes, and their offset in it.
 func placeOfStore(v *Value) (storeKey, int64, bool) {
 	if v.Op != OpStore && v.Op != OpWrite {
 		return storeKey{}, 0, false
@@ -129,7 +129,7 @@ func (d *deadBytes) run(drop bool) {
 	}
 }
 
-// end is what is dead where a block ends.
+// end returns the bytes that are dead at the end of a block.
 func (d *deadBytes) end(b *Block) {
 	for i, e := range b.Succs {
 		in := d.in[e.To.ID]
@@ -165,7 +165,7 @@ func (d *deadBytes) holds(in []uint64, g *byteGroup, off, size int64) bool {
 	return true
 }
 
-// deadAt reports whether a store's bytes are dead where b begins.
+// deadAt reports whether a store's bytes are dead at the start of b.
 func (d *deadBytes) deadAt(b *Block, v *Value) bool {
 	key, off, ok := placeOfStore(v)
 	if d == nil || !ok || int(b.ID) >= len(d.in) || d.in[b.ID] == nil {
@@ -175,7 +175,7 @@ func (d *deadBytes) deadAt(b *Block, v *Value) bool {
 	return g != nil && d.holds(d.in[b.ID], g, off, int64(v.Size))
 }
 
-// look notes what an operation other than a plain store may look at.
+// look marks the bytes that an operation other than a plain store may read.
 func (d *deadBytes) look(v *Value) {
 	switch v.Op {
 	case OpCallHelper, OpCallFunc, OpTailCall:

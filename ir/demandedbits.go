@@ -2,14 +2,14 @@ package ir
 
 import "math/bits"
 
-// SimplifyDemandedBits takes out operations that change only bits that nobody looks at:
-// masks in front of a store of a byte, sign extensions of what is cut again,
-// additions above the bits that are wanted.
+// SimplifyDemandedBits removes operations that change only bits on which no result
+// depends: masks before a byte store, sign extensions of values that are truncated
+// again, additions above the demanded bits.
 //
-// Demand goes from uses to arguments: a value's demanded bits are those on which
-// anything that shows depends. A value may differ in the others. Where memory is
-// read counts as showing even if nobody looks at what is there: an address that
-// differs may be no address.
+// It is a backward analysis: the demanded bits of a value are those on which a store,
+// a branch or another effect depends. The other bits of a value may change. An address
+// is demanded whole even if the loaded value is dead, since another address may be
+// invalid.
 func (f *Func) SimplifyDemandedBits() {
 	d := &demander{f: f, want: make([]uint64, f.NextID), home: make([]*Block, f.NextID), preds: f.Preds()}
 	order := f.Postorder()
@@ -80,7 +80,8 @@ func (d *demander) all(args []*Value) {
 	}
 }
 
-// effect is what an effect demands: all, but of what is stored the bytes.
+// effect demands the arguments of an effect: all bits, but of a stored value only its
+// bytes.
 func (d *demander) effect(v *Value) {
 	if v.Op != OpStore || v.Size > 4 {
 		d.all(v.Args)
@@ -100,8 +101,8 @@ func carried(m uint64) uint64 {
 	return 1<<n - 1
 }
 
-// spread tells the arguments of a value, or the edges to a parameter, what is
-// demanded of it.
+// spread propagates the demand on a value to its arguments, or to the edges into a
+// parameter.
 func (d *demander) spread(v *Value) {
 	want := d.want[v.ID]
 	if b := d.home[v.ID]; b != nil {

@@ -34,7 +34,7 @@ func (f *Func) DivideByConstants(c *Costs) {
 	e.finish()
 }
 
-// divide is what a division by a constant becomes.
+// divide returns the replacement of a division by a constant.
 func (e *editor) divide(v *Value) *Value {
 	x, t := v.Args[0], v.Type
 	d, _ := numberOf(v.Args[1])
@@ -49,8 +49,8 @@ func (e *editor) divide(v *Value) *Value {
 	if !signed {
 		return e.quotient(x, d, e.max(x), rest)
 	}
-	// Of the magnitudes: the quotient is negative where the signs differ, the
-	// remainder where the dividend is. That of MIN is 2^(width-1).
+	// Divide magnitudes. The quotient is negative if the signs differ, the remainder
+	// if the dividend is negative. The magnitude of MIN is 2^(width-1).
 	w := width(t)
 	top := e.add(OpSar, t, x, e.number(I32, uint64(w-1)))
 	magnitude := e.add(OpSub, t, e.add(OpXor, t, x, top), top)
@@ -116,8 +116,8 @@ func (e *editor) reciprocal32(x *Value, r reciprocal) *Value {
 	return q
 }
 
-// reciprocal64 divides a number of 64 bits: of the 128 bits of the product it
-// wants the upper half. With halves xh:xl and mh:ml,
+// reciprocal64 divides a 64-bit number: it needs the upper half of the 128-bit
+// product. With halves xh:xl and mh:ml,
 //
 //	low = xl ml (+ ml), mid1 = xh ml + low>>32, mid2 = xl mh + mid1 mod 2^32 (+ mh),
 //	high = xh mh + mid1>>32 + mid2>>32,

@@ -6,7 +6,7 @@ package ir
 // Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm" (2001).
 type DomTree struct {
 	idom      []*Block // by block number; nil for the entry and for unreachable blocks
-	pre, post []int32  // number of the block on the way down and up the tree; 0 unreachable
+	pre, post []int32  // number of the block in pre- and postorder of the tree; 0 if unreachable
 }
 
 // Dominators computes the dominator tree of f.
@@ -90,8 +90,8 @@ func (d *DomTree) Idom(b *Block) *Block { return d.idom[b.ID] }
 // Reachable reports whether the entry leads to b.
 func (d *DomTree) Reachable(b *Block) bool { return d.pre[b.ID] != 0 }
 
-// Dominates reports whether every way to b goes through a. A block dominates
-// itself; an unreachable block dominates nothing else and is dominated by
+// Dominates reports whether every path from the entry to b contains a. A block
+// dominates itself; an unreachable block dominates nothing else and is dominated by
 // nothing else.
 func (d *DomTree) Dominates(a, b *Block) bool {
 	if a == b {

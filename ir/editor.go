@@ -2,12 +2,12 @@ package ir
 
 import "slices"
 
-// editor replaces values by others made in front of them, block by block.
+// editor replaces values by others inserted before them, block by block.
 type editor struct {
 	f     *Func
 	by    []*Value // by number: what replaces it
 	out   []*Value // the block's values, as they become
-	pc    int32    // of the values being made
+	pc    int32    // pc of new values
 	costs *Costs   // of passes that weigh
 	known []Known  // by number, of the values that were there before
 }

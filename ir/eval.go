@@ -27,8 +27,8 @@ type Env interface {
 	Atomic(op AtomicOp, space Space, addr uint64, size int, v, expected uint64) (old uint64, err error)
 	// Helper calls helper id with r1 to r5.
 	Helper(id int32, args [5]uint64) (uint64, error)
-	// TailCall goes on in program index of the map with that handle; where it did,
-	// r0 is what that program returned.
+	// TailCall continues in program index of the map with that handle; if taken, r0 is
+	// that program's return value.
 	TailCall(handle, index uint32) (r0 uint64, taken bool, err error)
 	// MapHandle is a map's table id, MapValueAddr the address of byte off of its
 	// values, counted from the first one's start. The high half is the same for all
@@ -46,7 +46,7 @@ const maxDepth = 64
 // FrameAlign is the multiple at which frames begin, in bytes.
 const FrameAlign = 64
 
-// ctxAddr is what OpCtxAddr gives.
+// ctxAddr is the result of OpCtxAddr.
 const ctxAddr = 1
 
 // Outcome is how a program ended.
@@ -56,9 +56,9 @@ type Outcome struct {
 	Steps   int    // values and terminators evaluated
 }
 
-// Eval runs m's entry with args (none, or r1 and r2 of a raw program) in env,
-// for at most budget steps. It takes a module that passed Check or CheckLegal,
-// before or after legalize: its two forms are told apart by the types of values.
+// Eval runs m's entry with args (none, or r1 and r2 of a raw program) in env, for at
+// most budget steps. It accepts a module that passed Check or CheckLegal: the types of
+// values distinguish the two forms.
 func Eval(m *Module, env Env, args []uint64, budget int) (Outcome, error) {
 	e := &evaluator{mod: m, env: env, budget: budget}
 	if len(m.Funcs) == 0 {
@@ -198,8 +198,8 @@ func (a *activation) pass(e Edge) {
 	}
 }
 
-// pair is what an operation with a 64-bit result gives: that, or after legalize
-// Tuple{low, high}.
+// pair returns the 64-bit result of an operation: itself, or Tuple{low, high} after
+// legalize.
 func (a *activation) pair(v *Value, n uint64) uint64 {
 	if v.Type == Tuple {
 		a.tuple(v, uint32(n), uint32(n>>32))

@@ -16,7 +16,7 @@ type world struct {
 	jumps  bool // tail calls succeed
 }
 
-// Where the memories lie.
+// Addresses of the memories.
 const (
 	stackAt  = 0x40
 	packetAt = 0x80000100

@@ -216,7 +216,7 @@ func (a *activation) memory(v *Value) (uint64, error) {
 	return 0, nil
 }
 
-// advance is the address of word i behind addr: narrow addresses wrap.
+// advance returns the address of word i from addr; narrow addresses wrap.
 func advance(s Space, addr uint64, i int) uint64 {
 	addr += uint64(i) * 4
 	if s != MapMem {

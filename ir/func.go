@@ -13,21 +13,20 @@ type Value struct {
 	Sym   string
 	Space Space
 	Size  uint8 // bytes of a memory access
-	// Big marks an access to counter words: each 32-bit word is big-endian in
-	// memory. The access covers only counter words. What is loaded and stored is
-	// the value as the program sees it, so Eval, whose memory is the plain view,
-	// does not look at Big; select must turn the bytes of each word around, and
-	// for bytes, halves and unaligned places use address XOR 3 byte by byte. A
-	// Big store to the stack writes the word turned around, for the firmware to
-	// copy into a map as it is.
+	// Big marks an access to counter words: each 32-bit word is big-endian in memory.
+	// The access covers only counter words. The loaded or stored value is in the
+	// program's byte order, so Eval, whose memory is in that order too, ignores Big;
+	// selection must reverse the bytes of each word, and address bytes, halves and
+	// unaligned places byte by byte with address XOR 3. A Big store to the stack
+	// writes the word reversed, for the firmware to copy into a map unchanged.
 	Big bool
 	// Align and Phase say what is known of an access's address: it is Phase
 	// modulo Align, Align one of 1, 2, 4, 8. Zero means the same as 1: unknown.
 	Align, Phase uint8
-	// Kinds is what OpCallHelper's pointer arguments point to: KindMap and so on.
+	// Kinds encodes what OpCallHelper's pointer arguments point to: KindMap and so on.
 	Kinds uint32
-	// Reach is how many bytes OpCallHelper may read behind each pointer into the
-	// stack: ten bits an argument, bits 9:0 for r1; 0 where it is not known.
+	// Reach is how many bytes OpCallHelper may read from each pointer into the stack:
+	// ten bits an argument, bits 9:0 for r1; 0 if that is unknown.
 	Reach uint64
 	PC    int32 // eBPF pc it came from, -1 none
 }
@@ -79,7 +78,7 @@ type Func struct {
 	NextID    ID  // next free value number
 	NextBlock ID  // next free block number
 
-	values []Value  // room for values made from here on: a program has thousands
+	values []Value  // free values of a chunk: a program has thousands
 	args   []*Value // room for their arguments
 }
 
@@ -90,11 +89,11 @@ type Module struct {
 	Funcs []*Func
 }
 
-// Map is what passes may rely on of a map.
+// Map holds the facts about a map that passes may use.
 type Map struct {
 	Name string
-	// Entries and Stride are of an array whose values a program may address without
-	// a lookup: value i begins Stride x i bytes behind the first one. Entries is 0 for
+	// Entries and Stride describe an array whose values a program may address without
+	// a lookup: value i begins Stride x i bytes past the first one. Entries is 0 for
 	// other maps.
 	Entries, Stride uint32
 	// Marks says that a lookup leaves its mark: in a map that gives up what was not
@@ -102,7 +101,7 @@ type Map struct {
 	Marks bool
 }
 
-// Map is what is known of the map called name; nothing where it is not listed.
+// Map returns the facts about the map called name, zero if it is not listed.
 func (m *Module) Map(name string) Map {
 	for _, known := range m.Maps {
 		if known.Name == name {
@@ -181,7 +180,7 @@ func (b *Block) Jump(pc int32, to *Block, args ...*Value) {
 	b.Kind, b.PC, b.Succs = TermJump, pc, []Edge{{To: to, Args: args}}
 }
 
-// Branch ends b with a branch to yes where cond is not 0, else to no.
+// Branch ends b with a branch to yes if cond is not 0, else to no.
 func (b *Block) Branch(pc int32, cond *Value, yes, no Edge) {
 	b.Kind, b.PC, b.Cond, b.Succs = TermBranch, pc, cond, []Edge{yes, no}
 }

@@ -43,8 +43,8 @@ func reach(f *Func, avoid *Block) map[*Block]bool {
 	return seen
 }
 
-// Dominance is what its definition says: a dominates b if b cannot be reached
-// around a.
+// TestDominators compares with the definition: a dominates b if b cannot be reached
+// without passing a.
 func TestDominators(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 300 {

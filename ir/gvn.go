@@ -1,12 +1,12 @@
 package ir
 
-// NumberValues replaces a value by an equal one that dominates it: the same
-// operation on the same arguments, and for reads on the same state of what is
-// read. A load behind a store to the same place gives what was stored; a store of
-// what is there already goes.
+// NumberValues replaces a value by an equal one that dominates it (global value
+// numbering): the same operation on the same arguments and, for loads, the same memory
+// state. A load after a store to the same place becomes the stored value; a store of
+// the value already there is removed.
 //
-// Other contexts may write to maps meanwhile. Two loads of a word that become one
-// are as if they had been made at the same moment, which they might have been.
+// Other contexts may write to maps concurrently. Merging two loads of a word is valid
+// because both might have happened at the same moment.
 func (f *Func) NumberValues() {
 	if len(f.Blocks) == 0 {
 		return
@@ -29,7 +29,7 @@ func (f *Func) NumberValues() {
 	}
 }
 
-// valueKey is what makes two values equal, without gaps so that it hashes as one.
+// valueKey identifies equal values; it has no padding, so that it can be hashed whole.
 type valueKey struct {
 	what  uint64 // op, type, space, size, Big, number of arguments, a byte each
 	int   int64
@@ -104,7 +104,7 @@ func (g *numbering) enter(b *Block, k valueKey, v *Value) {
 	g.table[k] = &tableEntry{v: v, home: b, next: g.table[k]}
 }
 
-// store makes later loads of the place give what is stored, where that is whole.
+// store forwards a stored value to later loads of the place, if they load all of it.
 func (g *numbering) store(b *Block, v *Value) {
 	x := v.Args[len(v.Args)-1]
 	load := Value{Op: OpLoad, Type: I32, Space: v.Space, Size: v.Size, Args: v.Args[:len(v.Args)-1]}
@@ -129,7 +129,7 @@ func (g *numbering) store(b *Block, v *Value) {
 	}
 }
 
-// keyOf is what makes two values equal; false where v has too many arguments.
+// keyOf returns the key that equal values share; false if v has too many arguments.
 func (g *numbering) keyOf(v *Value) (valueKey, bool) {
 	if len(v.Args) > 4 {
 		return valueKey{}, false

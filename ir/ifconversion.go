@@ -1,16 +1,16 @@
 package ir
 
-// ConvertIfs takes out branches that only choose between two numbers, where
-// that is faster (if-conversion): both ways of a branch meet at once and differ in
-// one argument. The comparison is made a number t, 1 or 0, with the carry and no
-// branch; the choice of x where it holds, else y, is then
+// ConvertIfs replaces branches that only choose between two numbers by arithmetic, if
+// that is faster (if-conversion): both paths of the branch join at once and differ in
+// one argument. The comparison becomes a number t, 1 or 0, computed with the carry and
+// no branch; the choice of x if it holds, else y, is then
 //
 //	t                        of 1 and 0
 //	y + t                    of y + 1 and y
 //	y ^ (x ^ y) & -t         of any two
 //
-// with the opposite of the comparison where that is shorter. The engine has no
-// conditional move: what its predicate does is not known well enough to rely on.
+// with the opposite comparison if that is shorter. The engine has no conditional move:
+// the semantics of its predicate are not known well enough to rely on.
 func (f *Func) ConvertIfs(c *Costs) {
 	preds := f.Preds()
 	changed := false
@@ -48,8 +48,8 @@ func (f *Func) ConvertIfs(c *Costs) {
 	}
 }
 
-// onlyDifference is where two lists of arguments differ, -1 where that is no place
-// or several.
+// onlyDifference returns the position at which two argument lists differ, -1 if they
+// differ at none or at several.
 func onlyDifference(x, y []*Value) int {
 	at := -1
 	for i := range x {
@@ -64,16 +64,16 @@ func onlyDifference(x, y []*Value) int {
 	return at
 }
 
-// isPlace reports whether a value is an address or a handle that whoever uses it
-// must see as such.
+// isPlace reports whether a value is an address or a handle, whose uses must see it
+// directly.
 func isPlace(v *Value) bool { return v.Op == OpStackAddr || v.Op == OpMapHandle || v.Type != I32 }
 
 // choice is one of two values by a comparison.
 type choice struct {
 	cond *Value
-	x, y *Value // where it holds, else; changed places where opposite
+	x, y *Value // value if cond holds, and if not; exchanged if opposite
 	form choiceForm
-	// opposite says that the number is made of the opposite comparison.
+	// opposite says that t is computed from the opposite comparison.
 	opposite bool
 	words    int // without a branch
 }
@@ -95,7 +95,7 @@ func (d *choice) plan(c *Costs) {
 	if xConst && (x == 0 || yConst && uint32(x) == uint32(y)-1) {
 		d.opposite = true
 		if d.cond.Op == OpTest {
-			d.words++ // its opposite is made of it
+			d.words++ // the opposite is computed from it
 		}
 		d.x, d.y = d.y, d.x
 		x, xConst, y, yConst = y, yConst, x, xConst
@@ -145,7 +145,7 @@ func (d *choice) branch(c *Costs) int {
 	return 2*(compare+1) + c.Branch + moves
 }
 
-// truth is the words that make a comparison that is countable a number: a zero, a
+// truth returns the words that turn a countable comparison into a number: a zero, a
 // subtraction and an addition of its carry, or a shift of a bit.
 func (c *Costs) truth(v *Value) int {
 	if v.Op == OpTest {
@@ -184,7 +184,7 @@ func (f *Func) choose(b *Block, d *choice) *Value {
 	return f.Add(b, OpXor, I32, pc, f.Add(b, OpAnd, I32, pc, mask, both), d.y)
 }
 
-// xor appends x ^ y, a constant where both are.
+// xor appends x ^ y, folded if both are constants.
 func (f *Func) xor(b *Block, x, y *Value, pc int32) *Value {
 	m, okx := numberOf(x)
 	n, oky := numberOf(y)
@@ -196,7 +196,7 @@ func (f *Func) xor(b *Block, x, y *Value, pc int32) *Value {
 	return k
 }
 
-// arm is where an edge leads, past a block of its own that makes constants only.
+// arm returns the target of an edge, past a block of its own that only has constants.
 func arm(e Edge, preds [][]Pred) (Edge, []*Value) {
 	b := e.To
 	if b.Kind != TermJump || len(preds[b.ID]) != 1 || len(b.Params) > 0 {
@@ -210,7 +210,7 @@ func arm(e Edge, preds [][]Pred) (Edge, []*Value) {
 	return b.Succs[0], b.Values
 }
 
-// countable reports whether a comparison, and its opposite, can be made a number
+// countable reports whether a comparison and its opposite can be computed as numbers
 // without a branch.
 func countable(v *Value) bool {
 	switch v.Op {
@@ -227,7 +227,7 @@ func countable(v *Value) bool {
 	return false
 }
 
-// opposite appends a comparison to b that is 1 where v is 0.
+// opposite appends a comparison to b that is 1 if v is 0.
 func (f *Func) opposite(b *Block, v *Value) *Value {
 	op, x, y := v.Op, v.Args[0], v.Args[1]
 	switch op {

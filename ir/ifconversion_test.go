@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// A choice without a branch is the one that the branch made, of constants and of
-// other numbers, where taken branches are free and where nothing is dearer.
-func TestFlattenDiamonds(t *testing.T) {
+// TestConvertIfs checks that the converted choice has the branch's value, of constants
+// and of other numbers, with taken branches free and with branches dear.
+func TestConvertIfs(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	numbers := []uint32{0, 1, 2, 5, 6, 255, 256, 1 << 16, 1<<31 - 1, 1 << 31, 1<<32 - 2, 1<<32 - 1}
 	pick := func() uint32 {

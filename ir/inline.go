@@ -1,18 +1,17 @@
 package ir
 
-// Inline puts the bodies of functions in the place of calls, where that is worth
-// the words, and drops the functions that nothing calls any more.
+// Inline replaces calls by the callee's body if that is worth the words, and removes
+// the functions that are no longer called.
 //
-// A call costs its arguments' moves, a branch, a return and every register that
-// must be kept over it; a body in place costs its words once more, and later
-// passes see through it. So a body goes in where it has one caller, where it is
-// no larger than a call, and, with what is left of room words for the whole
-// module, where it is larger, but not by more than the call's cycles are worth, nor
-// where the call was measured never to run. The verifier refuses recursion; a function that
-// calls itself all the same stays as it is.
+// A call costs the moves of its arguments, a branch, a return and every register that
+// must survive it; an inlined body costs its words once more, and later passes can
+// optimise it in context. A body is inlined if it has one caller, if it is no larger
+// than a call, or if it is larger by no more than the call's cycles are worth and the
+// module's room (Costs.InlineRoom) suffices. Calls that were measured never to run
+// stay. The verifier refuses recursion; a recursive function would stay as it is.
 //
-// The callee's frame becomes part of the caller's, above the caller's own. All
-// bodies put into one function begin at the same place: no two run at a time.
+// The callee's frame becomes part of the caller's, above the caller's own. All bodies
+// inlined into one function share that place: only one runs at a time.
 func (m *Module) Inline(c *Costs) {
 	in := &inliner{mod: m, room: c.InlineRoom, costs: c, sites: map[string]int{}, state: map[*Func]int{}}
 	for _, f := range m.Funcs {
@@ -70,7 +69,7 @@ func (in *inliner) visit(f *Func) {
 	}
 	in.state[f] = 1
 	s := &splicer{f: f, by: make([]*Value, f.NextID), own: f.Frame}
-	for i := 0; i < len(f.Blocks); i++ { // grows: what is behind a call comes to its end
+	for i := 0; i < len(f.Blocks); i++ { // grows: the rest of a block after a call moves to the end
 		b := f.Blocks[i]
 		for j, v := range b.Values {
 			if v.Op != OpCallFunc {
@@ -92,7 +91,8 @@ func (in *inliner) visit(f *Func) {
 	in.state[f] = 2
 }
 
-// wanted decides about the call of f at pc, and takes what it costs from the room.
+// wanted decides whether to inline the call of f at pc, and deducts its cost from the
+// room.
 func (in *inliner) wanted(f *Func, pc int32) bool {
 	call := in.costs.Call(len(f.Params))
 	grow := in.costs.FuncWords(f) - call
@@ -117,8 +117,8 @@ type splicer struct {
 	spliced bool
 }
 
-// splice puts a copy of callee in the place of value j of block b, a call. What
-// is behind it goes to a block of its own, at the end.
+// splice replaces value j of block b, a call, by a copy of callee. The rest of the
+// block moves to a new block at the end.
 func (s *splicer) splice(b *Block, j int, callee *Func) {
 	f, call := s.f, b.Values[j]
 	s.spliced = true
@@ -149,9 +149,9 @@ func (s *splicer) splice(b *Block, j int, callee *Func) {
 	s.by[call.ID] = result
 }
 
-// leave makes the returns of a body go on with rest, a block without a number
-// yet, and gives what is returned: rest becomes the end of the only block that
-// returns, or a block of its own with a parameter.
+// leave redirects the returns of a body to rest, a block without a number yet, and
+// gives the returned value: rest is appended to the only block that returns, or
+// becomes a block of its own with a parameter.
 func (s *splicer) leave(body []*Block, rest *Block, pc int32) *Value {
 	var returns []*Block
 	for _, b := range body {
@@ -211,7 +211,7 @@ func (c *copier) copy(blocks []*Block, base int) {
 			c.value[v.ID] = w
 		}
 	}
-	// Arguments come last: one of a loop's stands behind its use.
+	// Arguments come last: in a loop, a definition can follow its use.
 	for _, b := range blocks {
 		n := c.block[b.ID]
 		for i, v := range b.Values {
@@ -236,7 +236,7 @@ func (c *copier) args(args []*Value) []*Value {
 	return out
 }
 
-// of is what stands for v in the copy.
+// of returns the copy of v.
 func (c *copier) of(v *Value) *Value {
 	if v == nil {
 		return nil

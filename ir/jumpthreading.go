@@ -1,15 +1,16 @@
 package ir
 
-// ThreadJumps sends control past blocks that only choose.
+// ThreadJumps redirects edges past blocks that only decide where to go next.
 //
-//   - A block that returns and computes next to nothing is copied to each edge
-//     that leads to it, so that what is constant there is constant in the return.
-//     Edges with equal arguments share a copy.
-//   - Where an edge's arguments decide a block's branch, and nothing behind the
-//     block needs what it computes, the edge goes to where the branch would.
+//   - A block that returns after few operations is copied to each edge that leads to
+//     it,
+//     so that constant arguments become constant returns. Edges with equal arguments
+//     share a copy.
+//   - If an edge's arguments decide a block's branch, and no later block uses the
+//     block's values, the edge goes to the branch's target.
 //   - An edge to a block that only jumps goes to the jump's target.
 //
-// Next to nothing is no more operations than the branch that is saved takes cycles.
+// Few are no more operations than the cycles of the branch that is saved.
 func (f *Func) ThreadJumps(c *Costs) {
 	t := &threader{f: f, limit: c.Taken()}
 	for range 3 {
@@ -25,7 +26,7 @@ func (f *Func) ThreadJumps(c *Costs) {
 type threader struct {
 	f     *Func
 	limit int      // operations of a block that is copied or looked through
-	home  []*Block // by value number: where it is defined; nil for new values
+	home  []*Block // defining block, by value number; nil for new values
 	out   []bool   // by block number: its values are used outside
 }
 
@@ -128,7 +129,7 @@ func (t *threader) copyReturn(b *Block, e *Edge, made map[*Block][]*Block) bool 
 	return true
 }
 
-// own is a constant in c that equals v, or v where it is none.
+// own returns a constant in c that equals v, or v if it is no constant.
 func (t *threader) own(c *Block, v *Value) *Value {
 	if v == nil || v.Op != OpConst {
 		return v
@@ -176,7 +177,7 @@ func (t *threader) copyInto(c, b *Block, args []*Value) func(*Value) *Value {
 	return in
 }
 
-// constantBits is what is known of a value that may be a constant.
+// constantBits returns the known bits of a value that may be a constant.
 func constantBits(v *Value) Known {
 	if n, ok := numberOf(v); ok {
 		return exactly(n)
@@ -184,7 +185,7 @@ func constantBits(v *Value) Known {
 	return unknown(v.Type)
 }
 
-// pass sends an edge past its target, where its arguments decide the way on.
+// pass redirects an edge past its target if its arguments decide the target's branch.
 func (t *threader) pass(b *Block, e *Edge) bool {
 	to := e.To
 	if t.out[to.ID] {

@@ -2,12 +2,11 @@ package ir
 
 import "math/bits"
 
-// Known is what is known of a number's bits: where Mask has 0, Value's bit. The
-// upper half of an I32 is known to be zero.
+// Known holds the known bits of a number: a bit whose Mask is 0 equals Value's bit.
+// The upper half of an I32 is known to be zero.
 //
-// The arithmetic is that of the kernel's tristate numbers; Vishwanathan and
-// others, "Sound, Precise, and Fast Abstract Interpretation with Tristate
-// Numbers" (2022).
+// The arithmetic is that of the kernel's tristate numbers; Vishwanathan and others,
+// "Sound, Precise, and Fast Abstract Interpretation with Tristate Numbers" (2022).
 type Known struct{ Value, Mask uint64 }
 
 // Const reports whether all bits are known.
@@ -27,7 +26,7 @@ func upTo(n int) Known {
 	return Known{Mask: 1<<n - 1}
 }
 
-// join is what is known of a number that is one or the other.
+// join returns what holds for a number that is one or the other.
 func (k Known) join(o Known) Known {
 	mask := k.Mask | o.Mask | (k.Value ^ o.Value)
 	return Known{k.Value &^ mask, mask}
@@ -118,7 +117,7 @@ func unknown(t Type) Known {
 	return upTo(64)
 }
 
-// knownOf is what v's operation makes of what is known of its arguments.
+// knownOf is the transfer function of v's operation.
 func knownOf(v *Value, of func(*Value) Known) Known {
 	var args [4]Known
 	for i, a := range v.Args {
@@ -246,7 +245,7 @@ func knownShift(op Op, width int, x, y Known) Known {
 	return Known{uint64(int64(x.Value) >> n), uint64(int64(x.Mask) >> n)}
 }
 
-// knownComparison tells what bounds tell.
+// knownComparison evaluates a comparison as far as the operands' bounds decide it.
 func knownComparison(op Op, width int, x, y Known) Known {
 	sign := uint64(1) << (width - 1)
 	switch op {

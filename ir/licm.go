@@ -1,13 +1,12 @@
 package ir
 
-// HoistLoopInvariants moves what gives the same in every iteration of a loop in front
-// of the loop: operations on values from outside, and reads of what nothing in
-// the loop changes where the head itself makes them, so that they happen anyway.
-// Constants and addresses in the frame are no work and stay, unless what moves
-// needs them.
+// HoistLoopInvariants moves loop-invariant values before the loop: operations on
+// values from outside, and loads of memory that the loop does not change if the loop's
+// head executes them unconditionally. Constants and frame addresses cost nothing and
+// stay, unless a hoisted value uses them.
 //
-// A value that moves holds a register throughout the loop. Loops around are worth
-// that as long as there are registers; no more than hoistLimit values leave one.
+// A hoisted value occupies a register throughout the loop, so at most hoistLimit
+// values leave one loop.
 func (f *Func) HoistLoopInvariants() {
 	if !f.hasCycle() {
 		return
@@ -28,7 +27,7 @@ type hoister struct {
 	f       *Func
 	loop    *Loop
 	around  []*Loop         // loops that may be around it
-	inside  []bool          // by value number: made in the loop
+	inside  []bool          // by value number: defined in the loop
 	outside map[*Value]bool // moved
 	changed [numStates]bool // kinds of state that the loop changes
 	moved   []*Value
@@ -86,7 +85,7 @@ func (h *hoister) take(v *Value) {
 	h.moved = append(h.moved, v)
 }
 
-// bring is an argument as it stands in front of the loop: constants are made anew.
+// bring returns an argument as it is available before the loop; constants are copied.
 func (h *hoister) bring(a *Value) *Value {
 	if !h.in(a) {
 		return a
@@ -97,15 +96,15 @@ func (h *hoister) bring(a *Value) *Value {
 	return c
 }
 
-// in reports whether a value is made in the loop still.
+// in reports whether a value is still defined in the loop.
 func (h *hoister) in(v *Value) bool {
 	return int(v.ID) < len(h.inside) && h.inside[v.ID] && !h.outside[v]
 }
 
 func noWork(v *Value) bool { return v.Op == OpConst || v.Op == OpStackAddr || v.Op == OpMapHandle }
 
-// invariant reports whether v may move, and is worth it; always says that v is
-// made in each iteration, before anything else happens.
+// invariant reports whether v can move and is worth it; always says that v is executed
+// in each iteration before any effect.
 func (h *hoister) invariant(v *Value, always bool) bool {
 	if noWork(v) {
 		return false

@@ -1,17 +1,17 @@
 package ir
 
-// CombineLoads makes one read of many loads: loads from constant offsets of one
-// packet address or map value, of which the first dominates the others and
-// between which nothing writes the bytes they want, become parts of one OpRead
-// where the first was. It works on the legal form.
+// CombineLoads replaces several loads by one: loads from constant offsets of one
+// packet address or map value become parts of one OpRead at the first of them, if that
+// one dominates the others and nothing between them writes their bytes. It works on
+// the legal form.
 //
-// A window may reach beyond what the first load alone is allowed. Of a packet it
-// stays within the buffer, any byte of which may be read, the bytes that are not
-// the packet's being garbage that nothing looks at (docs/firmware-contract.md
-// section 3). Of a map value it stays within the words that loads of this very
-// pointer touch, which comes from a lookup in one map.
+// The window that is read may exceed the bytes that the first load may access. In a
+// packet it stays within the buffer, any byte of which may be read; bytes past the
+// packet's end are garbage that no value depends on (docs/firmware-contract.md section
+// 3). In a map value it stays within the 32-bit words that loads of this very pointer
+// touch, which comes from a lookup in one map.
 //
-// Words of the window lie so that the fewest loads cross from one into the next.
+// The window is aligned so that the fewest loads cross a word boundary.
 func (f *Func) CombineLoads() {
 	g := &gatherer{f: f, known: f.KnownBits(), dom: f.Dominators(), mem: newMemory(f), groups: map[windowKey][]*window{}}
 	g.survey()
@@ -23,10 +23,10 @@ func (f *Func) CombineLoads() {
 // Bounds of a window.
 const (
 	windowWords = 8    // what one command reads without a longer length
-	bufferReach = 1700 // bytes behind the packet's start that surely lie in its buffer
+	bufferReach = 1700 // bytes from the packet's start that are sure to lie in its buffer
 )
 
-// windowKey is what the loads of a window have in common.
+// windowKey identifies loads that can share a window.
 type windowKey struct {
 	space    Space
 	base, hi ID
@@ -40,7 +40,7 @@ type window struct {
 	hi    *Value // high word, of maps
 	loads []windowLoad
 	from  int64 // first byte, from base
-	to    int64 // behind the last
+	to    int64 // past the last
 	home  *Block
 }
 
@@ -161,8 +161,8 @@ func mapHigh(hi *Value) *Value {
 	return hi
 }
 
-// reach is how far behind the packet's start an address may lie, beyond all
-// reach where that is not known.
+// reach returns the largest distance of an address from the packet's start, or more
+// than any window if it is unknown.
 func (g *gatherer) reach(addr *Value) int64 {
 	n := int64(0)
 	for addr.Op == OpAdd {
@@ -206,7 +206,7 @@ func (w *window) place() {
 	w.from = best
 }
 
-// rewrite makes the reads, and takes the loads out of them.
+// rewrite inserts the reads and replaces the loads by their parts.
 func (g *gatherer) rewrite() {
 	e := newEditor(g.f)
 	first := map[*Value]*window{}

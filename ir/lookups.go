@@ -1,20 +1,19 @@
 package ir
 
-// EliminateLookups replaces a lookup by one that dominates it, in the same map for the
-// same key, with no update and no delete in that map in between. Both might have
-// been made at the same moment, so that what others do to the map meanwhile does
-// not matter.
+// EliminateLookups replaces a lookup by one that dominates it, in the same map with
+// the same key, if no update or delete of that map lies between. Both might have
+// happened at the same moment, so concurrent changes by others do not matter.
 //
-// Keys are compared byte by byte as they lie in the stack: each byte is one of a
-// constant, one of a value, or a number for whatever is there, a new one behind
-// everything that may write there and where ways meet that bring different ones.
-// What is read from the stack is the bytes that were there, so that copies of a key
-// are equal. A map is one more such place: updates and deletes write to it.
+// Keys are compared byte by byte as they lie on the stack. The content of each byte is
+// a constant, a byte of a value, or a number for unknown content; a new number is used
+// after everything that may write there, and at joins of different contents. A load
+// from the stack yields the contents of its bytes, so that copies of a key are equal.
+// A map is one more such place, which updates and deletes write.
 //
-// Lookups in maps that a lookup leaves a mark in (Map.Marks) stay: the order in
-// which elements were last looked up tells which one is given up.
+// Lookups in maps that record their use (Map.Marks) stay: an LRU map evicts by the
+// order of the last lookups.
 //
-// It works before legalize.
+// It runs before legalize.
 func (m *Module) EliminateLookups() {
 	for _, f := range m.Funcs {
 		f.RemoveUnreachable()
@@ -25,8 +24,8 @@ func (m *Module) EliminateLookups() {
 	}
 }
 
-// content is what one place holds: byte n of a value, or where there is none the
-// number n, a constant below firstUnknown.
+// content is what one place holds: byte n of a value or, if that is nil, the number n,
+// a constant if it is below firstUnknown.
 type content struct {
 	v *Value
 	n int32
@@ -49,8 +48,8 @@ type knownLookup struct {
 	home *Block
 }
 
-// keyPlace is where a lookup's key lies in the frame, and its size in bytes; 0
-// where that is not known.
+// keyPlace returns the offset of a lookup's key in the frame, and its size in bytes; 0
+// if they are unknown.
 func keyPlace(call *Value) (off, size int64) {
 	key := call.Args[1]
 	if key.Op != OpZExt32 || call.Kinds>>4&15 != KindStack {
@@ -63,7 +62,7 @@ func keyPlace(call *Value) (off, size int64) {
 	return off, reachOf(call, 1)
 }
 
-// survey lists the places; false where no map is looked up twice.
+// survey lists the places; false if no map is looked up twice.
 func (r *reuser) survey(m *Module) bool {
 	count, twice := map[string]int{}, false
 	for _, b := range r.f.Blocks {
@@ -109,7 +108,7 @@ func (r *reuser) track(off, size int64) {
 	}
 }
 
-// loadPlace is where in the frame v reads.
+// loadPlace returns the frame offset that v loads from.
 func (r *reuser) loadPlace(v *Value) (int64, bool) {
 	if v.Op != OpLoad || v.Space != Stack || v.Big {
 		return 0, false
@@ -147,7 +146,7 @@ func (r *reuser) walk() {
 	}
 }
 
-// enter is what each place holds at the start of a block.
+// enter computes the contents of all places at the start of a block.
 func (r *reuser) enter(preds []Pred, ends [][]content) {
 	for i := range r.now {
 		same := len(preds) > 0
@@ -207,7 +206,7 @@ func (r *reuser) value(b *Block, v *Value, dom *DomTree) *Value {
 	return nil
 }
 
-// key is what makes two lookups equal; false where that is not known.
+// key identifies equal lookups; false if the key's content is unknown.
 func (r *reuser) key(v *Value) (string, bool) {
 	at, ok := r.maps[handleOf(v)]
 	off, size := keyPlace(v)
@@ -254,7 +253,7 @@ func (r *reuser) writesFrame() {
 	}
 }
 
-// writesMap is an update of a map; of any where it is not known of which.
+// writesMap records a change of a map, or of all maps if the map is unknown.
 func (r *reuser) writesMap(name string) {
 	if i, ok := r.maps[name]; ok {
 		r.now[i] = r.unknown()

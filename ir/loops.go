@@ -31,7 +31,7 @@ func (f *Func) hasCycle() bool {
 	return false
 }
 
-// insert makes block n, which alone leads to before, part of the loop.
+// insert adds block n, whose only successor is before, to the loop.
 func (l *Loop) insert(n, before *Block) {
 	for len(l.has) <= int(n.ID) {
 		l.has = append(l.has, false)
@@ -40,8 +40,8 @@ func (l *Loop) insert(n, before *Block) {
 	l.Blocks = slices.Insert(l.Blocks, slices.Index(l.Blocks, before), n)
 }
 
-// Loops finds the loops of f, inner ones before those around them. Ways into the
-// middle of a loop make none.
+// Loops finds the natural loops of f, inner ones before those around them. Edges into
+// the middle of a loop form none.
 func (f *Func) Loops(dom *DomTree) []*Loop {
 	order := f.ReversePostorder()
 	place := make([]int, f.NextBlock)
@@ -93,10 +93,10 @@ func (f *Func) Loops(dom *DomTree) []*Loop {
 	return loops
 }
 
-// close makes the loop's values reach blocks outside of it as block parameters
-// only, so that the loop can be copied. It reports whether that could be done: a
-// block outside must be behind one way out of the loop only, or behind a block
-// that all of them lead to.
+// close routes the loop's values to blocks outside through block parameters, so that
+// the loop can be copied (loop-closed SSA). It reports whether that is possible: each
+// use outside must be dominated by one exit edge, or by a block that all exits lead
+// to.
 func (l *Loop) close(f *Func) bool {
 	home := make([]*Block, f.NextID)
 	for _, b := range l.Blocks {
@@ -107,8 +107,7 @@ func (l *Loop) close(f *Func) bool {
 			home[v.ID] = b
 		}
 	}
-	// A block of its own for each way out, where that leads to a block that can
-	// be reached otherwise.
+	// Split each exit edge whose target has other predecessors.
 	preds := f.Preds()
 	type use struct {
 		at *Block

@@ -1,17 +1,17 @@
 package ir
 
-// PromoteFrame keeps words of the frame in values instead of memory. It works on
-// the legal form.
+// PromoteFrame keeps 32-bit words of the frame in values instead of memory (mem2reg).
+// It works on the legal form.
 //
-// A word is kept if all that touches it are loads and stores at constant places
-// that do not cross from one word into another, and helpers that read it; a
-// helper's key or value is written to memory in front of the call, word by word,
-// unless it is there already. So stores of parts of a word become one store, next
-// to the call, and what nobody reads is not stored.
+// A word is promoted if all its accesses are loads and stores at constant offsets that
+// do not cross into another word, and helpers that read it. A helper's key or value is
+// written to memory before the call, word by word, unless it is there already. Stores
+// of parts of a word therefore become one store next to the call, and bytes that are
+// never read are not stored.
 //
-// A frame whose address goes elsewhere, into a sum with a variable, a parameter, a
-// function of the program, stays in memory as a whole. Pointers that come from
-// elsewhere reach other frames.
+// A frame whose address escapes, into a sum with a variable, a parameter or a function
+// of the program, stays in memory as a whole. Pointers that come from elsewhere reach
+// other frames.
 func (f *Func) PromoteFrame() {
 	p := &promoter{f: f, words: make([]bool, f.Frame/4), parts: map[*Value][2]*Value{}}
 	if !p.survey() {
@@ -26,8 +26,8 @@ func (f *Func) PromoteFrame() {
 	f.DropTrivialParams()
 }
 
-// shrink makes the frame as large as what helpers read. Addresses behind that
-// have no uses any more.
+// shrink reduces the frame to the bytes that helpers read. Addresses past its end have
+// no uses any more.
 func (p *promoter) shrink() {
 	p.f.Frame = int(p.used+7) &^ 7
 	for _, b := range p.f.Blocks {
@@ -44,7 +44,7 @@ type promoter struct {
 	words []bool     // kept
 	all   bool       // all words that anything touches
 	used  int64      // bytes at the bottom that helpers read
-	live  [][]uint64 // by block number: words wanted at its start, a bit each
+	live  [][]uint64 // by block number: words live at its start, a bit each
 	preds [][]Pred
 	undef *Value
 	parts map[*Value][2]*Value // of loads of two words
@@ -70,8 +70,8 @@ func stackSize(v *Value) int64 {
 // simple accesses are to part of a word, or to whole words.
 func simple(off, size int64) bool { return off%4+size <= 4 || off%4 == 0 && size%4 == 0 }
 
-// survey finds the words that can be kept; false where there are none, or the
-// frame's address is not all ours.
+// survey finds the words that can be promoted; false if there are none, or the frame's
+// address escapes.
 func (p *promoter) survey() bool {
 	for i := range p.words {
 		p.words[i] = true
@@ -195,7 +195,7 @@ func (p *promoter) uses(v *Value, read, write func(w int64)) {
 	}
 }
 
-// liveness finds the words wanted at the start of each block.
+// liveness finds the words that are live at the start of each block.
 func (p *promoter) liveness() {
 	n := (len(p.words) + 63) / 64
 	p.live = make([][]uint64, p.f.NextBlock)
@@ -229,7 +229,7 @@ func (p *promoter) liveness() {
 	}
 }
 
-// frameState is what the kept words are: their values, and what memory has.
+// frameState holds the values of promoted words, and the values in memory.
 type frameState struct{ value, stored []*Value }
 
 func (s *frameState) copy() *frameState {
@@ -269,7 +269,7 @@ func (p *promoter) rewrite() {
 	e.finish()
 }
 
-// known is a word's value, zero where nothing was stored.
+// known returns a word's value, zero if nothing was stored.
 func (p *promoter) known(v *Value) *Value {
 	if v == nil {
 		return p.undef
@@ -277,8 +277,8 @@ func (p *promoter) known(v *Value) *Value {
 	return v
 }
 
-// enter is the state at the start of a block: its one predecessor's, or a
-// parameter for each word that is wanted.
+// enter returns the state at the start of a block: its only predecessor's, or a
+// parameter for each live word.
 func (p *promoter) enter(b *Block, ends []*frameState, made [][]*Value) *frameState {
 	preds := p.preds[b.ID]
 	if len(preds) == 1 && ends[preds[0].Block.ID] != nil {
@@ -299,8 +299,8 @@ func (p *promoter) enter(b *Block, ends []*frameState, made [][]*Value) *frameSt
 	return st
 }
 
-// pass writes what a helper reads to memory. In a frame that holds nothing else
-// its arguments move to the bottom, where the frame's pointer is already.
+// pass stores what a helper reads. If the frame holds nothing else, the arguments move
+// to its bottom, where the frame pointer already points.
 func (p *promoter) pass(e *editor, call *Value, st *frameState) {
 	var args []int
 	total := int64(0)

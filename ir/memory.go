@@ -1,14 +1,14 @@
 package ir
 
-// memory numbers the states of what a program reads: local memory, packet, its
-// ends, context, the values of each map. At each point of a walk in reverse
-// postorder each has a number: a new one behind everything that may change it,
-// and where ways meet that bring different numbers or one of which is not walked
-// yet. Where one place dominates another and both have a state of one number,
+// memory numbers the versions of the memories that a program reads: stack, packet, its
+// bounds, context, the values of each map (memory SSA). At each point of a walk in
+// reverse postorder each memory has a version: a new one after every operation that
+// may change it, and at joins of different versions or with a predecessor not walked
+// yet. If one point dominates another and both have the same version of a memory,
 // nothing changed it in between.
 //
-// Maps are told apart by name: pointers into their values come from lookups and
-// reach no other map.
+// Maps are distinguished by name: pointers to their values come from lookups and reach
+// no other map.
 type memory struct {
 	maps map[string]int // its state's index
 	ends [][]int32      // the states at the end of each block, by number; nil before
@@ -22,8 +22,8 @@ type State uint8
 const (
 	StackState  State = iota // local memory
 	PacketState              // bytes of the packet
-	MapState                 // map values, of whatever map
-	EndsState                // where the packet starts and ends
+	MapState                 // map values, of any map
+	EndsState                // bounds of the packet
 	CtxState                 // context fields
 	numStates
 )
@@ -79,7 +79,7 @@ func (m *memory) of(v *Value) int32 {
 	return m.now[s]
 }
 
-// Observes is the state that a read looks at; false where it is none.
+// Observes returns the memory that a load reads; false if v is no load.
 func (v *Value) Observes() (State, bool) {
 	switch v.Op {
 	case OpLoad, OpRead:
@@ -102,8 +102,8 @@ func stateOf(s Space) State {
 	return MapState
 }
 
-// mapOf is the map that an address points into, "" where that is not known. An
-// address is an I64, or the low half of one.
+// mapOf returns the map that an address points into, "" if unknown. An address is an
+// I64, or the low half of one.
 func mapOf(addr *Value) string {
 	for addr.Op == OpAdd {
 		switch {
@@ -139,7 +139,7 @@ func handleOf(call *Value) string {
 	return ""
 }
 
-// Helpers whose effects are told apart.
+// Helpers whose effects are known.
 const (
 	fnMapLookup   = 1
 	fnMapUpdate   = 2

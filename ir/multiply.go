@@ -1,7 +1,7 @@
 package ir
 
-// MultiplyByConstants turns products with constants into shifts, additions and
-// subtractions where that is cheaper than the multiplier.
+// MultiplyByConstants replaces products with constants by shifts, additions and
+// subtractions if that is cheaper than the multiplier.
 func (f *Func) MultiplyByConstants(c *Costs) {
 	if !f.hasOp(OpMul) {
 		return
@@ -30,7 +30,7 @@ func (f *Func) MultiplyByConstants(c *Costs) {
 	e.finish()
 }
 
-// product is x c, the cheaper way, of an x up to limit.
+// product returns x c in the cheaper form, for an x up to limit.
 func (e *editor) product(x *Value, c, limit uint64) *Value {
 	if p := e.shiftsAndSums(x, c, limit); p != nil {
 		return p
@@ -38,9 +38,9 @@ func (e *editor) product(x *Value, c, limit uint64) *Value {
 	return e.add(OpMul, x.Type, x, e.number(x.Type, c))
 }
 
-// shiftsAndSums is x c as a sum of shifted x, nil where that does not pay. The
-// terms are those of the signed-digit form in which no two neighbours are set,
-// which has the fewest (Reitwiesner, 1960).
+// shiftsAndSums returns x c as a sum of shifted x, nil if that does not pay. The terms
+// are those of the signed-digit form in which no two neighbours are set, which has the
+// fewest (Reitwiesner, 1960).
 func (e *editor) shiftsAndSums(x *Value, c, limit uint64) *Value {
 	if c == 0 {
 		return e.number(x.Type, 0)
@@ -81,7 +81,7 @@ func signedDigits(c uint64, width int) (plus, minus []int) {
 	return plus, minus
 }
 
-// sumWords is what a sum of shifted numbers up to limit takes.
+// sumWords returns the words of a sum of shifted numbers up to limit.
 func sumWords(plus, minus []int, t Type, limit uint64) int {
 	words := len(plus) + len(minus) - 1
 	if len(plus) == 0 {
@@ -100,8 +100,8 @@ func sumWords(plus, minus []int, t Type, limit uint64) int {
 	return words
 }
 
-// product is what n times a number up to limit takes: the multiplier's words, those
-// of the constant, and for 64 bits the products across, which are added.
+// product returns the words of n times a number up to limit: the multiplier's, those
+// of the constant and, for 64 bits, the cross products, which are added.
 func (c *Costs) product(t Type, n, limit uint64) int {
 	words := c.Mul + c.number(n)
 	if t == I64 {

@@ -109,7 +109,7 @@ const (
 // Base is the operation without the fetch flag.
 func (a AtomicOp) Base() AtomicOp { return a &^ AtomicFetch }
 
-// Fetches reports whether the old value is wanted. Xchg and CmpXchg always
+// Fetches reports whether the operation returns the old value. Xchg and CmpXchg always
 // carry the flag.
 func (a AtomicOp) Fetches() bool { return a&AtomicFetch != 0 }
 

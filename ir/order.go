@@ -1,7 +1,7 @@
 package ir
 
-// Postorder returns the blocks reachable from the entry, each behind those that
-// can be reached from it, loops aside.
+// Postorder returns the blocks reachable from the entry, each after its successors,
+// back edges aside.
 func (f *Func) Postorder() []*Block {
 	if len(f.Blocks) == 0 {
 		return nil

@@ -158,7 +158,7 @@ func (p *packetFolder) sum(v, x, y *Value) bool {
 	return true
 }
 
-// become makes v the address of a place.
+// become turns v into the address of a place.
 func (p *packetFolder) become(v *Value, q packetPlace) {
 	sum := q.start
 	if q.off != nil {

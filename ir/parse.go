@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Parse reads the text form of a module. It gives back what the text says,
-// right or wrong: Check tells which. Lines that are empty or hold only a
-// comment are skipped. Errors carry the line number.
+// Parse reads the text form of a module and returns what the text says; Check reports
+// whether it is valid. Lines that are empty or hold only a comment are skipped. Errors
+// carry the line number.
 func Parse(text string) (*Module, error) {
 	p := &parser{mod: &Module{}}
 	for i, line := range strings.Split(text, "\n") {
@@ -86,7 +86,7 @@ func (p *parser) parse(line string) error {
 	return p.operation(word, v)
 }
 
-// end wants nothing more on the line.
+// end requires the end of the line.
 func (p *parser) end(err error) error {
 	if err == nil && !p.lex.done() {
 		return fmt.Errorf("unexpected %q", p.lex.next())
@@ -167,7 +167,7 @@ func (p *parser) attribute(want string) (int64, error) {
 	return p.lex.integer()
 }
 
-// params reads "(v1:i64, v2:i32)"; nothing where there is no parenthesis.
+// params reads "(v1:i64, v2:i32)"; none without a parenthesis.
 func (p *parser) params() ([]*Value, error) {
 	var out []*Value
 	if !p.lex.take("(") {
@@ -189,7 +189,7 @@ func (p *parser) params() ([]*Value, error) {
 	return out, nil
 }
 
-// define reads ":type" behind a value's name and notes that it is defined here.
+// define reads ":type" after a value's name and records its definition.
 func (p *parser) define(word string) (*Value, error) {
 	v, err := p.value(word)
 	if err != nil {
@@ -263,7 +263,7 @@ func (p *parser) label(word string) error {
 	return p.lex.expect(":")
 }
 
-// assignment reads ":type = operation" behind a value's name.
+// assignment reads ":type = operation" after a value's name.
 func (p *parser) assignment(word string) error {
 	v, err := p.define(word)
 	if err != nil {
@@ -316,7 +316,7 @@ func (p *parser) operation(word string, v *Value) error {
 	return p.attributes(v)
 }
 
-// suffixes reads what stands behind the operation's name.
+// suffixes reads what follows the operation's name.
 func (v *Value) suffixes(row Row, s string) error {
 	if row.Int == IntAtomic {
 		a, rest, ok := atomicNamed(s)

@@ -187,7 +187,7 @@ func names(values []*Value) []string {
 	return out
 }
 
-// name is a symbol as text: bare where it looks like one, else quoted.
+// name prints a symbol: bare if it is an identifier, else quoted.
 func name(s string) string {
 	for i := 0; i < len(s); i++ {
 		if !symbolByte(s[i]) {

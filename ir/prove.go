@@ -1,10 +1,9 @@
 package ir
 
-// Prove replaces comparisons that a branch above has decided. On the way down the
-// dominator tree each edge into a block of one predecessor tells something: the
-// condition is 0 or is not, and where it compares a number with a constant, a
-// bound of that number. Of packet bounds checks only the ones that ask for more
-// than was asked above stay.
+// Prove replaces comparisons that a dominating branch has decided. On a walk of the
+// dominator tree, each edge into a block with one predecessor adds a fact: the
+// condition is 0 or not, and a comparison with a constant bounds the other operand. Of
+// packet bounds checks only those remain that check more than a dominating one.
 func (f *Func) Prove() {
 	if len(f.Blocks) == 0 {
 		return
@@ -56,7 +55,7 @@ type prover struct {
 	by     []*Value
 }
 
-// change is what a value's range was.
+// change records a value's previous range.
 type change struct {
 	v   *Value
 	was span
@@ -180,7 +179,8 @@ func isTruth(v *Value) bool {
 	return false
 }
 
-// block replaces what is decided. Constants stand in front of their use.
+// block replaces the decided comparisons of b. Constants are inserted before their
+// use.
 func (p *prover) block(b *Block) {
 	out := make([]*Value, 0, len(b.Values)+1)
 	constant := func(v *Value, n uint64) *Value {
@@ -210,7 +210,7 @@ func (p *prover) block(b *Block) {
 	b.Values = out
 }
 
-// decided is the result of a comparison, where ranges tell.
+// decided returns the result of a comparison if the ranges determine it.
 func (p *prover) decided(v *Value) (uint64, bool) {
 	if !isTruth(v) || len(v.Args) != 2 {
 		return 0, false

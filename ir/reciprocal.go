@@ -14,20 +14,20 @@ type reciprocal struct {
 	pre, shift int
 }
 
-// reciprocalOf finds how to divide the numbers up to limit, which have width bits
-// (at most 64), by d, which is at least 3 and no power of two.
+// reciprocalOf finds how to divide the numbers up to limit, which have width bits (at
+// most 64), by d, which is at least 3 and no power of two.
 //
-// For p = width + shift let mul be 2^p/d rounded up, and e = mul d - 2^p. Then
-// n mul / 2^p = n/d + n e / (d 2^p), which has the same integer part where the
-// last term is less than 1/d, so wherever n e < 2^p (Granlund and Montgomery,
-// "Division by Invariant Integers using Multiplication", 1994, theorem 4.2).
+// For p = width + shift let mul be 2^p/d rounded up, and e = mul d - 2^p. Then n mul /
+// 2^p = n/d + n e / (d 2^p), which has the same integer part if the last term is less
+// than 1/d, so whenever n e < 2^p (Granlund and Montgomery, "Division by Invariant
+// Integers using Multiplication", 1994, theorem 4.2).
 //
-// Where mul would need one bit more than width, round down: with e = 2^p mod d,
-// (n+1) mul / 2^p = (n+1)/d - (n+1) e / (d 2^p), of which the last term may be up
-// to 1/d, so that (n+1) e <= 2^p is enough (Robison, "N-Bit Unsigned Division via
-// N-Bit Multiply-Add", 2005). One of the two holds for the largest shift, as the
-// two e sum up to d, less than 2^(shift+1). An even d needs no addition, for a
-// shift beforehand makes room for the bit (Warren, Hacker's Delight, 10-8).
+// If mul would need one bit more than width, round down: with e = 2^p mod d, (n+1) mul
+// / 2^p = (n+1)/d - (n+1) e / (d 2^p), of which the last term may be up to 1/d, so
+// that (n+1) e <= 2^p is enough (Robison, "N-Bit Unsigned Division via N-Bit
+// Multiply-Add", 2005). One of the two holds for the largest shift, as the two e sum
+// up to d, less than 2^(shift+1). An even d needs no addition: a shift beforehand
+// frees the bit (Warren, Hacker's Delight, 10-8).
 func reciprocalOf(d, limit uint64, width int) reciprocal {
 	for shift := 0; shift < width && 1<<shift < d; shift++ {
 		if mul, ok := roundUp(d, limit, width, shift); ok {

@@ -21,8 +21,8 @@ func (r reciprocal) divide(n uint64, width int) uint64 {
 	return hi<<(64-p) | lo>>p
 }
 
-// Every divisor of 16 bits and every number: division as r says grows with n, so
-// that the multiples of d and the numbers below them tell of all others.
+// TestReciprocal16 divides by every divisor of 16 bits. Division by r is monotone in
+// n, so the multiples of d and the numbers below them decide for all others.
 func TestReciprocal16(t *testing.T) {
 	for d := uint64(3); d < 1<<16; d++ {
 		if d&(d-1) == 0 {

@@ -6,14 +6,13 @@ import (
 	"strings"
 )
 
-// A Rule says that one expression may stand for another. Rules are data, each
-// right alone and in any order; rules.go lists them, rules_test.go proves each
-// for all inputs.
+// A Rule states that one expression may replace another. Rules are data, each valid
+// alone and in any order; rules.go lists them, rules_test.go proves each for all
+// inputs.
 //
-// Expressions are written (op arg arg), op a name of the table, with its number
-// behind a dot where it has one. An argument is an expression, a number, which is
-// as wide as its place asks, "bits", the width of the rule's values, or a
-// variable:
+// Expressions are written (op arg arg): op is a name of the table, with its number
+// after a dot if it has one. An argument is an expression, a number, which is as wide
+// as its position requires, "bits", the width of the rule's values, or a variable:
 //
 //	x y z    values of the rule's width      C D    constants of that width
 //	u v w    values of 32 bits               K L    constants of 32 bits
@@ -27,8 +26,8 @@ type Rule struct {
 	// known of the variables.
 	If    string
 	Width int
-	// Once wants the arguments of From that are expressions to have no other use:
-	// else there would be more work after than before.
+	// Once requires that the arguments of From that are expressions have no other use:
+	// otherwise the replacement would add work.
 	Once bool
 }
 
@@ -168,7 +167,7 @@ var compiledRules = func() (by [numOps][]compiledRule) {
 	return by
 }()
 
-// binding is what the variables of a rule stand for.
+// binding holds the values of a rule's variables.
 type binding struct {
 	vals  [len(variables)]*Value
 	width int
@@ -179,7 +178,7 @@ const variables = "uvwxyzdnCDEKLNM"
 
 func varIndex(letter byte) int { return strings.IndexByte(variables, letter) }
 
-// mayMatch is a quick look at the arguments of e and v, which are of one operation.
+// mayMatch is a quick test of the arguments of e and v, which have one operation.
 func mayMatch(e *Expr, v *Value) bool {
 	if len(e.Args) != len(v.Args) || e.Int != v.Int {
 		return false
@@ -207,7 +206,7 @@ func likely(e *Expr, v *Value) bool {
 	return v.Op == OpConst
 }
 
-// match reports whether v is what e says, and notes what variables stand for.
+// match reports whether v matches e, and binds the variables.
 func (b *binding) match(e *Expr, v *Value, root bool, single func(*Value) bool) bool {
 	switch {
 	case e.Op != OpInvalid:
@@ -265,8 +264,8 @@ func same(x, y *Value) bool {
 	return xc && yc && a == b && x.Type == y.Type
 }
 
-// ruleWidth is the width of the values a rule's variables x, y, z stand for, at
-// value v: that of the first argument where the result is a truth, else v's.
+// ruleWidth returns the width of a rule's variables x, y, z at value v: that of the
+// first argument if the result is a truth value, else v's.
 func ruleWidth(v *Value) int {
 	if row := v.Op.Row(); row.Result == "w" && len(v.Args) > 0 && row.Args[0] == 'x' {
 		return width(v.Args[0].Type)

@@ -53,8 +53,8 @@ func letters(e *Expr, into []byte) []byte {
 	return into
 }
 
-// inputs is what each of so many variables is tried with: all values of 8 bits and
-// those of the top byte's where there are two at most, else edges.
+// inputs returns the values to try for each of n variables: all values of 8 bits and
+// all with only the top byte set if there are at most two, else edge cases.
 func inputs(n int) []uint64 {
 	edges := []uint64{0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 33, 63, 0x7f, 0x80, 0xff, 0x100, 0x8000, 0xffff, 0x10000,
 		1<<31 - 1, 1 << 31, 1<<32 - 2, 1<<32 - 1, 1 << 32, 1<<63 - 1, 1 << 63, ^uint64(0) - 1, ^uint64(0)}
@@ -70,10 +70,10 @@ func inputs(n int) []uint64 {
 	return edges
 }
 
-// Each rule holds for all values of 8 bits of up to two variables, and for edge
-// values of more; TestRulesProved says it for all inputs, where there is z3. It
-// also holds that the proofs' meaning of operations is Eval's, as a rule that z3
-// calls right is right here.
+// TestRulesExhaustive checks each rule for all values of 8 bits of up to two
+// variables, and for edge cases of more; TestRulesProved covers all inputs if z3 is
+// installed. It also checks that the proofs' semantics are Eval's, since a rule that
+// z3 proves must hold here.
 func TestRulesExhaustive(t *testing.T) {
 	for _, r := range Rules {
 		from, to, cond := parse(t, r.From), parse(t, r.To), parse(t, r.If)

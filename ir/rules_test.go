@@ -168,10 +168,10 @@ func parse(t *testing.T, text string) *Expr {
 	return e
 }
 
-// resultWidth is what the two sides of a rule are: a truth, or as wide as the rule.
+// resultWidth returns the width of a rule's two sides; a truth value has 32 bits.
 func resultWidth(e *Expr, w int) int { return opWidth(e.Op, w) }
 
-// question is the script that is unsatisfiable where the rule is right.
+// question returns the script that is unsatisfiable if the rule is valid.
 func question(t *testing.T, r Rule, width int) string {
 	s := &smt{width: width, vars: map[byte]int{}}
 	from := parse(t, r.From)
@@ -194,7 +194,7 @@ func question(t *testing.T, r Rule, width int) string {
 	return head.String() + b.String() + "(check-sat)\n"
 }
 
-// proofTime is what z3 has for one rule at one width.
+// proofTime is the time limit of z3 for one rule at one width.
 const proofTime = 60 * time.Second
 
 // Each rule holds for all inputs at each width it claims.

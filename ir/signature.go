@@ -74,7 +74,7 @@ func (m *matcher) match(letter, repeat byte) bool {
 	return true
 }
 
-// types is what one letter asks for.
+// types returns the types that one letter allows.
 func (m *matcher) types(letter byte) []Type {
 	v := m.v
 	wide := false
@@ -111,7 +111,7 @@ func (m *matcher) rest0() Type {
 	return m.rest[0].Type
 }
 
-// scalar is t where that is a number's type.
+// scalar returns t if it is the type of a number.
 func scalar(t Type) Type {
 	if t == I64 {
 		return I64

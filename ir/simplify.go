@@ -6,10 +6,10 @@ func (f *Func) Simplify() {
 	f.RemoveUnreachable()
 }
 
-// ApplyRules replaces values by cheaper ones that are equal: by constants where all
-// bits are known, by what the rules say, and constant arguments go to the right
-// where order does not matter. It goes on until a round changes nothing, for at
-// most simplifyRounds rounds. What it replaced stays without uses, for deadcode.
+// ApplyRules replaces values by cheaper equal ones: by constants if all bits are
+// known, and by the rules; constant arguments of commutative operations move to the
+// right. It repeats until a round changes nothing, for at most simplifyRounds rounds.
+// Replaced values stay without uses, for EliminateDeadCode.
 //
 // fired, unless nil, counts how often each rule was used, by its index in Rules.
 func (f *Func) ApplyRules(fired []int) {
@@ -85,7 +85,7 @@ func (s *simplifier) swap(v *Value) bool {
 // depth bounds how often the result of a rule is simplified in turn.
 const simplifyDepth = 8
 
-// replacement is what v becomes, nil where it stays.
+// replacement returns the value that replaces v, nil if v stays.
 func (s *simplifier) replacement(v *Value, depth int) *Value {
 	if v.Op == OpConst || v.Type != I32 && v.Type != I64 || v.Op.Is(Effect) {
 		return nil
@@ -124,7 +124,7 @@ func (s *simplifier) replacement(v *Value, depth int) *Value {
 	return nil
 }
 
-// abstract is what is known of an expression.
+// abstract returns the known bits of an expression.
 func (s *simplifier) abstract(e *Expr, b *binding, w int) Known {
 	switch {
 	case e.Var != 0:
@@ -156,7 +156,7 @@ func typeOf(width int) Type {
 	return I32
 }
 
-// opWidth is the width of an operation's result where its place asks for w.
+// opWidth returns the width of an operation's result if its position requires w.
 func opWidth(op Op, w int) int {
 	switch op.Row().Result {
 	case "w":
@@ -194,7 +194,7 @@ func XWidth(e *Expr, width int) int {
 	return width
 }
 
-// make builds what the rule says, in front of the value being simplified.
+// make builds an expression's values before the value being simplified.
 func (s *simplifier) make(e *Expr, b *binding, w, depth int) *Value {
 	switch {
 	case e.Var != 0:
@@ -233,7 +233,7 @@ func (s *simplifier) constant(t Type, n uint64) *Value {
 	return v
 }
 
-// grow makes room for the newest value.
+// grow extends the tables to the newest value.
 func (s *simplifier) grow() {
 	for len(s.known) < int(s.f.NextID) {
 		s.known = append(s.known, Known{})

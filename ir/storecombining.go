@@ -2,15 +2,14 @@ package ir
 
 import "slices"
 
-// CombineStores makes few writes of many stores to the packet or a map value:
-// what the stores of a straight line put at constant offsets of one address, and
-// nothing between them looks at, is written by as few commands as hold it, where
-// the last store was that gave one of the command's bytes. A byte stored twice is
-// written once. It works on the legal form.
+// CombineStores replaces the stores of a block to constant offsets of one address, in
+// the packet or a map value, by as few commands as can hold their bytes, if nothing
+// between them reads those bytes. A command is placed at the last store that
+// contributes to it. A byte stored twice is written once. It works on the legal form.
 //
-// A command moves up to eight bytes or up to eight words, of maps from a multiple
-// of four on. Cuts are made where the fewest instructions put the words together; a store
-// that remains a command of its own stays where it is.
+// A command moves up to eight bytes or up to eight 32-bit words, in maps from a
+// multiple of four on. The bytes are divided so that the fewest instructions assemble
+// the words; a store that remains a command of its own stays in place.
 func (f *Func) CombineStores() {
 	c := &combiner{f: f, writes: map[*Value][]combined{}, gone: map[*Value]bool{}}
 	for _, b := range f.Blocks {
@@ -21,14 +20,14 @@ func (f *Func) CombineStores() {
 	}
 }
 
-// storeKey is what the stores of a group have in common.
+// storeKey identifies the stores of a group.
 type storeKey struct {
 	space    Space
 	base, hi *Value // hi is the address' high word, of maps
 	big      bool
 }
 
-// storeGroup is stores between which nothing looks at their bytes.
+// storeGroup is a sequence of stores between which their bytes are not read.
 type storeGroup struct {
 	storeKey
 	stores []groupedStore
@@ -39,8 +38,8 @@ type groupedStore struct {
 	off int64
 }
 
-// byteSource is where a byte that a store writes comes from: byte at of word, or
-// a constant where word is nil.
+// byteSource is the origin of a stored byte: byte at of word, or a constant if word is
+// nil.
 type byteSource struct {
 	store int // of the group's
 	word  *Value
@@ -58,12 +57,12 @@ type combined struct {
 type combiner struct {
 	f      *Func
 	open   [MapMem + 1]*storeGroup
-	writes map[*Value][]combined // by the store they stand behind
+	writes map[*Value][]combined // by the store they follow
 	gone   map[*Value]bool
 }
 
-// survey finds a block's groups. A group ends at what may look at its bytes, at
-// what may write them from another address, and at calls.
+// survey finds a block's groups. A group ends at operations that may read its bytes or
+// write them through another address, and at calls.
 func (c *combiner) survey(b *Block) {
 	for _, v := range b.Values {
 		shared := v.Space == Packet || v.Space == MapMem
@@ -83,7 +82,7 @@ func (c *combiner) survey(b *Block) {
 	c.close(MapMem)
 }
 
-// keyOf is the group that an access belongs to, and where in it.
+// keyOf returns the group that an access belongs to, and its offset in it.
 func keyOf(v *Value) (storeKey, int64) {
 	base, off := split(v.Args[0])
 	key := storeKey{space: v.Space, base: base, big: v.Big}
@@ -93,7 +92,7 @@ func keyOf(v *Value) (storeKey, int64) {
 	return key, off
 }
 
-// misses reports whether a load looks at other bytes than the group's.
+// misses reports whether a load reads none of the group's bytes.
 func (g *storeGroup) misses(v *Value) bool {
 	key, off := keyOf(v)
 	if key.base != g.base || key.hi != g.hi {
@@ -175,8 +174,8 @@ func (c *combiner) close(s Space) {
 	}
 }
 
-// sourceOf is where byte n of what a store writes comes from: through masks and
-// shifts by whole bytes, so that bytes which lay together are moved together.
+// sourceOf returns the origin of byte n that a store writes, through masks and shifts
+// by whole bytes, so that bytes of one word are moved together.
 func sourceOf(store int, v *Value, n int64) byteSource {
 	words := v.Args[1:]
 	if v.Space == MapMem {
@@ -215,7 +214,7 @@ func sourceOf(store int, v *Value, n int64) byteSource {
 	}
 }
 
-// lastNumber is the last argument where that is a constant.
+// lastNumber returns the last argument if it is a constant.
 func lastNumber(v *Value) (uint64, bool) {
 	if len(v.Args) == 0 {
 		return 0, false
@@ -279,12 +278,12 @@ func wordCost(bytes []byteSource) int {
 	return len(p)
 }
 
-// piece is bytes of a word that lie in order in another; a constant where word
-// is nil.
+// piece is a run of bytes of a word that lie in order in another word; a constant if
+// word is nil.
 type piece struct {
 	word     *Value
 	at, size int64 // in word
-	to       int64 // in the word being made
+	to       int64 // offset in the assembled word
 	n        uint64
 }
 
@@ -312,7 +311,7 @@ func piecesOf(bytes []byteSource) []piece {
 	return list
 }
 
-// command notes a command, unless it is what one store does anyway.
+// command records a command, unless it equals one existing store.
 func (c *combiner) command(g *storeGroup, off int64, bytes []byteSource, kept []bool) {
 	last, single := bytes[0].store, true
 	for _, b := range bytes {

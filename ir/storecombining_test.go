@@ -71,8 +71,8 @@ func storesText(r *rand.Rand) string {
 	return b.String()
 }
 
-// TestCombineStores: random straight lines leave the same bytes and the same
-// result behind, with fewer commands.
+// TestCombineStores checks that random straight-line code leaves the same bytes and
+// the same result, with fewer commands.
 func TestCombineStores(t *testing.T) {
 	stores, after := 0, 0
 	count := func(f *Func) (n int) {

@@ -2,22 +2,22 @@ package ir
 
 import "slices"
 
-// SinkStores moves stores to the packet and to map values down to where ways meet,
-// so that what each way stores in the same bytes is stored once, and joins the
-// stores that stand there (CombineStores). A store whose bytes one way out of its
-// block writes again before anything looks at them moves to the other way:
-// partial dead code elimination of stores, after Knoop, Rüthing and Steffen,
-// "Partial Dead Code Elimination" (1994). It works on the legal form.
+// SinkStores moves stores to the packet and to map values down to joins, so that bytes
+// that every path stores are stored once, and combines the stores that meet there
+// (CombineStores). A store whose bytes one successor stores again before they are read
+// moves to the other successor: partial dead code elimination of stores, after Knoop,
+// Rüthing and Steffen, "Partial Dead Code Elimination" (1994). It works on the legal
+// form.
 //
-//   - A store moves along ways that it was executed on, and never past what may
-//     look at its bytes, what may write them from another address, an atomic in
-//     maps, or a call. So it stays behind the checks it was behind.
-//   - What a branch stores in front of bytes that the end of all its ways stores
-//     moves there.
-//   - Ways that store different words pass them as parameters.
-//   - Nothing moves into a loop, or out of one round its back edge.
-//   - No way executes more commands than before: of each run of bytes that a way
-//     stores all move or none, those aside that are stored again behind the join.
+//   - A store moves along paths on which it was executed, and never past an operation
+//     that may read its bytes or write them through another address, an atomic in maps,
+//     or a call. It therefore stays after the checks that it followed.
+//   - A store before a branch moves to the join of all its paths if the join stores
+//     adjacent bytes.
+//   - Paths that store different words pass them as parameters.
+//   - Nothing moves into a loop, or out of one along its back edge.
+//   - No path executes more commands than before: of each run of bytes that a path
+//     stores all move or none, except those that are stored again after the join.
 func (f *Func) SinkStores() {
 	if !f.storesOnWays() {
 		return
@@ -63,19 +63,19 @@ func sinkable(v *Value) bool {
 
 const (
 	sinkLimit   = 8  // words that a join takes as parameters: they need registers
-	sinkLook    = 64 // accesses at the end of a block that are looked at
+	sinkLook    = 64 // accesses at the end of a block that are examined
 	sinkBetween = 32 // blocks that a store is pulled past
 )
 
 type sinker struct {
 	f     *Func
 	preds [][]Pred // by block number
-	place []int    // by block number: in reverse postorder, from 1; 0 of blocks made here
+	place []int    // by block number: position in reverse postorder, from 1; 0 for new blocks
 	dead  *deadBytes
 	dom   *DomTree // of the blocks that there were
 }
 
-// meets reports whether ways meet in front of b, none of them round a loop.
+// meets reports whether b is a join without a back edge.
 func (s *sinker) meets(b *Block) bool {
 	for _, p := range s.preds[b.ID] {
 		if s.place[p.Block.ID] >= s.place[b.ID] {
@@ -159,7 +159,7 @@ func parts(v, w *Value) bool {
 	return off < at+size && at < off+int64(v.Size)
 }
 
-// way is what one way into a join stores at its end in one group.
+// way is what one predecessor of a join stores at its end in one group.
 type way struct {
 	from  *Block
 	edge  *Edge
@@ -167,7 +167,7 @@ type way struct {
 	bytes map[int64]byteSource
 }
 
-// join sinks what all ways into b store.
+// join sinks what all predecessors of b store.
 func (s *sinker) join(b *Block) {
 	preds := s.preds[b.ID]
 	if slices.ContainsFunc(preds, func(p Pred) bool { return p.Block.Kind != TermJump }) {
@@ -202,10 +202,10 @@ func (s *sinker) join(b *Block) {
 type sunkWord struct {
 	off    int64
 	n      int
-	differ bool // from way to way
+	differ bool // between paths
 }
 
-// sink moves the bytes of one group that all ways store.
+// sink moves the bytes of one group that all paths store.
 func (s *sinker) sink(b *Block, key storeKey, ways []way) {
 	again := storedAgain(b, key)
 	common := map[int64]bool{}
@@ -234,7 +234,7 @@ func (s *sinker) sink(b *Block, key storeKey, ways []way) {
 	}
 }
 
-// storedAgain is the bytes of a group that b stores before anything may look at
+// storedAgain returns the bytes of a group that b stores before anything may read
 // them.
 func storedAgain(b *Block, key storeKey) map[int64]bool {
 	again, looked := map[int64]bool{}, map[int64]bool{}
@@ -266,8 +266,8 @@ func storedAgain(b *Block, key storeKey) map[int64]bool {
 	return again
 }
 
-// wholeRuns takes bytes from common so that each run of bytes that a way stores is
-// left as a whole or not at all, and returns what remains, in order.
+// wholeRuns removes bytes from common so that each run of bytes that a path stores
+// remains whole or not at all, and returns the rest in order.
 func wholeRuns(ways []way, common, again map[int64]bool) []int64 {
 	for changed := true; changed; {
 		changed = false
@@ -301,8 +301,8 @@ func wholeRuns(ways []way, common, again map[int64]bool) []int64 {
 	return offs
 }
 
-// wordsOf cuts bytes into words, those of maps where their words are, and counts
-// those that are not the same on all ways.
+// wordsOf divides bytes into words, those of maps at their word boundaries, and counts
+// the words that differ between paths.
 func wordsOf(key storeKey, ways []way, offs []int64) (words []sunkWord, params int) {
 	for len(offs) > 0 {
 		w := sunkWord{off: offs[0], n: 1}
@@ -332,7 +332,7 @@ func (w *sunkWord) sources(from way) []byteSource {
 	return list
 }
 
-// value is the word where b begins: a parameter where ways differ.
+// value returns the word at the start of b: a parameter if the paths differ.
 func (w *sunkWord) value(e *editor, b *Block, ways []way) *Value {
 	if !w.differ {
 		return e.assemble(w.sources(ways[0]))
@@ -348,7 +348,7 @@ func (w *sunkWord) value(e *editor, b *Block, ways []way) *Value {
 	return e.f.NewParam(b, I32, e.pc)
 }
 
-// store writes a word where b begins.
+// store writes a word at the start of b.
 func (w *sunkWord) store(e *editor, key storeKey, word *Value) {
 	args := e.address(key.base, key.hi, w.off)
 	op := OpStore
@@ -362,8 +362,8 @@ func (w *sunkWord) store(e *editor, key storeKey, word *Value) {
 	}
 }
 
-// pull moves stores from the branch whose ways meet in front of b down to b, where
-// b stores the bytes beside them.
+// pull moves stores from the branch whose paths join at b down to b, if b stores the
+// adjacent bytes.
 func (s *sinker) pull(b *Block) {
 	top := s.dom.Idom(b)
 	if top == nil || top.Kind != TermBranch {
@@ -397,8 +397,8 @@ func (s *sinker) pull(b *Block) {
 	}
 }
 
-// region is the blocks between a branch and the block that all its ways lead to;
-// false where some lead elsewhere, or there are many.
+// region returns the blocks between a branch and the join of all its paths; false if a
+// path leads elsewhere, or there are too many blocks.
 func (s *sinker) region(top, b *Block) ([]*Block, bool) {
 	var blocks []*Block
 	in := map[*Block]bool{b: true}
@@ -425,9 +425,9 @@ func (s *sinker) region(top, b *Block) ([]*Block, bool) {
 	return blocks, true
 }
 
-// split moves the stores at the end of a branch whose bytes one way stores again
-// to the other way. Where that leads to a join it gets a block of its own, if all
-// other ways there store the same bytes.
+// split moves stores at the end of a branch whose bytes one successor stores again to
+// the other successor. If that is a join, the edge gets a block of its own, provided
+// that all other predecessors store the same bytes.
 func (s *sinker) split(b *Block) {
 	if b.Kind != TermBranch || b.Succs[0].To == b.Succs[1].To {
 		return
@@ -464,7 +464,7 @@ func (s *sinker) split(b *Block) {
 	}
 }
 
-// takes reports whether a way can take a store.
+// takes reports whether an edge can receive a store.
 func (s *sinker) takes(b, to *Block, v *Value) bool {
 	key, off := keyOf(v)
 	for _, p := range s.preds[to.ID] {
@@ -491,7 +491,7 @@ func (s *sinker) takes(b, to *Block, v *Value) bool {
 	return true
 }
 
-// between makes a block on a way out of b.
+// between inserts a block on an edge out of b.
 func (s *sinker) between(b *Block, way int) *Block {
 	n := s.f.NewBlock()
 	n.PC = b.PC

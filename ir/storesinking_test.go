@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// waysText writes functions of branches and loops whose ways store to few places of
+// waysText writes functions of branches and loops whose paths store to few places of
 // packet and map, in the legal form.
 type waysText struct {
 	r     *rand.Rand
@@ -104,11 +104,11 @@ func (w *waysText) region(depth int) {
 			fmt.Fprintf(&w.b, "  branch v%d b%d b%d\nb%d:\n", w.emit("ult v%d, v%d", next, w.emit("const 3")), first+1, first+2, first+1)
 			w.some()
 			fmt.Fprintf(&w.b, "  jump b%d(v%d)\n", first, next)
-		case kind < 3: // one way is empty
+		case kind < 3: // one path is empty
 			fmt.Fprintf(&w.b, "  branch v%d b%d b%d\n", w.bit(), first, first+2)
 			begin(first)
 			fmt.Fprintf(&w.b, "  jump b%d\n", first+2)
-		case kind == 3: // one way ends
+		case kind == 3: // one path ends
 			fmt.Fprintf(&w.b, "  branch v%d b%d b%d\n", w.bit(), first, first+2)
 			begin(first)
 			fmt.Fprintf(&w.b, "  return v%d\n", w.pick())
@@ -148,8 +148,8 @@ func storing(f *Func) (n int) {
 	return n
 }
 
-// TestSinkStores: random ways leave the same bytes and the same result behind
-// when stores that are dead go, when stores sink, and when what came together is
+// TestSinkStores checks that random paths leave the same bytes and the same result
+// after dead stores are removed, after stores sink, and after stores at joins are
 // combined.
 func TestSinkStores(t *testing.T) {
 	dead, sunk, before, after := 0, 0, 0, 0

@@ -5,15 +5,14 @@ import (
 	"slices"
 )
 
-// LowerSwitches turns a chain of comparisons of one value with constants, as a
-// switch or a list of ports leaves it, into a binary search where that is
-// expected to be faster: the last of n cases is found after log n comparisons, not
-// n. The search ends in short chains, for a comparison for equality is cheaper
-// than one for order.
+// LowerSwitches replaces a chain of comparisons of one value with constants, as a
+// switch or a list of ports compiles to, by a binary search if that is expected to be
+// faster: the last of n cases is found after log n comparisons, not n. The search ends
+// in short chains, since a comparison for equality is cheaper than one for order.
 //
-// A chain is a block that ends with x = c (or its opposite), and as the way on
-// where that does not hold another one for the same x, to which nothing else
-// leads and in which nothing else happens.
+// A chain consists of blocks that end with x = c (or its opposite); each block but the
+// first has the one before it as its only predecessor, on the edge on which the
+// comparison failed, and computes nothing else.
 func (f *Func) LowerSwitches(costs *Costs) {
 	preds := f.Preds()
 	uses := f.Uses()
@@ -76,7 +75,7 @@ func test(b *Block) (x *Value, n uint32, yes, no Edge, ok bool) {
 	return x, uint32(m), yes, no, true
 }
 
-// onlyTests reports whether a block makes constants and its condition only.
+// onlyTests reports whether a block contains only constants and its condition.
 func onlyTests(b *Block, uses []int32) bool {
 	for _, v := range b.Values {
 		if v.Op != OpConst && (v != b.Cond || uses[v.ID] != 1) {
@@ -137,12 +136,12 @@ func (c *chain) order() int {
 	return n
 }
 
-// straight is what a chain of n cases is expected to cost where half of all
-// numbers are none of them: three quarters of it are gone through.
+// straight returns the expected cost of a chain of n cases if half of all numbers
+// match none of them: three quarters of the chain are executed.
 func (c *chain) straight(n int) int { return 3 * n * c.equal() / 4 }
 
-// measured is what the chain as it is costs: by how often control was measured to
-// be at each of its comparisons, or as straight expects.
+// measured returns the cost of the chain as it is: by measured execution counts of its
+// comparisons, else as straight expects.
 func (c *chain) measured() int {
 	first, ok := c.costs.ran(c.blocks[0].PC)
 	if !ok {
@@ -159,7 +158,7 @@ func (c *chain) measured() int {
 	return int(n * uint64(c.equal()) / first)
 }
 
-// plan is what the best search costs.
+// plan returns the cost of the best search.
 func (c *chain) plan(n int) int {
 	if n < 2 {
 		return c.straight(n)
@@ -167,7 +166,7 @@ func (c *chain) plan(n int) int {
 	return min(c.straight(n), c.order()+c.plan((n+1)/2))
 }
 
-// rebuild makes the search.
+// rebuild replaces the chain by the search.
 func (c *chain) rebuild() {
 	head := c.blocks[0]
 	for _, b := range c.blocks[1:] {

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// A chain goes where it went before, for each of its numbers and those beside.
-func TestSearchChains(t *testing.T) {
+// TestLowerSwitches checks that a chain reaches the same target for each of its
+// numbers and for their neighbours.
+func TestLowerSwitches(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	searched := 0
 	for range 300 {

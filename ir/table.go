@@ -5,18 +5,18 @@ type Flags uint8
 
 const (
 	Pure   Flags = 1 << iota // the result depends on the arguments alone
-	Reads                    // looks at memory or packet state: not to be moved over an Effect
+	Reads                    // reads memory or packet state: must not move over an Effect
 	Effect                   // changes memory or packet state, or calls what may: stays, in order
 	Wide                     // works on 64 bits only: gone after legalize
 )
 
-// IntUse says what Value.Int means to an operation, and where its text stands.
+// IntUse is the meaning of Value.Int for an operation, and its position in the text.
 type IntUse uint8
 
 const (
 	NoInt      IntUse = iota
-	IntOperand        // in front of the arguments
-	IntSuffix         // behind the name: bswap.16
+	IntOperand        // before the arguments
+	IntSuffix         // after the name: bswap.16
 	IntWords          // number of words of a memory access, instead of Size
 	IntAtomic         // an AtomicOp
 )

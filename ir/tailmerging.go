@@ -2,12 +2,12 @@ package ir
 
 import "encoding/binary"
 
-// MergeTails makes one block of blocks that do the same: edges to all go to the
-// first. Of two blocks the values, the parameters' types and the ends must be
-// alike, what each makes itself being counted from its start, and none of it may
-// be used in another block. Blocks are compared behind those they lead to, so
-// that whole tails become one. Short ones stay: a way that fell into its block may
-// have to jump now, for the words that are saved.
+// MergeTails merges blocks that do the same: edges to all of them go to the first. Two
+// blocks are equal if their values, parameter types and terminators are, with their
+// own values numbered from their start, and none of their values is used in another
+// block. Blocks are compared after their successors, so that whole tails merge. Short
+// blocks stay: a predecessor that fell through may have to jump, which must be worth
+// the words.
 //
 // A merged block has the pcs of the first.
 func (f *Func) MergeTails(c *Costs) {
@@ -62,11 +62,11 @@ func (f *Func) MergeTails(c *Costs) {
 type tailMerger struct {
 	home  []*Block // by value number; nil for the function's parameters
 	place []int32  // of a value in its block, parameters first
-	leaks []bool   // by block number: another block uses what it makes
+	leaks []bool   // by block number: another block uses its values
 	buf   []byte
 }
 
-// key is all that makes two blocks differ.
+// key encodes everything in which two blocks can differ.
 func (t *tailMerger) key(b *Block) []byte {
 	t.buf = t.buf[:0]
 	num := func(n int64) { t.buf = binary.AppendVarint(t.buf, n) }

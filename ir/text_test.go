@@ -124,8 +124,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// No text makes the parser panic, and what it takes it prints so that it takes
-// it again; Check does not panic on it either.
+// FuzzParse checks that no text makes the parser or Check panic, and that accepted
+// text is printed in a form that is accepted again.
 func FuzzParse(f *testing.F) {
 	f.Add("func main() i32 frame=16 {\nb0:\n  v1:i32 = load.packet.4 v1 big align=4 ; pc 2\n  branch v1 b1(v1) b0\nb1(v2:i32):\n  return v2\n}\n")
 	f.Add("func m(v1:i32) i64 frame=0 {\nb0:\n tailcall \"\", v1, v1\n v3:tuple = read.map.2 v1\n return v1, v1\n}")

@@ -1,17 +1,17 @@
 package ir
 
-// Unroll puts the iterations of a loop one behind the other where their number is
-// known and the words that this adds are few, room at most and no more than the
-// cycles are worth that it saves. A loop that was measured never to run stays.
+// Unroll replaces a loop by its iterations if their number is known, the added words
+// fit Costs.UnrollRoom, and the saved cycles are worth them. A loop that was measured
+// never to run stays.
 //
-// How often a loop runs is found by running it: from what the head's parameters
-// are at the start, the loop's blocks are gone through with what is constant, an
-// iteration after the other, until none of the edges back can be taken any more.
-// A branch decided on the way takes one edge only; ways out that are not decided
-// stay. In the copies what was constant is a constant. So an iteration costs the
-// words of the rest; its counter, its comparison and the branch back are gone.
+// The number of iterations is found by executing the loop: starting with the head's
+// initial parameters, the blocks are evaluated as far as their values are constant,
+// one iteration after the other, until no back edge can be taken. A decided branch
+// takes one edge only; exits that are not decided stay. Constants are folded into the
+// copies, so that an iteration costs only the words that remain: the counter, its
+// comparison and the back edge disappear.
 //
-// Inner loops come first; a loop around one that is gone may be next.
+// Inner loops come first; when one is gone, the loop around it may be next.
 func (f *Func) Unroll(c *Costs) {
 	room := c.UnrollRoom
 	for range unrollLoops {
@@ -59,7 +59,7 @@ type unroller struct {
 	saved int // cycles that they take less than the loop
 }
 
-// trip is what is known of one iteration.
+// trip holds the known values of one iteration.
 type trip struct {
 	known   map[*Value]uint64
 	reached []bool    // by index of the block
@@ -72,7 +72,7 @@ type meet struct {
 	met, vague bool
 }
 
-// run finds the iterations; false where they do not end, or are not worth it.
+// run finds the iterations; false if they do not end, or are not worth it.
 func (u *unroller) run(room int) bool {
 	preds := u.f.Preds()
 	in := make([]meet, len(u.loop.Head.Params))
@@ -113,8 +113,8 @@ func (m *meet) join(n uint64, ok bool) {
 	m.met, m.n = true, n
 }
 
-// iterate goes through one iteration: in is what the head's parameters are. It
-// reports whether an edge back can be taken, and what it brings.
+// iterate evaluates one iteration: in are the head's parameters. It reports whether a
+// back edge can be taken, and the parameters it passes.
 func (u *unroller) iterate(t *trip, in []meet) (again bool, next []meet) {
 	params := make([][]meet, len(u.loop.Blocks))
 	for i, b := range u.loop.Blocks {
@@ -176,7 +176,7 @@ func (t *trip) number(v *Value) (uint64, bool) {
 	return n, ok
 }
 
-// value evaluates v where its arguments are known.
+// value evaluates v if its arguments are known.
 func (t *trip) value(v *Value) (uint64, bool) {
 	if v.Op == OpConst {
 		return numberOf(v)
@@ -211,7 +211,7 @@ func (t *trip) value(v *Value) (uint64, bool) {
 	return cutTo(n, width(v.Type)), ok
 }
 
-// copy makes the iterations. Edges into the loop go to the first of them.
+// copy creates the iterations. Edges into the loop go to the first of them.
 func (u *unroller) copy() {
 	f, head := u.f, u.loop.Head
 	outside := make([]Pred, 0, 2)
@@ -279,7 +279,7 @@ func (u *unroller) copy() {
 	f.Replace(by)
 }
 
-// toConst makes v a constant.
+// toConst turns v into a constant.
 func (v *Value) toConst(n uint64) {
 	v.Op, v.Args, v.Sym, v.Int = OpConst, nil, "", int64(n)
 	if v.Type == I32 {

@@ -10,17 +10,17 @@ func (f *Func) Uses() []int32 {
 	return uses
 }
 
-// Replace puts by[n] in the place of value number n everywhere, where that is not
-// nil; by is as long as NextID. Chains of replacements are followed, and
-// shortened in by. The replaced values stay where they are, without uses. A
-// value must not be replaced by itself, round a circle or otherwise.
+// Replace replaces every use of value number n by by[n], unless that is nil; by has
+// length NextID. Chains of replacements are followed, and shortened in by. The
+// replaced values stay in place, without uses. A value must not be replaced by itself,
+// directly or through a cycle.
 func (f *Func) Replace(by []*Value) {
 	for _, b := range f.Blocks {
 		b.Operands(func(v **Value) { *v = Final(by, *v) })
 	}
 }
 
-// Final is what replaces v in the end: v itself where nothing does.
+// Final returns the value that finally replaces v: v itself if none does.
 func Final(by []*Value, v *Value) *Value {
 	next := by[v.ID]
 	if next == nil {

@@ -1,17 +1,22 @@
+// Package mach turns machine code over virtual registers into micro-engine code: it
+// allocates registers, overlaps memory commands, schedules, fills delay slots and
+// lays the code out. It knows the NFP and no eBPF.
+//
+// A [Func] is a list of basic blocks of instructions. A virtual register
+// (nfp.Virtual) is 32 bits wide, is not in SSA form, and has one bank after
+// allocation. Physical registers appear only where a calling convention names them;
+// such a register is live within one block, from the instruction that defines it to
+// the call, return or copy that uses it. Instructions stand in the order in which
+// they take effect: an instruction that will fill a branch's delay slot precedes the
+// branch (Inst.Slots), and [Layout] alone exchanges the two.
+//
+// [Func.Run] runs the passes. Each has a checker that was written independently of
+// it and runs in every test: [CheckAllocation], [CheckSchedule], [CheckMotion], and
+// [CheckHazards] over the final image. Functions have a text form with a parser,
+// [Func.Text] and [Parse].
 package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
-
-// Machine code between select and layout: micro-engine instructions over
-// virtual registers (Operand.Kind Virtual) in basic blocks. A virtual register
-// is 32 bits wide, is not in SSA form, and lives in one bank once allocate has
-// put it there. Physical registers appear where a convention names them; such a
-// register is live only within a block, from the instruction that sets it to the
-// call, return or copy that takes it.
-//
-// Instructions stand in the order in which they take effect. What ends up in the
-// defer slots of a branch therefore stands before it (Inst.Slots), and
-// layout alone turns the two around.
 
 // Inst is one instruction and what the back end knows of it.
 type Inst struct {
