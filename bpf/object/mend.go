@@ -5,7 +5,6 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -22,51 +21,107 @@ import (
 //     sizes reach to the next. A legacy definition of four fields (16 bytes, the
 //     kernel's samples before 4.6) gets a fifth, no flags;
 //   - variables: symbols in data sections likewise;
-//   - references to a map by its section and offset, which is how static maps
-//     are referred to, name the map's symbol.
+//   - relocations have the one form that is read right (relocate.go);
+//   - map definitions by BTF lose fields that mean nothing here (btf.go);
+//   - what cannot be read is hidden: a function, a map, a section.
 //
-// What does not change: instructions (but for a relocated constant), data,
-// debugging information, the numbers of sections and of symbols that were there.
+// What does not change: instructions (but for a relocated constant), data, the
+// numbers of sections and of symbols that were there.
 type mender struct {
-	file    *file
-	out     []byte
-	added   []symbol
-	names   map[string]bool // of all symbols
-	notes   []string
-	moved   map[int][]byte          // new contents of sections
-	rels    map[int]map[uint64]rel  // relocations by section and offset
-	targets map[int]map[uint64]bool // what calls and function pointers go to, by section and offset
+	file     *file
+	out      []byte
+	names    map[string]bool // of all symbols
+	notes    []string
+	moved    map[int][]byte         // new contents of sections
+	rels     map[int]map[uint64]rel // relocations by section and offset
+	second   map[place]bool         // second halves of 64-bit loads
+	objectAt map[place]int          // symbols in map sections
+	targets  map[place]bool         // what calls and function pointers go to
+	linked   map[place]link         // resolved references, by the instruction's place
+	faults   []fault
+
+	dead         map[place]fault // functions and maps that cannot be read, by their place
+	deadSections map[int]string  // likewise, and why
+	broken       []brokenProgram
+	nodes        map[string]uint32 // numa_node of maps
+	btf          *rawBTF           // nil if there is none that can be read
+	gnu          bool              // relocations are GNU as's
+	text         bool              // functions in .text that nothing calls are programs
 }
 
-// mend returns the mended file and one line for each kind of change.
-func (m *mender) mend() ([]byte, []string, error) {
-	m.out, m.moved = bytes.Clone(m.file.data), map[int][]byte{}
-	m.names = map[string]bool{}
-	for _, s := range m.file.symbols {
-		m.names[s.name] = true
+// A brokenProgram is a program that cannot be read.
+type brokenProgram struct {
+	name, section string
+	why           fault
+}
+
+// newMender mends all but what cilium/ebpf may refuse still.
+func newMender(f *file) (*mender, error) {
+	m := &mender{
+		file: f, out: bytes.Clone(f.data), moved: map[int][]byte{}, names: map[string]bool{}, objectAt: map[place]int{},
+		targets: map[place]bool{}, linked: map[place]link{}, dead: map[place]fault{}, deadSections: map[int]string{}, nodes: map[string]uint32{},
 	}
-	m.readRelocations()
-	m.findTargets()
-	for i := range m.file.sections {
-		s := &m.file.sections[i]
-		switch {
-		case isCode(s):
-			m.functions(i)
-		case isLegacyMaps(s):
-			if err := m.legacyMaps(i); err != nil {
-				return nil, nil, fmt.Errorf("section %s: %w", printable(s.name), err)
-			}
-		case isBTFMaps(s), isData(s):
-			m.objects(i)
+	for i, s := range f.symbols {
+		m.names[s.name] = true
+		if int(s.Shndx) >= len(f.sections) || s.name == "" || s.typ() != elf.STT_OBJECT && s.typ() != elf.STT_NOTYPE {
+			continue
+		}
+		if in := &f.sections[s.Shndx]; isLegacyMaps(in) || isBTFMaps(in) {
+			m.objectAt[place{int(s.Shndx), s.Value}] = i
 		}
 	}
-	m.mapReferences()
-	m.write()
-	return m.out, m.notes, nil
+	m.readRelocations()
+	m.findWide()
+	m.gnu = m.isGNU()
+	m.eachSection(isCode, m.resolve)
+	m.text = m.textHasPrograms()
+	named := map[string]bool{}
+	m.eachSection(isCode, func(i int) { m.functions(i, named) })
+	var err error
+	m.eachSection(isLegacyMaps, func(i int) {
+		if err2 := m.legacyMaps(i); err2 != nil && err == nil {
+			err = fmt.Errorf("section %s: %w", printable(f.sections[i].name), err2)
+		}
+	})
+	m.eachSection(func(s *section) bool { return !isLegacyMaps(s) && (isBTFMaps(s) || isData(s)) }, func(i int) { m.objects(i) })
+	m.readBTF()
+	m.unlink()
+	return m, err
+}
+
+func (m *mender) eachSection(keep func(*section) bool, do func(int)) {
+	for i := range m.file.sections {
+		if keep(&m.file.sections[i]) {
+			do(i)
+		}
+	}
+}
+
+// textHasPrograms reports whether functions of .text that nothing calls are
+// programs: in objects of before libbpf 0.2 they were if no other section called
+// them. An object of today has its programs in sections of their own.
+func (m *mender) textHasPrograms() bool {
+	others, modern, called := false, false, false
+	for i := range m.file.sections {
+		s := &m.file.sections[i]
+		others = others || isCode(s) && s.name != ".text"
+		modern = modern || s.name == ".BTF"
+	}
+	for at, l := range m.linked {
+		called = called || l.section && m.file.sections[l.to.section].name == ".text" && m.file.sections[at.section].name != ".text"
+	}
+	return !others || !modern && !called
 }
 
 func (m *mender) note(format string, args ...any) {
 	m.notes = append(m.notes, fmt.Sprintf(format, args...))
+}
+
+// noteOnce notes what may come up with each output.
+func (m *mender) noteOnce(format string, args ...any) {
+	if n := fmt.Sprintf(format, args...); !slices.Contains(m.notes, n) {
+		m.notes = append(m.notes, n)
+	}
 }
 
 // symbolsOf returns the indices of a section's named symbols that keep accepts,
@@ -84,11 +139,16 @@ func (m *mender) symbolsOf(section int, keep func(symbol) bool) []int {
 	return found
 }
 
-// functions gives a code section's functions symbols, types and sizes.
-func (m *mender) functions(section int) {
+// functions gives a code section's functions symbols, types, sizes and names of
+// their own.
+func (m *mender) functions(section int, named map[string]bool) {
 	s := &m.file.sections[section]
 	starts := map[uint64]bool{0: true}
-	maps.Copy(starts, m.targets[section])
+	for t := range m.targets {
+		if t.section == section {
+			starts[t.off] = true
+		}
+	}
 	found := m.symbolsOf(section, func(sym symbol) bool {
 		switch sym.typ() {
 		case elf.STT_FUNC:
@@ -99,17 +159,18 @@ func (m *mender) functions(section int) {
 		}
 		return false
 	})
-	bare := false // some symbol lacks type or size
 	at := map[uint64]int{}
 	var offsets []uint64
 	for _, i := range found {
 		sym := &m.file.symbols[i]
-		if sym.typ() != elf.STT_FUNC {
-			sym.Info = elf.ST_INFO(sym.bind(), elf.STT_FUNC)
-			bare = true
+		if sym.Value >= s.Size {
+			continue
 		}
-		if _, known := at[sym.Value]; !known && sym.Value < s.Size {
+		other, known := at[sym.Value]
+		if !known {
 			offsets = append(offsets, sym.Value)
+		}
+		if !known || rank(*sym) >= rank(m.file.symbols[other]) {
 			at[sym.Value] = i
 		}
 	}
@@ -119,6 +180,12 @@ func (m *mender) functions(section int) {
 		}
 	}
 	slices.Sort(offsets)
+	for _, i := range found { // of several symbols of a function one is left
+		if sym := &m.file.symbols[i]; at[sym.Value] != i {
+			hideSymbol(sym)
+		}
+	}
+	bare := false // some symbol lacks type or size
 	for n, off := range offsets {
 		end := s.Size
 		if n+1 < len(offsets) {
@@ -126,21 +193,75 @@ func (m *mender) functions(section int) {
 		}
 		i, known := at[off]
 		if !known {
-			m.add(section, off, end-off)
-			continue
+			i = m.add(section, off, end-off)
 		}
-		if sym := &m.file.symbols[i]; sym.Size == 0 || off+sym.Size > end {
+		sym := &m.file.symbols[i]
+		if sym.typ() != elf.STT_FUNC {
+			sym.Info = elf.ST_INFO(sym.bind(), elf.STT_FUNC)
+			bare = true
+		}
+		if sym.Size == 0 || off+sym.Size > end {
 			sym.Size = end - off
 			bare = true
 		}
+		m.unique(sym, named)
+		m.decode(section, sym)
 	}
 	if bare {
 		m.note("section %s: symbols without type or size, taken for functions that reach to the next", printable(s.name))
 	}
 }
 
-// add makes a function symbol, named after the section and the pc in it.
-func (m *mender) add(section int, off, size uint64) {
+// rank orders the symbols of one place: that of a function is better than a label.
+func rank(s symbol) int {
+	n := 0
+	if s.typ() == elf.STT_FUNC {
+		n += 2
+	}
+	if s.bind() != elf.STB_LOCAL {
+		n++
+	}
+	return n
+}
+
+// hideSymbol makes a symbol one that cilium/ebpf does not look at.
+func hideSymbol(s *symbol) { s.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_FILE) }
+
+// unique gives a function whose name is taken another one: names of static
+// functions are those of one source file.
+func (m *mender) unique(sym *symbol, named map[string]bool) {
+	if name := sym.name; named[name] {
+		for m.names[sym.name] {
+			sym.name += "_"
+		}
+		m.names[sym.name] = true
+		m.note("a second function %s is called %s", printable(name), printable(sym.name))
+	}
+	named[sym.name] = true
+}
+
+// decode hides a function whose bytes are no instructions.
+func (m *mender) decode(section int, sym *symbol) {
+	s := &m.file.sections[section]
+	body := m.file.data[s.Off+sym.Value:][:sym.Size]
+	_, err := asm.AppendInstructions(nil, bytes.NewReader(body), le, platform)
+	if err == nil {
+		return
+	}
+	hideSymbol(sym)
+	why := fault{place{section, sym.Value}, "bad-opcode", fmt.Sprintf("section %s, function %s: %v", printable(s.name), printable(sym.name), oneLine(err))}
+	m.dead[why.at] = why
+	if s.name != ".text" || m.text && !m.targets[why.at] {
+		m.broken = append(m.broken, brokenProgram{sym.name, s.name, why})
+	}
+}
+
+// platform is whose helpers calls mean.
+const platform = "linux"
+
+// add makes a function symbol, named after the section and the pc in it, and
+// returns its index.
+func (m *mender) add(section int, off, size uint64) int {
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
 			return r
@@ -155,68 +276,18 @@ func (m *mender) add(section int, off, size uint64) {
 	}
 	m.names[name] = true
 	m.note("section %s: code at offset %d has no symbol, called %s", printable(m.file.sections[section].name), off, name)
-	m.added = append(m.added, symbol{name: name, Sym64: elf.Sym64{
+	return m.addSymbol(symbol{name: name, Sym64: elf.Sym64{
 		Info: elf.ST_INFO(elf.STB_GLOBAL, elf.STT_FUNC), Shndx: uint16(section), Value: off, Size: size,
 	}})
 }
 
-// readRelocations files the relocations of code by section and offset.
-func (m *mender) readRelocations() {
-	m.rels = map[int]map[uint64]rel{}
-	for i := range m.file.sections {
-		s := &m.file.sections[i]
-		if elf.SectionType(s.Type) != elf.SHT_REL || int(s.Info) >= len(m.file.sections) || !isCode(&m.file.sections[s.Info]) {
-			continue
-		}
-		rels := map[uint64]rel{}
-		for _, r := range m.file.relocations(i) {
-			rels[r.Off] = r
-		}
-		m.rels[int(s.Info)] = rels
+// addSymbol returns the index of the new symbol. The first of a table is void.
+func (m *mender) addSymbol(s symbol) int {
+	if len(m.file.symbols) == 0 {
+		m.file.symbols = append(m.file.symbols, symbol{})
 	}
-}
-
-// findTargets finds the places that calls and function pointers go to.
-func (m *mender) findTargets() {
-	m.targets = map[int]map[uint64]bool{}
-	record := func(section int, off int64) {
-		s := &m.file.sections[section]
-		if !isCode(s) || off < 0 || uint64(off) >= s.Size || off%8 != 0 {
-			return
-		}
-		if m.targets[section] == nil {
-			m.targets[section] = map[uint64]bool{}
-		}
-		m.targets[section][uint64(off)] = true
-	}
-	for i := range m.file.sections {
-		s := &m.file.sections[i]
-		if !isCode(s) {
-			continue
-		}
-		for off := uint64(0); off < s.Size; off += 8 {
-			insn := m.file.data[s.Off+off:][:8]
-			op, src, imm := asm.OpCode(insn[0]), insn[1]>>4, int64(int32(le.Uint32(insn[4:])))
-			call := op.JumpOp() == asm.Call && src == uint8(asm.PseudoCall)
-			r, relocated := m.rels[i][off]
-			if !relocated {
-				if call {
-					record(i, int64(off)+8+8*imm)
-				}
-				continue
-			}
-			to := m.file.symbols[r.symbol()]
-			switch {
-			case int(to.Shndx) >= len(m.file.sections):
-			case to.typ() != elf.STT_SECTION:
-				record(int(to.Shndx), int64(to.Value))
-			case call:
-				record(int(to.Shndx), 8*(imm+1))
-			case op.IsDWordLoad():
-				record(int(to.Shndx), imm)
-			}
-		}
-	}
+	m.file.symbols = append(m.file.symbols, s)
+	return len(m.file.symbols) - 1
 }
 
 // objects gives the symbols of a map or data section types and sizes, and
@@ -269,13 +340,20 @@ func (m *mender) legacyMaps(section int) error {
 	if len(found) == 0 {
 		return fmt.Errorf("%d bytes of map definitions have no symbols: the maps' names are lost", s.Size)
 	}
-	short := false
+	short, used := false, false
 	for _, i := range found {
-		sym := m.file.symbols[i]
+		sym := &m.file.symbols[i]
 		if sym.Size < oldMapDef {
-			return fmt.Errorf("map %s: definition of %d bytes, the shortest has %d", printable(sym.name), sym.Size, oldMapDef)
+			at := place{section, sym.Value}
+			m.dead[at] = fault{at, "bad-object", fmt.Sprintf("map %s: definition of %d bytes, the shortest has %d", printable(sym.name), sym.Size, oldMapDef)}
+			m.note("%s", m.dead[at].msg)
+			hideSymbol(sym)
+			continue
 		}
-		short = short || sym.Size < mapDef
+		short, used = short || sym.Size < mapDef, true
+	}
+	if !used {
+		m.deadSections[section] = "it has no map definition that can be read"
 	}
 	if !short {
 		return nil
@@ -284,6 +362,9 @@ func (m *mender) legacyMaps(section int) error {
 	var contents []byte
 	for _, i := range found {
 		sym := &m.file.symbols[i]
+		if sym.typ() == elf.STT_FILE {
+			continue
+		}
 		def := m.file.data[s.Off+sym.Value:][:sym.Size]
 		sym.Value = uint64(len(contents))
 		contents = append(contents, def...)
@@ -296,59 +377,69 @@ func (m *mender) legacyMaps(section int) error {
 	return nil
 }
 
-// mapReferences makes relocations against a map section refer to the map's
-// symbol.
-func (m *mender) mapReferences() {
-	type place struct {
-		section uint16
-		value   uint64
-	}
-	symbols := map[place]int{}
-	for i, s := range m.file.symbols {
-		if s.typ() == elf.STT_OBJECT {
-			symbols[place{s.Shndx, s.Value}] = i
-		}
-	}
-	for i, rels := range m.rels {
-		for _, r := range rels {
-			sym := m.file.symbols[r.symbol()]
-			if sym.typ() != elf.STT_SECTION || int(sym.Shndx) >= len(m.file.sections) || m.moved[int(sym.Shndx)] != nil {
-				continue
-			}
-			if in := &m.file.sections[sym.Shndx]; !isLegacyMaps(in) && !isBTFMaps(in) {
-				continue
-			}
-			imm := m.out[m.file.sections[i].Off+r.Off+4:][:4]
-			if to, ok := symbols[place{sym.Shndx, uint64(le.Uint32(imm))}]; ok {
-				le.PutUint64(m.out[r.at+8:], elf.R_INFO(uint32(to), elf.R_TYPE64(r.Info)))
-				clear(imm)
-			}
-		}
-	}
+// hidden are parts that an output leaves out.
+type hidden struct {
+	code     bool            // all of it
+	maps     map[string]bool // by name, of section .maps
+	sections map[int]bool
+	lines    bool // .BTF.ext
+	btf      bool // and .BTF
 }
 
-// write puts the changed tables behind the file's end, and a section header
-// table that points at them.
-func (m *mender) write() {
-	symbols := append(slices.Clone(m.file.symbols), m.added...)
-	if len(symbols) > 0 && len(m.file.symbols) == 0 {
-		symbols = slices.Insert(symbols, 0, symbol{}) // the first symbol is void
-	}
-	if len(symbols) == 0 {
-		return
-	}
+// write returns the mended file: the changed tables stand behind the old file's
+// end, and a section header table that points at them.
+func (m *mender) write(h *hidden) []byte {
+	old := m.out
+	defer func() { m.out = old }()
+	m.out = bytes.Clone(old)
 	headers := make([]elf.Section64, len(m.file.sections))
 	for i, s := range m.file.sections {
 		headers[i] = s.Section64
 	}
+	headers = m.relocationSections(headers, h) // which may add symbols
 	for i, contents := range m.moved {
 		headers[i].Off, headers[i].Size = m.append(contents), uint64(len(contents))
 	}
+	live := map[int]bool{} // code sections with a function
+	for _, s := range m.file.symbols {
+		if s.typ() == elf.STT_FUNC {
+			live[int(s.Shndx)] = true
+		}
+	}
+	for i := range m.file.sections {
+		s := &m.file.sections[i]
+		gone := h.sections[i] || m.deadSections[i] != "" || isCode(s) && (h.code || !live[i]) ||
+			s.name == ".BTF.ext" && (h.lines || h.btf) || s.name == ".BTF" && h.btf
+		switch {
+		case gone:
+			headers[i].Type, headers[i].Name = uint32(elf.SHT_NULL), 0
+		case s.name == ".BTF" && m.btf != nil && (m.btf.changed || len(h.maps) > 0):
+			b := m.btf.without(h.maps)
+			headers[i].Off, headers[i].Size = m.append(b), uint64(len(b))
+		case s.name == ".text" && m.text:
+			headers[i].Name++ // cilium/ebpf hides what is in .text
+		}
+	}
+	if len(m.file.symbols) > 0 {
+		headers = m.writeSymbols(headers, h)
+	}
+	var b bytes.Buffer
+	_ = binary.Write(&b, le, headers)
+	at := m.append(b.Bytes()) // before m.out is sliced: append may move it
+	le.PutUint64(m.out[40:], at)
+	le.PutUint16(m.out[60:], uint16(len(headers)))
+	return m.out
+}
+
+func (m *mender) writeSymbols(headers []elf.Section64, h *hidden) []elf.Section64 {
 	names := []byte{0}
 	var table bytes.Buffer
-	for _, s := range symbols {
+	for _, s := range m.file.symbols {
 		s.Name = uint32(len(names))
 		names = append(append(names, s.name...), 0)
+		if int(s.Shndx) < len(m.file.sections) && isBTFMaps(&m.file.sections[s.Shndx]) && h.maps[s.name] {
+			hideSymbol(&s)
+		}
 		_ = binary.Write(&table, le, s.Sym64)
 	}
 	symtab := m.file.symtab
@@ -359,12 +450,7 @@ func (m *mender) write() {
 	headers[symtab].Link = uint32(len(headers))
 	headers = append(headers, elf.Section64{Type: uint32(elf.SHT_STRTAB), Addralign: 1, Off: m.append(names), Size: uint64(len(names))})
 	headers[symtab].Off, headers[symtab].Size = m.append(table.Bytes()), uint64(table.Len())
-
-	var b bytes.Buffer
-	_ = binary.Write(&b, le, headers)
-	at := m.append(b.Bytes()) // before m.out is sliced: append may move it
-	le.PutUint64(m.out[40:], at)
-	le.PutUint16(m.out[60:], uint16(len(headers)))
+	return headers
 }
 
 // append adds bytes at the file's end, aligned, and returns their offset.
@@ -375,24 +461,4 @@ func (m *mender) append(b []byte) uint64 {
 	off := uint64(len(m.out))
 	m.out = append(m.out, b...)
 	return off
-}
-
-// hideBTF takes away the names of the sections with debugging information, and
-// reports whether there were any. It does nothing where maps are defined by it.
-func (m *mender) hideBTF(data []byte) bool {
-	at, found := le.Uint64(data[40:]), false
-	for i := range m.file.sections {
-		if isBTFMaps(&m.file.sections[i]) {
-			return false
-		}
-	}
-	for i, s := range m.file.sections {
-		if s.name == ".BTF" || s.name == ".BTF.ext" {
-			h := data[at+uint64(i)*sectionSize:]
-			le.PutUint32(h, 0)
-			le.PutUint32(h[4:], uint32(elf.SHT_NULL))
-			found = true
-		}
-	}
-	return found
 }

@@ -40,7 +40,9 @@ type Object struct {
 	Selected string // the program that a path:program argument names, or ""
 	Spec     *ebpf.CollectionSpec
 	Programs []string // names, in the order of the file
-	Notes    []string // what was guessed or mended, one line each
+	Notes    []string // what was guessed, mended or left out, one line each
+
+	faults map[string][]code.Fault // by function; pc from its start
 }
 
 // maxSize bounds what is read: the largest objects of the kernel's selftests
@@ -192,7 +194,10 @@ func (o *Object) Code(name string) (*code.Code, error) {
 	if err != nil {
 		return nil, err
 	}
-	faults := untyped(p)
+	faults := o.unlinked(p)
+	if len(faults) == 0 {
+		faults = untyped(p)
+	}
 	if len(faults) == 0 {
 		faults = externs(p)
 	}
@@ -204,6 +209,26 @@ func (o *Object) Code(name string) (*code.Code, error) {
 		return nil, &FaultError{Path: o.Path, Program: p.Name, Faults: faults}
 	}
 	return c, nil
+}
+
+// unlinked returns the faults of the program's functions: what could not be
+// linked, or read.
+func (o *Object) unlinked(p *ebpf.ProgramSpec) []code.Fault {
+	if len(o.faults) == 0 {
+		return nil
+	}
+	if len(p.Instructions) == 0 {
+		return o.faults[p.Name]
+	}
+	var faults []code.Fault
+	iter := p.Instructions.Iterate()
+	for iter.Next() {
+		for _, f := range o.faults[iter.Ins.Symbol()] {
+			f.PC += int(iter.Offset)
+			faults = append(faults, f)
+		}
+	}
+	return faults
 }
 
 // externs finds what the object leaves for others to fill in: values of a

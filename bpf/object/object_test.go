@@ -135,10 +135,11 @@ func TestMendIsHarmless(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mended, notes, err := (&mender{file: f}).mend()
-		if err != nil || len(notes) > 0 {
-			t.Errorf("%s: %v, %v", name, notes, err)
+		m, err := newMender(f)
+		if err != nil || len(m.notes) > 0 {
+			t.Fatalf("%s: %v, %v", name, m.notes, err)
 		}
+		mended := m.write(&hidden{})
 		before, err := Read(name, data, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -376,9 +377,16 @@ func TestWideCutShort(t *testing.T) {
 			data[s.Off+s.Size-8] = byte(asm.LoadImmOp(asm.DWord))
 		}
 	}
-	_, err = Read("cut.o", data, nil)
+	o, err := Read("cut.o", data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = o.Code("p_xdp1")
 	if err == nil || !strings.Contains(err.Error(), "section xdp1") || !strings.Contains(err.Error(), "second half") {
 		t.Errorf("error %v", err)
+	}
+	if _, err := o.Code("p_xdp"); err != nil {
+		t.Errorf("its neighbour: %v", err)
 	}
 }
 

@@ -179,6 +179,8 @@ var reasons = []ReasonDoc{
 
 	{"unknown-type", FamilyObject, "The name of the section does not say what type of program it holds: XDP or tc.",
 		`give the type with --type xdp or --type tc, or write SEC("xdp") or SEC("tc")`},
+	{"bad-relocation", FamilyObject, "A reference to a variable, map or function is of an unknown form, or goes to what is not there.",
+		"compile with clang -target bpf -O2 -g -c; define what is declared, and keep offsets inside of the variable"},
 	{"bad-object", FamilyObject, "The file is no eBPF object, or its tables contradict each other.",
 		"compile with clang -target bpf -O2 -g -c"},
 	{"truncated-object", FamilyObject, "The file ends in the middle of something.",

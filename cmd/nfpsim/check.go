@@ -73,6 +73,7 @@ driver compares with the packet bytes that a program may reach.`,
 			} else if err := printChecks(cmd.OutOrStdout(), results); err != nil {
 				return err
 			}
+			countUnread(cmd.ErrOrStderr(), results)
 			for _, r := range results {
 				if r.Error != "" || who == "kernel" && r.Kernel.Verdict != "accept" || who == "nfpkit" && r.Ours.Verdict != "accept" {
 					return errNo
@@ -127,6 +128,19 @@ func checkAll(cmd *cobra.Command, from *reading, arg string, at *checkTarget) []
 		results = append(results, checkOne(obj, name, at))
 	}
 	return results
+}
+
+// countUnread says how many of several programs cannot be read.
+func countUnread(w io.Writer, results []checkResult) {
+	n := 0
+	for _, r := range results {
+		if r.Error != "" {
+			n++
+		}
+	}
+	if n > 0 && len(results) > 1 {
+		fmt.Fprintf(w, "nfpsim: %d of %d programs cannot be read\n", n, len(results))
+	}
 }
 
 // unread reports whether the reasons are for the object, not for its program.
