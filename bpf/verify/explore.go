@@ -19,7 +19,9 @@ import (
 //     same shape that differ least become their hull. That bounds the work by
 //     width times the program's length times the loops' trips, where the kernel's
 //     may double at every branch; a program that is refused after such a merge is
-//     explored again with more width before the refusal counts.
+//     explored again with more width, and at last walked path by path, as Linux does
+//     (walk.go), before the refusal counts. If the walk proves the program, the facts
+//     stand: exploring went on as if the program were right, which it is.
 //   - Calls between functions are explored in place, in the caller's context.
 //   - Facts are recorded at every visit. A dropped state is covered by a kept
 //     one, so the facts hold for it as well.

@@ -12,8 +12,11 @@ import (
 // something calls them. A call tells nothing of the result but that it is a number
 // (kernel/bpf/btf.c, btf_prepare_func_args; verifier.c, check_func_call).
 
-// global reports that Linux verifies function f by its types.
+// global reports that function f is verified by its types.
 func (x *explorer) global(f int) bool {
+	if !x.opt.Linux {
+		return false
+	}
 	d := x.declared(f)
 	return f > 0 && d != nil && d.Linkage == btf.GlobalFunc
 }

@@ -77,8 +77,11 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 			break
 		}
 	}
+	fresh := func() *explorer { return newExplorer(c, opt, gs, at, live) }
 	if opt.Linux {
-		x = x.asLinuxWalks(func() *explorer { return newExplorer(c, opt, gs, at, live) })
+		x = x.asLinuxWalks(fresh)
+	} else if len(x.log.reasons) > 0 && x.merged && !x.stop && onlyPlaces(x.log.reasons) && fresh().walkAsLinux(false).proved() {
+		x.log.reasons = nil
 	}
 	var ended []Reason
 	if opt.Unproven && (x.stop || x.endless) {
@@ -185,6 +188,19 @@ func (j *journal) sorted(rs []Reason) []Reason {
 
 func onlyTermination(rs []Reason) []Reason {
 	return slices.DeleteFunc(slices.Clone(rs), func(r Reason) bool { return r.Reason != "infinite-loop" && r.Reason != "too-complex" })
+}
+
+// onlyPlaces reports that all reasons are of the sort after which exploring goes on as if
+// the program were right: where a walk proves that it is, the facts hold.
+func onlyPlaces(rs []Reason) bool {
+	for _, r := range rs {
+		switch r.Reason {
+		case "packet-bounds", "map-value-bounds", "mem-bounds", "stack-bounds", "null-check", "size-bounds", "zero-size", "infinite-loop":
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // onlyBounds reports that all reasons are of the sort that checks at run time make

@@ -105,6 +105,9 @@ func (x *explorer) walkAsLinux(recording bool) *walker {
 	return w
 }
 
+// proved reports that the walk came to its end without a reason to refuse the program.
+func (w *walker) proved() bool { return len(w.x.log.reasons) == 0 }
+
 // asLinuxWalks is x, which has explored the program, with what a walker says: that
 // Linux's verifier gives up, or refuses for a function's types, or takes a program that
 // was refused after states had been merged.
