@@ -6,17 +6,16 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// assignBanks puts each virtual register into bank A or B. An instruction reads
-// at most one general register from each bank, so that its two source registers
-// must lie in different banks; some operands must come from a certain one. These
-// are parity constraints, kept in a union-find structure with parity: innermost
-// loops first, each constraint either agrees with those before it or is bought
-// off with a copy of one operand to the other bank. Copies between registers then
-// ask for the same bank, so that they can be coalesced, and what is still free
-// goes where fewer registers are live for fewer instructions.
+// assignBanks assigns each virtual register to bank A or B. An instruction reads at
+// most one general register from each bank, so its two source registers must lie in
+// different banks; some operands must come from a certain bank. These are parity
+// constraints, kept in a union-find structure with parity. They are added innermost
+// loops first; one that contradicts earlier ones is satisfied by a copy of one operand
+// to the other bank. Copies between registers then ask for the same bank, so that they
+// can be coalesced. The remaining registers go to the bank with the lower pressure.
 //
-// The result is one bank (0 A, 1 B) a virtual register. Every instruction then
-// satisfies its constraints; copies stand in front of the bundle that needs them.
+// The result is one bank (0 A, 1 B) for each virtual register. Every instruction then
+// satisfies its constraints; copies precede the bundle that needs them.
 func assignBanks(f *Func) []uint8 {
 	u := newParity(f.VRegs + 1)
 	fixed := uint32(f.VRegs) // stands for bank A
@@ -50,8 +49,7 @@ type bankWant struct {
 	depth  int32 // loops around it
 }
 
-// fixedBank is the banks that the two operands must come from, -1 where it is
-// all the same.
+// fixedBank returns the banks that the two operands must come from, -1 for either.
 func fixedBank(in *Inst) (a, b int) {
 	switch {
 	case in.Op == nfp.OpCmd && in.Cmd.Mode == 1:
@@ -165,9 +163,9 @@ func appendPreference(wants []bankWant, in *Inst, fixed uint32, depth int32) []b
 	return append(wants, bankWant{x: x, y: y, parity: bx ^ by, depth: depth})
 }
 
-// improveBanks moves single registers to the other bank where that meets more of
-// what is wanted than it breaks, as long as any does (Kernighan and Lin, one at a
-// time). Each want that is broken costs a copy.
+// improveBanks moves single registers to the other bank as long as that satisfies more
+// weight than it violates (Kernighan and Lin, one move at a time). Each violated
+// preference costs a copy.
 func improveBanks(bank []uint8, wants []bankWant) {
 	at := func(r uint32) uint8 {
 		if int(r) < len(bank) {
@@ -196,7 +194,7 @@ func improveBanks(bank []uint8, wants []bankWant) {
 	if !broken {
 		return
 	}
-	near := make([][]int32, len(bank)) // wants by register
+	near := make([][]int32, len(bank)) // preferences by register
 	for i := range wants {
 		for _, r := range [...]uint32{wants[i].x, wants[i].y} {
 			if int(r) < len(bank) && wants[i].x != wants[i].y {
@@ -342,7 +340,7 @@ func (m *bankMender) inst(in *Inst) {
 	if x == nil || !isReg(*x) || !isReg(*y) || m.of(*x) != m.of(*y) {
 		return
 	}
-	// A merge's destination stays where it is, and so does a shift amount.
+	// A merge's destination and a shift amount keep their bank.
 	if in.Op == nfp.OpLdField || in.PortA {
 		m.need(in, y, 1-m.of(*x))
 		return
@@ -350,7 +348,7 @@ func (m *bankMender) inst(in *Inst) {
 	m.need(in, x, 1-m.of(*y))
 }
 
-// need makes operand o come from the bank, by a copy if it lies in the other.
+// need copies operand o to the bank if it lies in the other.
 func (m *bankMender) need(in *Inst, o *nfp.Operand, bank int) {
 	if bank < 0 || !isReg(*o) || m.of(*o) == bank {
 		return

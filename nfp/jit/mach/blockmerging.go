@@ -6,10 +6,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// share lets branches that led to blocks which are alike lead to one of them: most
-// are an edge's moves and a jump. A block that control falls into stays where it
-// is, so that no way becomes longer. It follows link, which makes jumps explicit,
-// and leaves commands and calls alone.
+// share merges identical blocks that only branches lead to; most hold an edge's moves
+// and a jump. A block that another falls through to stays in place, so that no path
+// becomes longer. It follows link, which makes jumps explicit, and leaves commands and
+// calls alone.
 func share(f *Func) {
 	to := make([]int32, len(f.Blocks))
 	for i := range to {

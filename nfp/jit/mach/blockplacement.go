@@ -6,14 +6,15 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// orderBlocks lays blocks out so that the way most packets go falls through.
-// Blocks are strung along from the entry: of two successors the hot one follows,
-// the other begins a string of its own later.
+// orderBlocks places blocks so that the hot path falls through. Chains of blocks grow
+// from the entry: of two successors the hotter one follows, the other begins a chain
+// later.
 //
-// A taken branch idles, an untaken one costs the cycle of its word, so the order is
-// the cost. Without measured counts the hot way is the one with
-// more to do: what drops or passes early is short. Ends of the program are
-// copied to where control would jump to them, as a copy is hardly longer.
+// A taken branch stalls, an untaken one costs its issue cycle, so the placement
+// decides the cost. Without measured counts the successor with the longer path is
+// taken for the hot one: packets that are dropped or passed early take short paths.
+// Exits are copied to the branches that would jump to them, since a copy is hardly
+// longer.
 func orderBlocks(f *Func, count func(pc int32) (uint64, bool)) {
 	p := &placer{f: f, weight: blockWeights(f), count: count, placed: make([]bool, len(f.Blocks))}
 	p.string(0)
@@ -41,7 +42,7 @@ type placer struct {
 	last   []int32 // ends of the program
 }
 
-// string lays out b and what follows it on the hot way.
+// string places b and the hot path from it.
 func (p *placer) string(b int32) {
 	for b >= 0 && !p.placed[b] {
 		p.placed[b] = true
@@ -93,8 +94,8 @@ func (p *placer) hotter(x, y int32) bool {
 	return p.weightBeside(x, y) > p.weightBeside(y, x)
 }
 
-// weightBeside is the weight of x as an alternative to y: a second test of one
-// comparison, which leads to y too, counts as where else it leads.
+// weightBeside returns the weight of x as an alternative to y: if x is a second test
+// of one comparison and leads to y too, its other successor counts.
 func (p *placer) weightBeside(x, y int32) int {
 	b := p.f.Blocks[x]
 	in := b.branch()
@@ -126,8 +127,8 @@ func (f *Func) isEnd(b *Block) bool {
 	return b.Next < 0 && n > 0 && n <= f.Jump && b.Insts[n-1].Reloc == nfp.RelocDone && !b.Insts[n-1].ReadsCC()
 }
 
-// blockWeights is, by block, the instructions on the longest way to an end, back
-// edges left out.
+// blockWeights returns, by block, the instructions on the longest path to an exit,
+// back edges excluded.
 func blockWeights(f *Func) []int {
 	weight := make([]int, len(f.Blocks))
 	state := make([]uint8, len(f.Blocks)) // 1 open, 2 done
@@ -155,8 +156,8 @@ func blockWeights(f *Func) []int {
 	return weight
 }
 
-// link turns branches around so that control falls into the next block where it
-// can, and appends a block with a jump, or a copy of an end, where it cannot.
+// link inverts branches so that control falls through to the next block if possible,
+// and else appends a block with a jump, or a copy of an exit.
 func link(f *Func) {
 	var out []*Block
 	moved := make([]int32, len(f.Blocks))
@@ -204,15 +205,14 @@ func link(f *Func) {
 	f.keepReached() // ends of which all got copies
 }
 
-// turn lets the branch of b be taken where it was not: conditions come in pairs of
-// opposites.
+// turn inverts the branch of b: conditions come in pairs of opposites.
 func (in *Inst) turn(b *Block) {
 	in.Fn ^= 1
 	in.Likely = -in.Likely
 	in.To, b.Next = b.Next, in.To
 }
 
-// fallsThrough in Next, while link runs: into the block just made behind.
+// fallsThrough is a value of Next while link runs: the block appended after this one.
 const fallsThrough = -2
 
 func cloneInsts(insts []Inst) []Inst { return slices.Clone(insts) }

@@ -6,10 +6,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// cleanFlow removes what allocation and selection left over: copies that became
-// nothing, empty blocks, branches whose two ways lead to one place, blocks that
-// nothing reaches; and joins blocks that follow one another on the only way, so
-// that schedule has more to choose from.
+// cleanFlow removes copies within one register, empty blocks, branches with two equal
+// targets and unreachable blocks, and joins a block with its only successor if that
+// has no other predecessor, so that schedule has more choice.
 func cleanFlow(f *Func) {
 	dropPointerWrites(f)
 	for _, b := range f.Blocks {
@@ -42,7 +41,7 @@ func cleanFlow(f *Func) {
 	f.keepReached()
 }
 
-// branch is the block's branch to another block, nil where it has none.
+// branch returns the block's branch to another block, nil if it has none.
 func (b *Block) branch() *Inst {
 	if n := len(b.Insts); n > 0 && b.Insts[n-1].To >= 0 {
 		return &b.Insts[n-1]
@@ -71,7 +70,7 @@ func (f *Func) predecessors() [][]int32 {
 	return preds
 }
 
-// keepReached drops blocks that nothing reaches and numbers the rest anew.
+// keepReached removes unreachable blocks and renumbers the rest.
 func (f *Func) keepReached() {
 	preds := f.predecessors()
 	var order []int32
@@ -102,8 +101,8 @@ func (f *Func) reorder(order []int32) {
 	f.Blocks = blocks
 }
 
-// passThrough is, by block, where control that enters it arrives: behind blocks
-// that have become empty.
+// passThrough returns, by block, the first block that is not empty on the path from
+// it.
 func passThrough(f *Func) []int32 {
 	to := make([]int32, len(f.Blocks))
 	for i := range to {
@@ -120,11 +119,11 @@ func passThrough(f *Func) []int32 {
 	return to
 }
 
-// dropPointerWrites removes writes of LM0 that nothing looks through before the
-// next: the way back to the frame behind a call whose key lay elsewhere, where
-// the rest of the program needs no stack.
+// dropPointerWrites removes writes of LM0 that are overwritten before a use: after a
+// call whose key lay elsewhere LM0 is restored to the frame, which the rest of the
+// program may not need.
 func dropPointerWrites(f *Func) {
-	live := make([]bool, len(f.Blocks)) // where each block begins
+	live := make([]bool, len(f.Blocks)) // at each block's start
 	walk := func(b *Block, drop bool) bool {
 		on := false
 		b.Succs(func(t int32) { on = on || live[t] })

@@ -2,20 +2,18 @@ package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// fill puts what comes first where a branch leads into the slots that schedule
-// left empty, and lets the branch go on behind it (McFarling and Hennessy's
-// "from the target"). The words are copies, as others come there too. Where what
-// is taken along reaches a jump or the program's end, the branch goes there
-// itself.
+// fill copies the first instructions of a branch's target into the slots that schedule
+// left empty, and moves the target past them (McFarling and Hennessy, "from the
+// target"). They are copies because other branches lead there too. If the copied
+// instructions reach a jump or the program's exit, the branch goes there directly.
 //
-// Words in the slots of a jump cost nothing. Those of a conditional branch are
-// executed on the other way too: there they may only write general registers and
-// codes that nobody looks at, and cost a cycle each, so what the branch is expected
-// to do decides. Words from where control falls into would gain nothing: a branch
-// that is not taken has no idle cycles, and one that is taken idles just as long
-// as they take.
+// Instructions in the slots of a jump cost nothing. Those of a conditional branch
+// execute on the fall-through path too: there they may only write dead general
+// registers and condition codes, and cost a cycle each, so the branch's expected
+// direction decides. Filling from the fall-through path would gain nothing: an untaken
+// branch has no stall cycles, and a taken one stalls as long as the instructions take.
 //
-// It follows schedule: words keep their order, bundles are not torn.
+// It follows schedule: instructions keep their order, bundles stay together.
 func fill(f *Func, count func(pc int32) (uint64, bool), small bool) {
 	p := &filler{f: f, count: count, small: small, cuts: newCuts(f)}
 	p.live, p.preds = liveAtStart(f), f.predecessors()
@@ -30,19 +28,19 @@ func fill(f *Func, count func(pc int32) (uint64, bool), small bool) {
 type filler struct {
 	f      *Func
 	count  func(pc int32) (uint64, bool)
-	live   []resSet // by block: what is looked at from its start on
+	live   []resSet // by block: live resources at its start
 	preds  [][]int32
 	cuts   *cuts
 	small  bool
 	filled bool
 }
 
-// taken is words that go along with a branch, and where it goes then.
+// taken holds instructions copied into a branch's slots, and its new target.
 type taken struct {
 	insts []Inst
-	saved float64 // cycles on the branch's way
-	to    spot    // behind them
-	exit  *Inst   // the branch to the firmware, where that is where it goes
+	saved float64 // cycles on the taken path
+	to    spot    // the new target
+	exit  *Inst   // the branch to the firmware, if that is the new target
 }
 
 // branch fills the slots of the branch at the end of block i.
@@ -87,9 +85,9 @@ func (p *filler) branch(i int32) {
 // minSaved is how many cycles a packet a copied word must save.
 const minSaved = 0.05
 
-// grows reports whether the slots of the branch of b may take n copied words. They
-// may where the branch alone leads to the words, which then are no copies; in loops;
-// and where it was measured that enough packets come there.
+// grows reports whether the slots of the branch of b may take n copied instructions:
+// if the branch is the only predecessor, so that they are moved; in loops; and if
+// measured counts show enough packets there.
 func (p *filler) grows(b *Block, br *Inst, n int) bool {
 	switch {
 	case n == 0, len(p.preds[br.To]) == 1:
@@ -107,11 +105,11 @@ func (p *filler) grows(b *Block, br *Inst, n int) bool {
 	return b.Depth > 0
 }
 
-// along walks from where the branch of b leads as long as words may go into its
-// slots, and calls found wherever it may stop.
+// along walks from the target of the branch of b as long as instructions may move into
+// its slots, and calls found at each point at which it may stop.
 func (p *filler) along(b *Block, br *Inst, room int, found func(taken)) {
 	harmless := br.always()
-	var other resSet // what is looked at where it is not taken
+	var other resSet // live on the fall-through path
 	if !harmless {
 		other = p.live[b.Next]
 	}
@@ -161,8 +159,8 @@ func (p *filler) along(b *Block, br *Inst, room int, found func(taken)) {
 	}
 }
 
-// mayGoAlong reports whether a word may stand in the slots of the branch of b: see
-// mayDefer. A command may, whose wait stays behind it. A word that looks through a
+// mayGoAlong reports whether an instruction may fill the slots of the branch of b: see
+// mayDefer. A command may if its wait stays after it. An instruction that uses a
 // pointer that b writes would have to wait for it.
 func mayGoAlong(in *Inst, b *Block) bool {
 	switch in.Op {
@@ -200,9 +198,9 @@ func onlyRegisters(in *Inst) bool {
 	return ok || in.Dst.Kind == nfp.None
 }
 
-// Shares of packets for which a branch is taken, where nothing was measured: those
-// of loops are Ball and Larus' (1993), rounded; that ends of the program are rare
-// is assumed, as most are checks that fail.
+// Probabilities that a branch is taken if nothing was measured: those of loops are
+// Ball and Larus' (1993), rounded; that exits of the program are rare is assumed, as
+// most are failed checks.
 const (
 	shareLoop   = 0.9
 	shareRare   = 0.1

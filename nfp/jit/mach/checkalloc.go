@@ -8,26 +8,24 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// CheckAllocation shows that sendDirectly, coalesce and allocate kept the meaning,
-// by other means than they used (after LLVM's and Cranelift's allocation checkers).
+// CheckAllocation shows that target selection and allocation kept the meaning,
+// independently of how they work (after LLVM's and Cranelift's allocation checkers).
 //
-// The code before names values: virtual registers, and places by themselves where
-// it uses those. The code after it names places: physical registers, spill slots,
-// and what select writes to beside them (verifyplaces.go). Going through the code
-// along all paths, the checker knows for each place which names' current values it
-// holds:
+// The code before names values: virtual registers, and places themselves if it uses
+// those. The code after names places: physical registers, spill slots, and the places
+// of checkplaces.go. The lattice maps each place to the set of names whose current
+// values it holds; the meet over paths is intersection. Transfer functions:
 //
 //   - an instruction that read name v before must read a place that holds v, which
-//     may be a copy of a register that others set up, where the banks want one;
-//   - one that wrote v makes its destination hold v and nothing else, and every
-//     other place forget v;
-//   - instructions that allocate added move what a place holds to another, or make
-//     a value anew (verifyremat.go);
-//   - calls make places forget; where paths meet, places hold what they hold on
-//     every path.
+//     may be a copy of a conventional register if the banks require one;
+//   - one that wrote v makes its destination hold v alone, and every other place
+//     forget v;
+//   - instructions that allocate added move the names of one place to another, or
+//     recompute a value (checkremat.go);
+//   - calls make places forget.
 //
-// Spill slots are reached through pointers, so their state is followed too: LM0
-// must stand at the frame and LM3 at a known offset.
+// Spill slots are reached through pointers, so the pointers' state is tracked too: LM0
+// must point to the frame and LM3 to a known offset.
 func CheckAllocation(f *Func) error {
 	v := &allocChecker{f: f, in: make([]*placeState, len(f.Blocks))}
 	v.in[0] = &placeState{frame: f.Frame, lm0: f.Entry, lm3: -1, number: -1, address: -1,
@@ -99,8 +97,8 @@ type allocChecker struct {
 	in []*placeState // by block
 }
 
-// placeState is what places hold. Name lists are shared between states and never
-// changed in place.
+// placeState maps places to the names they hold. Name lists are shared between states
+// and never changed in place.
 type placeState struct {
 	places  [][]name
 	frame   int  // bytes of the frame that are not spill slots
@@ -109,8 +107,8 @@ type placeState struct {
 	number  int  // frame offset that B21 holds as a number, -1 none
 	address int  // frame offset that B21 holds as an address, -1 none
 
-	terms map[name]string // what made each name, where that is still true; nil if not wanted
-	made  map[int]string  // by place: term of what allocate made there in this block
+	terms map[name]string // each name's defining expression while it is valid; nil if not needed
+	made  map[int]string  // by place: term that allocate computed there in this block
 }
 
 func (s *placeState) Clone() *placeState {
@@ -149,7 +147,7 @@ func (s *placeState) meet(o *placeState) bool {
 	return changed
 }
 
-// holds is what an operand's place holds. Registers that others set up hold
+// holds returns the names that an operand's place holds. Conventional registers hold
 // themselves.
 func (s *placeState) holds(o nfp.Operand) ([]name, error) {
 	i, err := s.place(o)
@@ -185,7 +183,7 @@ func (s *placeState) place(o nfp.Operand) (int, error) {
 	return slotPlaces + off/4, nil
 }
 
-// set makes a place hold names, and forget all else.
+// set makes a place hold exactly names.
 func (s *placeState) set(o nfp.Operand, names []name) error {
 	i, err := s.place(o)
 	if err == nil {
@@ -207,8 +205,8 @@ func (s *placeState) forget(n name) {
 	}
 }
 
-// step follows one instruction; the state is right behind it even where it
-// reports an error.
+// step applies one instruction; the state is the one after it even if an error is
+// reported.
 func (s *placeState) step(f *Func, in *Inst) error {
 	var err error
 	if in.Orig == nil {
@@ -286,7 +284,7 @@ func (s *placeState) added(in *Inst) error {
 	if err != nil {
 		return err
 	}
-	if s.terms != nil && isReg(in.Dst) { // some may be made by copying
+	if s.terms != nil && isReg(in.Dst) { // some may hold by copying
 		if made, err := s.remake(in); err == nil {
 			names = append(slices.Clip(names), made...)
 		}
@@ -294,8 +292,8 @@ func (s *placeState) added(in *Inst) error {
 	return s.set(in.Dst, names)
 }
 
-// pointOrRemake follows the making of an address in B21, which may be of a spill
-// slot or a register made anew.
+// pointOrRemake applies an instruction that computes an address in B21: a spill
+// slot's, or a rematerialised register's.
 func (s *placeState) pointOrRemake(in *Inst) error {
 	if _, err := s.remake(in); err == nil {
 		return nil
@@ -350,11 +348,11 @@ func (s *placeState) original(f *Func, in *Inst) error {
 		return bad
 	}
 	s.define(n, in)
-	if in.Dst.Kind == nfp.None { // made anew where it is wanted
+	if in.Dst.Kind == nfp.None { // rematerialised at its uses
 		s.forget(n)
 		return bad
 	}
-	if p := s.home(in.Dst); p >= 0 { // made where a copy would have put it
+	if p := s.home(in.Dst); p >= 0 { // computed in the copy's destination
 		s.forget(n)
 		s.places[p] = []name{n}
 		return bad

@@ -38,9 +38,9 @@ func allocated(t *testing.T, vars int, derived bool) *Func {
 	return f
 }
 
-// TestVerifyAllocation: the checker accepts what allocate made, and notices each
-// way of breaking it: any other register read, any copy left out, any constant
-// changed that a register is made anew of.
+// TestVerifyAllocation checks that the checker accepts allocate's result and rejects
+// every damage to it: another register, a copy left out, a changed constant of a
+// rematerialised register.
 func TestVerifyAllocation(t *testing.T) {
 	for _, vars := range []int{4, 14, 22, 40} {
 		f := allocated(t, vars, false)
@@ -70,12 +70,12 @@ func TestVerifyAllocation(t *testing.T) {
 		if err := CheckAllocation(f); err != nil {
 			t.Fatalf("%d derived variables: %v\n%s", vars, err, f)
 		}
-		damage(t, f, 0.05) // some are made anew twice in a row
+		damage(t, f, 0.05) // some are rematerialised twice in a row
 	}
 }
 
-// damage breaks a function in all ways, one at a time, and expects all but a part
-// of them to be noticed: what is never read again may go anywhere.
+// damage breaks a function at every place, one at a time, and expects all but a part
+// of the damages to be found: a dead value may go anywhere.
 func damage(t *testing.T, f *Func, part float64) {
 	t.Helper()
 	missed, tried := 0, 0
@@ -118,8 +118,8 @@ func damage(t *testing.T, f *Func, part float64) {
 	}
 }
 
-// TestVerifyPlaces: the checker notices a word that is made in its place too early,
-// or dropped where the place does not hold it.
+// TestVerifyPlaces checks that the checker rejects a value computed too early in its
+// destination, and a copy dropped although the destination does not hold its source.
 func TestVerifyPlaces(t *testing.T) {
 	v := func(n uint32) nfp.Operand { return nfp.Operand{Kind: nfp.Virtual, N: n} }
 	add := func(dst nfp.Operand) Inst {

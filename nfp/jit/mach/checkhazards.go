@@ -7,24 +7,24 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// checkHazards looks at the words of an image for what the engine does not
-// forgive. It knows nothing of how they were made; rules are those of nfp-isa
-// sections 5, 6, 9, 10, 12 and docs/firmware-contract.md:
+// CheckHazards checks an image's instructions against the engine's hazards. It works
+// on the encoded words alone; the rules are those of docs/isa.md, docs/isa-notes.md
+// and docs/firmware-contract.md:
 //
-//   - three words between the write of a local-memory pointer and its use, on
-//     every path; LM0 unused in the first three words;
-//   - the word behind local_csr_rd is the immed that takes the value;
-//   - a shift by an indirect amount follows a word with a port A operand, an
-//     asr one with a result, and nothing branches between the two;
+//   - three instructions between the write of a local-memory pointer and its use, on
+//     every path; LM0 unused in the first three instructions;
+//   - the instruction after local_csr_rd is the immed that takes the value;
+//   - a shift by an indirect amount follows an instruction with a port A operand, an
+//     asr one with a result, and no branch enters between the two;
 //   - the steps of a multiplication are contiguous and none is a branch target;
-//   - defer slots hold neither branches nor what gives the engine away, and
-//     nothing branches into them;
-//   - condition codes are tested, and carries taken, only where they were set by
-//     an operation that defines them;
-//   - what a command fills is read, and what it sends written, only when its
-//     signal was waited for; none is under way where control leaves the program;
+//   - defer slots contain neither branches nor swaps, and no branch enters them;
+//   - condition codes are tested, and carries used, only if an operation that defines
+//     them set them;
+//   - a transfer register that a command fills is read, and one that it sends is
+//     written, only after the wait for its signal; no command is outstanding where
+//     control leaves the program;
 //   - registers, signals and pointers of the firmware are left alone;
-//   - control does not run off the program's end.
+//   - control does not run past the program's end.
 func CheckHazards(im *nfp.Image) error {
 	h := &hazardChecker{im: im, insts: make([]nfp.Inst, len(im.Words))}
 	for i, w := range im.Words {
@@ -49,7 +49,7 @@ type hazardChecker struct {
 	slotOf  []int   // by word: the branch whose slot it is, -1 none
 	into    []bool  // by word: a branch or a call's return arrives here
 	Succs   [][]int // by word
-	returns []int   // words behind calls
+	returns []int   // instructions after calls
 	errs    []error
 }
 
@@ -59,8 +59,8 @@ func (h *hazardChecker) fail(i int, format string, args ...any) {
 	}
 }
 
-// edges finds where control goes behind each word. A branch's target is reached
-// from the last of its slots.
+// edges finds the successors of each instruction. A branch's target succeeds the last
+// of its slots.
 func (h *hazardChecker) edges() {
 	n := len(h.insts)
 	h.slotOf, h.into, h.Succs = make([]int, n), make([]bool, n), make([][]int, n)
@@ -173,7 +173,7 @@ func (h *hazardChecker) territory(i int, in *nfp.Inst) {
 	}
 }
 
-// wordState is what is known before a word, over all paths.
+// wordState holds the facts before an instruction, over all paths.
 type wordState struct {
 	wait  waits
 	fly   flights
@@ -256,7 +256,7 @@ func (h *hazardChecker) state(i int, s wordState) {
 	}
 }
 
-// after is the state behind a word.
+// after is the transfer function of an instruction.
 func (s *wordState) after(in *nfp.Inst) {
 	m := Inst{Inst: *in, To: 0}
 	s.wait.after(&m)

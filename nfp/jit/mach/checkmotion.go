@@ -9,17 +9,17 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// CheckMotion shows that a function does after words were moved and copied between
-// blocks what it did before, by other means than those passes used: it executes both
-// on symbols, side by side, from branch to branch (translation validation), until
-// nothing new is found.
+// CheckMotion shows that moving and copying instructions between blocks kept the
+// meaning, independently of how the passes work: it executes both functions on
+// symbolic values, side by side, from branch to branch, to a fixed point (translation
+// validation).
 //
-// At each pair of places that both come to it knows of what the new function holds
-// in a resource two things, or less: that the old one holds the same, and how the old
-// one would make it from what it holds, by words that are perhaps still to come
-// there. Where ways meet, what holds on all of them is known. Both must issue the
-// same commands in the same order with the same operands, branch alike, and leave
-// the same where something looks at it behind them.
+// At each pair of program points it keeps at most two facts about each resource of the
+// new function: that the old function holds the same value, and the expression by
+// which the old function would still compute it from what it holds. At joins, facts
+// are intersected. Both functions must issue the same commands in the same order with
+// the same operands, branch alike, and leave the same values in resources that are
+// live at the exits.
 func CheckMotion(old, now *Func) error {
 	v := &ways{old: old, now: now, words: map[wordKey]int32{}, ids: map[string]symbol{}, from: map[places]map[origin]*relation{}}
 	failed := map[places]error{} // what is known may grow until the end
@@ -41,47 +41,48 @@ func CheckMotion(old, now *Func) error {
 	return nil
 }
 
-// point is where a function is: before instruction at of a block, or, where exit is
-// not nil, behind a branch to the firmware.
+// point is a program point: before instruction at of a block or, if exit is not nil,
+// after a branch to the firmware.
 type point struct {
 	block int32
 	at    int
 	exit  *Inst
 }
 
-// places is where both functions are.
+// places is a pair of program points, one of each function.
 type places struct{ old, now point }
 
-// step is a word, the one before it, and those behind it in its block.
+// step is an instruction with its predecessor and the rest of its block.
 type step struct {
 	in, before *Inst
 	behind     []Inst
 }
 
-// ways is both functions, and what is known of where they come to.
+// ways holds both functions, and the facts at the pairs of points reached.
 type ways struct {
 	old, now *Func
 	words    map[wordKey]int32
 	ids      map[string]symbol
 	all      []content
-	from     map[places]map[origin]*relation // what is known there, by where control came from
+	from     map[places]map[origin]*relation // facts there, by the edge that led there
 	work     []places
 }
 
-// origin is a pair of places and which way led on from there.
+// origin is a pair of points and the edge taken from there.
 type origin struct {
 	places
 	taken bool
 }
 
-// relation is what is known of what the new function holds: resources in which the
-// old one holds the same, and how it would be made, noSymbol where that is not known.
-// That is told twice: by what the old function holds as far as possible, and by the
-// words that made it as far as possible, since ways may agree on one and not the other.
+// relation holds the facts about the new function's resources: the resource in which
+// the old function holds the same value, and the expression that computes it, noSymbol
+// if unknown. The expression is kept in two forms, over the old function's resources
+// as far as possible and over the instructions that computed it, since paths may agree
+// on one form and not on the other.
 type relation struct {
 	same  resSet
 	makes [2]contents
-	tired [resCount + 1]uint8 // how often makes has changed
+	tired [resCount + 1]uint8 // how often makes changed
 }
 
 const noSymbol symbol = -1
@@ -96,7 +97,8 @@ func sameAll() *relation {
 	return k
 }
 
-// comes notes what is known where both come to from another pair of places.
+// comes records the facts with which both functions arrive from another pair of
+// points.
 func (v *ways) comes(p places, o origin, k *relation) {
 	if v.from[p] == nil {
 		v.from[p] = map[origin]*relation{}
@@ -114,8 +116,8 @@ func (v *ways) comes(p places, o origin, k *relation) {
 	}
 }
 
-// tires gives up what would be made where that has changed too often: in loops it
-// might do so for ever.
+// tires drops an expression that changed too often (widening): in a loop it could
+// change for ever.
 func (k *relation) tires(was *relation) {
 	for r := range k.tired {
 		k.tired[r] = was.tired[r]
@@ -130,7 +132,7 @@ func (k *relation) tires(was *relation) {
 	}
 }
 
-// known is what holds at a pair of places wherever control came from.
+// known returns the facts at a pair of points over all incoming edges.
 func (v *ways) known(p places) *relation {
 	var all *relation
 	for _, k := range v.from[p] {
@@ -153,7 +155,8 @@ func (v *ways) known(p places) *relation {
 	return all
 }
 
-// start makes what both hold at a pair of places, of which k is known.
+// start creates the symbolic states of both functions at a pair of points with facts
+// k.
 func (v *ways) start(k *relation) (old, now *engine) {
 	old, now = &engine{v: v, again: map[symbol]symbol{}}, &engine{v: v, side: 1}
 	now.again = old.again
@@ -182,8 +185,7 @@ func (v *ways) start(k *relation) (old, now *engine) {
 	return old, now
 }
 
-// stop is the next thing at which ways may part: a branch that is taken or not, a
-// call, an end.
+// stop is the next event at which paths may diverge: a branch, a call, an exit.
 type stop struct {
 	in    *Inst  // nil at the firmware
 	slots []step // of a branch that may not be taken
@@ -256,7 +258,7 @@ func beforeIt(words []step) *Inst {
 	return nil
 }
 
-// complete reports whether the slots of a swap stand behind it.
+// complete reports an error unless the slots of a swap follow it.
 func complete(insts []Inst) error {
 	if in := &insts[0]; in.Swaps() && in.Inst.Slots() >= len(insts) {
 		return fmt.Errorf("%s has lost its slots", in.text())
@@ -322,7 +324,7 @@ func (v *ways) follow(p places) error {
 	return nil
 }
 
-// related is what the new function holds in terms of what the old one does.
+// related expresses the new function's state over the old one's.
 func (v *ways) related(was *relation, old, now *engine) *relation {
 	k := &relation{}
 	for form := range k.makes {
@@ -383,8 +385,8 @@ func looksAt(old, now *engine, in *Inst) error {
 	return nil
 }
 
-// sameSlots compares swaps: what stands in the slots of the new one beside what did
-// before has nothing to do with it, as it takes its data behind them.
+// sameSlots compares swaps: instructions added to the new one's slots must not affect
+// the data it sends, which it reads after them.
 func sameSlots(old, now step) error {
 	if !old.in.Swaps() {
 		return nil

@@ -46,7 +46,7 @@ func readOf(x int) Inst {
 
 func trimmed(s string) string { return strings.TrimSpace(strings.ReplaceAll(s, "\t", "")) }
 
-// compareWays runs a pass on f, whose text must become want, and has the checker look.
+// compareWays runs a pass on f, compares its text with want, and runs the checker.
 func compareWays(t *testing.T, f *Func, run func(*Func), want string) {
 	t.Helper()
 	before := f.Clone()
@@ -59,8 +59,9 @@ func compareWays(t *testing.T, f *Func, run func(*Func), want string) {
 	}
 }
 
-// A constant of the way that falls through goes to the slots of the read before the
-// branch, one of the other way too; what the other way looks at stays.
+// TestAdvance checks that a constant of the fall-through path moves to the slots of
+// the read before the branch, and one of the other path too; one that the other path
+// reads stays.
 func TestAdvance(t *testing.T) {
 	f := &Func{Name: "f", Entry: true, Blocks: []*Block{
 		{Insts: []Inst{readOf(0), wordOf(none, Xfer(0), nfp.ALUSub, Const(8)), branchOf(nfp.CondNE, 2)}, Next: 1},
@@ -86,7 +87,8 @@ b2:
 `)
 }
 
-// A write through a pointer to anywhere leaves what another way may look at behind it.
+// TestAdvanceKeepsFrame checks that a write through an unknown pointer stays if
+// another path may read the place.
 func TestAdvanceKeepsFrame(t *testing.T) {
 	f := &Func{Name: "f", Entry: true, Blocks: []*Block{
 		{Insts: []Inst{readOf(0), wordOf(none, Xfer(0), nfp.ALUSub, Const(8)), branchOf(nfp.CondNE, 2)}, Next: 1},
@@ -96,8 +98,8 @@ func TestAdvanceKeepsFrame(t *testing.T) {
 	compareWays(t, f, advance, f.String())
 }
 
-// A jump takes the first words of where it goes along and goes on behind them, in a
-// loop, to the firmware, or where they were reached by it alone.
+// TestFill checks that a jump takes the first instructions of its target along in a
+// loop, to the firmware, or if it is the only predecessor.
 func TestFill(t *testing.T) {
 	f := &Func{Name: "f", Entry: true, Jump: 4, Blocks: []*Block{
 		{Insts: []Inst{loadOf(GPRA(1), 5)}, Next: 1},
@@ -129,7 +131,8 @@ b4:
 `)
 }
 
-// Where most packets were seen to end at once, the branch ends the program itself.
+// TestFillMeasured checks that a branch exits the program itself if most packets were
+// measured to exit there.
 func TestFillMeasured(t *testing.T) {
 	at := func(in Inst, pc int32) Inst { in.PC = pc; return in }
 	f := &Func{Name: "f", Entry: true, Jump: 4, Blocks: []*Block{
@@ -151,7 +154,7 @@ b1:
 `)
 }
 
-// A branch over a jump to where the program ends is turned around.
+// TestLinkTurns checks that a branch over a jump to an exit is inverted.
 func TestLinkTurns(t *testing.T) {
 	f := &Func{Name: "f", Entry: true, Jump: 4, Blocks: []*Block{
 		{Insts: []Inst{branchOf(nfp.CondEQ, 3)}, Next: 2},
@@ -180,8 +183,9 @@ b2:
 	}
 }
 
-// TestVerifyWays: the checker notices words moved to where another way needs what
-// they write, moved past what they need, left out, executed twice, and slots entered.
+// TestVerifyWays checks that the checker rejects instructions moved where another path
+// needs the overwritten value, moved past an operand's definition, left out or
+// executed twice, and branches into slots.
 func TestVerifyWays(t *testing.T) {
 	a, b, c := loadOf(GPRA(2), 7), wordOf(GPRA(0), GPRA(2), nfp.ALUAdd, Xfer(0)), wordOf(GPRA(0), GPRA(3), nfp.ALUAdd, GPRB(3))
 	test := wordOf(none, Xfer(0), nfp.ALUSub, Const(8))
@@ -217,7 +221,7 @@ func TestVerifyWays(t *testing.T) {
 		{"needed on the other way", fn([]Inst{swap(0), test, loadOf(GPRA(3), 1), slots(branchOf(nfp.CondNE, 2), 1)}, []Inst{a, b, add, doneOf()}, []Inst{c, add, doneOf()}), false},
 		{"before what it needs", fn([]Inst{swap(1), glued(b), test, branchOf(nfp.CondNE, 2)}, []Inst{a, add, doneOf()}, []Inst{c, add, doneOf()}), false},
 		{"left out", fn([]Inst{swap(0), test, branchOf(nfp.CondNE, 2)}, []Inst{b, add, doneOf()}, []Inst{c, add, doneOf()}), false},
-		{"executed twice", fn([]Inst{swap(0), test, branchOf(nfp.CondNE, 2)}, []Inst{a, b, add, add, doneOf()}, []Inst{c, add, doneOf()}), true}, // nobody looks at B5
+		{"executed twice", fn([]Inst{swap(0), test, branchOf(nfp.CondNE, 2)}, []Inst{a, b, add, add, doneOf()}, []Inst{c, add, doneOf()}), true}, // B5 is dead
 		{"another constant", fn([]Inst{swap(0), test, branchOf(nfp.CondNE, 2)}, []Inst{loadOf(GPRA(2), 8), b, add, doneOf()}, []Inst{c, add, doneOf()}), false},
 		{"another condition", fn([]Inst{swap(0), test, branchOf(nfp.CondEQ, 2)}, []Inst{a, b, add, doneOf()}, []Inst{c, add, doneOf()}), false},
 		{"into the slots", fn([]Inst{swap(0), test, branchOf(nfp.CondNE, 4)}, []Inst{a}, []Inst{b}, []Inst{add, slots(branchOf(nfp.CondAlways, 5), 2)}, []Inst{c, add, doneOf()}, []Inst{doneOf()}), false},
@@ -242,8 +246,8 @@ func TestVerifyWaysSlots(t *testing.T) {
 	}
 }
 
-// An end that only branches lead to goes where another block ends with it. Compiled
-// for size, a block jumps to what it has in common with another; else it does not.
+// TestMerge checks that a tail that only branches lead to merges into another block
+// with the same tail. Compiled for size, a block also jumps into a common tail.
 func TestMerge(t *testing.T) {
 	build := func() *Func {
 		return &Func{Name: "f", Entry: true, Blocks: []*Block{

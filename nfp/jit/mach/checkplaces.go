@@ -7,17 +7,17 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Places beside registers that select's code writes to: transfer registers to send
-// from, words of the packet vector, words near LM2, and the frame. To CheckAllocation
-// each has a name of its own, which it holds at first and whenever the code wrote
-// to it. A word may be made in one earlier than the code did: the place then holds
-// the name of the register that would have been copied, not its own, and is
-// unsettled. Whatever looks at an unsettled place sees the wrong value; the copy
-// that was dropped settles it, if the register's value is still there.
+// Places other than registers that selected code writes: transfer registers to send
+// from, words of the packet vector, words near LM2, and the frame. For CheckAllocation
+// each has a name of its own, which it holds initially and after every write of the
+// code before. The code after may compute a value in a place early: the place then
+// holds the name of the register that would have been copied, and is unsettled. A read
+// of an unsettled place is an error; the dropped copy settles it if the register's
+// value is still there.
 const (
 	outPlaces    = 64
 	vectorPlaces = outPlaces + 32
-	nearPlaces   = vectorPlaces + 16 // words from where LM2 stands
+	nearPlaces   = vectorPlaces + 16 // words from LM2's base
 	slotPlaces   = nearPlaces + 16   // words of the frame, spill slots last
 )
 
@@ -38,8 +38,7 @@ func (s *placeState) home(o nfp.Operand) int {
 	return -1
 }
 
-// unsettled names a place of [from, to) that the code before has not written yet,
-// "" where there is none.
+// unsettled returns the name of an unsettled place of [from, to), "" if there is none.
 func (s *placeState) unsettled(from, to int) string {
 	for p := from; p < min(to, slotPlaces+s.frame/4); p++ {
 		if !slices.Contains(s.places[p], physName(p)) {
@@ -49,15 +48,15 @@ func (s *placeState) unsettled(from, to int) string {
 	return ""
 }
 
-// settle makes all places hold themselves alone.
+// settle makes every place hold its own name alone.
 func (s *placeState) settle() {
 	for p := outPlaces; p < slotPlaces+s.frame/4; p++ {
 		s.places[p] = []name{physName(p)}
 	}
 }
 
-// untracked checks that an instruction of select sees no unsettled place where the
-// code before named that place itself, be it through a pointer.
+// untracked checks that a selected instruction reads no unsettled place, directly or
+// through a pointer.
 func (s *placeState) untracked(in *Inst) error {
 	bad := func(from, to int) error {
 		if p := s.unsettled(from, to); p != "" {
@@ -114,9 +113,9 @@ func (s *placeState) untracked(in *Inst) error {
 	return nil
 }
 
-// dropped follows an instruction that is no more: the destination of a copy must
-// hold the source. A register that was copied is another name of what holds the
-// source, any other is made anew where it is wanted.
+// dropped applies a removed instruction: the destination of a copy must hold the
+// source. A coalesced register is another name of the source's place; any other
+// removed register is rematerialised at its uses.
 func (s *placeState) dropped(in *Inst) error {
 	was := in.Orig
 	n, ok := nameOf(was.B)

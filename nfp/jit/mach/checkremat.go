@@ -9,16 +9,15 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Registers that are made anew, for CheckAllocation: while a name holds what an
-// instruction made from names that have not changed since, the instruction is
-// known as its term. An instruction that allocate added makes every name whose term
-// it is, over the names that its operands hold.
+// Rematerialised registers, for CheckAllocation. While a name holds the result of an
+// instruction over names that have not changed since, that instruction is its term. An
+// instruction that allocate added computes every name whose term it is, over the names
+// that its operands hold.
 //
-// Terms are text. Names stand in them in angle brackets, so that the terms that a
-// change makes untrue are easily found.
+// Terms are text. Names are written in angle brackets, so that the terms that a change
+// invalidates are easily found.
 
-// remade reports whether the function leaves definitions out, so that terms are
-// wanted at all.
+// remade reports whether definitions were removed, so that terms are needed.
 func remade(f *Func) bool {
 	for _, b := range f.Blocks {
 		for i := range b.Insts {
@@ -30,7 +29,8 @@ func remade(f *Func) bool {
 	return false
 }
 
-// term is what an instruction makes from operands and the destination's old value.
+// term returns the expression of an instruction over operands and the destination's
+// old value.
 func term(in *Inst, was *nfp.Inst, a, b, old string) string {
 	op := *was
 	op.Dst, op.A, op.B = nfp.Operand{}, nfp.Operand{}, nfp.Operand{}
@@ -55,7 +55,7 @@ func fixedTerm(o nfp.Operand) (string, bool) {
 
 func (n name) token() string { return fmt.Sprintf("<%d>", n) }
 
-// define notes what an instruction of select made name n.
+// define records the term of name n.
 func (s *placeState) define(n name, in *Inst) {
 	if s.terms == nil {
 		return
@@ -108,8 +108,8 @@ func (s *placeState) outside(in *Inst) {
 	}
 }
 
-// remake follows an instruction that allocate added to make a register anew, and
-// returns whose terms it is.
+// remake applies an instruction that rematerialises, and returns the names whose term
+// it is.
 func (s *placeState) remake(in *Inst) ([]name, error) {
 	if s.terms == nil || in.WritesCC() || in.ReadsCC() || in.Glue {
 		return nil, fmt.Errorf("no copy, yet not from select")
@@ -158,7 +158,7 @@ func (s *placeState) remake(in *Inst) ([]name, error) {
 	return names, nil
 }
 
-// tokens is what an operand may be called in terms.
+// tokens returns the forms in which an operand occurs in terms.
 func (s *placeState) tokens(o nfp.Operand) ([]string, error) {
 	if t, ok := fixedTerm(o); ok {
 		if p := s.home(o); o.Kind == nfp.LM && p >= 0 && s.unsettled(p, p+1) != "" {

@@ -6,15 +6,14 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// CheckSchedule shows that a block does after scheduling what it did before, by
-// other means than schedule used: it executes both orders on symbols. A place
-// holds the hash of all that its value was computed from, so that two orders that
-// end with equal hashes in all places computed the same. Looked at are general and
-// transfer registers, local memory, pointers, commands with what they send and in
-// the order in which they reach the same bytes, what calls are given, and what the
-// branch at the end tests.
+// CheckSchedule shows that scheduling a block kept its meaning, independently of how
+// schedule works: it executes both orders on symbolic values. A place holds the hash
+// of everything its value was computed from, so two orders that end with equal hashes
+// in all places computed the same. It compares general and transfer registers, local
+// memory, pointers, the commands with their data and their order on overlapping bytes,
+// the arguments of calls, and the condition of the branch at the end.
 //
-// Hashes have 64 bits; that two different values share one is not to be expected.
+// Hashes have 64 bits; a collision of different values is not expected.
 func CheckSchedule(f *Func, before [][]Inst) error {
 	for i, b := range f.Blocks {
 		was, err := symbolic(before[i])
@@ -47,8 +46,8 @@ func mix(values ...sym) sym {
 	return h
 }
 
-// symState is what the places hold. Only what a block begins with has a name of
-// its own, its number.
+// symState holds the symbolic values of places. Only a value at a block's start has a
+// name of its own, its number.
 type symState struct {
 	gpr    [64]sym
 	in     [32]sym
@@ -213,7 +212,7 @@ func (s *symState) issue(in *Inst, addr sym) error {
 	}
 	cmd := symCommand{h, in.Mem, in.In, in.Out}
 	s.ran = append(s.ran, cmd)
-	if c.Sig == 0 { // nobody waits, or addWaits has not come yet
+	if c.Sig == 0 { // no wait, or addWaits has not run yet
 		s.arrive(in.In, h)
 		return nil
 	}
@@ -343,7 +342,7 @@ func (s *symState) step(in *Inst) error {
 	return err
 }
 
-// oldDst is the value that stays in part where the destination is merged into.
+// oldDst returns the destination's old value if the instruction keeps part of it.
 func (s *symState) oldDst(o nfp.Operand) sym {
 	if o.Kind == nfp.Xfer {
 		return s.out[o.N&31]

@@ -6,8 +6,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// TestVerifySchedule: the checker accepts what schedule makes of a block, and
-// notices two instructions exchanged of which the second needs the first.
+// TestVerifySchedule checks that the checker accepts schedule's result, and rejects an
+// exchange of two dependent instructions.
 func TestVerifySchedule(t *testing.T) {
 	for _, vars := range []int{4, 14, 22} {
 		f := allocated(t, vars, false)

@@ -2,7 +2,7 @@ package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// flights is the commands under way before a word, by signal, as far as every
+// flights holds the outstanding commands before an instruction, by signal, if every
 // path agrees.
 type flights struct {
 	signals uint16
@@ -28,8 +28,8 @@ func (f *flights) arriving() (in, out uint32) {
 	return in, out
 }
 
-// after is the state behind a word. A word that swaps has its effect at once:
-// what stands in its slots is looked at by CheckSchedule.
+// after is the transfer function of an instruction. A swap takes effect at once;
+// CheckSchedule checks the instructions in its slots.
 func (f *flights) after(in *nfp.Inst) {
 	switch {
 	case in.Op == nfp.OpCtxArb:
@@ -53,7 +53,7 @@ func transfers(in *nfp.Inst) (ins, outs uint32) {
 	return XferMask(int(in.Cmd.Xfer), gets), XferMask(int(in.Cmd.Xfer), sends)
 }
 
-// signals checks a word against the commands under way before it.
+// signals checks an instruction against the commands outstanding before it.
 func (h *hazardChecker) signals(i int, f *flights) {
 	in := &h.insts[i]
 	if f.differ {

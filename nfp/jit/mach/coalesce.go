@@ -6,12 +6,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Coalescing of general registers is optimistic (Park and Moon, "Optimistic
-// Register Coalescing"): registers of one bank that a copy joins and that are never
-// live at once become a class, innermost copies first, and a class gets one
-// register: that of a convention where a copy joins it to one. Where classes make
-// something spill, all are taken apart and their members placed one by one, with
-// the copies as mere hints.
+// Coalescing of general registers is optimistic (Park and Moon, "Optimistic Register
+// Coalescing"): registers of one bank that are joined by a copy and never live at once
+// form a class, innermost copies first, and a class gets one register: a conventional
+// one if a copy joins it to one. If classes cause a spill, all are split and their
+// members are placed one by one, with the copies as hints.
 
 // moveSite is a copy between registers, one of them virtual at least.
 type moveSite struct {
@@ -22,7 +21,7 @@ type moveSite struct {
 // free reports whether no convention has a say.
 func (m *moveSite) free() bool { return m.dst.Kind == nfp.Virtual && m.src.Kind == nfp.Virtual }
 
-// join makes the classes and gives those joined to conventions their register.
+// join forms the classes and assigns conventional registers to those joined to one.
 func (a *allocator) join() {
 	a.part()
 	sort.SliceStable(a.moves, func(i, j int) bool {
@@ -53,7 +52,7 @@ func (a *allocator) joinConvention(r uint32, to nfp.Operand) {
 	}
 }
 
-// joinPair makes one class of two.
+// joinPair joins two classes.
 func (a *allocator) joinPair(r, q uint32) {
 	x, y := a.classOf(r), a.classOf(q)
 	if x == y || a.bank[x] != a.bank[y] || a.small[r] || a.small[q] || overlap(a.spans[x], a.spans[y]) {
@@ -83,7 +82,7 @@ func (a *allocator) classOf(r uint32) uint32 {
 	return r
 }
 
-// part makes each register a class of its own, without a place.
+// part splits all classes into single registers without a place.
 func (a *allocator) part() {
 	a.class = make([]uint32, a.f.VRegs)
 	for r := range a.class {

@@ -5,12 +5,12 @@ import (
 	"math/bits"
 )
 
-// merge lets blocks that end alike share the end (tail merging). A block that only
-// branches lead to, and that another one ends with, goes: they lead into the middle
-// of that one. No way becomes longer. Where the program is compiled for size, other
-// blocks jump there as well from where they are alike on.
+// merge lets blocks with equal tails share one (tail merging, or cross jumping). A
+// block that only branches lead to, and that is the tail of another block, is removed:
+// its predecessors branch into the middle of that one. No path becomes longer. When
+// compiling for size, other blocks jump into a common tail as well.
 //
-// It follows schedule, fill and what else changes the order of words.
+// It follows schedule, fill and all else that reorders instructions.
 func merge(f *Func, small bool) {
 	m := &merger{f: f, cuts: newCuts(f), used: make([]bool, len(f.Blocks)), ends: map[nfp.Inst][]int32{}}
 	fallen := make([]bool, len(f.Blocks)) // control falls into it
@@ -75,8 +75,8 @@ func (m *merger) key(b *Block) nfp.Inst {
 	return in.Inst
 }
 
-// longest is the longest end that block i has in common with another that stays,
-// and how many words that is; 0 where there is none.
+// longest returns the longest tail that block i shares with another block that stays,
+// and its number of instructions; 0 if there is none.
 func (m *merger) longest(i int32) (at spot, n int) {
 	b := m.f.Blocks[i]
 	if len(b.Insts) == 0 || b.Next >= 0 || !shared(&b.Insts[len(b.Insts)-1]) {
@@ -97,8 +97,8 @@ func (m *merger) longest(i int32) (at spot, n int) {
 // mergeReach is how many words of two ends are compared.
 const mergeReach = 32
 
-// common is how many words x and y end with that are alike, whole bundles. Commands
-// and waits are among them where both ways bring the same commands under way.
+// common returns the number of equal instructions at the ends of x and y, in whole
+// bundles. Commands and waits count if the same commands are outstanding.
 func common(x, y []Inst) int {
 	found, wait := 0, false
 	for n := 1; n <= len(x) && n <= len(y) && n <= mergeReach; n++ {

@@ -7,8 +7,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Slots: words behind a swap or a branch that are executed before it takes
-// effect. Idle cycles stand where nothing does.
+// Delay slots: instructions after a swap or a branch that execute before it takes
+// effect. An empty slot is a stall cycle.
 
 // mayDefer reports whether a bundle may stand in slots: it neither branches nor
 // gives the engine away, nor moves a pointer, whose delay is counted in words, nor
@@ -38,9 +38,9 @@ const swapSlots = 2
 // overlap, for the word that the wait would take.
 const fuseReach = 8
 
-// fuseWaits lets a command that one wait alone is for give the engine away itself,
-// with the words between as its slots and what is left behind it. Other waits
-// take the words before them as slots.
+// fuseWaits replaces a command and the only wait for it by a command that swaps, with
+// the instructions between them as its slots and the rest after it. Other waits take
+// the instructions before them as slots.
 func (s *scheduler) fuseWaits(order []int32) []int32 {
 	waits := slices.DeleteFunc(slices.Clone(order), func(x int32) bool { return !s.nodes[x].isWait() })
 	for _, x := range waits {
@@ -54,8 +54,8 @@ func (s *scheduler) fuseWaits(order []int32) []int32 {
 	return order
 }
 
-// commandOf is the position of the last command before k that wait k is for, -1
-// where there is none in the region.
+// commandOf returns the position of the last command before k that wait k is for, -1
+// if there is none in the region.
 func (s *scheduler) commandOf(order []int32, k int) int {
 	due := s.nodes[order[k]].insts[0].Imm
 	for c := k - 1; c >= 0; c-- {
@@ -99,7 +99,7 @@ func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 	return append(out, order[k+1:]...), true
 }
 
-// dependsOn reports whether x must stand behind any of list.
+// dependsOn reports whether x must follow any of list.
 func (s *scheduler) dependsOn(x int32, list []int32) bool {
 	for _, y := range list {
 		for _, e := range s.nodes[y].Succs {
@@ -154,7 +154,7 @@ func (s *scheduler) branchSlots(order []int32, br *Inst) (rest, slots []int32) {
 	if br.Op == nfp.OpBr && nfp.Cond(br.Fn) == nfp.CondAlways {
 		room = 2
 	}
-	var needs effects // what the branch itself looks at, not what lies behind it
+	var needs effects // reads of the branch itself, without those of its target
 	needs.operand(br.A, true, false)
 	if br.ReadsCC() {
 		needs.reads.add(resCodes)

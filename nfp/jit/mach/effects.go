@@ -57,7 +57,7 @@ func (s *resSet) meets(o *resSet) bool {
 	return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0
 }
 
-// effects is what a bundle reads of what was there before, and what it writes.
+// effects holds a bundle's upward-exposed reads and its writes.
 type effects struct{ reads, writes resSet }
 
 // effectsOf is the union of instructions that stay together.

@@ -27,11 +27,11 @@ type Inst struct {
 	Glue   bool  // must directly follow the instruction before it
 	PortA  bool  // left operand must come through port A: it is a shift amount
 	Likely int8  // branch: 1 expected to be taken, -1 not, 0 unknown
-	DeadCC bool  // the condition codes it sets are not looked at
+	DeadCC bool  // the condition codes it sets are dead
 	Drop   bool  // takes no word: a copy of a register to itself
 	Frame  bool  // immed: the offset of the function's frame is added to the constant
 	Base   bool  // pointer write: LM0 := the function's frame
-	Return bool  // immed: address of the word behind the branch of this group
+	Return bool  // immed: address of the instruction after the branch of this group
 	Call   *CallSite
 	Reloc  nfp.RelocKind
 	Helper int32
@@ -39,10 +39,10 @@ type Inst struct {
 	Out    uint32    // and that are sent
 	Mem    Access    // command: what it touches
 	Sym    string    // map of a relocation, or function that a branch goes to
-	Orig   *nfp.Inst // before allocation; nil where allocate added the instruction. Kept for CheckAllocation
+	Orig   *nfp.Inst // before allocation; nil if allocate added the instruction. For CheckAllocation
 }
 
-// CallSite is what a branch that comes back does to registers.
+// CallSite describes the effect of a call on registers.
 type CallSite struct {
 	Uses     RegSet
 	Defs     RegSet
@@ -71,7 +71,7 @@ type Func struct {
 	VRegs   int      // virtual registers are numbered below
 	Params  RegSet   // physical registers that hold arguments at entry
 	Frame   int      // bytes of eBPF stack
-	Spill   int      // bytes of spill slots behind it
+	Spill   int      // bytes of spill slots after it
 	Offset  int      // of the frame from A22; layout's
 	Entry   bool     // the program's entry: its frame is at A22
 	LM0     bool     // LM0 points to its frame while it runs

@@ -7,7 +7,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// padding is the nops behind a program: the engine prefetches a window of words.
+// padding is the number of nops after a program: the engine prefetches.
 const padding = 8
 
 // placeFrames gives each function's frame its offset from A22 and returns the
@@ -32,14 +32,14 @@ func PlaceFrames(funcs []*Func) int {
 	return total
 }
 
-// layout puts blocks and functions one behind the other and makes an image: the
-// entry first, functions in the order given, padding last. It puts what goes into
-// the slots of branches behind them and resolves branches. Targets count from the
-// image's start; every word that depends on where the image goes has a
-// relocation. pcs is the eBPF pc of each word, -1 where it has none.
+// Layout concatenates blocks and functions into an image: the entry first, functions
+// in the order given, padding last. It moves the instructions that fill the slots of
+// branches after them and resolves branches. Targets count from the image's start;
+// every word that depends on the load address has a relocation. pcs is the eBPF pc of
+// each word, -1 if it has none.
 //
-// Where the words are more than room the image comes without words; len(pcs) is
-// how many they are.
+// If there are more words than room, the image comes without words; len(pcs) is their
+// number.
 func Layout(name string, funcs []*Func, room int) (im *nfp.Image, pcs []int32, err error) {
 	l := &linker{im: &nfp.Image{Name: name}, at: map[string]int{}}
 	n := 0
@@ -178,8 +178,8 @@ func (l *linker) withSlots(b *Block, j int, br Inst) {
 	}
 }
 
-// returnSlot is the instruction before branch j that loads its return address,
-// -1 where there is none.
+// returnSlot returns the instruction before branch j that loads its return address, -1
+// if there is none.
 func (b *Block) returnSlot(j int) int {
 	for k := j - 1; k >= 0 && k >= j-int(b.Insts[j].Slots); k-- {
 		if b.Insts[k].Return {

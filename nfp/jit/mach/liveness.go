@@ -13,8 +13,8 @@ import (
 // span is the positions [from, to).
 type span struct{ from, to int32 }
 
-// liveness is where each register is live: spans in ascending order, not
-// touching.
+// liveness holds the live ranges of each register: spans in ascending order that do
+// not touch.
 type liveness struct {
 	virtual  [][]span // by virtual register
 	physical [][]span // by physical register 0..63: by convention, and clobbered
@@ -65,7 +65,7 @@ func ascending(s []span) []span {
 // liveSets is the registers live at the end of each block; only those mentioned
 // in more than one block have a number in the sets.
 type liveSets struct {
-	number []int32  // by virtual register, -1 where it is local to a block
+	number []int32  // by virtual register, -1 if it is local to a block
 	names  []uint32 // by number
 	words  int
 	bits   []uint64

@@ -2,10 +2,9 @@ package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// liveAtStart is, by block, the resources whose content something looks at from
-// the block's start on. What is called looks at all of memory and at the registers
-// that it is given; behind the program's end the firmware looks at the result and
-// the packet's vector.
+// liveAtStart returns, by block, the resources that are live at its start. A call
+// reads all memory and its argument registers; the firmware reads the result and the
+// packet vector after the program.
 func liveAtStart(f *Func) []resSet {
 	live := make([]resSet, len(f.Blocks))
 	reads, writes := make([]resSet, len(f.Blocks)), make([]resSet, len(f.Blocks))
@@ -51,8 +50,8 @@ func liveAtStart(f *Func) []resSet {
 	return live
 }
 
-// overwritten is the resources of which nothing is left behind an instruction: a write
-// through a pointer to anywhere leaves all words but one.
+// overwritten returns the resources that an instruction overwrites completely: a write
+// through an unknown pointer changes one word and keeps all others.
 func overwritten(in *Inst, e effects) resSet {
 	if in.Dst.Kind != nfp.LM || in.Dst.Ptr < 2 {
 		return e.writes
@@ -64,10 +63,10 @@ func overwritten(in *Inst, e effects) resSet {
 	return e.writes.without(&words)
 }
 
-// lookedAt is effectOf with what lies behind branches that leave the function.
+// lookedAt is effectOf including the reads after branches that leave the function.
 func lookedAt(in *Inst) effects {
 	e := effectOf(in)
-	if e.writes.has(resPointer) { // behind it the words that LM0 reaches are others
+	if e.writes.has(resPointer) { // LM0 reaches other words from here on
 		e.reads.addMask(resFrame, 1<<16-1, 16)
 	}
 	switch {

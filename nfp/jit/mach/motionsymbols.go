@@ -16,29 +16,29 @@ type symbol int32
 const (
 	heldByOld   uint8 = iota // what the old function holds in a resource at the last pair of places
 	heldByNew                // what the new one holds there, of which nothing is known
-	made                     // what a word makes of others
+	made                     // the result of an instruction
 	madeByEvent              // the same of a word that must come in order
-	dead                     // codes that nobody looks at
+	dead                     // dead condition codes
 )
 
-// content is a symbol's meaning. Words name their registers, so that what one makes
-// is only ever in one resource.
+// content is a symbol's meaning. Instructions name their registers, so a result occurs
+// in one resource only.
 type content struct {
 	kind uint8
 	word int32
-	res  int // where it lies
+	res  int // the resource that holds it
 	args []symbol
-	deep int // how many words one behind the other make it
+	deep int // depth of the expression, in instructions
 }
 
-// resPrevious is what the word before leaves to the next one.
+// resPrevious is the state that an instruction passes to the next one.
 const resPrevious = resCount
 
 // contents is a symbol for each resource.
 type contents [resCount + 1]symbol
 
-// symbol is the one number of a content; event tells those apart that are not made by
-// the word alone.
+// symbol returns the number of a content (hash consing); event distinguishes contents
+// that the instruction alone does not determine.
 func (v *ways) symbol(c content, event int) symbol {
 	key := binary.AppendVarint([]byte{c.kind}, int64(c.word))
 	key = binary.AppendVarint(key, int64(c.res))
@@ -123,7 +123,7 @@ func (e *engine) step(x step) {
 	e.holds[resPrevious] = seen
 }
 
-// returns is what a call does to registers and codes, the same to both functions.
+// returns applies a call's effect on registers and codes, the same in both functions.
 func (e *engine) returns(c *Inst) {
 	n := len(e.events)
 	for r := range 64 {
@@ -135,23 +135,23 @@ func (e *engine) returns(c *Inst) {
 	e.holds[resPrevious] = e.v.symbol(content{kind: madeByEvent, word: -2, res: resPrevious}, n)
 }
 
-// shallow is how many words one behind the other are told where the old function holds
-// what they made.
+// shallow is the depth up to which an expression is expanded although the old function
+// holds its value.
 const shallow = 4
 
-// expression tells contents by what the old function holds.
+// expression rewrites contents over the old function's resources.
 type expression struct {
 	v     *ways
 	old   *engine
-	was   *relation // where both started
+	was   *relation // relation at the start of both
 	deep  bool
 	known map[symbol]symbol
 }
 
-// made tells a content by the words that made it, noSymbol where that is not possible.
+// made returns the expression over instructions, noSymbol if there is none.
 func (e *expression) made(x symbol) symbol {
 	c := e.v.all[x]
-	if c.kind == heldByOld { // perhaps it is known how it was made before
+	if c.kind == heldByOld { // its earlier expression may be known
 		for _, m := range [...]symbol{e.was.makes[0][c.res], e.was.makes[1][c.res]} {
 			if m != noSymbol && e.was.same.has(c.res) {
 				if y := e.made(m); y != noSymbol {
@@ -195,8 +195,8 @@ func leans(s step) bool {
 	return s.in.ReadsPrevious() || s.in.Op == nfp.OpMul && nfp.MulStep(s.in.Fn) != nfp.MulStart || s.before != nil && s.before.Op == nfp.OpCSRRead
 }
 
-// wordKey is what makes two words do the same: slots left aside, and codes that are
-// set in vain.
+// wordKey identifies instructions with the same effect, apart from slots and dead
+// condition codes.
 type wordKey struct {
 	nfp.Inst
 	callee, sym      string
@@ -221,7 +221,7 @@ func keyOfWord(in *Inst, branch bool) wordKey {
 	if in.Call != nil {
 		k.callee = in.Call.Callee
 	}
-	if branch && !in.always() { // where it goes is followed
+	if branch && !in.always() { // its target is compared by the walk
 		return k
 	}
 	k.sym, k.reloc, k.helper, k.in, k.out, k.mem = in.Sym, in.Reloc, in.Helper, in.In, in.Out, in.Mem

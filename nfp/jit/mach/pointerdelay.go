@@ -26,7 +26,7 @@ func (w *waits) merge(x waits) bool {
 	return changed
 }
 
-// after is the state behind an instruction.
+// after is the transfer function of an instruction.
 func (w *waits) after(in *Inst) {
 	if in.Drop {
 		return
@@ -44,7 +44,7 @@ func (w *waits) after(in *Inst) {
 	}
 }
 
-// wants is how many words an instruction must wait in state w.
+// wants returns how many cycles an instruction must wait in state w.
 func (w *waits) wants(in *Inst) uint8 {
 	n := uint8(0)
 	for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {
@@ -55,9 +55,9 @@ func (w *waits) wants(in *Inst) uint8 {
 	return n
 }
 
-// delay puts nops between the write of a local-memory pointer and its use where
-// too little else stands there, on any path. Bundles are not torn: their nops
-// stand in front.
+// delay inserts nops between the write of a local-memory pointer and its use if there
+// are too few instructions between them on any path. Bundles stay together: their nops
+// precede them.
 func delay(f *Func) {
 	in := make([]waits, len(f.Blocks))
 	if f.Entry {
@@ -84,7 +84,7 @@ func delayBlock(b *Block, w waits) {
 		need, at := uint8(0), w
 		words := uint8(0)
 		for k := i; k < j; k++ {
-			need = max(need, at.wants(&b.Insts[k])) // more than words after a write in the bundle: never made by select
+			need = max(need, at.wants(&b.Insts[k])) // longer than the bundle's distance to a write within it: select never emits that
 			at.after(&b.Insts[k])
 			words++
 		}

@@ -8,21 +8,22 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Allocate puts virtual registers into general registers: 22 of bank A, 23 of
-// bank B. Banks come first (assignBanks); then each bank is a linear scan over
-// live ranges with holes, in order of their beginning (Wimmer and Franz, "Linear
-// Scan Register Allocation on SSA Form", without its splitting):
+// allocate assigns virtual registers to general registers: 22 of bank A, 23 of bank B.
+// Banks come first (assignBanks); then each bank is a linear scan over live ranges
+// with holes, in order of their start (Wimmer and Franz, "Linear Scan Register
+// Allocation on SSA Form", without its splitting):
 //
-//   - a register is free for a range if nothing in it overlaps: other ranges,
-//     the registers of conventions, what calls clobber;
-//   - registers that copies join are coalesced first, and copies that end up within
-//     one register vanish;
-//   - where none is free, the range with the least weight (mentions, by loop
-//     depth, per length) of those in the way is spilled to local memory, and all
-//     begins anew with the short ranges that its loads and stores leave.
+//   - a register is free for a range if it does not overlap other ranges in it,
+//     conventional registers, and calls that clobber it;
+//   - registers joined by copies are coalesced first, and copies within one register
+//     disappear;
+//   - if none is free, the conflicting range with the least weight (uses, by loop
+//     depth,
+//     per length) is spilled to local memory, and allocation restarts with the short
+//     ranges of its loads and stores.
 //
-// It takes code as select or coalesce leaves it. Afterwards no operand is virtual;
-// Spill and Clobber are set.
+// It takes code as select or target selection leaves it. Afterwards no operand is
+// virtual; Spill and Clobber are set.
 func allocate(f *Func) {
 	a := &allocator{f: f, bank: assignBanks(f), allowed: AllRegs}
 	a.small = make([]bool, f.VRegs)
@@ -75,7 +76,7 @@ type allocator struct {
 	hints    [][]nfp.Operand
 	home     []int8     // by virtual register: physical register, -1 none
 	class    []uint32   // by virtual register: the one that stands for it
-	spans    [][]span   // by virtual register that stands for a class: where any of it is live
+	spans    [][]span   // by virtual register that represents a class: live range of the class
 	moves    []moveSite // copies between registers
 	busy     [64][]busySpan
 	spilled  []uint32
@@ -201,7 +202,7 @@ func (a *allocator) take(n int, r uint32) {
 	a.busy[n] = busy
 }
 
-// evict spills r, or what is in its way where that weighs less.
+// evict spills r, or the ranges it conflicts with if they weigh less.
 func (a *allocator) evict(r uint32, base int) {
 	best, bestCost := -1, a.weight[r]
 	if a.small[r] {

@@ -7,24 +7,23 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Rematerialisation (Briggs, Cooper and Torczon, "Rematerialization"): a register
-// that finds no place is not stored and loaded again if it can be made anew where
-// it is wanted, for no more words. What can be made anew has one definition, of one
-// word or two, from constants, addresses in the frame, and what still holds at each
-// use: words of the packet vector, transfer registers, other registers that are
-// live there anyway. Condition codes are left alone there, as loads of spilled
-// registers leave them.
+// Rematerialisation (Briggs, Cooper and Torczon, "Rematerialization"): a register that
+// would be spilled is recomputed at its uses instead if that takes no more words. It
+// must have one definition of one or two instructions, over constants, frame addresses
+// and values that are available at each use: words of the packet vector, transfer
+// registers, other live registers. Recomputation leaves condition codes alone, as
+// reloads do.
 
-// recipe is how to make a register anew.
+// recipe is the definition of a rematerialisable register.
 type recipe struct {
 	insts []Inst        // whose destination is the register
 	needs []nfp.Operand // what is read and may change
-	block int32         // where the register is defined
+	block int32         // the register's definition
 	at    int32         // instruction of that
 	cost  float64       // words of all uses, less those of the definition, by loop depth
 }
 
-// recipes are, by virtual register, nil where it cannot be made anew.
+// recipes returns recipes by virtual register, nil if it cannot be rematerialised.
 func (a *allocator) recipes() []*recipe {
 	out := make([]*recipe, a.f.VRegs)
 	defs := make([]int32, a.f.VRegs)
@@ -61,7 +60,7 @@ func (a *allocator) recipes() []*recipe {
 	return out
 }
 
-// recipeOf is the recipe that begins with instruction i of block n, nil where it
+// recipeOf returns the recipe that begins with instruction i of block n, nil if there
 // is none.
 func recipeOf(b *Block, n, i int32) *recipe {
 	c := &recipe{block: n, at: i}
@@ -167,9 +166,9 @@ func (a *allocator) priceRecipes(out []*recipe) {
 	}
 }
 
-// spillCost is the words that a spilled register costs, by loop depth: a load
-// for each bundle that reads it and a store for each that writes it, more where
-// the slot is far.
+// spillCost returns the words that spilling a register costs, by loop depth: a load
+// for each bundle that reads it and a store for each that writes it, more if the slot
+// is far.
 func (a *allocator) spillCost(r uint32) float64 {
 	words := 1.0
 	if a.far {
@@ -178,7 +177,7 @@ func (a *allocator) spillCost(r uint32) float64 {
 	return words * a.mentions[r]
 }
 
-// discount makes registers cheap to spill that can be made anew.
+// discount lowers the spill weight of rematerialisable registers.
 func (a *allocator) discount() {
 	a.recipe = a.recipes()
 	for r, c := range a.recipe {
@@ -193,8 +192,8 @@ func (a *allocator) discount() {
 	}
 }
 
-// rematerialise takes from the spilled registers those that are made anew, and
-// drops their definitions.
+// rematerialise selects the spilled registers to recompute, and removes their
+// definitions.
 func (a *allocator) rematerialise() []*recipe {
 	out := make([]*recipe, len(a.bank))
 	lost := make([]bool, len(a.bank))
@@ -231,7 +230,7 @@ func (a *allocator) rematerialise() []*recipe {
 	return out
 }
 
-// make appends the instructions of a recipe with another destination.
+// make appends a recipe's instructions with another destination.
 func (c *recipe) make(out []Inst, to nfp.Operand, pc int32) []Inst {
 	for _, in := range c.insts {
 		in.Dst, in.PC, in.Orig = to, pc, nil
@@ -240,5 +239,5 @@ func (c *recipe) make(out []Inst, to nfp.Operand, pc int32) []Inst {
 	return out
 }
 
-// depthCost is what a word costs in loops, relative to one outside.
+// depthCost returns the weight of an instruction in loops, relative to one outside.
 func depthCost(depth int32) float64 { return math.Pow(8, float64(min(depth, 6))) }

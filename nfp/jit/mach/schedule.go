@@ -6,19 +6,18 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// schedule puts the instructions of each block into an order in which they wait
-// for each other as little as they can: list scheduling (Gibbons and Muchnick)
-// over the dependences of physical registers, codes, pointers and memory, the
-// longest way to the block's end first, with the latencies of the chip's model.
-// Then a command that nothing stands behind gives the engine away itself, and the
-// slots of swaps and branches are filled with what need not stand in front.
+// schedule reorders the instructions of each block to minimise stalls: list scheduling
+// (Gibbons and Muchnick) over the dependences of physical registers, condition codes,
+// pointers and memory, by the longest path to the block's end, with the latencies of
+// the chip's model. Then a command followed by its wait becomes a swap, and the slots
+// of swaps and branches are filled with instructions that may execute late.
 //
-// Calls stay where they are. Bundles are not torn. The order of accesses that may
-// reach the same memory stays.
+// Calls stay in place, bundles stay together, and accesses that may overlap keep their
+// order.
 func schedule(f *Func, m *nfp.Model) { (&scheduler{model: m}).blocks(f) }
 
-// spread is schedule before there are waits: commands go up and what they deliver
-// is looked at late, so that several are under way when addWaits comes.
+// spread is schedule before waits are inserted: commands move up and uses of their
+// results down, so that addWaits finds several outstanding at once.
 func spread(f *Func, m *nfp.Model) { (&scheduler{model: m, early: true}).blocks(f) }
 
 func (s *scheduler) blocks(f *Func) {
@@ -33,7 +32,7 @@ type schedNode struct {
 	eff   effects
 	Succs []schedEdge
 	preds int
-	rank  int32 // cycles to the region's end on the longest way
+	rank  int32 // critical path to the region's end, in cycles
 	start int32 // earliest cycle
 }
 
@@ -117,9 +116,8 @@ func hasCall(insts []Inst) bool {
 	})
 }
 
-// region schedules instructions between two barriers; br is the branch that ends
-// the block, nil where none does, codes whether condition codes are looked at
-// behind the instructions.
+// region schedules instructions between two barriers; br is the branch that ends the
+// block, nil if none does; codes says that condition codes are live after them.
 func (s *scheduler) region(insts []Inst, br *Inst, codes bool) {
 	s.build(insts, codes)
 	order := s.list()
@@ -146,7 +144,7 @@ func (s *scheduler) region(insts []Inst, br *Inst, codes bool) {
 	s.out = append(s.out, end)
 }
 
-// build makes the nodes and their dependences.
+// build creates the nodes and their dependences.
 func (s *scheduler) build(insts []Inst, codes bool) {
 	s.nodes = s.nodes[:0]
 	for i := 0; i < len(insts); {
@@ -211,7 +209,7 @@ func eachResource(set *resSet, do func(r int)) {
 	}
 }
 
-// command is the bundle's memory command, nil where it has none.
+// command returns the bundle's memory command, nil if it has none.
 func (n *schedNode) command() *Inst {
 	for i := range n.insts {
 		if n.insts[i].Op == nfp.OpCmd {
@@ -235,7 +233,7 @@ func (s *scheduler) edge(from, to, lat int32) {
 	s.nodes[to].preds++
 }
 
-// latency is the cycles from a node that writes a resource to one that wants it.
+// latency returns the cycles from a node that writes a resource to its first use.
 func (s *scheduler) latency(from int32, r int) int32 {
 	n := &s.nodes[from]
 	size := int32(len(n.insts))
@@ -275,8 +273,8 @@ func (s *scheduler) memory(c *Inst) int32 {
 	return int32(unit.Read)
 }
 
-// dropDeadCodes takes condition codes that nobody looks at out of what nodes
-// write, so that they may stand anywhere.
+// dropDeadCodes removes dead condition codes from the nodes' writes, so that they do
+// not restrict the order.
 func (s *scheduler) dropDeadCodes(live bool) {
 	for i := len(s.nodes) - 1; i >= 0; i-- {
 		n := &s.nodes[i]
@@ -337,8 +335,8 @@ func (s *scheduler) list() []int32 {
 	return order
 }
 
-// before reports whether x goes before y at cycle now: what can go at once, then
-// what has the longer way, then the older one.
+// before reports whether x goes before y at cycle now: the ready one, then the one
+// with the longer critical path, then the earlier one.
 func (s *scheduler) before(x, y, now int32) bool {
 	a, b := &s.nodes[x], &s.nodes[y]
 	late := func(n *schedNode) int32 { return max(n.start-now, 0) }
@@ -358,10 +356,9 @@ func (s *scheduler) emit(order []int32) {
 	}
 }
 
-// keepCodes marks instructions that stand between one that sets condition codes
-// and one that looks at them as not to change them. live says whether anybody
-// looks at the codes behind the instructions; the result, whether anybody does at
-// those from before.
+// keepCodes marks the instructions between a definition of condition codes and its
+// use, so that they leave the codes alone. live says whether the codes are live after
+// the instructions; the result, whether they are live before.
 func keepCodes(insts []Inst, live bool) bool {
 	for i := len(insts) - 1; i >= 0; i-- {
 		in := &insts[i]

@@ -6,20 +6,20 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Spill slots are words of the function's frame behind the eBPF stack. Those in
-// the frame's first 64 bytes are reached through LM0, where the function has
-// that; the next 64-byte window through LM3, which is set at the function's head
-// and behind each call that loses it. Slots beyond are far: LM3 goes there and
-// comes back for each access, at the price of register B21.
+// Spill slots are words of the function's frame after the eBPF stack. Those in the
+// frame's first 64 bytes are reached through LM0, if the function has it; the next
+// 64-byte window through LM3, which is set at the function's start and after each call
+// that loses it. Slots beyond are far: each access moves LM3 there and back, at the
+// cost of register B21.
 //
-// A spilled register becomes a short-lived one in each bundle that mentions it,
-// loaded or made anew in front of the bundle if its old value is wanted and stored
-// behind it if it was changed. All these copies leave condition codes alone, as they may
-// stand between an instruction that sets them and one that uses them.
+// A spilled register becomes a short-lived one in each bundle that mentions it, loaded
+// or rematerialised before the bundle if it is read, and stored after it if it is
+// written. All these copies leave condition codes alone, as they may lie between the
+// definition of codes and their use.
 
 const spillScratch = 21 // of bank B
 
-// slotPlace is where a slot is: a pointer and a word, or far at a frame offset.
+// slotPlace returns a slot's place: a pointer and a word, or far at a frame offset.
 func (a *allocator) slotPlace(slot int) (o nfp.Operand, off int, far bool) {
 	off = a.f.Frame + 4*slot
 	if a.f.LM0 && off < 64 {
@@ -93,7 +93,7 @@ func mergeSpans(x, y []span) []span {
 type spiller struct {
 	a    *allocator
 	slot []int
-	made []*recipe // of registers that are made anew
+	made []*recipe // of rematerialised registers
 	out  []Inst
 	here []spillUse
 }
@@ -153,7 +153,7 @@ func (s *spiller) bundle(insts []Inst) {
 	}
 }
 
-// direct makes a copy of a spilled register use the slot itself.
+// direct replaces a spilled register in a copy by its slot.
 func (s *spiller) direct(in *Inst) bool {
 	if !in.isCopy() {
 		return false
@@ -224,10 +224,9 @@ func pointLM3(off int, pc int32) []Inst {
 	}
 }
 
-// setSpillPointer sets LM3 where the function begins and where calls lose it, if
-// any slot is reached through it. B21 is free there: nothing lives before the
-// function's first instruction but arguments, and a call that loses LM3 clobbers
-// it.
+// setSpillPointer sets LM3 at the function's start and after calls that lose it, if a
+// slot is reached through it. B21 is free there: only arguments are live before the
+// function's first instruction, and a call that loses LM3 clobbers it.
 func (a *allocator) setSpillPointer() {
 	used := false
 	for _, b := range a.f.Blocks {

@@ -7,12 +7,12 @@ type spot struct {
 	at    int
 }
 
-// cuts are the spots in the middle of blocks that branches are to go to. Until make
-// cuts the blocks there, branches have numbers behind those of the blocks.
+// cuts holds the points inside blocks that become branch targets. Until make splits
+// the blocks there, such targets have numbers past those of the blocks.
 type cuts struct {
 	f      *Func
 	number map[spot]int32
-	middle []spot // by number behind the blocks'
+	middle []spot // by number past the blocks'
 }
 
 func newCuts(f *Func) *cuts { return &cuts{f: f, number: map[spot]int32{}} }
@@ -31,7 +31,7 @@ func (c *cuts) at(s spot) int32 {
 	return n
 }
 
-// spotOf is where a branch with number n goes.
+// spotOf returns the target of a branch with number n.
 func (c *cuts) spotOf(n int32) spot {
 	if k := int(n) - len(c.f.Blocks); k >= 0 {
 		return c.middle[k]
@@ -39,7 +39,7 @@ func (c *cuts) spotOf(n int32) spot {
 	return spot{block: n}
 }
 
-// make cuts the blocks, and drops those that nothing reaches any more.
+// make splits the blocks, and removes those that became unreachable.
 func (c *cuts) make() {
 	var out []*Block
 	number := make([]int32, len(c.f.Blocks)+len(c.middle))

@@ -6,11 +6,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// advance fills the slots of swaps that schedule found nothing for with words of
-// the blocks behind: from where control falls to first, then from where the branch
-// leads. Nothing else stands in such a slot, so a word there costs nothing, whatever
-// the branches between decide; where it stood it is gone. Only what no way between
-// looks at may be written early, and blocks that other ways lead to keep their words.
+// advance fills the empty slots of swaps with instructions of later blocks: first from
+// the fall-through successor, then from the branch's target. An otherwise empty slot
+// costs nothing, whichever path is taken, and the instruction's old place is free.
+// Only resources that are dead on all other paths may be written early, and blocks
+// with other predecessors keep their instructions.
 func advance(f *Func) {
 	a := &advancer{f: f, live: liveAtStart(f), preds: f.predecessors()}
 	for i := len(f.Blocks) - 1; i >= 0; i-- {
@@ -20,7 +20,7 @@ func advance(f *Func) {
 
 type advancer struct {
 	f     *Func
-	live  []resSet // by block: what is looked at from its start on
+	live  []resSet // by block: live resources at its start
 	preds [][]int32
 }
 
@@ -75,7 +75,7 @@ type climb struct {
 	room   int
 	passed effects // of what stands between
 	taken  effects // of what was found
-	aside  resSet  // what ways that branch off look at
+	aside  resSet  // live on the paths that branch off
 	found  []Inst
 }
 
@@ -88,10 +88,11 @@ func (e *effects) join(o effects) {
 	}
 }
 
-// climbReach is how many blocks behind a swap are looked at.
+// climbReach is the number of blocks after a swap that are searched.
 const climbReach = 4
 
-// block walks through b from instruction from on, then on to where only b leads.
+// block searches b from instruction from on, then its successors that have no other
+// predecessor.
 func (c *climb) block(b *Block, from, depth int) {
 	for i := from; i < len(b.Insts) && c.room > 0; {
 		j := i + 1
@@ -137,7 +138,7 @@ func (c *climb) block(b *Block, from, depth int) {
 		}
 		at.block(c.a.f.Blocks[next], 0, depth+1)
 		c.found, c.taken, c.room = at.found, at.taken, at.room
-		c.passed.join(c.taken) // the other way sees what this one did
+		c.passed.join(c.taken) // the other path executes what this one took
 	}
 }
 

@@ -2,17 +2,17 @@ package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// coalesce makes words where they are wanted: where a virtual register is made only
-// to be copied into a word of local memory, the instructions that make it write
-// there at once, and the copy goes. Words to send are sendDirectly's, copies
-// between general registers allocate's.
+// coalesce computes values directly in local memory: if a virtual register is only
+// copied into a word of local memory, its defining instructions write that word and
+// the copy is removed. sendDirectly does the same for transfer registers, allocate for
+// copies between general registers.
 //
-// The place must not be looked at or changed between, nor its pointer moved, and no
-// call may come between, so all of it happens within a block. The register must
-// have no other use. Several instructions may make it one after the other (ld_field
-// merges), as the place can be read back.
+// Between definition and copy the word must not be read or written, its pointer must
+// not move, and no call may occur, so both must be in one block. The register must
+// have no other use. Several instructions may define it in turn (ld_field merges),
+// since the word can be read back.
 //
-// A dropped copy becomes a nop that takes no word; Orig is what it was.
+// A removed copy becomes a nop that takes no control-store word; Orig keeps it.
 func coalesce(f *Func) {
 	c := &coalescer{mentions: make([]int32, f.VRegs), last: make([]int32, f.VRegs)}
 	for i, b := range f.Blocks {
@@ -51,17 +51,17 @@ func (c *coalescer) mention(r uint32, block int32) {
 	}
 }
 
-// isPlaceCopy reports whether an instruction copies a register to a place that the
-// register's value might have been made in.
+// isPlaceCopy reports whether an instruction copies a register to a place in which its
+// value could be computed.
 func (in *Inst) isPlaceCopy() bool {
 	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && !in.Glue && isReg(in.B) &&
 		(in.Dst.Kind == nfp.Xfer || in.Dst.Kind == nfp.LM && in.Dst.Mod == 0)
 }
 
-// coalesceReach is how far back the instructions that make a word are looked for.
+// coalesceReach is how many instructions back a definition is searched.
 const coalesceReach = 64
 
-// forward makes the register of copy j in the copy's destination, if it can be.
+// forward computes the register of copy j in the copy's destination, if possible.
 func (c *coalescer) forward(b *Block, j int) {
 	to, r := b.Insts[j].Dst, b.Insts[j].B
 	left := c.mentions[r.N] - 1
@@ -92,8 +92,8 @@ func (c *coalescer) forward(b *Block, j int) {
 	b.Insts[j].Inst, b.Insts[j].Drop = nfp.Inst{Op: nfp.OpNop}, true
 }
 
-// writesTo reports whether an instruction that makes a register may make the
-// place instead; first says that what it makes is new.
+// writesTo reports whether an instruction that defines a register may write the place
+// instead; first says that it is the first definition.
 func writesTo(in *Inst, to nfp.Operand, first bool) bool {
 	if in.Op != nfp.OpALU && to.N >= FieldWindow/4 {
 		return false // out of the reach of restricted operands

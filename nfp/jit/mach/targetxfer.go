@@ -2,15 +2,15 @@ package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// sendDirectly lets the instruction that makes a word write the register the
-// word is sent from, where select copies it there: the copy goes. A transfer
-// register cannot be read back, so the instruction must make the word whole, and
-// nothing else may want it.
+// sendDirectly computes values directly in the transfer registers from which commands
+// send them, and removes the copies that select emitted. A transfer register cannot be
+// read back, so one instruction must define the whole value, and it must have no other
+// use.
 //
-// The copy is at the instruction's place then, so between the two nothing may
-// write or send the register, and no call may lose it. Where ways meet in front of
-// the copy, all of them must make the word, and lead nowhere else. A copy that
-// goes becomes a nop that takes no word; Orig is what it was.
+// Between definition and copy no instruction may write or send the register, and no
+// call may clobber it. At a join before the copy, every predecessor must define the
+// value and have no other successor. A removed copy becomes a nop that takes no
+// control-store word; Orig keeps it.
 func sendDirectly(f *Func) {
 	s := &sender{f: f, uses: make([]int32, f.VRegs), defs: make([]int32, f.VRegs)}
 	for _, b := range f.Blocks {
@@ -18,7 +18,7 @@ func sendDirectly(f *Func) {
 			s.count(&b.Insts[i])
 		}
 	}
-	for n := len(f.Blocks) - 1; n >= 0; n-- { // from joins to the ways that lead there
+	for n := len(f.Blocks) - 1; n >= 0; n-- { // from joins to their predecessors
 		b := f.Blocks[n]
 		for i := range b.Insts {
 			if in := &b.Insts[i]; s.sends(b, i) && s.move(int32(n), i, in) {
@@ -48,8 +48,8 @@ func (s *sender) count(in *Inst) {
 	}
 }
 
-// sends reports whether instruction i is nothing but the copy of a word that is
-// wanted nowhere else into a register to send from.
+// sends reports whether instruction i only copies a value without other uses into a
+// transfer register.
 func (s *sender) sends(b *Block, i int) bool {
 	in := &b.Insts[i]
 	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && in.Reloc == nfp.RelocNone &&
@@ -57,8 +57,7 @@ func (s *sender) sends(b *Block, i int) bool {
 		!in.Glue && (i+1 == len(b.Insts) || !b.Insts[i+1].Glue)
 }
 
-// move makes the word of a copy, which stands at place i of block n, where it is
-// sent from.
+// move computes the value of a copy, at instruction i of block n, in its destination.
 func (s *sender) move(n int32, i int, copied *Inst) bool {
 	makers, ok := s.makers(n, i, copied)
 	if !ok || int32(len(makers)) != s.defs[copied.B.N] {
@@ -70,8 +69,8 @@ func (s *sender) move(n int32, i int, copied *Inst) bool {
 	return true
 }
 
-// makers are the instructions that make the word of a copy: one in its block, or
-// one in each block that leads there.
+// makers returns the instructions that define the value of a copy: one in its block,
+// or one in each predecessor.
 func (s *sender) makers(n int32, i int, copied *Inst) ([]*Inst, bool) {
 	m, clear := maker(s.f.Blocks[n].Insts[:i], copied)
 	if m != nil || !clear {
@@ -93,9 +92,9 @@ func (s *sender) makers(n int32, i int, copied *Inst) ([]*Inst, bool) {
 	return list, true
 }
 
-// maker is the last of some instructions that makes the word of a copy, if that
-// can write the copy's register instead; clear says that there is none and that
-// the register is theirs all through.
+// maker returns the last of insts that defines the value of a copy, if that may write
+// the copy's register instead; clear says that none does and that the register is
+// unused in insts.
 func maker(insts []Inst, copied *Inst) (m *Inst, clear bool) {
 	for i := len(insts) - 1; i >= 0; i-- {
 		in := &insts[i]
@@ -112,8 +111,8 @@ func maker(insts []Inst, copied *Inst) (m *Inst, clear bool) {
 	return nil, true
 }
 
-// whole reports whether an instruction makes a word from its operands alone, in
-// whatever register.
+// whole reports whether an instruction computes its whole destination from its
+// operands alone, in any register.
 func whole(in *Inst) bool {
 	switch in.Op {
 	case nfp.OpALU, nfp.OpShf:

@@ -158,7 +158,7 @@ func (in *Inst) flags() []namedFlag {
 	return []namedFlag{{"port-a", &in.PortA}, {"no-cc", &in.DeadCC}, {"in-frame", &in.Frame}, {"base", &in.Base}, {"return-address", &in.Return}}
 }
 
-// attributes are what Text prints after an instruction.
+// attributes returns the attributes that Text prints after an instruction.
 func (in *Inst) attributes() []string {
 	var a []string
 	add := func(format string, args ...any) { a = append(a, fmt.Sprintf(format, args...)) }

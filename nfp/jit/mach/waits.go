@@ -7,16 +7,15 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// addWaits gives memory commands their signals and waits for them as late as it
-// can: before an instruction reads what arrives, writes what is being sent,
-// reaches the same memory, or leaves the program's own code. Several commands
-// are under way at once, as many as there are signals, and one wait serves all
-// that are due.
+// addWaits assigns signals to memory commands and inserts waits as late as possible:
+// before an instruction that reads arriving data, writes a register that is being
+// sent, accesses overlapping memory, or leaves the program's own code. As many
+// commands as there are signals can be outstanding, and one wait serves all that are
+// due.
 //
-// Commands stay under way from a block to those that only it leads to. Where
-// ways meet everything is waited for before; ends of the program, which many
-// branches share, are copied instead, so that a check that fails need not wait
-// in front of its branch.
+// Commands stay outstanding into a successor that has no other predecessor. All are
+// waited for before a join, except that exits, which many branches share, are copied,
+// so that a failed check need not wait before its branch.
 func addWaits(f *Func, signals []int) {
 	w := &waiter{f: f, preds: f.predecessors(), signals: signals, ends: map[string]int32{}}
 	type todo struct {
@@ -66,10 +65,10 @@ type waiter struct {
 	f       *Func
 	preds   [][]int32
 	signals []int
-	ends    map[string]int32 // copies of ends, by block and what is under way
+	ends    map[string]int32 // copies of exits, by block and outstanding commands
 }
 
-// block puts waits into b and returns what is still under way behind it.
+// block inserts waits into b and returns the commands outstanding after it.
 func (w *waiter) block(b *Block, before []underWay) []underWay {
 	state := append([]underWay(nil), before...)
 	out := make([]Inst, 0, len(b.Insts)+4)
@@ -104,8 +103,7 @@ func insertAt(list []Inst, at int, in Inst) []Inst {
 	return list
 }
 
-// codesLive is, by instruction, whether condition codes from before it are looked
-// at by it or behind it.
+// codesLive returns, by instruction, whether condition codes are live before it.
 func codesLive(b *Block) []bool {
 	live := make([]bool, len(b.Insts))
 	on := false
@@ -120,8 +118,8 @@ func codesLive(b *Block) []bool {
 	return live
 }
 
-// codesStart is where a wait behind list goes: where condition codes are looked at
-// later, in front of what sets them.
+// codesStart returns the position of a wait after list: if condition codes are live
+// there, before their definition.
 func codesStart(list []Inst, live bool) int {
 	at := len(list)
 	for live && at > 0 {
@@ -137,9 +135,9 @@ func codesStart(list []Inst, live bool) int {
 	return at
 }
 
-// carries reports whether commands may stay under way behind b: nothing else
-// leads to where it goes on, or that is an end, of which each way may have a copy. One
-// that has its waits already has none: signals were chosen for its commands.
+// carries reports whether commands may stay outstanding after b: its successor has no
+// other predecessor, or is an exit, of which each path may have a copy. An exit that
+// has its waits already cannot be copied: its commands' signals are assigned.
 func (w *waiter) carries(b *Block) bool {
 	ok := true
 	b.Succs(func(t int32) {
@@ -183,7 +181,7 @@ func (w *waiter) due(in *Inst, state []underWay) (due, kept []underWay) {
 }
 
 // gather adds to the commands that are due those that one wait may serve as well:
-// other reads, and where it serves several anyway, all that is under way.
+// other reads and, if it serves several anyway, all that are outstanding.
 func gather(due, kept []underWay) (now, later []underWay) {
 	if len(due) == 0 {
 		return nil, kept
@@ -224,7 +222,7 @@ func waitFor(due []underWay, pc int32) Inst {
 	return in
 }
 
-// endFor is a copy of end n that waits for what is under way.
+// endFor returns a copy of exit n that waits for the outstanding commands.
 func (w *waiter) endFor(n int32, state []underWay) int32 {
 	key := fmt.Sprint(n)
 	for _, u := range state {
