@@ -92,7 +92,7 @@ func (b *builder) reference(i int) {
 			b.code.Maps = append(b.code.Maps, spec)
 		}
 		ins.Map = m
-	case ins.IsFunctionCall(), ins.IsLoadOfFunctionPointer():
+	case ins.IsFunctionCall() && ins.OpCode.Source() == asm.ImmSource, ins.IsLoadOfFunctionPointer():
 		b.callee(i)
 	}
 }

@@ -125,6 +125,8 @@ func (m *Machine) call(top *frame, ins *code.Insn) error {
 		// push may have moved the frames.
 		m.frames[len(m.frames)-2].pc++
 		return nil
+	case ins.OpCode.Source() == asm.RegSource:
+		return m.fault("indirect-call", "call through a register")
 	case !ins.IsBuiltinCall():
 		return m.fault("helper-unsupported", "only helpers and functions of the program can be called")
 	}

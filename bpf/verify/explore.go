@@ -171,7 +171,10 @@ func (x *explorer) record(s *state, i int) {
 	live := x.live[i]
 	if !x.facts.Reachable[i] {
 		x.facts.Reachable[i] = true
-		if reserved(&x.c.Insns[i]) {
+		switch ins := &x.c.Insns[i]; {
+		case indirect(ins):
+			x.fail(s, i, "indirect-call", "call through a register")
+		case reserved(ins):
 			x.fail(s, i, "reserved-field", "a field that the instruction does not use is not zero")
 		}
 		for r := range regs {

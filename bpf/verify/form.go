@@ -88,6 +88,11 @@ func reserved(ins *code.Insn) bool {
 	return ins.Constant != 0
 }
 
+// indirect reports a call through a register, callx.
+func indirect(ins *code.Insn) bool {
+	return ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() == asm.Call && ins.OpCode.Source() == asm.RegSource
+}
+
 func reservedInJump(ins *code.Insn, class asm.Class, reg bool) bool {
 	switch ins.OpCode.JumpOp() {
 	case asm.Exit:

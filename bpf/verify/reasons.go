@@ -60,6 +60,8 @@ var reasons = []ReasonDoc{
 		"compile for -mcpu=v4 or older"},
 	{"reserved-field", FamilyStructure, "A field that the instruction does not use is not zero. Later instruction sets may give it a meaning, so kernels refuse it.",
 		"set the field to 0; compilers do, so look at what rewrote the instruction"},
+	{"indirect-call", FamilyStructure, "A call through a register. Linux has no such calls, and no engine here either.",
+		"compile with -O2, or make the function that is called static and inline (__always_inline), so that its call is direct"},
 	{"unreachable-insn", FamilyStructure, "No sequence of jumps leads to the instruction. The kernel refuses such programs.",
 		"remove the dead code, or compile with -O2"},
 	{"recursion", FamilyStructure, "A function calls itself, directly or through others.",

@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -26,7 +28,10 @@ func newPlugin() *cobra.Command {
 		Long: `Reads a program as base16 text from standard input and runs it on MEMORY, bytes
 in hex: r1 is its address and r2 its length. Prints r0's 64 bits in hex. A
 program that the verifier cannot prove still runs, under bounds checks and a
-watchdog.`,
+watchdog. Instructions mean what RFC 9669 says, on both engines, also where Linux
+refuses them: a constant shift is masked to the operand's width, division by the
+constant 0 gives 0. Not run are calls through a register (callx), calls of kernel
+functions, and loads of addresses of maps and variables, of which it has none.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("plugin takes one argument at most (MEMORY), got %d", len(args))
@@ -91,19 +96,33 @@ func readRaw(r io.Reader) (*ebpf.ProgramSpec, error) {
 	return &ebpf.ProgramSpec{Name: "raw", Type: ebpf.UnspecifiedProgram, Instructions: insns, License: "GPL"}, nil
 }
 
+// malformed are the reasons for which no engine runs a raw program: it has an
+// instruction that RFC 9669 does not have, or that no engine has.
+var malformed = []string{"bad-opcode", "reserved-field", "feature-unsupported", "indirect-call"}
+
 // newRawEngine readies a raw program for memory of size bytes. One that cannot be
 // proved runs all the same: the engine checks every access and watches the time.
+// Constants that Linux refuses mean what RFC 9669 says: a shift's amount is masked,
+// division by 0 gives 0.
 func newRawEngine(name string, spec *ebpf.ProgramSpec, p *firmware.Profile, size int) (engine, error) {
 	c, faults := code.New(spec, nil)
 	if len(faults) > 0 {
 		return nil, faults[0]
+	}
+	facts, err := verify.Verify(c, &verify.Options{MemSize: size, Unproven: true})
+	var refused *verify.Rejection
+	if errors.As(err, &refused) {
+		for _, r := range refused.Reasons {
+			if slices.Contains(malformed, r.Reason) {
+				return nil, err
+			}
+		}
 	}
 	switch name {
 	case "interp":
 		m, err := interp.New(c, nil, nil)
 		return &interpEngine{machine: m, profile: p, byName: mapSet{}}, err
 	case "sim":
-		facts, err := verify.Verify(c, &verify.Options{MemSize: size, Unproven: true})
 		if facts == nil {
 			return nil, err
 		}

@@ -367,7 +367,7 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`dereference of modified ctx|variable ctx access`), []string{"ctx-access"}},
 	{regexp.MustCompile(`BPF program is too large|too many states`), []string{"too-complex"}},
 	{regexp.MustCompile(`GPL-restricted`), []string{"gpl-only"}},
-	{regexp.MustCompile(`uses reserved fields`), []string{"reserved-field", "bad-opcode"}},
+	{regexp.MustCompile(`uses reserved fields`), []string{"reserved-field", "bad-opcode", "indirect-call"}},
 	{regexp.MustCompile(`unknown opcode|BPF_(LDX|STX|ALU|JMP|END|MOV|LD_IMM64)? ?unknown`), []string{"bad-opcode"}},
 	{regexp.MustCompile(`BPF_LD_\[ABS\|IND\] instructions not allowed`), []string{"classic-load"}},
 	{regexp.MustCompile(`caller`), []string{"call-depth", "stack-pointer-escape"}},
