@@ -26,8 +26,8 @@ var allowed = map[string][]string{
 	"bpf/verify":  {"bpf/code", "bpf/helper", "bpf/asmtext"},
 	"bpf/object":  {"bpf/code", "bpf/asmtext", "bpf/helper"},
 	// the NFP
-	"nfp":          {},
-	"nfp/firmware": {"nfp"},
+	"nfp":          {"internal/jsonfile"},
+	"nfp/firmware": {"nfp", "internal/jsonfile"},
 	"nfp/sim":      {"nfp", "nfp/firmware"},
 	// the bridge
 	"ir":                {},
@@ -41,13 +41,14 @@ var allowed = map[string][]string{
 	"offload/metrics": {"offload"},
 	"driver/live":     {"driver", "offload", "nfp", "nfp/firmware", "nfp/jit", "bpf/code", "bpf/maps", "bpf/verify"},
 	// tests and tools
-	"internal/golden":  {},
-	"internal/cache":   {},
-	"internal/capture": {},
-	"internal/objdump": {"nfp", "internal/cache"},
-	"internal/suites":  {},
-	"internal/prepare": {"internal/difftest", "internal/objdump", "internal/uml"},
-	"internal/bound":   {"bpf/code", "bpf/interp", "bpf/maps", "nfp", "nfp/firmware"},
+	"internal/golden":   {},
+	"internal/cache":    {},
+	"internal/capture":  {},
+	"internal/objdump":  {"nfp", "internal/cache"},
+	"internal/suites":   {},
+	"internal/prepare":  {"internal/difftest", "internal/objdump", "internal/uml"},
+	"internal/bound":    {"bpf/code", "bpf/interp", "bpf/maps", "nfp", "nfp/firmware"},
+	"internal/jsonfile": {},
 	// the kernel test bed; its guest talks to a kernel and knows nothing of ours but the manager
 	"internal/uml/report": {},
 	"internal/uml": {"internal/cache", "internal/uml/report", "driver", "driver/card", "driver/card/vhost", "nfp/firmware",

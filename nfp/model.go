@@ -1,11 +1,12 @@
 package nfp
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/nfpkit/nfpkit/internal/jsonfile"
 )
 
 // Model is a card as far as its speed goes: how many engines, how fast, what
@@ -255,9 +256,7 @@ func readModel(file string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("card %s: %w", file, err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(m); err != nil {
+	if err := jsonfile.Decode(data, m); err != nil {
 		return nil, fmt.Errorf("card %s: %w", file, err)
 	}
 	m.Name = file

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/internal/jsonfile"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
@@ -46,7 +47,7 @@ func readCounts(cmd *cobra.Command, file string) (*counts, error) {
 		return nil, err
 	}
 	c := &counts{}
-	if err := json.Unmarshal([]byte(text), c); err != nil {
+	if err := jsonfile.Decode([]byte(text), c); err != nil {
 		return nil, fmt.Errorf("%s: not a file of counts, as run --counts writes it: %w", file, err)
 	}
 	if len(c.Programs) == 0 {

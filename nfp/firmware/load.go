@@ -2,7 +2,6 @@ package firmware
 
 import (
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/nfpkit/nfpkit/internal/jsonfile"
 )
 
 //go:embed profiles/*.json
@@ -52,10 +53,8 @@ func Load(name string) (*Profile, error) {
 
 // Parse reads a profile and checks that it describes a possible firmware.
 func Parse(data []byte) (*Profile, error) {
-	dec := json.NewDecoder(strings.NewReader(string(data)))
-	dec.DisallowUnknownFields()
 	p := new(Profile)
-	if err := dec.Decode(p); err != nil {
+	if err := jsonfile.Decode(data, p); err != nil {
 		return nil, err
 	}
 	return p, p.check()
