@@ -19,9 +19,9 @@ import (
 // which the kernel's verifier walks a program and on which paths it prunes: their
 // rows warn where the paths differ, whether or not the kernel would prune.
 
-// A Fault is one thing that the translator gets wrong.
+// A Fault is one thing that comes out otherwise than the program says.
 type Fault struct {
-	Reason string // jit- and the fault's name in docs/kernel-jit.md
+	Reason string // of the translator: jit- and the fault's name in docs/kernel-jit.md
 	Why    string
 	Hint   string
 	insn   func(*ruleCheck, int) string
@@ -62,25 +62,45 @@ var faults = []Fault{
 		"do not divide by zero", faultDivRegister},
 	{"jit-crash-copy-last", "A block copy right before the program's last instruction: the translator looks behind the end of its list and the kernel stops.",
 		"put an instruction between", faultCopyLast},
+	{"kernel-stale-end", "Before the translator sees the program, the kernel's verifier removes live code: it keeps what a comparison with the packet's end found of a pointer when the pointer is moved back, and takes the next comparison for decided.",
+		"compare before the pointer is moved, or load data and data_end from the context again; kernel 6.18 is right", staleEnd},
 }
 
-// Faults lists what the Linux driver's translator gets wrong, for explanations.
-func Faults() []Fault { return slices.Clone(faults) }
+// Faults lists what the Linux driver's translator and its kernel get wrong, for explanations.
+func Faults() []Fault { return append(slices.Clone(faults), unsureSize) }
 
 // WarnLinux says where the Linux driver's code may do something else than the
 // program, in the order of the program.
-func WarnLinux(f *verify.Facts, p *firmware.Profile) []verify.Reason {
-	f, _ = asLinux(f)
-	c := newRuleCheck(f, p)
-	found := slices.DeleteFunc(slices.Clone(f.Warnings), func(r verify.Reason) bool { return r.Reason != "near-limit" })
-	for i := range f.Code.Insns {
-		if !f.Reachable[i] {
+func WarnLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
+	k := opt.kernel()
+	f, _ = asLinux(f, k)
+	c := newRuleCheck(f, p, k)
+	found := slices.DeleteFunc(slices.Clone(c.facts.Warnings), func(r verify.Reason) bool { return r.Reason != "near-limit" })
+	found = append(found, warn(c, faults)...)
+	if least, most := linuxWordsOf(c.facts); least <= p.MaxLen && most > p.MaxLen {
+		r := reasonAt(c.facts, 0)
+		r.Reason, r.Hint = unsureSize.Reason, unsureSize.Hint
+		r.Message = fmt.Sprintf("the driver makes between %d and %d words of the program, firmware %s takes %d", least, most, p.Name, p.MaxLen)
+		found = append(found, r)
+	}
+	return found
+}
+
+// unsureSize is for programs whose length only the driver's translator can tell.
+var unsureSize = Fault{Reason: "driver-words-unsure", Why: "The driver's code for the program may be longer than the code store: its length is known between two bounds, and the store's lies between them.",
+	Hint: "load it to be sure, or shorten the program until driver_words_max fits"}
+
+// warn asks each row of every instruction.
+func warn(c *ruleCheck, rows []Fault) []verify.Reason {
+	var found []verify.Reason
+	for i := range c.facts.Code.Insns {
+		if !c.facts.Reachable[i] {
 			continue
 		}
-		for k := range faults {
-			w := &faults[k]
+		for k := range rows {
+			w := &rows[k]
 			if msg := w.insn(c, i); msg != "" {
-				r := reasonAt(f, i)
+				r := reasonAt(c.facts, i)
 				r.Reason, r.Message, r.Hint = w.Reason, msg, w.Hint
 				found = append(found, r)
 			}

@@ -155,8 +155,8 @@ func (m *Map) Agree(use []nfp.WordUse) error { return m.setUse(use) }
 // program's maps, one entry a map in order of Code.Maps: words that are added to
 // are counters, which the driver swaps in control messages.
 func LinuxUse(f *verify.Facts) []nfp.MapUse {
-	f, _ = asLinux(f)
-	c := newRuleCheck(f, nil)
+	f, _ = asLinux(f, nil)
+	c := newRuleCheck(f, nil, nil)
 	all := make([]nfp.MapUse, len(f.Code.Maps))
 	for i, spec := range f.Code.Maps {
 		words := make([]nfp.WordUse, (spec.ValueSize+3)/4)

@@ -27,7 +27,7 @@ var (
 // LinuxWords bounds the words that the Linux driver makes of a program, padding
 // included. Instructions that the kernel removes as dead count nothing.
 func LinuxWords(f *verify.Facts) (least, most int) {
-	f, _ = asLinux(f)
+	f, _ = asLinux(f, nil)
 	return linuxWordsOf(f)
 }
 

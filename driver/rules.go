@@ -57,6 +57,7 @@ type ruleCheck struct {
 	facts   *verify.Facts
 	profile *firmware.Profile
 	caps    *Caps
+	kernel  *Kernel // nil where no rule asks for it
 	mtu     int
 	use     map[int][]wordUse // per map of Code.Maps
 	demand  []verify.Demand   // nil until somebody asks
@@ -89,6 +90,8 @@ var rules = []Rule{
 	{Reason: "driver-load-flags", Stage: StageLoad, Source: "kernel/bpf/offload.c bpf_prog_dev_bound_init",
 		Why: "offloaded programs take no flags; with BPF_F_XDP_DEV_BOUND_ONLY the kernel loads the program and runs it itself", Hint: `use section "xdp" instead of "xdp.frags"`, whole: loadFlags},
 
+	{Reason: "driver-kernel", Stage: StageVerify, Source: "kernel/bpf/verifier.c of the release", Says: "reserved fields|unknown opcode|invalid BPF_",
+		Why: "the instruction came with Linux 6.6 (-mcpu=v4), and older kernels refuse it", Hint: "compile with -mcpu=v3, or use a kernel from 6.6 on", insn: tooNew},
 	{Reason: "driver-opcode", Stage: StageVerify, Source: "verifier.c nfp_verify_insn; jit.c instr_cb", Says: "instruction 0x[0-9a-f]+ not supported",
 		Why:  "the driver's translator has no case for the instruction",
 		Hint: "compile with -mcpu=v2; write modulo as x - x / k * k, and byte order with bpf_htons and friends", insn: badOpcode},
@@ -173,15 +176,25 @@ func Rules() []Rule { return slices.Clone(rules) }
 // LinuxOptions is what a program's acceptance depends on besides itself and the
 // firmware.
 type LinuxOptions struct {
-	MTU int // of the interface, in bytes; 0: 1500, what an interface has until somebody changes it
+	MTU    int     // of the interface, in bytes; 0: 1500, what an interface has until it is changed
+	Kernel *Kernel // the release whose rules are asked; nil: those of DefaultKernel
+}
+
+func (o *LinuxOptions) kernel() *Kernel {
+	if o != nil && o.Kernel != nil {
+		return o.Kernel
+	}
+	k, _, _ := KernelFor(DefaultKernel)
+	return &k
 }
 
 // CheckLinux says why the Linux driver does not take a program on a firmware, all
 // reasons, in the order of the program: what Linux's verifier cannot prove, and
 // which rules of the driver are broken.
 func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
-	f, refused := asLinux(f)
-	c := newRuleCheck(f, p)
+	k := opt.kernel()
+	f, refused := asLinux(f, k)
+	c := newRuleCheck(f, p, k)
 	if opt != nil && opt.MTU != 0 {
 		c.mtu = opt.MTU
 	}
@@ -194,8 +207,8 @@ func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verif
 		q.Reason, q.Message, q.Hint = r.Reason, msg, r.Hint
 		found = append(found, q)
 	}
-	for k := range rules {
-		r := &rules[k]
+	for n := range rules {
+		r := &rules[n]
 		if r.whole != nil {
 			for _, w := range r.whole(c) {
 				add(r, w.insn, w.msg)
@@ -215,17 +228,8 @@ func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verif
 	return found
 }
 
-// asLinux is what Linux's verifier would tell the driver of a program.
-func asLinux(f *verify.Facts) (*verify.Facts, *verify.Rejection) {
-	l, refused := verify.Survey(f.Code, &verify.Options{Linux: true})
-	if l == nil {
-		return f, refused
-	}
-	return l, refused
-}
-
-func newRuleCheck(f *verify.Facts, p *firmware.Profile) *ruleCheck {
-	c := &ruleCheck{facts: f, profile: p, mtu: defaultMTU, use: map[int][]wordUse{}}
+func newRuleCheck(f *verify.Facts, p *firmware.Profile, k *Kernel) *ruleCheck {
+	c := &ruleCheck{facts: f, profile: p, kernel: k, mtu: defaultMTU, use: map[int][]wordUse{}}
 	if p != nil {
 		// What the driver would read from the card; a profile that loads encodes well.
 		if caps, err := ParseCaps(EncodeCaps(p)); err == nil {

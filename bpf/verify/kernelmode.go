@@ -121,7 +121,11 @@ func (x *explorer) scrub(s *state, v *val, n int64) {
 
 // since reports that the release of Linux asked about is major.minor or later.
 func (opt *Options) since(major, minor int) bool {
-	return opt.Kernel[0] > major || opt.Kernel[0] == major && opt.Kernel[1] >= minor
+	k := opt.Kernel
+	if k == [2]int{} {
+		k = [2]int{6, 12}
+	}
+	return k[0] > major || k[0] == major && k[1] >= minor
 }
 
 // keyInside reports that a lookup with s's arguments in an array finds a value, as Linux

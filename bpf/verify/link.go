@@ -45,7 +45,7 @@ func (x *explorer) follow(a *val, op asm.ALUOp, b *num, wide bool) (id uint32, d
 	if !ok || d != int64(int32(d)) || sum != int64(int32(sum)) {
 		return 0, 0, false
 	}
-	if x.opt.Linux && (a.delta != 0 || !x.opt.since(6, 18) && (op != asm.Add || !wide || d <= 0)) {
+	if x.opt.Linux && (a.delta != 0 || !x.opt.since(6, 11) || !x.opt.since(6, 18) && (op != asm.Add || !wide || d <= 0)) {
 		return 0, 0, false // adjust_reg_min_max_vals
 	}
 	return a.id, int32(sum), a.low || !wide && leavesWord(&a.n, d)

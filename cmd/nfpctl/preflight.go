@@ -104,7 +104,8 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 		return nil // for the card to judge
 	}
 	if err == nil && c.check {
-		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, &driver.LinuxOptions{MTU: largestMTU(k, d.Ports)}))
+		linux := runningRules()
+		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, &driver.LinuxOptions{MTU: largestMTU(k, d.Ports), Kernel: &linux}))
 	}
 	if err == nil && c.bench {
 		return c.runBench(cmd.ErrOrStderr(), d, facts, profile)
@@ -114,9 +115,19 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 		for _, line := range refused.Log {
 			fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %s\n", line)
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl: --check=false leaves the decision to the card")
+		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: checked by the rules of Linux %s; --check=false leaves the decision to the card\n", runningRules().Release)
 	}
 	return err
+}
+
+// runningRules are the running kernel's rules, or those that were compared most where
+// none are known of it.
+func runningRules() driver.Kernel {
+	linux, _, err := driver.KernelFor(kernelRelease())
+	if err != nil {
+		linux, _, _ = driver.KernelFor(driver.DefaultKernel)
+	}
+	return linux
 }
 
 // largestMTU is that of the ports, 0 where none is found: loading says so.

@@ -19,6 +19,7 @@ import (
 // checkResult is one element of check's JSON.
 type checkResult struct {
 	Program string          `json:"program"`
+	Linux   string          `json:"linux"` // the release whose rules kernel_driver goes by
 	Kernel  judgement       `json:"kernel_driver"`
 	Ours    judgement       `json:"nfpkit"`
 	Budget  map[string]use  `json:"budget"`
@@ -62,6 +63,9 @@ driver compares with the packet bytes that a program may reach.`,
 			if err := at.load(&t); err != nil {
 				return err
 			}
+			if at.note != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "nfpsim: check: %s\n", at.note)
+			}
 			results := checkAll(cmd, &from, args[0], &at)
 			if len(results) == 1 && results[0].unread != nil && !asJSON {
 				return results[0].unread
@@ -86,6 +90,7 @@ driver compares with the packet bytes that a program may reach.`,
 	from.flags(cmd)
 	cardFlag(cmd, &at.card)
 	cmd.Flags().IntVar(&at.mtu, "mtu", 1500, "mtu of the port in bytes: the driver attaches no program that may reach past what the firmware keeps near")
+	cmd.Flags().StringVar(&at.release, "kernel", driver.DefaultKernel, "release of Linux whose verifier and driver are meant, as 6.1 or 6.18.3")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&who, "for", "kernel", "whose answer is the exit status: kernel (the Linux driver) or nfpkit")
 	return cmd
@@ -95,6 +100,9 @@ driver compares with the packet bytes that a program may reach.`,
 type checkTarget struct {
 	card    string
 	mtu     int
+	release string
+	note    string // if the rules are another release's
+	kernel  driver.Kernel
 	model   *nfp.Model
 	profile *firmware.Profile
 }
@@ -105,6 +113,9 @@ const leastMTU, mostMTU = 68, 65535
 func (c *checkTarget) load(t *target) (err error) {
 	if c.mtu < leastMTU || c.mtu > mostMTU {
 		return usagef("--mtu is %d, must be %d to %d", c.mtu, leastMTU, mostMTU)
+	}
+	if c.kernel, c.note, err = driver.KernelFor(c.release); err != nil {
+		return usagef("--kernel: %w", err)
 	}
 	if c.model, err = nfp.ModelByName(c.card); err != nil {
 		return usageError{err}
@@ -118,7 +129,7 @@ func (c *checkTarget) load(t *target) (err error) {
 func checkAll(cmd *cobra.Command, from *reading, arg string, at *checkTarget) []checkResult {
 	obj, names, err := from.open(cmd, arg)
 	if err != nil {
-		r := newResult(arg)
+		r := newResult(arg, at)
 		r.unread = prefix(arg, err)
 		r.Error = r.unread.Error()
 		return []checkResult{r}
@@ -150,13 +161,13 @@ func unread(reasons []verify.Reason) bool {
 }
 
 // newResult is a refusal without reasons, until something better is known.
-func newResult(program string) checkResult {
+func newResult(program string, at *checkTarget) checkResult {
 	no := judgement{Verdict: "reject", Reasons: []verify.Reason{}}
-	return checkResult{Program: program, Kernel: no, Ours: no, Budget: map[string]use{}, Warns: []verify.Reason{}}
+	return checkResult{Program: program, Linux: at.kernel.Release, Kernel: no, Ours: no, Budget: map[string]use{}, Warns: []verify.Reason{}}
 }
 
 func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
-	r, p := newResult(name), at.profile
+	r, p := newResult(name, at), at.profile
 	c, err := obj.Code(name)
 	if err != nil {
 		reasons := reasonsOf(err)
@@ -173,8 +184,9 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 		r.Kernel, r.Ours = judge(refused.Reasons), judge(refused.Reasons)
 		return r
 	}
-	r.Kernel = judge(driver.CheckLinux(facts, p, &driver.LinuxOptions{MTU: at.mtu}))
-	r.Warns = append(append(r.Warns, facts.Warnings...), driver.WarnLinux(facts, p)...)
+	linux := &driver.LinuxOptions{MTU: at.mtu, Kernel: &at.kernel}
+	r.Kernel = judge(driver.CheckLinux(facts, p, linux))
+	r.Warns = slices.Concat(r.Warns, facts.Warnings, driver.WarnLinux(facts, p, linux), driver.WarnCard(facts, p))
 	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
 	r.Budget = budget(facts, at)
 	if refused != nil {
@@ -212,6 +224,7 @@ func printChecks(w io.Writer, results []checkResult) error {
 		printReasons(w, "Linux driver", r.Kernel.Reasons)
 		printReasons(w, "nfpkit", r.Ours.Reasons)
 		printReasons(w, "warning", r.Warns)
+		fmt.Fprintf(w, "  %-16s %s\n", "linux", r.Linux)
 		for _, what := range budgetOrder {
 			if u, ok := r.Budget[what]; ok {
 				fmt.Fprintf(w, "  %-16s %s\n", what, u)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,13 +53,21 @@ func TestOffloadRulesDoc(t *testing.T) {
 	for _, f := range driver.Faults() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Reason, cell(f.Why), cell(f.Hint))
 	}
+	b.WriteString("\nAnd these it translates well, but the card's firmware does something else than a Linux host, whichever compiler made its code:\n\n| warning | what is different | cure |\n|---|---|---|\n")
+	for _, f := range driver.CardFaults() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Reason, cell(f.Why), cell(f.Hint))
+	}
+	b.WriteString(kernelsIntro)
+	for _, k := range driver.Kernels() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", k.Release, yes(k.V4), yes(k.Sums), yes(k.StaleEnd), cmp.Or(k.Compared, "not compared"))
+	}
 	golden.File(t, "../../docs/offload-rules.md", b.String())
 }
 
 const offloadIntro = `# What the Linux driver offloads
 
 ` + "`nfpsim check PROG`" + ` says for each program whether the Linux nfp driver would take it for a card and a firmware, and if not, every
-reason with its place and cure. The rules are those of Linux 6.12: the kernel's verifier (verifier.md), the driver's hooks into
+reason with its place and cure. The rules are those of Linux 6.12, or of the release that ` + "`--kernel`" + ` names: the kernel's verifier (verifier.md), the driver's hooks into
 it, its translator, and what attaching asks. This page is printed from the table that the check goes by.
 
 ## How the answer is found
@@ -90,6 +99,23 @@ instructions changed. In longer runs (soak.md) the verdicts are the same but whe
 among the 595. Out of reach there: ` + "`driver-program-type`" + ` (the reader does not make programs of other types), accepting ` + "bpf_perf_event_output" + ` (the
 guest's architecture has no perf events; its refusals are reached).
 `
+
+const kernelsIntro = `
+## Kernel releases
+
+` + "`check --kernel RELEASE`" + ` asks another release than 6.12; a release without a row has the rules of the nearest one before it, and the answer says
+so. The answer names the release: ` + "`linux`" + ` in text and JSON. nfpctl asks the running kernel's. The driver's own rules are the same in all of them.
+
+| release | takes -mcpu=v4 | knows sums of bounded numbers | loses code (` + "`kernel-stale-end`" + `) | compared with |
+|---|---|---|---|---|
+`
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 

@@ -31,7 +31,7 @@ func explanations() []explanation {
 	for _, r := range driver.Rules() {
 		all = append(all, explanation{r.Reason, "Linux driver", sentence(r.Why), r.Hint})
 	}
-	for _, f := range driver.Faults() {
+	for _, f := range append(driver.Faults(), driver.CardFaults()...) {
 		all = append(all, explanation{f.Reason, verify.FamilyWarning, f.Why, f.Hint})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Reason < all[j].Reason })

@@ -123,7 +123,7 @@ func TestDriverRulesMutants(t *testing.T) {
 			return false
 		}
 		crashes := func(r verify.Reason) bool { return strings.HasPrefix(r.Reason, "jit-crash-") } // the guest with it
-		return !slices.ContainsFunc(driver.WarnLinux(f, card), crashes)
+		return !slices.ContainsFunc(driver.WarnLinux(f, card, nil), crashes)
 	})
 }
 
@@ -316,7 +316,7 @@ func TestFaultWarnings(t *testing.T) {
 	for _, file := range files {
 		want := "jit-" + strings.TrimSuffix(filepath.Base(file), ".bpf")
 		var got []string
-		for _, r := range driver.WarnLinux(faultProgram(t, file).Facts, profile) {
+		for _, r := range driver.WarnLinux(faultProgram(t, file).Facts, profile, nil) {
 			got = append(got, r.Reason)
 		}
 		if !slices.Contains(got, want) {

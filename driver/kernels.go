@@ -1,0 +1,132 @@
+package driver
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/nfpkit/nfpkit/bpf/verify"
+)
+
+// What releases of Linux do differently with a program for the card. The nfp driver's
+// own hooks and translator are the same from 6.1 to 6.12; the kernel's verifier, which
+// walks the program for it, is not.
+
+// A Kernel is a release of Linux by what differs.
+type Kernel struct {
+	Release  string // as 6.12
+	Compared string // with what the rules for it were compared; "" if with nothing
+	V4       bool   // has the instructions of -mcpu=v4
+	Sums     bool   // links a number to one that a constant was added to (BPF_ADD_CONST)
+	StaleEnd bool   // keeps what a comparison found of a packet pointer when the pointer moves back
+}
+
+// kernels are in order of their releases.
+var kernels = []Kernel{
+	{Release: "6.1", StaleEnd: true},
+	{Release: "6.6", V4: true, StaleEnd: true},
+	{Release: "6.11", V4: true, Sums: true, StaleEnd: true},
+	{Release: "6.12", Compared: "Debian's 6.12.117 with its nfp driver", V4: true, Sums: true, StaleEnd: true},
+	{Release: "6.18", V4: true, Sums: true},
+}
+
+// DefaultKernel is the release that the rules were compared with most.
+const DefaultKernel = "6.12"
+
+// Kernels lists the releases that rules are known of, in their order.
+func Kernels() []Kernel { return slices.Clone(kernels) }
+
+// KernelFor returns the rules of a release such as 6.12, 6.12.3 or 6.18.0-1-amd64:
+// those of the nearest one that is not later. The note says so where they are another
+// release's; it is empty where they are the release's own.
+func KernelFor(release string) (k Kernel, note string, err error) {
+	major, minor, ok := releaseNumbers(release)
+	if !ok {
+		return k, "", fmt.Errorf("kernel %q: want a release as 6.12; rules are known of %s", release, releases())
+	}
+	found := false
+	for _, row := range kernels {
+		a, b, _ := releaseNumbers(row.Release)
+		if a < major || a == major && b <= minor {
+			k, found = row, true
+		}
+	}
+	if !found {
+		return k, "", fmt.Errorf("kernel %s is older than %s; rules are known of %s", release, kernels[0].Release, releases())
+	}
+	if own := fmt.Sprintf("%d.%d", major, minor); own != k.Release {
+		note = fmt.Sprintf("no rules are known of kernel %s: those of %s, the nearest before it, are taken", own, k.Release)
+	}
+	return k, note, nil
+}
+
+// releaseNumbers are the first two numbers of a kernel's release.
+func releaseNumbers(release string) (major, minor int, ok bool) {
+	first, rest, ok := strings.Cut(release, ".")
+	if !ok {
+		return 0, 0, false
+	}
+	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		rest = rest[:end]
+	}
+	major, err1 := strconv.Atoi(first)
+	minor, err2 := strconv.Atoi(rest)
+	return major, minor, err1 == nil && err2 == nil && major >= 0
+}
+
+func releases() string {
+	var list []string
+	for _, k := range kernels {
+		list = append(list, k.Release)
+	}
+	return strings.Join(list, ", ")
+}
+
+// tooNew refuses the instructions of -mcpu=v4 on a kernel from before them.
+func tooNew(c *ruleCheck, i int) string {
+	if c.kernel.V4 {
+		return ""
+	}
+	ins, what := c.insn(i), ""
+	switch op := ins.OpCode; {
+	case op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja:
+		what = "a jump with a 32-bit distance"
+	case op.Class() == asm.LdXClass && op.Mode() == asm.MemSXMode:
+		what = "a sign-extending load"
+	case op.Class() == asm.ALU64Class && op.ALUOp() == asm.Swap:
+		what = "an unconditional byte swap"
+	case op.Class().IsALU() && (op.ALUOp() == asm.SDiv || op.ALUOp() == asm.SMod):
+		what = "a signed division"
+	case op.Class().IsALU() && (op.ALUOp() == asm.MovSX8 || op.ALUOp() == asm.MovSX16 || op.ALUOp() == asm.MovSX32):
+		what = "a sign-extending move"
+	default:
+		return ""
+	}
+	return fmt.Sprintf("kernel %s does not know %s", c.kernel.Release, what)
+}
+
+// staleEnd: the edge on which the packet is long enough is never walked, so that the
+// kernel takes what is there for dead and removes it.
+func staleEnd(c *ruleCheck, i int) string {
+	if c.kernel.StaleEnd && slices.Contains(c.facts.StaleEnds, i) {
+		return fmt.Sprintf("kernel %s takes the comparison for decided: an earlier one found the pointer past the packet's end, and it was moved back since", c.kernel.Release)
+	}
+	return ""
+}
+
+// asLinux is what the verifier of a release, or of 6.12, would tell the driver of a
+// program.
+func asLinux(f *verify.Facts, k *Kernel) (*verify.Facts, *verify.Rejection) {
+	opt := verify.Options{Linux: true}
+	if k != nil {
+		opt.Kernel[0], opt.Kernel[1], _ = releaseNumbers(k.Release)
+	}
+	l, refused := verify.Survey(f.Code, &opt)
+	if l == nil {
+		return f, refused
+	}
+	return l, refused
+}
