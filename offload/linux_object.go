@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -376,7 +377,7 @@ func (l *Linux) Pin(o Pinner, path string) error {
 		return &Error{Op: "pin", Object: path, Reason: "pin", Msg: fmt.Sprintf("%T is not of this kernel", o)}
 	}
 	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
-		return &Error{Op: "pin", Object: path, Reason: "pin", Msg: oneLine(err), Err: err}
+		return pinError("pin", path, err)
 	}
 	if err := objPin(n.int(), full); err != nil {
 		e := errnoError("pin", full, err)
@@ -386,6 +387,15 @@ func (l *Linux) Pin(o Pinner, path string) error {
 		return e
 	}
 	return nil
+}
+
+// pinError is what the file system says of a directory of pins.
+func pinError(op, path string, err error) error {
+	e := &Error{Op: op, Object: path, Reason: "pin", Msg: oneLine(err), Err: err}
+	if errors.Is(err, fs.ErrPermission) {
+		e.Reason, e.Msg, e.Err = "no-permission", whyDenied(path), nil
+	}
+	return e
 }
 
 // onBPF reports whether a directory is of a bpf file system.
@@ -442,7 +452,7 @@ func (l *Linux) Pins(dir string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &Error{Op: "list pins", Object: full, Reason: "pin", Msg: oneLine(err), Err: err}
+		return nil, pinError("list pins", full, err)
 	}
 	names := make([]string, len(entries))
 	for i, e := range entries {
@@ -463,7 +473,7 @@ func (l *Linux) Unpin(path string) error {
 		return &Error{Op: "unpin", Object: full, Reason: "pin", Msg: "all pins at once are not removed"}
 	}
 	if err := os.RemoveAll(full); err != nil {
-		return &Error{Op: "unpin", Object: full, Reason: "pin", Msg: oneLine(err), Err: err}
+		return pinError("unpin", full, err)
 	}
 	return nil
 }

@@ -428,5 +428,8 @@ func (s *session) fill(g *Generation, old *Record, at []place) {
 			continue
 		}
 		d.Object, d.Source, d.Program = o.Deployment.Object, o.Deployment.Source, o.Deployment.Program
+		if o.Number == g.Number && o.Program == g.Program {
+			g.Loaded, g.Took = o.Loaded, o.Took
+		}
 	}
 }
