@@ -37,9 +37,9 @@ var allowed = map[string][]string{
 	"driver/card":       {"driver", "nfp", "nfp/firmware", "bpf/maps"},
 	"driver/card/vhost": {"driver/card"},
 	// the manager: it knows a card only by what the kernel says of it
-	"offload":         {},
+	"offload":         {"bpf/helper"}, // the kernel's own facts of map types
 	"offload/metrics": {"offload"},
-	"driver/live":     {"driver", "offload", "nfp", "nfp/firmware", "nfp/jit", "bpf/code", "bpf/maps", "bpf/verify"},
+	"driver/live":     {"driver", "offload", "bpf/helper", "nfp", "nfp/firmware", "nfp/jit", "bpf/code", "bpf/maps", "bpf/verify"},
 	// tests and tools
 	"internal/golden":   {},
 	"internal/cache":    {},

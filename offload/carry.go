@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
 // Maps outlive programs. A map of the next generation that has the name and shape of
@@ -54,10 +56,24 @@ func mapsOf(prog *ebpf.ProgramSpec, coll *ebpf.CollectionSpec) ([]*ebpf.MapSpec,
 			c.Name = name
 			spec = c
 		}
-		all = append(all, spec)
+		all = append(all, withDefaults(spec))
 	}
 	slices.SortFunc(all, func(a, b *ebpf.MapSpec) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// withDefaults fills in what loaders do in an array of perf events whose definition leaves
+// it out: an element for each CPU that the host may have.
+func withDefaults(spec *ebpf.MapSpec) *ebpf.MapSpec {
+	if spec.Type != ebpf.PerfEventArray || spec.KeySize != 0 && spec.ValueSize != 0 && spec.MaxEntries != 0 {
+		return spec
+	}
+	c := spec.Copy()
+	c.KeySize, c.ValueSize = cmp.Or(c.KeySize, 4), cmp.Or(c.ValueSize, 4)
+	if n, err := ebpf.PossibleCPU(); err == nil {
+		c.MaxEntries = cmp.Or(c.MaxEntries, uint32(n))
+	}
+	return c
 }
 
 // A Carry says what becomes of a map in a change.
@@ -94,7 +110,7 @@ func carries(cur *Generation, before map[string]Map, specs []*ebpf.MapSpec, onCa
 			carry.Fate = "fresh"
 		case before[spec.Name] == nil:
 			carry.Fate = "lost"
-		case was == shape && wasOnCard == onCard:
+		case was == shape && (wasOnCard == onCard || helper.OffloadNeutral(spec.Type)):
 			carry.Fate = "carried"
 		case c.Migrate[spec.Name] != nil:
 			carry.Fate = "migrated"
@@ -199,7 +215,13 @@ func (s *session) survivors(g *Generation, prog Program) (all map[string]Map, er
 
 // createMap gives the kernel time to free maps that went a moment ago: it has a worker take
 // them off the card, and their room is taken until then.
+//
+// A map whose type the kernel calls neutral stays in host memory: a program in the card's
+// hardware refers to it, and the driver writes what the card sends.
 func (t *transition) createMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
+	if helper.OffloadNeutral(spec.Type) {
+		on = nil
+	}
 	end := time.Now().Add(min(t.opt.Patience, freeTime))
 	for wait := 10 * time.Millisecond; ; wait *= 2 {
 		m, err := t.kernel.CreateMap(spec, on)

@@ -68,6 +68,10 @@ type Kernel interface {
 	// control needs anything: a clsact qdisc.
 	Hook(p *Port, mode Mode, on bool) (changed bool, err error)
 
+	// Samples opens the stream of what programs send to an array of perf events. One stream
+	// of a map is open at a time; a later one takes the place of the first.
+	Samples(m Map, opt *SampleOptions) (Samples, error)
+
 	// Verdicts are the card's own counts of what programs decided.
 	Verdicts(p *Port) (Verdicts, error)
 	// Watch tells of changes in namespaces until ctx ends; then the channel is closed. An

@@ -27,6 +27,7 @@ type linuxMap struct {
 // CreateMap makes a map in the host's memory, or on a card.
 func (l *Linux) CreateMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
 	object := spec.Name
+	spec = withDefaults(spec)
 	// union bpf_attr, the form of BPF_MAP_CREATE up to map_ifindex.
 	attr := struct {
 		typ, key, value, entries, flags, inner, numa uint32

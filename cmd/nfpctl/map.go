@@ -27,6 +27,7 @@ func newMap(e *env) *cobra.Command {
 		e.completes(newMapUpdate(e), nil, "id", "name", "pinned", "key", "value", "any", "exist", "noexist"),
 		e.completes(newMapDelete(e), nil, "id", "name", "pinned", "key"),
 		e.completes(newMapCreate(e), []string{""}, "type", "key", "value", "entries", "flags", "dev"),
+		e.completes(newMapEvents(e), nil, "id", "name", "pinned", "cpu", "index"),
 		newMapUnpin(e))
 	cmd.PersistentFlags().StringVar(&e.types, "types", "", "`FILE[:MAP]` whose BTF says what keys and values are; otherwise the object that was loaded says")
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -48,12 +49,19 @@ type follower struct {
 	stop    context.CancelFunc // the command that goes on
 	output  *bytes.Buffer
 	ended   chan int
+	rest    chan string // what it says on standard error after its first line
 	metrics string
 }
 
 // TestRunbook runs docs/operations.md on the simulated card as it is without a kernel.
-func TestRunbook(t *testing.T) {
-	text, err := os.ReadFile(operations)
+func TestRunbook(t *testing.T) { follow(t, operations, 30) }
+
+// docs/events.md is followed on the simulated card, and by TestEventsOnHost on the machine.
+func TestEventsDoc(t *testing.T) { follow(t, "../../docs/events.md", 5) }
+
+// follow does what a document says; it has so many commands or more.
+func follow(t *testing.T, document string, least int) {
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +93,7 @@ func TestRunbook(t *testing.T) {
 		}
 		f.do(&steps[i])
 	}
-	if commands < 30 {
+	if commands < least {
 		t.Errorf("%d commands were run", commands)
 	}
 	if f.stop != nil {
@@ -106,7 +114,7 @@ func (f *follower) do(s *runbook.Step) {
 		f.stop()
 		f.stop = nil
 		code := <-f.ended
-		f.check(s, f.output.String(), code)
+		f.check(s, f.output.String()+<-f.rest, code)
 	case "run":
 		if s.Args[0] == "curl" {
 			f.check(s, f.fetch(), 0)
@@ -144,12 +152,19 @@ func (f *follower) start(s *runbook.Step) {
 		w.Close()
 		k.Close()
 	}()
-	line := make([]byte, 256)
-	n, err := r.Read(line)
-	if f.metrics = regexp.MustCompile(`http://\S+`).FindString(string(line[:n])); err != nil || f.metrics == "" {
-		f.t.Fatalf("line %d: %q says no address of metrics: %v", s.Line, line[:n], err)
+	lines := bufio.NewScanner(r) // the first says that the command has begun
+	if !lines.Scan() {
+		f.t.Fatalf("line %d: the command says nothing", s.Line)
 	}
-	go io.Copy(io.Discard, r)
+	f.metrics = regexp.MustCompile(`http://\S+`).FindString(lines.Text())
+	f.rest = make(chan string, 1)
+	go func() {
+		var all strings.Builder
+		for lines.Scan() {
+			all.WriteString(lines.Text() + "\n")
+		}
+		f.rest <- all.String()
+	}()
 }
 
 func (f *follower) fetch() string {

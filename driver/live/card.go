@@ -124,7 +124,7 @@ func (c *Card) Unplug() {
 		p.gone = true
 	}
 	for _, t := range c.maps {
-		t.gone, t.m = true, nil
+		t.gone, t.m = !t.host, nil // a map in host memory outlives the card
 	}
 	c.nic.Reset()
 }
@@ -166,6 +166,7 @@ func (c *Card) Receive(ref offload.Ref, packet []byte) (*Received, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.deliver(res.Events)
 	for i, n := range []*offload.Count{&p.verdicts.Pass, &p.verdicts.Drop, &p.verdicts.Redirect, &p.verdicts.Aborted} {
 		if res.Word&(firmware.ResultStat0<<i) != 0 {
 			n.Packets++

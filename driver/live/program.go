@@ -109,6 +109,11 @@ func (k *Kernel) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]offload.Map
 		name: spec.Name, tag: hex.EncodeToString(sum[:8]), typ: spec.Type, image: image, maps: map[string]*table{}, device: on.Index,
 		insns: spec.Copy().Instructions,
 	}
+	for _, t := range tables {
+		if err := t.onCard(k.c); err != nil {
+			return fail("map-create", err.Error(), err, nil)
+		}
+	}
 	for _, use := range image.Maps {
 		t := tables[use.Name]
 		if t.gone {

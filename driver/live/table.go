@@ -7,17 +7,20 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// table is a map in the card's memory.
+// table is a map in the card's memory, or, of a type that is neutral, in the host's.
 type table struct {
 	count  int
 	id     uint32
 	spec   *ebpf.MapSpec
-	m      *driver.Map // nil once gone
+	m      *driver.Map // nil once gone, and of a host's map until a program needs it
+	host   bool
+	reader *samples // of a host's map; nil: there is none
 	device int
 	gone   bool
 }
@@ -45,8 +48,14 @@ func (k *Kernel) CreateMap(spec *ebpf.MapSpec, on *offload.Port) (offload.Map, e
 	fail := func(reason, msg string, err error) (offload.Map, error) {
 		return nil, &offload.Error{Op: "create map", Object: spec.Name, Reason: reason, Msg: msg, Err: err}
 	}
+	if on == nil && helper.OffloadNeutral(spec.Type) {
+		return k.c.newEvents(k, spec), nil
+	}
 	if on == nil {
 		return fail("no-native", "the simulated card has no host to keep it on", nil)
+	}
+	if helper.OffloadNeutral(spec.Type) {
+		return fail("map-type", "the kernel keeps maps of type "+offload.MapTypeName(spec.Type)+" in the host's memory", nil)
 	}
 	if spec.Flags != 0 {
 		return fail("map-type", fmt.Sprintf("maps on a card have no flags, these are %#x", spec.Flags), nil)
@@ -93,6 +102,9 @@ func (h mapHandle) do(op string, fn func(m *driver.Map) error) error {
 	}
 	if h.t.gone {
 		return fail("gone", syscall.ENODEV)
+	}
+	if h.t.host {
+		return fail("map-type", fmt.Errorf("maps of type %s have no entries to read or write", offload.MapTypeName(h.t.spec.Type)))
 	}
 	switch err := fn(h.t.m); {
 	case err == nil:

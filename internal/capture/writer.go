@@ -73,7 +73,10 @@ func NewWriter(w io.Writer, f Format) (*Writer, error) {
 }
 
 // Write adds a frame. The zero time is written as second 0.
-func (w *Writer) Write(at time.Time, data []byte) error {
+func (w *Writer) Write(at time.Time, data []byte) error { return w.WriteCut(at, data, len(data)) }
+
+// WriteCut is Write of a frame whose length on the wire was more than what is there of it.
+func (w *Writer) WriteCut(at time.Time, data []byte, wire int) error {
 	switch {
 	case at.IsZero():
 		at = w.first
@@ -84,7 +87,7 @@ func (w *Writer) Write(at time.Time, data []byte) error {
 		at = w.last
 		w.Moved++
 	}
-	return w.write(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(data), Length: len(data)}, data)
+	return w.write(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(data), Length: max(wire, len(data))}, data)
 }
 
 // Close completes the capture.
