@@ -246,7 +246,7 @@ func TestBpftool(t *testing.T) {
 	t.Run("not printed", func(t *testing.T) { // a double: bpftool 7.1 prints half a line
 		s := &btf.Struct{Name: "sample", Size: 16, Members: []btf.Member{{Name: "n", Type: u32}, {Name: "mean", Type: &btf.Float{Name: "double", Size: 8}, Offset: 64}}}
 		w := newTwin(t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 4, Key: u32, Value: s})
-		if err := w.elem(cmdUpdate, le(4, 1), le(16, 7), 0); err != nil {
+		if err := w.elem(cmdUpdate, le(4, 1), append(le(8, 7), make([]byte, 8)...), 0); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := w.entries(t, bpftool(t, "-j", "map", "dump", "id", w.id)), w.text(t); !slices.Equal(got, want) {

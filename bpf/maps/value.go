@@ -479,10 +479,6 @@ func signOf(t btf.Type) sign {
 // rest of the result is undefined.
 func readInt(n *node, t btf.Type, bits int, whole bool) ([16]byte, *readError) {
 	var v [16]byte
-	of := fmt.Sprintf("%d byte(s)", bits/8)
-	if bits%8 != 0 {
-		of = fmt.Sprintf("%d bit(s)", bits)
-	}
 	switch {
 	case n.kind == literal && n.text == "true" && t != nil:
 		v[0] = 1
@@ -493,44 +489,55 @@ func readInt(n *node, t btf.Type, bits int, whole bool) ([16]byte, *readError) {
 		return v, errorAt(n.at, "bpftool has no form for this type: dump with -j, which prints bytes too")
 	case n.kind != number && n.kind != text:
 		return v, errorAt(n.at, "%v is no number", n)
-	case bits > 64 && bits != 128 || t == nil && bits != 8 && bits != 16 && bits != 32 && bits != 64:
-		return v, errorAt(n.at, "%v: number of %s; a number has 1, 2, 4 or 8 bytes", n, of)
+	case t == nil && !isInteger(nil, bits/8):
+		return v, errorAt(n.at, "%v: number of %s; a number has 1, 2, 4 or 8 bytes", n, width(bits))
 	}
 	if n.kind == text {
 		if c, ok := constant(t, n.text); ok {
 			return c, nil
 		}
 	}
-	s, base := n.text, 10
-	if n.kind == text || strings.HasPrefix(s, "0x") {
+	base := 10
+	if n.kind == text || strings.HasPrefix(n.text, "0x") {
 		base = 0
 	}
 	as := signOf(t)
 	if whole || t == nil {
 		as = either
 	}
-	v, err := integer(s, base, bits, as)
-	if err == nil {
-		return v, nil
+	v, err := integer(n.text, base, bits, as)
+	if err != nil {
+		return v, numberError(n, t, bits, as, err)
 	}
-	if e, ok := t.(*btf.Enum); ok && n.kind == text && base == 0 {
+	return v, nil
+}
+
+// numberError says why a node is no number of a type.
+func numberError(n *node, t btf.Type, bits int, as sign, err error) *readError {
+	if e, ok := t.(*btf.Enum); ok && n.kind == text {
 		var names []string
 		for _, v := range e.Values {
 			names = append(names, v.Name)
 		}
-		return v, errorAt(n.at, "%v is no number of %s, nor one of %s", n, of, shorten(names))
+		return errorAt(n.at, "%v is no number of %s, nor one of %s", n, width(bits), shorten(names))
 	}
-	if err == errRange {
+	switch {
+	case err == errRange:
 		lo, hi := bounds(bits, as)
-		return v, errorAt(n.at, "%s does not fit into %s, which hold %v to %v", s, of, lo, hi)
+		return errorAt(n.at, "%.40s does not fit into %s, which hold %v to %v", n.text, width(bits), lo, hi)
+	case t == nil && n.kind == text:
+		return errorAt(n.at, "%v is no hex, address or number of %s", n, width(bits))
+	case err == errOctal:
+		return errorAt(n.at, "%v: is a leading zero octal? write it without one, or 0x or 0o before it", n)
 	}
-	if t == nil && n.kind == text {
-		return v, errorAt(n.at, "%v is no hex, address or number of %s", n, of)
+	return errorAt(n.at, "%v is no number of %s", n, width(bits))
+}
+
+func width(bits int) string {
+	if bits%8 != 0 {
+		return fmt.Sprintf("%d bit(s)", bits)
 	}
-	if err == errOctal {
-		return v, errorAt(n.at, "%v: is a leading zero octal? write it without one, or 0x or 0o before it", n)
-	}
-	return v, errorAt(n.at, "%v is no number of %s", n, of)
+	return fmt.Sprintf("%d byte(s)", bits/8)
 }
 
 var (
@@ -543,7 +550,7 @@ var (
 // most 128 bits. Base 0 takes 0x, 0o and 0b; digits with such a prefix are bits
 // of any sign.
 func integer(s string, base, bits int, as sign) (v [16]byte, err error) {
-	if len(s) < 19 && base == 10 && bits < 64 { // the common case
+	if len(s) < 19 && base == 10 && bits <= 64 { // the common case
 		i, err := strconv.ParseInt(s, 10, 64)
 		if err == nil && (i >= 0 && as != signed && i>>bits == 0 || i >= 0 && i>>(bits-1) == 0 || i < 0 && as != unsigned && i>>(bits-1) == -1) {
 			binary.LittleEndian.PutUint64(v[:], uint64(i))
