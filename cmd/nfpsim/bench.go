@@ -190,6 +190,9 @@ func (o *benchOptions) measured(cmd *cobra.Command, arg string, profile bool) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := stdinOnce(arg, o.pcap, o.counts, o.mapsOf); err != nil {
+		return nil, err
+	}
 	if err := o.origin.check(); err != nil {
 		return nil, err
 	}

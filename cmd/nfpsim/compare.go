@@ -100,6 +100,9 @@ type rival struct {
 }
 
 func (o *compareOptions) run(cmd *cobra.Command, args []string) error {
+	if err := stdinOnce(append([]string{o.pcap, o.listing}, args...)...); err != nil {
+		return err
+	}
 	if err := o.origin.check(); err != nil {
 		return err
 	}

@@ -26,10 +26,30 @@ const maxPacket = 9600
 func parseHex(s string) ([]byte, error) {
 	s = strings.NewReplacer(" ", "", ":", "", "\n", "", "\t", "").Replace(strings.TrimPrefix(s, "0x"))
 	data, err := hex.DecodeString(s)
-	if err != nil {
-		return nil, fmt.Errorf("not hex: %w", err)
+	var odd hex.InvalidByteError
+	switch {
+	case errors.As(err, &odd):
+		at := strings.IndexByte(s, byte(odd))
+		return nil, fmt.Errorf("not hex: %q is digit %d", s[at:at+1], at+1)
+	case err != nil:
+		return nil, fmt.Errorf("not hex: %d digits, and a byte has two", len(s))
 	}
 	return data, nil
+}
+
+// stdinOnce refuses arguments that read standard input twice: the first to read
+// would leave nothing to the other.
+func stdinOnce(args ...string) error {
+	n := 0
+	for _, a := range args {
+		if a == "-" || strings.HasPrefix(a, "-:") {
+			n++
+		}
+	}
+	if n > 1 {
+		return usagef("standard input (-) is given %d times; write all but one to files", n)
+	}
+	return nil
 }
 
 func checkPacket(data []byte) error {

@@ -119,6 +119,9 @@ func (o *runOptions) run(cmd *cobra.Command, arg string) error {
 	if _, err := capture.FormatOf(o.out); o.out != "" && err != nil {
 		return usageError{err}
 	}
+	if err := stdinOnce(arg, o.pcap, o.counts); err != nil {
+		return err
+	}
 	if err := o.origin.check(); err != nil {
 		return err
 	}
