@@ -20,7 +20,7 @@ import (
 // maxErrors is how many errors Assemble reports.
 const maxErrors = 10
 
-// ErrorList is what Assemble found wrong, in line order, one *ParseError each.
+// ErrorList holds the errors of Assemble in line order, each a *ParseError.
 type ErrorList []*ParseError
 
 func (l ErrorList) Error() string {
@@ -45,7 +45,7 @@ type item struct {
 	line   int // from 1
 	col    int // column of text, from 0
 	text   string
-	hex    uint64 // the word as listed, with whatever stands above bit 44
+	hex    uint64 // the word as listed, with the bits above bit 44
 	hasHex bool
 	word   Word
 	inst   Inst
@@ -65,7 +65,7 @@ type assembler struct {
 	line     int
 }
 
-// Assemble makes an image of text. Errors are an ErrorList of at most 10.
+// Assemble translates text to an image. Errors are an ErrorList of at most 10.
 func Assemble(src string) (*Image, error) {
 	a := assembler{im: &Image{}, labels: map[string]int{}}
 	for i, line := range strings.Split(src, "\n") {
@@ -204,8 +204,8 @@ func (a *assembler) place(c *cursor) bool {
 	}
 }
 
-// isDefinition tells a label like "add:" or "f:" from an address: the rest of a
-// line that begins with an address is not empty.
+// isDefinition distinguishes a label like "add:" or "f:" from an address: the rest of
+// a line that begins with an address is not empty.
 func (a *assembler) isDefinition(c *cursor, f string) bool {
 	name := strings.TrimSuffix(f, ":")
 	return isLabel(name) && strings.TrimSpace(c.s[c.pos+len(f):]) == ""
@@ -366,7 +366,7 @@ func (a *assembler) relocations(it *item) string {
 	return text[:at]
 }
 
-// relocation takes one "@kind argument" and returns where the next begins, or -1.
+// relocation takes one "@kind argument" and returns the position of the next, or -1.
 func (a *assembler) relocation(it *item, text string, pos int) int {
 	c := cursor{s: text, pos: pos}
 	if text[pos] != '@' {

@@ -93,9 +93,9 @@ func kernelRelocs(im *Image) []Reloc {
 	return t
 }
 
-// TestListings takes objdump's own listings of one program back: with the driver's
-// marks, without them, and placed and with check bits; with and without addresses,
-// hex columns and word numbers; and what bpftool makes of the same text.
+// TestListings reads objdump's own listings of one program back: with the driver's
+// marks, without them, and placed and with check bits; with and without addresses, hex
+// columns and word numbers; and bpftool's form of the same text.
 func TestListings(t *testing.T) {
 	path := oracle(t)
 	im := kernelImage(t)
@@ -364,7 +364,7 @@ func FuzzReadImage(f *testing.F) {
 		if _, err := ReadImage(bytes.NewReader(payload)); err == nil {
 			t.Fatal("no header, no error")
 		}
-		d := imageReader{b: payload} // behind the checksum
+		d := imageReader{b: payload} // past the checksum
 		im := d.image()
 		if d.err != nil || len(d.b) != 0 || im.Check() != nil {
 			return

@@ -24,8 +24,8 @@ type commandRow struct {
 	get     uint8 // bit t: token t brings data to the in-registers
 }
 
-// The names are the disassembler's; where one code means something else in each
-// kind of memory it prints all names, with slashes. Units: docs/isa-notes.md.
+// The names are the disassembler's; if one code has another meaning in each kind of
+// memory it prints all names, with slashes. Units: docs/isa-notes.md.
 var commandRows = []commandRow{
 	{code: 0x00, target: "ila", lengths: 0xff, names: [4]string{"read", "read_check_error"}},
 	{code: 0x01, target: "ila", lengths: 0xff, names: [4]string{"write", "write_check_error"}},
@@ -182,7 +182,7 @@ func commandKey(code, token, length uint8) int {
 	return int(code&127)<<5 | int(token&3)<<3 | int(length&7)
 }
 
-// CommandOf finds a command, nil where there is none. length is the field: units - 1.
+// CommandOf finds a command, nil if there is none. length is the field: units - 1.
 func CommandOf(code, token, length uint8) *CommandInfo {
 	if code > 127 || token > 3 || length > 7 {
 		return nil
@@ -193,7 +193,7 @@ func CommandOf(code, token, length uint8) *CommandInfo {
 // Commands lists all commands in code order.
 func Commands() []CommandInfo { return append([]CommandInfo(nil), commands...) }
 
-// command is the command of an OpCmd, nil where it is undefined.
+// command returns the command of an OpCmd, nil if it is undefined.
 func (in *Inst) command() *CommandInfo {
 	if in.Cmd.Mode == 6 {
 		return CommandOf(in.Cmd.Code, 0, uint8(in.Imm>>23&7))
@@ -201,9 +201,9 @@ func (in *Inst) command() *CommandInfo {
 	return CommandOf(in.Cmd.Code, in.Cmd.Token, in.Cmd.Len)
 }
 
-// Transfer says how many transfer registers, from Cmd.Xfer up, the command sends
+// Transfer returns how many transfer registers, from Cmd.Xfer up, the command sends
 // (out-registers) and gets (in-registers). An indirect reference may change the
-// numbers. known is false where no source tells.
+// numbers. known is false if no source gives them.
 func (in *Inst) Transfer() (sends, gets int, known bool) {
 	c := in.command()
 	if in.Op != OpCmd || c == nil || c.unit == 0 {

@@ -10,11 +10,10 @@ type DecodeError struct {
 
 func (e *DecodeError) Error() string { return fmt.Sprintf("word %#011x: %s", uint64(e.Word), e.Msg) }
 
-// Decode returns the instruction a word stands for. Raw is set where Encode would
-// write another word for the same text; fields that the text does not show (Pip,
-// CSS of ordinary branches) are filled in only then. Errors are *DecodeError: no
-// form has the word, or one of its operands, its command or its polynomial is
-// undefined.
+// Decode returns the instruction of a word. Raw is set if Encode would write another
+// word for the same text; fields that the text does not show (Pip, CSS of ordinary
+// branches) are filled in only then. Errors are *DecodeError: no form has the word, or
+// one of its operands, its command or its polynomial is undefined.
 func Decode(w Word) (Inst, error) {
 	f := formOfWord(w)
 	if f == nil {

@@ -16,8 +16,8 @@ func (e *EncodeError) Error() string {
 	return e.Form + ": " + e.Prop.String() + ": " + e.Msg
 }
 
-// Encode returns the word of an instruction: Raw where it is set, else the only
-// word an assembler writes for it. Errors are *EncodeError.
+// Encode returns the word of an instruction: Raw if it is set, else the only word an
+// assembler writes for it. Errors are *EncodeError.
 func Encode(in Inst) (Word, error) {
 	if in.Raw != 0 {
 		if in.Raw>>45 != 0 {
@@ -201,7 +201,7 @@ func (f *Form) checkControl(in *Inst) error {
 	return nil
 }
 
-// number is what a field holds for an instruction.
+// number returns a field's value for an instruction.
 func (f *Form) number(x *Field, in *Inst) (uint32, error) {
 	switch x.Code {
 	case Hidden:

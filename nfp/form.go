@@ -44,7 +44,7 @@ const (
 	PropBreakpoint
 	PropNoLoad
 	PropResume
-	PropEmptyDst // 1 where Dst is None
+	PropEmptyDst // 1 if Dst is None
 	numProps
 )
 
@@ -107,7 +107,7 @@ const (
 	Never      Cross = iota
 	SwapBit          // Pair.Swap is set
 	ConstInA         // the constant stands in slot A; looked for there first
-	ConstInB         // same, but slot B is looked at first
+	ConstInB         // same, but slot B is tried first
 	ConstTwice       // ConstInA, and a constant operand stands in both slots
 )
 
@@ -118,8 +118,8 @@ type Pair struct {
 	Restricted bool
 	A, B       Range
 	Swap       uint8 // bit number
-	I8         uint8 // bit number of bit 7 of restricted constants; 0 where there is none
-	DstBank    uint8 // bit number of the bank of X = Dest; 0 where the slot tells
+	I8         uint8 // bit number of bit 7 of restricted constants; 0 if there is none
+	DstBank    uint8 // bit number of the bank of X = Dest; 0 if the slot determines it
 }
 
 // Setting is a property with the value it must have.
@@ -131,7 +131,7 @@ type Setting struct {
 // Pattern is a set of words.
 type Pattern struct{ Mask, Value Word }
 
-// Syntax is a way to write a form, for the instructions that have the settings When.
+// Syntax is one text of a form, for the instructions that have the settings When.
 // Names in braces are operands and options, see elements in syntax.go.
 type Syntax struct {
 	When []Setting
@@ -155,7 +155,7 @@ const (
 	LatencyUstore           // code store access
 )
 
-// Effects are what an operation reads and writes beside its operands.
+// Effects are an operation's reads and writes other than its operands.
 type Effects uint8
 
 const (
@@ -176,9 +176,9 @@ type Form struct {
 	Except      []Pattern
 	Fields      []Field
 	Pair        *Pair
-	SrcLM       uint8 // bit number of the source pointer extension; 0 where there is none
+	SrcLM       uint8 // bit number of the source pointer extension; 0 if there is none
 	DstLM       uint8
-	DstBank     uint8 // bit number of the destination's bank; 0 where there is none
+	DstBank     uint8 // bit number of the destination's bank; 0 if there is none
 	Syntax      []Syntax
 	Latency     Latency
 	Effects     Effects
@@ -393,7 +393,7 @@ func formOfWord(w Word) *Form {
 	return nil
 }
 
-// Form finds the row of the table an instruction belongs to, nil where there is none.
+// form returns the table's row of an instruction, nil if there is none.
 func (in *Inst) form() *Form {
 	if in.Op >= numOps {
 		return nil

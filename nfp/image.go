@@ -36,7 +36,7 @@ type Symbol struct {
 // Line ties words [Addr, next Line's Addr) to what they were compiled from.
 type Line struct {
 	Addr int
-	PC   int    // eBPF pc, -1 where the words belong to none (prologue, padding)
+	PC   int    // eBPF pc, -1 if the words belong to none (prologue, padding)
 	Insn string // eBPF text
 	File string
 	Line int
@@ -52,7 +52,7 @@ const (
 	UseCounter // target of memory-engine atomics: big-endian in memory, swapped on host access
 )
 
-// MapUse is what an image needs to know of one map.
+// MapUse describes an image's use of one map.
 type MapUse struct {
 	Name  string
 	Words []WordUse // one per 4 bytes of value
@@ -69,7 +69,7 @@ type Image struct {
 	Stack   int // bytes of stack used, all frames and spills
 }
 
-// Placement is where an image goes.
+// Placement is the address of an image, and of all that it refers to.
 type Placement struct {
 	Start, Done int
 	Helpers     map[int32]int     // helper id -> code-store address

@@ -94,8 +94,8 @@ func (e *imageWriter) string(s string) {
 	e.b = append(e.b, s...)
 }
 
-// ReadImage reads an image file. Whatever is wrong with it is an error with the
-// place; a wrong word is an *ECCError inside.
+// ReadImage reads an image file. Every error names the place; a wrong word is an
+// *ECCError inside.
 func ReadImage(r io.Reader) (*Image, error) {
 	data, err := io.ReadAll(io.LimitReader(r, imageLimit+imageHeader+1))
 	if err != nil {

@@ -1,5 +1,12 @@
-// Package nfp describes the micro-engine of the NFP-6xxx once: its instruction
-// forms, their words, their text, and the images made of them.
+// Package nfp describes the micro-engine of the NFP-6xxx once: its instruction forms
+// with their encodings and text, its memory commands, the images of programs, and the
+// models of the cards.
+//
+// [Inst] is one decoded instruction. [Encode] and [Decode] convert it to and from a
+// control-store [Word], [Parse] and Inst.String to and from text; all four are driven
+// by the table of [Form] rows, one row an instruction. [Assemble] and [Disassemble] do
+// the same for an [Image], which [Image.Link] places. [Model] describes a card:
+// engines, memories, latencies, each number with its source.
 package nfp
 
 // Word is one control-store cell: 45 bits of instruction in bits 44:0. Check
@@ -29,7 +36,7 @@ const (
 	numOps
 )
 
-// Kind says where an operand lives.
+// Kind is the place of an operand.
 type Kind uint8
 
 const (
@@ -110,7 +117,7 @@ const (
 	ShfOr
 	ShfAsr
 	ShfByteAlign   // byte_align_be
-	ShfByteAlignLE // byte_align_le; one operation to the hardware, told apart by the shift control
+	ShfByteAlignLE // byte_align_le; one operation to the hardware, distinguished by the shift control
 )
 
 // Immed widths.
@@ -217,7 +224,7 @@ type Command struct {
 type Inst struct {
 	Op     Op
 	Fn     uint8
-	Dst    Operand   // None where there is no destination
+	Dst    Operand   // None if there is no destination
 	A, B   Operand   // left, right; for commands the two address operands as printed
 	Shift  ShiftKind // OpShf, OpLdField
 	Amount uint8     // shift distance; immed: 0, 8, 16, 24 left shift
@@ -230,5 +237,5 @@ type Inst struct {
 	Defer  uint8     // defer slots used
 	Flags  Flags
 	Cmd    Command
-	Raw    Word // the whole word where it is not what Encode would write; else 0
+	Raw    Word // the whole word if Encode would write another; else 0
 }

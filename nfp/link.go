@@ -5,13 +5,13 @@ import "fmt"
 // StoreWords is the largest code store: branch addresses have 14 bits.
 const StoreWords = 1 << 14
 
-// ExternalTarget is what branches out of an image that is not placed have as
-// target, plus the helper id for RelocHelper; so dumps can be told apart
-// (nfp-bpf-abi.md section 10).
+// ExternalTarget is the target of branches out of an image that is not placed, plus
+// the helper id for RelocHelper, so that dumps can distinguish them
+// (docs/firmware-contract.md).
 const ExternalTarget = 15000
 
-// Names of the symbols that RelocOut, RelocAbort, RelocPush and RelocPop go to
-// where the word's target is ExternalTarget.
+// Names of the symbols that RelocOut, RelocAbort, RelocPush and RelocPop refer to if
+// the word's target is ExternalTarget.
 var externalSymbol = [...]string{RelocOut: "out", RelocAbort: "abort", RelocPush: "push", RelocPop: "pop"}
 
 // Link returns the words of the image as placed at p: every relocation applied, no
@@ -104,7 +104,7 @@ func (im *Image) inside(w Word, k RelocKind) (int, error) {
 	return t, nil
 }
 
-// field finds the place of a property, nil where the form has none.
+// field returns the field of a property, nil if the form has none.
 func (f *Form) field(p Prop) *Field {
 	for i := range f.Fields {
 		if f.Fields[i].Prop == p {

@@ -107,8 +107,8 @@ func isLabel(s string) bool {
 	return s != "" && s != "nop"
 }
 
-// appendWord prints a word with its number, its relocations, and the name of where
-// it branches to.
+// appendWord prints a word with its number, its relocations, and the name of its
+// branch target.
 func appendWord(b []byte, addr int, w Word, relocs []Reloc, names map[int]string) []byte {
 	b = append(appendUint(append(b, '.'), uint32(addr)), '\t')
 	in, err := Decode(w)

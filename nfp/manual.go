@@ -46,7 +46,7 @@ written. In a syntax, braces hold an operand or an option.
 	return b.String()
 }
 
-// cell makes text safe inside a table.
+// cell escapes text for a table.
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
 
 func (f *Form) syntaxText() string {
@@ -57,7 +57,7 @@ func (f *Form) syntaxText() string {
 	return strings.Join(t, " or ")
 }
 
-// fieldText lists where the operands and options of a form stand.
+// fieldText lists the fields of a form's operands and options.
 func (f *Form) fieldText() string {
 	var t []string
 	add := func(name string, bits ...Range) {

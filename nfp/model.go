@@ -40,7 +40,7 @@ type Model struct {
 	Host
 }
 
-// Timing is what words cost beyond the cycle of each.
+// Timing holds the cycles that instructions cost beyond one each.
 type Timing struct {
 	Branch       int `unit:"cycles" source:"idle cycles of a taken branch less the defer slots filled; CoNEXT'21's estimator: 4 with the word"`
 	Settled      int `unit:"cycles" source:"the same where the condition codes were set at least one word earlier; CoNEXT'21's estimator: 3 with the word"`
@@ -66,7 +66,7 @@ type Unit struct {
 	Queue      int // commands a bank holds before the engine that issues one more must wait
 }
 
-// Cache is the cache in front of external memory's DRAM.
+// Cache is the cache of external memory's DRAM.
 type Cache struct {
 	CacheBytes int     `unit:"bytes" source:"Netmon/HeteroSketch: 3 MB an external memory unit, knee there"`
 	CacheLine  int     `unit:"bytes" source:"assumed"`
@@ -75,7 +75,7 @@ type Cache struct {
 	MissBusy   float64 `unit:"cycles" source:"how long a miss holds the DRAM; Netmon/HeteroSketch: 67 M random atomics a second uncached"`
 }
 
-// Bus is the way from an island's engines to the memories.
+// Bus connects an island's engines to the memories.
 type Bus struct {
 	CommandBusy float64 `unit:"cycles" source:"a command on an island's command bus; assumed"`
 	DataBytes   int     `unit:"bytes/cycle" source:"push and pull buses of an island; assumed"`
@@ -87,7 +87,7 @@ type Wire struct {
 	Ports    int     `source:"the card's name"`
 	PortGbps int     `unit:"Gbit/s" source:"the card's name"`
 	MACMpps  float64 `unit:"M/s" source:"CoNEXT'21: highest packet rate the MAC accepts, confirmed by the vendor"`
-	// A fault of some MACs' firmware, off where FaultMpps is 0: offered more than
+	// A fault of some MACs' firmware, off if FaultMpps is 0: offered more than
 	// FaultFrom, they take only FaultMpps.
 	FaultFrom float64 `unit:"M/s" source:"CoNEXT'21: capacity with the fault 36 to 50"`
 	FaultMpps float64 `unit:"M/s" source:"0: no fault; CoNEXT'21: 30 to 35 with it"`
@@ -105,8 +105,8 @@ type Host struct {
 	DMARate    float64 `unit:"ns/byte" source:"see DMABase"`
 }
 
-// unitSources says where the numbers of the memories come from: unit, then
-// field of Unit, "*" for the rest.
+// unitSources gives the sources of the memories' numbers: unit, then field of Unit,
+// "*" for the rest.
 var unitSources = map[string]map[string]string{
 	"CLS": {
 		"Bytes": "64 KiB an island", "Read": "several papers: 20 to 50", "Write": "assumed as reads", "Atomic": "assumed as reads",
@@ -135,7 +135,7 @@ var unitSources = map[string]map[string]string{
 	},
 }
 
-// UnitSource is where field of the memory unit comes from.
+// UnitSource returns the source of a field of a memory unit.
 func UnitSource(unit, field string) string {
 	if s, ok := unitSources[unit][field]; ok {
 		return s
@@ -163,7 +163,7 @@ func nfp4000() Model {
 	}
 }
 
-// DefaultModel is the card where none is named.
+// DefaultModel is the card that commands use unless another is named.
 const DefaultModel = "cx-2x40"
 
 // Models are the cards there are, by name. The LX card is taken for the same

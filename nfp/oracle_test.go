@@ -21,12 +21,12 @@ var quirks = []struct {
 	}},
 }
 
-// undefined reports whether objdump calls a word undefined, in one of its ways.
+// undefined reports whether objdump calls a word undefined, in any of its forms.
 func undefined(s string) bool {
 	return strings.Contains(s, "# ERROR") || strings.Contains(s, "<opnd:")
 }
 
-// oracle is objdump's path; the test is skipped where there is none.
+// oracle returns objdump's path; it skips the test if there is none.
 func oracle(t testing.TB) string {
 	path, err := objdump.Build(t.Context())
 	if errors.Is(err, objdump.ErrUnavailable) {
@@ -56,7 +56,8 @@ func randomWords(seed uint64, n int) []Word {
 	return ws
 }
 
-// canonicalWord is the word that Encode writes for what w says; w where there is none.
+// canonicalWord is the word that Encode writes for w's instruction; w if there is
+// none.
 func canonicalWord(w Word) Word {
 	in, err := Decode(w)
 	in.Raw = 0

@@ -23,12 +23,12 @@ type scanner struct {
 	far    int // position of the furthest failure
 	msg    string
 	wants  []string      // words that forms have there
-	col    [numProps]int // where each property was written
+	col    [numProps]int // position at which each property was written
 	labels func(name string) (addr int, ok bool)
 	label  bool   // a target was a label
 	cmd    string // name of the command
-	// virtual takes virtual registers, v and a number, and instructions that only
-	// register allocation makes encodable.
+	// virtual accepts virtual registers, v and a number, and instructions that become
+	// encodable only by register allocation.
 	virtual bool
 }
 
@@ -282,8 +282,9 @@ func (s *scanner) lit(t string) bool {
 
 const separators = " \t,[]"
 
-// wrongWord fails where the text from at on is not t from byte i on. Inside a word it
-// fails at the word's start: there other forms may want another one, and all are named.
+// wrongWord fails if the text from at on is not t from byte i on. Inside a word it
+// fails at the word's start: other forms may expect another word there, and all are
+// named.
 func (s *scanner) wrongWord(t string, i, at int) bool {
 	start := strings.LastIndexAny(t[:i], separators) + 1
 	want := t[start:]
@@ -309,7 +310,7 @@ func (s *scanner) wrongWord(t string, i, at int) bool {
 	return false
 }
 
-// complaint is what was wrong at the farthest place that any form came to.
+// complaint describes the error at the farthest position that any form reached.
 func (s *scanner) complaint() string {
 	s.pos = s.far
 	got := s.word()

@@ -8,9 +8,9 @@ func appendHex(b []byte, v uint32) []byte {
 	return strconv.AppendUint(append(b, "0x"...), uint64(v), 16)
 }
 
-// String is the instruction as GNU objdump prints it, options ctx4 and no-pc. Where
-// Raw is set, " // raw " and the word follow, which Parse takes back. Virtual
-// registers print as v and their number.
+// String prints the instruction as GNU objdump does with options ctx4 and no-pc. If
+// Raw is set, " // raw " and the word follow, which Parse accepts. Virtual registers
+// print as v and their number.
 func (in Inst) String() string {
 	b := in.append(nil)
 	if in.Raw != 0 {
@@ -96,8 +96,8 @@ func printMask(b []byte, in *Inst) []byte {
 	return b
 }
 
-// Const is the number an immed holds before its shift: the constant, inverted where
-// the flag says so; of the width of the part it replaces.
+// Const is the number an immed holds before its shift: the constant, inverted if the
+// flag is set, with the width of the part it replaces.
 func (in *Inst) Const() uint32 {
 	v := in.Imm
 	if in.Flags&Invert != 0 {

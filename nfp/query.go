@@ -3,8 +3,7 @@ package nfp
 // What an instruction reads, writes and needs, for allocators, schedulers and
 // checkers. All of it follows from the form table.
 
-// Form returns the row of the table an instruction belongs to; ok is false where
-// there is none.
+// Form returns the table's row of an instruction; ok is false if there is none.
 func (in *Inst) Form() (f Form, ok bool) {
 	p := in.row()
 	if p == nil {
@@ -35,8 +34,8 @@ func (in *Inst) Latency() Latency {
 	return LatencyNone
 }
 
-// MaxDefer is how many defer slots the instruction may have: 0 where it has none.
-// A command that swaps has two, given by Cmd.Ctx.
+// MaxDefer is how many defer slots the instruction may have. A command that swaps has
+// two, given by Cmd.Ctx.
 func (in *Inst) MaxDefer() int {
 	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
 		return 2
@@ -89,8 +88,8 @@ func (in *Inst) Dests(t []Operand) []Operand {
 	return t
 }
 
-// OtherBank is the register of the same number in the other bank; the operand
-// itself where it is no general register.
+// OtherBank is the register of the same number in the other bank; the operand itself
+// if it is no general register.
 func (o Operand) OtherBank() Operand {
 	switch o.Kind {
 	case GPRA, AbsA:
@@ -191,8 +190,8 @@ func Shift(dst, a Operand, op ShfOp, b Operand, kind ShiftKind, amount int) Inst
 	return Inst{Op: OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: uint8(amount)}
 }
 
-// Immediate is dst = v where one word can say it: 16 bits shifted by 0, 8 or 16, or
-// the complement of such a number. ok is false where it takes two, see LoadConst.
+// Immediate is dst = v if one instruction can encode it: 16 bits shifted by 0, 8 or
+// 16, or the complement of such a number. ok is false if it takes two, see LoadConst.
 func Immediate(dst Operand, v uint32) (in Inst, ok bool) {
 	in = Inst{Op: OpImmed, Fn: ImmedAll, Dst: dst}
 	for _, f := range [...]Flags{0, Invert} {
@@ -217,7 +216,7 @@ func LoadConst(t []Inst, dst Operand, v uint32) []Inst {
 		Inst{Op: OpImmed, Fn: ImmedWord, Dst: dst, Imm: v >> 16, Amount: 16})
 }
 
-// Branch goes to target where the condition holds.
+// Branch goes to target if the condition holds.
 func Branch(c Cond, target int) Inst {
 	return Inst{Op: OpBr, Fn: uint8(c), Target: uint16(target)}
 }

@@ -1,23 +1,23 @@
 package nfp
 
-// Listings name places by number and lose the relocation types that the driver
-// keeps in bits 63:56. finish gets them back (nfp-bpf-abi.md section 10):
+// Listings refer to places by number and lose the relocation types that the driver
+// keeps in bits 63:56. finish recovers them (docs/firmware-contract.md):
 //
-//   - words marked in bits 63:56 have what the mark says;
-//   - a branch into the program moves with it, so does one to a label;
+//   - words marked in bits 63:56 have the marked type;
+//   - a branch into the program moves with it, and so does one to a label;
 //   - a branch to .15000 + n calls helper n;
 //   - a branch to .15000 that is conditional goes to the abort stub; unconditional,
-//     with two slots, to the firmware (done), or to the shared push routine where
+//     with two slots, to the firmware (done), or to the shared push routine if
 //     the slots load B21 and A21; else to the common exit (out), or to the shared
-//     pop routine where the word before it restores A21;
+//     pop routine if the word before it restores A21;
 //   - an immed in a slot that loads the address after the slots moves too: it is a
 //     return address; so does the callee's address that push gets in B21.
 //
-// The abort stub is the first branch to done, the exit follows three words later;
-// push and pop are found by their last branch, rtn[gprB_21] and rtn[gprA_21] with
-// three slots at the sixth of nine words.
+// The abort stub is the first branch to done, the exit follows three words later; push
+// and pop are found by their last branch, rtn[gprB_21] and rtn[gprA_21] with three
+// slots at the sixth of nine words.
 
-// finish makes the image of the items.
+// finish creates the image of the items.
 func (a *assembler) finish() {
 	im := a.im
 	marked := a.explicit
@@ -174,7 +174,7 @@ func (a *assembler) nameExternal(need map[RelocKind]bool, k RelocKind, addr int)
 }
 
 // routine finds the shared routine of nine words that returns through a register, -1
-// where there is none.
+// if there is none.
 func (a *assembler) routine(o Operand) int {
 	for i := len(a.items) - 4; i >= 5; i-- {
 		if in := &a.items[i].inst; a.items[i].ok && in.Op == OpRtn && in.A == o && in.Defer == 3 {

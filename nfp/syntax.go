@@ -5,7 +5,7 @@ import "strings"
 // element is a piece of a syntax: literal text, or an operand or option that is
 // printed from and parsed into an Inst.
 type element struct {
-	lit   string // where print is nil
+	lit   string // if print is nil
 	name  string
 	prop  Prop // whose column an encoding error names
 	print func(b []byte, in *Inst) []byte
@@ -151,7 +151,7 @@ func named(p Prop, names []string) element {
 	}
 }
 
-// option is ", name" where the flag is set.
+// option is ", name" if the flag is set.
 func option(f Flags, name string) element {
 	return element{
 		print: func(b []byte, in *Inst) []byte {

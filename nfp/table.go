@@ -59,7 +59,7 @@ func aluForms() []Form {
 	var t []Form
 	for _, r := range []struct {
 		op      ALUOp
-		name    string // operator, or a syntax where it has a bracket or no operator
+		name    string // operator, or a syntax if it has a bracket or no operator
 		pair    *Pair
 		dst     Field
 		effects Effects

@@ -31,7 +31,7 @@ func Names() []string {
 	return names
 }
 
-// Load returns a profile by its name, or from a file where name ends in .json.
+// Load returns a profile by its name, or from a file if name ends in .json.
 func Load(name string) (*Profile, error) {
 	var data []byte
 	var err error

@@ -37,7 +37,8 @@ func TestProfilesNameTheirSources(t *testing.T) {
 	}
 }
 
-// The table of the firmware contract: what tells the profiles apart.
+// TestProfileTable checks the table of the firmware contract: where the profiles
+// differ.
 func TestProfileTable(t *testing.T) {
 	for _, c := range []struct {
 		name            string

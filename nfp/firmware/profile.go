@@ -1,9 +1,9 @@
 // Package firmware describes what a card's firmware offers a program, as data.
 package firmware
 
-// Profile is one firmware: its limits, its helpers, its conventions, its costs.
-// It is read from a JSON file that a user can copy and edit; Sources says for
-// each number where it comes from, or that it is assumed.
+// Profile is one firmware: its limits, its helpers, its conventions, its costs. It is
+// read from a JSON file that a user can copy and edit; Sources gives the source of
+// each number, or says that it is assumed.
 type Profile struct {
 	Name        string            `json:"name"`
 	Doc         string            `json:"doc"`
@@ -49,7 +49,7 @@ type AdjustHead struct {
 	GuaranteedAdd int `json:"guaranteed_add"`
 }
 
-// Cost is what a helper takes: issue cycles, and EMEM reads each waited for.
+// Cost is the cost of a helper: issue cycles, and EMEM reads that are each waited for.
 type Cost struct {
 	Issue int `json:"issue"`
 	Reads int `json:"emem_reads"`
@@ -62,7 +62,7 @@ type Step struct {
 	Read  string `json:"read"` // memory unit: "cls", "ctm", "imem", "emem", or "" for none
 }
 
-// CTMBytes is how much of a packet lies in CTM, where a program reaches it.
+// CTMBytes is how many bytes of a packet lie in CTM, where a program can access them.
 func (p *Profile) CTMBytes() int { return p.InlMTU*64 - 32 }
 
 // Inlines reports whether helper id is compiled in place.

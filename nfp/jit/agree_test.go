@@ -44,7 +44,7 @@ out:
 	exit
 `
 
-// verified is what is known of a program of a text.
+// verified returns the facts of a program of a text.
 func verified(t *testing.T, text, program string) *verify.Facts {
 	t.Helper()
 	file, err := asmtext.Parse("text", text)

@@ -16,7 +16,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// backend is what the steps from legal ir to an image share.
+// backend is the state shared by the steps from legal ir to an image.
 type backend struct {
 	name         string
 	kind         ebpf.ProgramType
@@ -39,7 +39,7 @@ func newBackend(f *verify.Facts, m *ir.Module, p *firmware.Profile, opt *Options
 	}
 }
 
-// compile makes an image of a legal module.
+// compile generates the image of a legal module.
 func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 	order, err := calleesFirst(m)
 	if err != nil {
@@ -105,8 +105,8 @@ func (env *backend) dump(pass string, f *mach.Func) {
 	}
 }
 
-// calleesFirst orders functions so that each comes behind those it calls; the
-// entry is last.
+// calleesFirst orders functions so that each follows those it calls; the entry is
+// last.
 func calleesFirst(m *ir.Module) ([]*ir.Func, error) {
 	var order []*ir.Func
 	state := map[string]int{} // 1 being visited, 2 done
@@ -244,7 +244,7 @@ func adjustsOnce(m *ir.Module, p *firmware.Profile) bool {
 
 // lines ties words to the instructions and source lines they came from.
 func lines(c *code.Code, pcs []int32) []nfp.Line {
-	known := make([]nfp.Line, len(c.Insns)) // by instruction, made when first met
+	known := make([]nfp.Line, len(c.Insns)) // by instruction, filled on demand
 	source := sourceLines(c)
 	last, n := int32(-2), 0
 	for _, pc := range pcs {

@@ -1,26 +1,24 @@
 package jit
 
-// Build turns eBPF and what the verifier learned of it into ir.
+// Build lifts eBPF and the verifier's facts to ir.
 //
-// Registers become values. Each reachable function of the program becomes an
-// ir.Func: basic blocks are cut from the instructions that Facts call reachable,
-// along the edges that Facts call possible; a block with several predecessors
-// takes the registers that are live at its start as parameters, and parameters
-// that turn out to have one value are removed again (build_ssa.go). This is the
-// liveness-pruned form; what it leaves over a minimal one are parameters in
-// irreducible loops.
+// Registers become values. Each reachable function of the program becomes an ir.Func:
+// basic blocks are formed from the instructions that Facts call reachable, along the
+// edges that Facts call possible. A block with several predecessors takes the
+// registers that are live at its start as parameters, and parameters that have one
+// value are removed again (ir.Func.DropTrivialParams). The result is pruned SSA; in
+// irreducible loops it may have more parameters than minimal SSA.
 //
-// Pointers are numbers: of packet and stack 32-bit addresses with a zero high
-// half, of map values the firmware's pair, on which a plain 64-bit addition is
-// right. What memory an access reaches stands in Facts; an instruction that
-// reaches different memories on different paths tells them apart at run time by
-// the shape of the address (build_mem.go).
+// Pointers are numbers: of packet and stack 32-bit addresses with a zero high half, of
+// map values the firmware's pair, for which a plain 64-bit addition is correct. Facts
+// give the memory that an access reaches; an instruction that reaches different
+// memories on different paths distinguishes them at run time by the shape of the
+// address (build_mem.go).
 //
 // The frame of a function, from its bottom: scratch for the memory arguments of
-// helpers (build_stage.go), then the program's own stack, at whose end r10
-// points.
+// helpers (build_stage.go), then the program's own stack, to whose end r10 points.
 //
-// What the result keeps to:
+// Postconditions:
 //   - ir.Check holds;
 //   - the entry of an XDP or TC program returns the low half of R0, other
 //     functions return all of it; the entry of a raw program has R1 and R2 as
@@ -143,7 +141,7 @@ type funcBuilder struct {
 	fn   *ir.Func
 	w    *flow         // being built
 	cur  *ir.Block     // values go here
-	regs [10]*ir.Value // r0 to r9 at this point; nil where nothing was written
+	regs [10]*ir.Value // r0 to r9 at this point; nil if not written
 	i    int           // instruction
 	pc   int32
 	zero *ir.Value // of type I64, in the entry block

@@ -129,8 +129,8 @@ func (b *funcBuilder) swap(ins *code.Insn) error {
 	return nil
 }
 
-// comparison is the operation of a conditional jump; swapped where the operands
-// change places: x > y is y < x.
+// comparison is the operation of a conditional jump; swapped says that the operands
+// are exchanged: x > y is y < x.
 type comparison struct {
 	op      ir.Op
 	swapped bool
@@ -142,8 +142,8 @@ var comparisons = map[asm.JumpOp]comparison{
 	asm.JGT: {ir.OpULT, true}, asm.JGE: {ir.OpULE, true}, asm.JSGT: {ir.OpSLT, true}, asm.JSGE: {ir.OpSLE, true},
 }
 
-// branch ends the block with a conditional jump, or with a plain one where
-// Facts leave one way.
+// branch ends the block with a conditional jump, or with a plain one if Facts leave
+// one edge.
 func (b *funcBuilder) branch(ins *code.Insn) error {
 	c, ok := comparisons[ins.OpCode.JumpOp()]
 	if !ok {

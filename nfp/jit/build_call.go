@@ -65,7 +65,7 @@ func (b *funcBuilder) call(ins *code.Insn) error {
 	return nil
 }
 
-// tailCall names the map where it is one, else passes its handle.
+// tailCall names the map if it is known, else passes its handle.
 func (b *funcBuilder) tailCall(call *verify.Call) {
 	index := b.reg(asm.R3)
 	if len(call.Maps) == 1 {
@@ -106,7 +106,8 @@ func (b *funcBuilder) helper(proto helper.Proto, call *verify.Call) *ir.Value {
 	return v
 }
 
-// pointerKind is what the firmware is told of an argument that is not staged.
+// pointerKind returns the kind that the firmware receives of an argument that is not
+// staged.
 func pointerKind(a helper.Arg, mem *verify.Access) uint32 {
 	if !isMem(a) {
 		return 0
@@ -139,9 +140,9 @@ func writesMem(a helper.Arg) bool {
 	return a == helper.ArgUninitMem || a == helper.ArgUninitFixedMem
 }
 
-// mapLimits refuses the maps that are still referred to and that the firmware
-// cannot hold, and addresses of values where it does not place maps before
-// programs. Constants were folded into their uses by now.
+// mapLimits refuses the maps that are still referenced and that the firmware cannot
+// hold, and addresses of values if the firmware does not place maps before programs.
+// Constants are already folded into their uses.
 func (b *builder) mapLimits() {
 	said := map[string]bool{}
 	for _, fn := range b.mod.Funcs {
@@ -164,9 +165,9 @@ func (b *builder) mapLimits() {
 	}
 }
 
-// knownMaps is what the passes are told of the program's maps. Values may be
-// addressed where the firmware places maps before programs and has every element
-// of an array from the start, and in its one array where it keeps that at B23.
+// knownMaps returns the facts about the program's maps that passes use. Values may be
+// addressed if the firmware places maps before programs and creates every element of
+// an array at the start, and in its one array if it keeps that at B23.
 func (b *builder) knownMaps() []ir.Map {
 	var out []ir.Map
 	one := b.p.DirectMap && b.usesOneMap()

@@ -30,7 +30,7 @@ type flow struct {
 	last    *ir.Block     // block that its terminator stands in
 	regs    [10]*ir.Value // at the start, for a block with one predecessor or none
 	out     [10]*ir.Value // at the end
-	entered *ir.Block     // function's entry block, where that jumps here
+	entered *ir.Block     // the function's entry block, if that jumps here
 }
 
 // region is a function cut into basic blocks.
@@ -88,7 +88,7 @@ func isJump(ins *code.Insn) bool {
 	return ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() != asm.Call
 }
 
-// next returns where control may go from instruction i, a taken jump first.
+// next returns the successors of instruction i, a taken jump first.
 func (b *builder) next(i int) []int {
 	ins := &b.code.Insns[i]
 	if !isJump(ins) {
@@ -110,7 +110,7 @@ func (b *builder) next(i int) []int {
 	return to
 }
 
-// walk makes the blocks that control reaches and orders them.
+// walk creates the reachable blocks and orders them.
 func (r *region) walk(b *builder, fn code.Func, leader []bool) {
 	var post []int
 	type frame struct {

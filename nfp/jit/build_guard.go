@@ -8,12 +8,11 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 )
 
-// guard checks at run time what the verifier could not prove: that size bytes at
-// ptr + off lie in the memory a raw program was given, or in the function's own
-// frame. Where they do not, the program aborts.
+// guard checks at run time what the verifier could not prove: that size bytes at ptr +
+// off lie in the memory a raw program was given, or in the function's own frame. If
+// not, the program aborts.
 //
-// A pointer to a caller's frame is held to nothing narrower than local memory,
-// which the engine checks.
+// A pointer to a caller's frame is only checked to lie in local memory, by the engine.
 func (b *funcBuilder) guard(acc *verify.Access, ptr *ir.Value, off int64, size int) {
 	var start, length *ir.Value
 	switch {

@@ -87,8 +87,8 @@ func (b *funcBuilder) loadImm(ins *code.Insn) error {
 	return nil
 }
 
-// classic builds LD_ABS and LD_IND: R0 := the big-endian number at an offset
-// into the packet; where it is not all inside the packet the function ends, the
+// classic builds LD_ABS and LD_IND: R0 := the big-endian number at an offset into the
+// packet. If it is not completely inside the packet, the function ends, and the
 // program with its type's abort verdict.
 func (b *funcBuilder) classic(ins *code.Insn) error {
 	size := int64(ins.OpCode.Size().Sizeof())
@@ -100,8 +100,8 @@ func (b *funcBuilder) classic(ins *code.Insn) error {
 	if ins.OpCode.Mode() == asm.IndMode {
 		off = b.add(b.reg32(ins.Src), int64(int32(ins.Constant)))
 	}
-	// size <= length and off <= length - size, where the second alone would
-	// take a length below size for a large one.
+	// size <= length and off <= length - size: the second alone would wrap for a
+	// length below size.
 	room := b.op(ir.OpSub, ir.I32, length, b.constant(ir.I32, size))
 	fits := b.op(ir.OpULE, ir.I32, b.constant(ir.I32, size), length)
 	inside := b.op(ir.OpULE, ir.I32, off, room)

@@ -69,8 +69,8 @@ func (b *funcBuilder) access(ins *code.Insn) error {
 	return nil
 }
 
-// accessOf is what instruction i's memory operand reaches. A program whose proof
-// was cut short may have instructions about which nothing is known.
+// accessOf returns the access of instruction i's memory operand. A program whose proof
+// was cut short may have instructions without facts.
 func accessOf(f *verify.Facts, i int) *verify.Access {
 	if acc := f.Mem[i]; acc != nil {
 		return acc
@@ -150,13 +150,12 @@ func space(k verify.Kind) ir.Space {
 	return ir.NoSpace
 }
 
-// reach calls do for the place ptr + off, or, where paths differ in the memory
-// they reach, for each memory on a path of its own; t is the type of what do
-// gives, Void for nothing.
+// reach calls do for the place ptr + off or, if paths reach different memories, for
+// each memory on a path of its own; t is the type of do's result, Void for none.
 //
-// The shapes of addresses tell memories apart (docs/firmware-contract.md): a map
-// value has a base that is not 0 in its high half, which is 0 elsewhere; a
-// packet's address has bit 31 set, the stack's has not.
+// The shapes of addresses distinguish memories (docs/firmware-contract.md): a map
+// value has a base that is not 0 in its high half, which is 0 elsewhere; a packet's
+// address has bit 31 set, the stack's has not.
 func (b *funcBuilder) reach(acc *verify.Access, ptr *ir.Value, off int64, size int, t ir.Type, do func(memRef) *ir.Value) *ir.Value {
 	if s := space(acc.Kind); s != ir.NoSpace {
 		return do(b.place(s, acc, ptr, off, size))
@@ -205,9 +204,9 @@ func (b *funcBuilder) place(s ir.Space, acc *verify.Access, ptr *ir.Value, off i
 	return p
 }
 
-// alignment is what the known low bits of an access's offset say of its
-// address: r10 is a multiple of 8, a map value begins at a multiple of 4, a
-// packet anywhere.
+// alignment returns what the known low bits of an access's offset imply for its
+// address: r10 is a multiple of 8, a map value begins at a multiple of 4, a packet
+// anywhere.
 func alignment(s ir.Space, acc *verify.Access) (align, phase uint8) {
 	limit := 0
 	switch s {

@@ -68,8 +68,8 @@ func (b *funcBuilder) block(w *flow) *ir.Block {
 	return w.in
 }
 
-// connect ends the entry block and gives every edge to a block with parameters
-// its arguments. Terminators were made without.
+// connect ends the entry block and adds the arguments to every edge to a block with
+// parameters. Terminators were created without.
 func (b *funcBuilder) connect(entry *ir.Block) {
 	b.cur = entry
 	for _, at := range b.r.order {

@@ -1,13 +1,13 @@
 package jit
 
-// Memory arguments of helpers, staged.
+// Staging of helpers' memory arguments.
 //
-// The firmware takes keys and values of map operations, and whatever else lies
-// in the stack, at multiples of 4, and clears the bytes of a key's last word
-// that are not the key's. It copies bytes: of a value with counter words the
-// program must hand it those words big-endian, and of a map's memory it would
-// hand counter words on big-endian. What does not fit goes by a copy in the
-// scratch area at the bottom of the frame, where LM0 points anyway.
+// The firmware requires keys and values of map operations, and all else that lies in
+// the stack, at multiples of 4, and zeros in the bytes of a key's last word that do
+// not belong to the key. It copies bytes: the program must pass counter words of a
+// value big-endian, and counter words of a map's memory would be passed on big-endian.
+// An argument that does not fit is copied to the scratch area at the bottom of the
+// frame, where LM0 points anyway.
 
 import (
 	"github.com/cilium/ebpf/asm"
@@ -18,8 +18,8 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 )
 
-// staging says where in the scratch area each argument of a call is copied, -1
-// for those that are not.
+// staging holds the offset in the scratch area to which each argument of a call is
+// copied, -1 for arguments that are not.
 type staging struct {
 	at   [5]int
 	size int
@@ -135,7 +135,7 @@ func (b *funcBuilder) copyBytes(mem *verify.Access, ptr *ir.Value, at int, turne
 	}
 }
 
-// shifted is the access to n bytes at off behind mem's.
+// shifted is the access to n bytes at off from mem's start.
 func shifted(mem *verify.Access, off, n int) verify.Access {
 	part := *mem
 	part.Min += int64(off)

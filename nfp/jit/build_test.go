@@ -204,7 +204,7 @@ func (e *machineEnv) MapValueAddr(name string, off int64) (uint64, error) {
 	return e.m.MapValueAddr(i, int(off)), err
 }
 
-// state is what a run leaves behind, as text.
+// state returns the result of a run as text.
 func state(m *interp.Machine, ms []maps.Map, r0 uint64, raw bool) string {
 	r := m.Result()
 	var b strings.Builder
@@ -253,8 +253,8 @@ func newMachine(t testing.TB, c *code.Code) (*interp.Machine, []maps.Map) {
 
 const maxSteps = 300_000
 
-// agree runs a program on the interpreter and what the compiler made of it on
-// Eval, after build and after each pass, on each input in turn.
+// agree runs a program on the interpreter and its ir on Eval, after build and after
+// each pass, on each input in turn.
 func agree(t *testing.T, c *code.Code, f *verify.Facts, opt *Options, inputs []interp.Input) {
 	t.Helper()
 	stages := map[string]*ir.Module{}
@@ -373,7 +373,7 @@ func TestBuildAgrees(t *testing.T) {
 	}
 }
 
-// What build makes of small programs, and what it says of their maps' words.
+// TestBuildText compares the ir of small programs, and the use of their maps' words.
 func TestBuildText(t *testing.T) {
 	golden.Run(t, "testdata/build/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
 		file, err := asmtext.Parse("input.bpf", files["input.bpf"])

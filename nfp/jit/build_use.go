@@ -18,9 +18,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Uses returns what a program makes of the words of its maps' values, one entry
-// a map in order of Code.Maps. Words that several programs use must be agreed
-// on: pass the merged uses of the others in Options.Use.
+// Uses returns how a program uses the words of its maps' values, one entry a map in
+// order of Code.Maps. Programs that share maps must agree on their words: pass the
+// merged uses of the others in Options.Use.
 func Uses(f *verify.Facts) []nfp.MapUse {
 	return usesWith(f, nil)
 }
@@ -64,7 +64,7 @@ type conflict struct{ insn, mp, word int }
 type wordUse struct {
 	first     []int32 // per map: its first word; one entry more at the end
 	parent    []int32
-	skip      []int32 // per word: the first word at or behind it that is not joined to its successor
+	skip      []int32 // by word: the first word at or after it that is not joined to its successor
 	flags     []uint8 // of a class, at its root
 	conflicts []conflict
 }
@@ -186,8 +186,8 @@ func (u *wordUse) access(i int, acc *verify.Access, size int, flag uint8) {
 	}
 }
 
-// footprint calls do with each run of words [from, to] that acc may touch in
-// map m: one run, or where it strides over the value one for each step.
+// footprint calls do with each run of words [from, to] that acc may touch in map m:
+// one run or, for an access with a stride, one for each step.
 func (u *wordUse) footprint(acc *verify.Access, size, m int, do func(from, to int32)) {
 	end := int64(u.words(m)) * 4
 	low, high := max(acc.Min, 0), acc.Max

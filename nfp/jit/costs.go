@@ -18,8 +18,8 @@ const wordsPerCycle = 4
 // then does not fit is compiled again without them.
 const inlineRoom, unrollRoom = 256, 256
 
-// costsOf is what passes over ir weigh by, of the chip that the simulator runs
-// by, and of measured frequencies where there are some.
+// costsOf returns the costs by which passes over ir decide: those of the simulator's
+// chip model, and measured frequencies if there are any.
 func costsOf(m *nfp.Model, counts Counts) *ir.Costs {
 	c := &ir.Costs{Branch: m.Branch, Return: m.Return, Mul: mulWords, MulWide: mulWords + 1, WordsPerCycle: wordsPerCycle,
 		InlineRoom: inlineRoom, UnrollRoom: unrollRoom}
@@ -29,7 +29,7 @@ func costsOf(m *nfp.Model, counts Counts) *ir.Costs {
 	return c
 }
 
-// chip is the model that costs are taken from where none is named.
+// chip is the default card's model.
 func chip() *nfp.Model {
 	m, err := nfp.ModelByName("")
 	if err != nil {

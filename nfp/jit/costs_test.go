@@ -96,7 +96,8 @@ func changed(t *testing.T, text string) *nfp.Model {
 	return m
 }
 
-// What the compiler keeps between a pointer's write and its use is what the cards want.
+// TestPointerDelay checks the compiler's distance between a pointer's write and its
+// use against the cards' models.
 func TestPointerDelay(t *testing.T) {
 	for _, m := range nfp.Models() {
 		if m.PointerDelay > mach.PointerDelay {

@@ -160,9 +160,8 @@ func chipModel(t testing.TB) *nfp.Model {
 
 func newRand(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 1)) }
 
-// TestRandomIR compares ir.Eval before and after legalize with the compiled
-// words on the simulated card. Whatever branches are said to cost, the words do the
-// same.
+// TestRandomIR compares ir.Eval before and after legalize with the compiled code on
+// the simulated card, for several branch costs.
 func TestRandomIR(t *testing.T) {
 	n := 500
 	if testing.Short() {

@@ -37,7 +37,7 @@ func numbered(n int) []byte {
 }
 
 // helperCall is a program that calls a helper with the context and a number, and
-// returns 2 where it gave 0, 1 where it gave -22, else 0.
+// returns 2 if the helper returned 0, 1 if it returned -22, else 0.
 func helperCall(id int, arg string) string {
 	return fmt.Sprintf(`func main() i32 frame=0 {
 b0:

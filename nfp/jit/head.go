@@ -5,9 +5,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// foldHead puts 0 in the place of what adjust_head returns where it cannot fail:
-// one constant step to the left, within the room that the firmware guarantees, on
-// a packet as it came. What the program does about a failure is then dead.
+// foldHead replaces the result of adjust_head by 0 if it cannot fail: one constant
+// step to the left, within the room that the firmware guarantees, on an unmodified
+// packet. The program's handling of a failure is then dead.
 func foldHead(m *ir.Module, p *firmware.Profile) {
 	if !adjustsOnce(m, p) {
 		return

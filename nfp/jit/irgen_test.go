@@ -6,7 +6,7 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 )
 
-// irGen makes random raw programs in ir: all operations, branches, counted loops,
+// irGen generates random raw programs in ir: all operations, branches, counted loops,
 // stack and packet memory at all alignments, a callee.
 type irGen struct {
 	r      *rand.Rand
@@ -165,7 +165,7 @@ func (g *irGen) region(depth int) {
 	}
 }
 
-// params makes a block with a parameter for each variable.
+// params adds a block with a parameter for each variable.
 func (g *irGen) params() (*ir.Block, []*ir.Value) {
 	b := g.f.NewBlock()
 	var vars []*ir.Value
@@ -201,7 +201,7 @@ func (g *irGen) loop(depth int) {
 	g.b.Jump(-1, head, append(append([]*ir.Value(nil), g.vars...), count)...)
 	g.b, g.vars = head, vars
 	g.region(depth)
-	if g.r.IntN(2) == 0 { // a permutation: the edge's copies make cycles
+	if g.r.IntN(2) == 0 { // a permutation: the edge's copies contain cycles
 		for i := len(g.vars) - 1; i > 0; i-- {
 			if j := g.r.IntN(i + 1); g.vars[i].Type == g.vars[j].Type {
 				g.vars[i], g.vars[j] = g.vars[j], g.vars[i]

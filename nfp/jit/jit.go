@@ -23,7 +23,7 @@ type Options struct {
 	// Model is the card whose words and memories passes weigh their choices by; nil is
 	// nfp.DefaultModel.
 	Model *nfp.Model
-	// Counts is how often each instruction ran, where that was measured.
+	// Counts is how often each instruction ran, if that was measured.
 	Counts Counts
 	// Off names passes to leave out, for bisection.
 	Off []string
@@ -60,8 +60,8 @@ type Bug struct {
 func (b *Bug) Error() string { return fmt.Sprintf("compiler bug in pass %s: %s", b.Pass, b.Msg) }
 
 // Compile translates a verified program for a firmware profile. It is pure,
-// deterministic and safe to call from several goroutines. Errors are
-// *Unsupported and *Bug. What it returns:
+// deterministic and safe to call from several goroutines. Errors are *Unsupported and
+// *Bug. The image
 //
 //   - starts at word 0, ends with eight nops and fits the profile's code store;
 //   - uses only the registers, signals and local memory that are a program's
@@ -69,7 +69,7 @@ func (b *Bug) Error() string { return fmt.Sprintf("compiler bug in pass %s: %s",
 //   - has a symbol for each function that is called and each routine, a line for
 //     each word, and the use of each map word, opt.Use taken into account.
 //
-// Where it does not fit, it is compiled once more for size.
+// If the code does not fit, the program is compiled again for size.
 func Compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image, err error) {
 	if opt == nil {
 		opt = &Options{}
@@ -135,7 +135,7 @@ func both(early, late error) error {
 	return &Unsupported{Program: e.Program, Reasons: reasons}
 }
 
-// stage is where Compile is, for the report of a bug.
+// stage is the current step of Compile, for the report of a bug.
 type stage struct {
 	name string
 	mod  *ir.Module
@@ -153,7 +153,7 @@ func (s *stage) bug(msg string) *Bug {
 	return b
 }
 
-// wrap makes a *Bug of any error that is none of the two that Compile returns.
+// wrap wraps an unexpected error in *Bug.
 func (s *stage) wrap(err error) error {
 	if err == nil {
 		return nil

@@ -4,9 +4,9 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 )
 
-// Legalize rewrites a module so that ir.CheckLegal holds: every I64 becomes two
-// I32 halves, low and high. The engine adds, compares and shifts 32 bits at a
-// time, so that
+// legalize rewrites a module so that ir.CheckLegal holds: every I64 becomes two I32
+// halves, low and high. The engine adds, compares and shifts 32 bits at a time, so
+// that
 //
 //   - addition, subtraction and comparison become an operation on the low halves
 //     and one that takes the carry (OpAddHi, OpULT64 and their like);
@@ -17,8 +17,8 @@ import (
 //   - atomics on the stack become plain reads and writes: contexts of an engine
 //     are not preempted, and no other context sees this one's stack.
 //
-// Constant halves are folded on the way (a zero-extended value has one, and most
-// operations on it then need no instruction for the high half).
+// Constant halves are folded during the rewrite: a zero-extended value has one, and
+// most operations on it then need no instruction for the high half.
 //
 // The result is a new module; functions keep their names, frames and pcs.
 func legalize(m *ir.Module) (*ir.Module, error) {
@@ -37,7 +37,7 @@ func legalize(m *ir.Module) (*ir.Module, error) {
 	return out, nil
 }
 
-// halves is what a value has become: the parts of a number, hi nil for I32.
+// halves are the parts of a legalised number; hi is nil for I32.
 type halves struct{ lo, hi *ir.Value }
 
 type legalizer struct {
@@ -89,7 +89,7 @@ func legalizeFunc(old *ir.Func, used map[string]bool) *ir.Func {
 	return l.f
 }
 
-// param makes the one or two parameters that stand for p.
+// param creates the one or two parameters that replace p.
 func (l *legalizer) param(p *ir.Value, add func(*ir.Value)) halves {
 	h := halves{lo: l.f.NewValue(ir.OpParam, ir.I32, p.PC)}
 	add(h.lo)
@@ -127,7 +127,7 @@ func (l *legalizer) terminator(b *ir.Block) {
 
 func (l *legalizer) lo(v *ir.Value) *ir.Value { return l.value[v.ID].lo }
 
-// hi is the high half of v, zero where v is an I32.
+// hi returns the high half of v, zero if v is an I32.
 func (l *legalizer) hi(v *ir.Value) *ir.Value {
 	if h := l.value[v.ID].hi; h != nil {
 		return h
@@ -358,7 +358,7 @@ func (l *legalizer) shift(op ir.Op, x halves, n *ir.Value) halves {
 		return l.shiftBy(op, x, c&63)
 	}
 	zero := l.num(0)
-	// What is wanted for n mod 32, and which word it leaves for n of 32 and more.
+	// The results for n below 32 and for n of 32 and more.
 	var near, far halves
 	switch op {
 	case ir.OpShl:
@@ -457,12 +457,11 @@ func (l *legalizer) divide(v *ir.Value) halves {
 	return l.pair(l.callRoutine(name, x.lo, x.hi, y.lo, y.hi))
 }
 
-// divideWord: the routine takes dividend and divisor as the two halves of one
-// argument and gives quotient and remainder as those of its result. Signed
-// division is that of the magnitudes; the quotient is negative where the signs
-// differ, the remainder where the dividend is negative. MIN / -1 comes out right
-// because the magnitude of MIN is 2^31 and its negation is MIN again; x / 0 is 0
-// and x % 0 is x whatever the signs.
+// divideWord calls the routine, which takes dividend and divisor as the two halves of
+// one argument and returns quotient and remainder as those of its result. Signed
+// division divides the magnitudes; the quotient is negative if the signs differ, the
+// remainder if the dividend is negative. MIN / -1 is correct because the magnitude of
+// MIN is 2^31 and its negation is MIN again; x / 0 is 0 and x % 0 is x for all signs.
 func (l *legalizer) divideWord(op ir.Op, x, y *ir.Value) *ir.Value {
 	i := int64(0)
 	if op == ir.OpUMod || op == ir.OpSMod {
@@ -480,7 +479,7 @@ func (l *legalizer) divideWord(op ir.Op, x, y *ir.Value) *ir.Value {
 	return l.negateIf(sign, r)
 }
 
-// negateIf is -x where sign is all ones, x where it is 0.
+// negateIf is -x if sign is all ones, x if it is 0.
 func (l *legalizer) negateIf(sign, x *ir.Value) *ir.Value {
 	return l.op(ir.OpSub, l.op(ir.OpXor, x, sign), sign)
 }

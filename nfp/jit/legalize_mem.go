@@ -2,8 +2,7 @@ package jit
 
 import "github.com/nfpkit/nfpkit/ir"
 
-// flat is arguments as the legal form wants them: two words for what is 64 bits
-// wide.
+// flat returns arguments in the legal form: two words for a 64-bit value.
 func (l *legalizer) flat(args []*ir.Value) []*ir.Value {
 	var out []*ir.Value
 	for _, a := range args {
@@ -72,7 +71,7 @@ func (l *legalizer) stackAtomic(v *ir.Value) halves {
 	return old
 }
 
-// atomicResult is what memory holds afterwards.
+// atomicResult returns the new content of memory.
 func (l *legalizer) atomicResult(v *ir.Value, old, x halves) halves {
 	both := func(op ir.Op) halves {
 		h := halves{lo: l.op(op, old.lo, x.lo)}

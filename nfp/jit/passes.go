@@ -14,7 +14,7 @@ type pass struct {
 	run    func(*ir.Module, *ir.Costs) (*ir.Module, error)
 	legal  bool // ir.CheckLegal holds afterwards, from here on
 	needed bool // cannot be left out
-	grows  bool // may add words: left out where the code would not fit
+	grows  bool // may add words: left out if the code would not fit
 }
 
 // passes run in this order between build and select.
@@ -133,7 +133,7 @@ func CurrentName(name string) string {
 	return name
 }
 
-// each makes a pass over a module of one over functions.
+// each adapts a pass over functions to one over a module.
 func each(do func(*ir.Func)) func(*ir.Module, *ir.Costs) (*ir.Module, error) {
 	return weighing(func(f *ir.Func, _ *ir.Costs) { do(f) })
 }
@@ -178,10 +178,10 @@ func checkPassOrder(list []pass) error {
 	return nil
 }
 
-// runPasses takes what build made to the form that select takes. It leaves out
-// the passes opt.Off names, gives opt.Dump the text after build and after each
-// pass, and with opt.Check checks after each. An error is a *Bug, or what a pass
-// found that the firmware cannot do.
+// runPasses transforms the result of build into the form that select takes. It leaves
+// out the passes that opt.Off names, calls opt.Dump with the text after build and
+// after each pass, and with opt.Check checks after each. An error is a *Bug, or a
+// construct that the firmware does not support.
 func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
 	if err := checkPassOrder(passes); err != nil {
 		return nil, &Bug{Pass: "passes", Msg: err.Error()}
@@ -206,7 +206,7 @@ func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
 	return m, nil
 }
 
-// after dumps and checks what a pass made.
+// after dumps and checks the result of a pass.
 func after(name string, m *ir.Module, legal bool, opt *Options) error {
 	if opt.Dump != nil {
 		opt.Dump(name, m.String())

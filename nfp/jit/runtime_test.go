@@ -90,7 +90,7 @@ func TestRoutines(t *testing.T) {
 	}
 }
 
-// noWorld is a world that a routine does not look at.
+// noWorld is an environment that a routine does not use.
 type noWorld struct{ ir.Env }
 
 func (noWorld) StackBase() uint32 { return 0 }

@@ -12,26 +12,25 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// Select turns legal ir into micro-engine instructions over virtual registers.
+// Select translates legal ir to micro-engine instructions over virtual registers.
 //
-// Each value has one virtual register (each part of a Tuple its own); block
-// parameters are assigned on the edges, edges that leave a block with two
-// successors for one with several predecessors having a block of their own.
-// Constants, stack addresses and map handles have no register: each use makes
-// them anew, or finds room for them in the instruction.
+// Each value has one virtual register (each part of a Tuple its own). Block parameters
+// are assigned on the edges; an edge from a block with two successors to one with
+// several predecessors (a critical edge) has a block of its own. Constants, stack
+// addresses and map handles have no register: each use computes them again, or encodes
+// them in its instruction.
 //
-// What one instruction cannot do alone is glued to its neighbour (Inst.Glue):
-// a shift to the instruction before it, whose port A is the amount; the steps of a
-// multiplication; a branch to what goes in its slots.
+// Instructions that must stay adjacent are glued (Inst.Glue): a shift to the
+// instruction before it, whose port A is the amount; the steps of a multiplication; a
+// branch to the instructions for its slots.
 //
-// Conventions of its own making:
-//
+// Conventions of its own:
 //   - Frames lie at fixed offsets from A22, as functions do not recurse. LM0
 //     points to the frame of the running function, except between the choice of
 //     a key and the return of the helper that takes it.
-//   - LM2 is for stack accesses out of LM0's reach, LM3 belongs to allocate.
-//   - A call passes parameter i of the callee's I32 parameters in A(i/2) where i
-//     is even and in B(i/2) where it is odd, the return address in A5, and
+//   - LM2 is for stack accesses out of LM0's reach, LM3 belongs to allocation.
+//   - A call passes parameter i of the callee's I32 parameters in A(i/2) if i
+//     is even and in B(i/2) if it is odd, the return address in A5, and
 //     returns r0 in A0 (low) and B0 (high).
 //   - Each memory command waits for its own completion on the first free signal.
 type selector struct {
@@ -42,7 +41,7 @@ type selector struct {
 	order     []int32       // numbers in layout order
 	cur       int32
 	pc        int32
-	reg       []nfp.Operand   // by value number; Kind None where not assigned yet
+	reg       []nfp.Operand   // by value number; Kind None if not assigned yet
 	parts     [][]nfp.Operand // by value number, of Tuples
 	uses      []int32
 	used      []uint8 // by value number: mask of a Tuple's parts that are used
@@ -102,7 +101,7 @@ func (s *selector) begin(n int32) {
 	s.lm2 = -1
 }
 
-// block makes a new block without laying it out.
+// block allocates a block without placing it.
 func (s *selector) block() int32 {
 	s.blocks = append(s.blocks, &mach.Block{Next: -1, Depth: s.blocks[s.cur].Depth})
 	return int32(len(s.blocks) - 1)
@@ -147,8 +146,8 @@ func (s *selector) finish() {
 	}
 }
 
-// prepare counts uses, folds addresses and comparisons into their users and
-// drops what nobody uses.
+// prepare counts uses, folds addresses and comparisons into their users and removes
+// values without uses.
 func (s *selector) prepare(order []*ir.Block) {
 	s.uses = s.f.Uses()
 	for i := len(order) - 1; i >= 0; i-- {
@@ -181,8 +180,9 @@ func (s *selector) prepare(order []*ir.Block) {
 	}
 }
 
-// fuse marks a comparison that only its branch or select wants, and what it
-// looks into: a comparison that it negates, a sum of bits, the field of a word.
+// fuse marks a comparison used only by its branch or select, together with the
+// operands that it can test directly: a negated comparison, a sum of bits, the field
+// of a word.
 func (s *selector) fuse(v *ir.Value) {
 	for isCompare(v.Op) && s.uses[v.ID] == 1 {
 		s.fused[v.ID] = true
@@ -235,8 +235,8 @@ func isField(v *ir.Value) bool {
 
 func isBit(n uint32) bool { return bits.OnesCount32(n) == 1 }
 
-// fuseShift marks a shift to the right by a constant that only a bit (width 0) or
-// a field of whole bytes wants.
+// fuseShift marks a right shift by a constant of which only a bit (width 0) or a field
+// of whole bytes is used.
 func (s *selector) fuseShift(v *ir.Value, width int) {
 	if v.Op != ir.OpShr || s.uses[v.ID] != 1 {
 		return
@@ -247,9 +247,8 @@ func (s *selector) fuseShift(v *ir.Value, width int) {
 	}
 }
 
-// foldShift marks a shift by a constant that one logic operation alone wants: it
-// shifts its right operand on the way. A field of a word of whole bytes is one
-// operation too.
+// foldShift marks a shift by a constant whose only use is a logic operation, which can
+// shift its right operand. A field of whole bytes of a word is one operation too.
 func (s *selector) foldShift(v *ir.Value) {
 	if v.Op != ir.OpAnd && v.Op != ir.OpOr || s.fused[v.ID] {
 		return
@@ -267,7 +266,7 @@ func (s *selector) foldShift(v *ir.Value) {
 	}
 }
 
-// atUsers reports whether v is made where it is used, not where it stands.
+// atUsers reports whether v is computed at its uses, not at its definition.
 func (s *selector) atUsers(v *ir.Value) bool { return s.fused[v.ID] }
 
 // foldAddress takes a small constant offset into the access, and drops the carry
@@ -315,7 +314,7 @@ func smallOffset(v *ir.Value) (uint32, bool) {
 	return n, ok && n <= maxCommandConst
 }
 
-// isCheap values are made anew at each use.
+// isCheap reports whether a value is computed again at each use.
 func isCheap(v *ir.Value) bool {
 	return v.Op == ir.OpConst || v.Op == ir.OpStackAddr || v.Op == ir.OpMapHandle
 }
@@ -344,9 +343,8 @@ func (s *selector) emit(in nfp.Inst) *mach.Inst {
 	return &b.Insts[len(b.Insts)-1]
 }
 
-// grow returns a block's full list of instructions with room for more. Lists lie
-// one behind the other in s.room; the one at its end, which is the one that
-// grows most often, need not move.
+// grow returns a block's full list of instructions with room for more. Lists are
+// adjacent in s.room; the last one, which grows most often, need not move.
 func (s *selector) grow(list []mach.Inst) []mach.Inst {
 	const step, chunk = 8, 512
 	n := len(list)
@@ -398,7 +396,7 @@ func (s *selector) word(v *ir.Value) nfp.Operand {
 	return s.dst(v)
 }
 
-// inRegister is o itself where that is a general register, else a copy.
+// inRegister returns o itself if it is a general register, else a copy.
 func (s *selector) inRegister(o nfp.Operand) nfp.Operand {
 	if o.Kind == nfp.Xfer || o.Kind == nfp.LM {
 		t := s.newReg()
@@ -488,7 +486,7 @@ func (s *selector) shift(op nfp.ShfOp, dst, a, b nfp.Operand, kind nfp.ShiftKind
 	return s.emit(nfp.Inst{Op: nfp.OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: n})
 }
 
-// field merges bytes of src into dst; clear makes the others zero.
+// field merges bytes of src into dst; clear sets the others to zero.
 func (s *selector) field(dst, src nfp.Operand, mask uint8, kind nfp.ShiftKind, n uint8, clear bool) {
 	if dst.Kind == nfp.LM {
 		src = s.apart(src, dst)
@@ -506,7 +504,7 @@ func (s *selector) field(dst, src nfp.Operand, mask uint8, kind nfp.ShiftKind, n
 // jump ends the block with Next.
 func (s *selector) jump(to int32) { s.blocks[s.cur].Next = to }
 
-// branch ends the block: to where cond holds, else on in a new block.
+// branch ends the block: to the target if cond holds, else to a new block.
 func (s *selector) branch(cond nfp.Cond, to int32) {
 	in := s.emit(nfp.Inst{Op: nfp.OpBr, Fn: uint8(cond)})
 	in.To = to
@@ -564,9 +562,9 @@ func (s *selector) edge(e ir.Edge) {
 	s.jump(int32(e.To.ID))
 }
 
-// assign makes the copies of an edge, which happen all at once: each is made
-// when no other still needs its destination; where only cycles are left, one
-// register is saved first.
+// assign emits the copies of an edge, which happen in parallel: each is emitted when
+// its destination is no longer needed as a source; if only cycles remain, one register
+// is saved first.
 func (s *selector) assign(e ir.Edge) {
 	type copy struct {
 		dst, src nfp.Operand
@@ -645,15 +643,15 @@ func (s *selector) terminator(b *ir.Block) {
 	}
 }
 
-// pendingEdge is a machine block to branch to; it still needs the copies of edge
-// where that is not nil.
+// pendingEdge is a machine block to branch to; if edge is not nil, its copies are
+// still to be emitted.
 type pendingEdge struct {
 	block int32
 	edge  *ir.Edge
 }
 
-// target is where a branch along e goes: the block itself where nothing needs to
-// be passed.
+// target returns the target of a branch along e: the block itself if no argument is
+// passed.
 func (s *selector) target(e ir.Edge) pendingEdge {
 	if w, ok := s.constantExit(e); ok {
 		return pendingEdge{block: s.exitBlock(w)}

@@ -7,20 +7,19 @@ import (
 )
 
 // Atomics on map words are the memory engine's, which works on big-endian words.
-// Counter words (Value.Big) lie in memory like that, and any operation does. Of
-// other words the engine sees the bytes reversed: and, or, xor, exchange and
-// compare-exchange work on reversed operands just as well; addition becomes a
-// loop round a compare-exchange.
+// Counter words (Value.Big) are stored like that, and every operation works. Of other
+// words the engine sees the bytes reversed: and, or, xor, exchange and
+// compare-exchange work on reversed operands just as well; addition becomes a loop
+// around a compare-exchange.
 //
-// In 64 bits the engine only adds. And, or and xor whose old value nobody wants
-// are two operations on words, and an addition to words that are not counters is
-// two loops, the second adding the carry of the first: other contexts may see the
-// halves change one after the other. What is left is refused (atomic64).
+// In 64 bits the engine only adds. And, or and xor whose old value is unused are two
+// operations on words, and an addition to words that are not counters is two loops,
+// the second adding the carry of the first: other contexts may see the halves change
+// one after the other. All others are refused (atomic64).
 //
-// Layouts where published sources are silent (assumed, shared with nfp/sim):
-// test_ forms bring the old value to the transfer registers the operand came
-// from; test_compare_write of length 2 takes what memory must hold, then what to
-// write.
+// Assumed where published sources are silent, as in nfp/sim: test_ forms return the
+// old value in the transfer registers the operand came from; test_compare_write of
+// length 2 takes the expected value, then the new one.
 func (s *selector) atomic(v *ir.Value) {
 	op := ir.AtomicOp(v.Int).Base()
 	fetch := v.Type == ir.I32 && s.uses[v.ID] > 0 || v.Type == ir.Tuple && s.used[v.ID] != 0
@@ -62,8 +61,8 @@ func (s *selector) atomic(v *ir.Value) {
 	}
 }
 
-// override is a register that holds what an indirect reference wants beside its
-// data, for the block where it was loaded.
+// override is a register that holds the fields that an indirect reference replaces
+// besides its data, valid in the block that loaded it.
 type override struct {
 	block int32
 	code  uint32
@@ -77,9 +76,9 @@ const (
 	overrideAdd64 = 0xc90
 )
 
-// postAdd adds a number of 16 bits that travels in the command itself. Nothing
-// waits for such an addition: no word of the program's is read for it, and reads
-// of counters by the same program are asked for behind it.
+// postAdd adds a 16-bit number encoded in the command itself. Nothing waits for such
+// an addition: it reads no word of the program's, and later reads of the counter by
+// the same program are issued after it.
 func (s *selector) postAdd(a *atomicSite) bool {
 	code := uint32(overrideAdd)
 	if a.v.Size == 8 {

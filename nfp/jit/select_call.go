@@ -55,8 +55,8 @@ func (s *selector) helper(v *ir.Value) {
 	}
 }
 
-// callHelper branches to the firmware's code, with arguments where
-// docs/firmware-contract.md section 4 wants them.
+// callHelper branches to the firmware's code, with arguments as
+// docs/firmware-contract.md section 4 requires.
 func (s *selector) callHelper(v *ir.Value, id int32) {
 	s.lm2 = -1
 	moved := false
@@ -99,8 +99,8 @@ func (s *selector) callHelper(v *ir.Value, id int32) {
 	if moved {
 		s.restoreLM0()
 	}
-	// Both banks hold the result: a map pointer's low word is wanted in bank A and
-	// its high word in bank B.
+	// Both banks hold the result: uses take a map pointer's low word from bank A and
+	// its high word from bank B.
 	if d := s.tuplePart(v, 0); d != none {
 		s.move(d, mach.GPRA(0))
 	}
@@ -113,8 +113,8 @@ func (s *selector) missing(id int32) {
 	s.unsupported("helper-missing", fmt.Sprintf("firmware %s has no helper %d (%s)", s.env.profile.Name, id, asmtext.HelperName(int64(id))), "")
 }
 
-// restoreLM0 points LM0 to the frame, at the head of the function and behind what
-// moved it. Spill slots are reached through LM0, so that nothing must be spilled
+// restoreLM0 points LM0 to the frame, at the function's start and after everything
+// that moves it. Spill slots are reached through LM0, so nothing must be spilled
 // before: the registers of the address are pinned.
 func (s *selector) restoreLM0() {
 	s.out.Moves0 = true
@@ -139,10 +139,10 @@ func (s *selector) keyPointer(key *ir.Value) bool {
 	return true
 }
 
-// branchAndReturn branches to code that comes back to the word behind. ret gets
-// the return address; it and what slots emit (one instruction each) go to the
-// branch's defer slots.
-// Where glued is set they must directly follow what was emitted last.
+// branchAndReturn branches to code that returns to the instruction after the branch.
+// ret receives the return address; it and the instructions that slots emit (one each)
+// go to the branch's defer slots. If glued is set, they must directly follow the last
+// instruction.
 func (s *selector) branchAndReturn(glued bool, slots []func(), ret nfp.Operand, kind nfp.RelocKind, helper int32, callee string, c *mach.CallSite) {
 	b := s.blocks[s.cur]
 	n, first := 0, len(b.Insts)
@@ -196,7 +196,7 @@ func (s *selector) call(v *ir.Value) {
 	}
 }
 
-// tailCall comes back only where it fails.
+// tailCall returns only if it fails.
 func (s *selector) tailCall(v *ir.Value) {
 	if !s.env.profile.Offers(helperTailCall) {
 		s.missing(helperTailCall)
@@ -265,7 +265,7 @@ func (s *selector) isDirect(name string) bool {
 	return false
 }
 
-// random reads the engine's generator; the value comes with the immed behind.
+// random reads the engine's generator; the following immed takes the value.
 func (s *selector) random(v *ir.Value) {
 	const pseudoRandom = 0x148
 	d := s.orNew(s.tuplePart(v, 0))
@@ -276,8 +276,8 @@ func (s *selector) random(v *ir.Value) {
 	}
 }
 
-// result makes an inline helper's r0 0 or -22 by where control comes from: fail
-// is branched to from before, ok is the end of the good path.
+// result sets an inline helper's r0 to 0 or -22: fail is the block that earlier checks
+// branch to, the current block is the end of the successful path.
 func (s *selector) result(v *ir.Value, fail int32) {
 	done := s.block()
 	put := func(low, high uint32) {
@@ -299,9 +299,9 @@ func (s *selector) result(v *ir.Value, fail int32) {
 	s.begin(done)
 }
 
-// adjustHead moves the packet's start by r2. A constant step to the left within
-// what the firmware guarantees needs no check where it can happen only once; a
-// step to the right would leave too little of a short frame, so it is checked.
+// adjustHead moves the packet's start by r2. A constant step to the left within the
+// firmware's guarantee needs no check if it can happen only once; a step to the right
+// would leave too little of a short frame, so it is checked.
 func (s *selector) adjustHead(v *ir.Value) {
 	delta := v.Args[2]
 	limits := s.env.profile.AdjustHead

@@ -7,10 +7,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// cond ends the block: to yes where v is not 0, else to no. Comparisons set the
-// condition codes directly; of a subtraction C says "not below", unsigned, and
-// N != V "less", signed. Single bits and single bytes are tested by the branch
-// itself, a field of two bytes by two branches.
+// cond ends the block: to yes if v is not 0, else to no. Comparisons set the condition
+// codes directly; after a subtraction C means "not below", unsigned, and N != V
+// "less", signed. Single bits and single bytes are tested by the branch itself, a
+// field of two bytes by two branches.
 func (s *selector) cond(v *ir.Value, yes, no int32) {
 	if n, ok := constOf(v); ok {
 		if n != 0 {
@@ -64,8 +64,8 @@ func (s *selector) test(c nfp.Cond, yes, no int32) {
 	s.jump(no)
 }
 
-// likelyField is what is expected of a comparison of a field of a packet with a
-// constant: of EtherTypes that it is IPv4 and no tag, bytes in packet order.
+// likelyField predicts a comparison of a packet field with a constant: an EtherType is
+// IPv4 and no tag, bytes in packet order.
 func likelyField(n uint32) int8 {
 	switch n {
 	case 0x0008:
@@ -76,25 +76,25 @@ func likelyField(n uint32) int8 {
 	return 0
 }
 
-// testBit ends the block: to yes where the bit is set.
+// testBit ends the block: to yes if the bit is set.
 func (s *selector) testBit(x nfp.Operand, bit int, yes, no int32) {
 	s.emit(nfp.Inst{Op: nfp.OpBrBit, Fn: 1, A: x, Imm: uint32(bit)}).To = yes
 	s.jump(no)
 }
 
-// testByte ends the block: to yes where byte i of x is n.
+// testByte ends the block: to yes if byte i of x is n.
 func (s *selector) testByte(x nfp.Operand, i int, n uint32, yes, no int32) {
 	in := s.emit(nfp.Inst{Op: nfp.OpBrByte, Fn: 1, A: x, Byte: uint8(i), Imm: n})
 	in.To, in.Likely = yes, s.likely
 	s.jump(no)
 }
 
-// testZero sets Z where v is 0.
+// testZero sets Z if v is 0.
 func (s *selector) testZero(v *ir.Value) {
 	s.emit(nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), B: s.word(v)})
 }
 
-// testMask ends the block: to yes where x & y is not 0.
+// testMask ends the block: to yes if x & y is not 0.
 func (s *selector) testMask(x, y *ir.Value, yes, no int32) {
 	if n, ok := constOf(y); ok && isBit(n) {
 		bit := bits.TrailingZeros32(n)
@@ -113,7 +113,7 @@ func (s *selector) testMask(x, y *ir.Value, yes, no int32) {
 	s.test(nfp.CondNE, yes, no)
 }
 
-// equal ends the block: to yes where x = y.
+// equal ends the block: to yes if x = y.
 func (s *selector) equal(x, y *ir.Value, yes, no int32) {
 	n, ok := constOf(y)
 	if ok && widthOf(x, 0) == 16 {
@@ -134,7 +134,7 @@ func (s *selector) equal(x, y *ir.Value, yes, no int32) {
 	s.test(nfp.CondEQ, yes, no)
 }
 
-// isZero ends the block: to yes where x, which is made here, is 0.
+// isZero ends the block: to yes if x, which is computed here, is 0.
 func (s *selector) isZero(x *ir.Value, yes, no int32) {
 	switch {
 	case isCompare(x.Op):
@@ -158,8 +158,8 @@ func (s *selector) isZero(x *ir.Value, yes, no int32) {
 	}
 }
 
-// addressOf is the high word of what a lookup found, where x is the or of both
-// words: bits 39:8 of a table's base are never 0, so that it tells alone.
+// addressOf returns the high word of a lookup's result, if x is the or of both words:
+// bits 39:8 of a table's base are never 0, so that word alone decides.
 func addressOf(x *ir.Value) *ir.Value {
 	low, high := x.Args[0], x.Args[1]
 	if low.Op != ir.OpPart || high.Op != ir.OpPart || low.Args[0] != high.Args[0] {
@@ -189,8 +189,8 @@ func (s *selector) equalBytes(x *ir.Value, n uint32, yes, no int32) bool {
 	return true
 }
 
-// testBytes ends the block: to yes where the field of size bytes, 1 or 2, from
-// byte at is n.
+// testBytes ends the block: to yes if the field of size bytes, 1 or 2, from byte at is
+// n.
 func (s *selector) testBytes(w nfp.Operand, at, size int, n uint32, yes, no int32) {
 	if n>>(8*size) != 0 {
 		s.jump(no)
@@ -204,8 +204,8 @@ func (s *selector) testBytes(w nfp.Operand, at, size int, n uint32, yes, no int3
 	s.testByte(w, at+size-1, n>>(8*(size-1)), yes, no)
 }
 
-// fieldOf is the whole bytes of a word that x, made where it is used, takes out:
-// the word, the first byte and how many; size is 0 where it is no such thing.
+// fieldOf returns the whole bytes of a word that x, computed at its use, extracts: the
+// word, the first byte and the number; size is 0 if x is no such field.
 func (s *selector) fieldOf(x *ir.Value) (w nfp.Operand, at, size int) {
 	if !s.fused[x.ID] || x.Op != ir.OpAnd {
 		return none, 0, 0
@@ -231,8 +231,8 @@ func (s *selector) fieldOf(x *ir.Value) (w nfp.Operand, at, size int) {
 	return s.word(from), at, size
 }
 
-// isTest reports whether v is a comparison to be made here: one fused with this
-// use, or the one that truth makes a number of.
+// isTest reports whether v is a comparison to be computed here: one fused with this
+// use, or the one that truth turns into a number.
 func (s *selector) isTest(v *ir.Value) bool {
 	return isCompare(v.Op) && (s.fused[v.ID] || s.reg[v.ID].Kind == nfp.None)
 }

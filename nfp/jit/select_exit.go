@@ -51,8 +51,8 @@ func (s *selector) exit(word uint32) {
 	s.done(0, mach.BankA(0))
 }
 
-// exitIf ends the program with a result word, which one immed loads, where the
-// condition holds; A0 is lost where not.
+// exitIf ends the program with a result word, which one immed loads, if the condition
+// holds; if not, A0 is clobbered.
 func (s *selector) exitIf(c nfp.Cond, word uint32) {
 	in := nfp.Inst{Op: nfp.OpImmed, Dst: mach.GPRA(0)}
 	if !encodeImmed(&in, word) {
@@ -65,8 +65,8 @@ func (s *selector) exitIf(c nfp.Cond, word uint32) {
 	b.Insts[len(b.Insts)-1].Fn = uint8(c)
 }
 
-// exitBlock is a block that ends the program with a result word, shared by all
-// branches that want it.
+// exitBlock returns a block that ends the program with a result word, shared by all
+// branches to that exit.
 func (s *selector) exitBlock(word uint32) int32 {
 	if n, ok := s.exits[word]; ok {
 		return n

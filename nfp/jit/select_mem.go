@@ -77,15 +77,15 @@ func (s *selector) memory(v *ir.Value) {
 	}
 }
 
-// place is where a memory command goes: its mode and address operands, of which
-// in mode 1 the left one is shifted, and what the bytes are counted from.
+// place is the address of a memory command: its mode and address operands, of which in
+// mode 1 the left one is shifted, and the bytes it covers.
 type place struct {
 	mode uint8
 	a, b nfp.Operand
 	mem  mach.Access
 }
 
-// data is the arguments behind the address.
+// data returns the arguments after the address.
 func data(v *ir.Value) []*ir.Value {
 	if v.Space == ir.MapMem {
 		return v.Args[2:]
@@ -141,8 +141,8 @@ func isPacketStart(v *ir.Value) bool {
 	return v.Op == ir.OpPacketStart || v.Op == ir.OpCtxLoad && (v.Sym == "data" || v.Sym == "data_meta")
 }
 
-// packetStart is the word of the packet vector, or a copy where the packet's start
-// moves before the last use.
+// packetStart is the word of the packet vector, or a copy if the packet's start moves
+// before the last use.
 func (s *selector) packetStart(v *ir.Value) {
 	if s.isStart(v) || s.xfers.stays(v, 0) {
 		s.reg[v.ID] = mach.LM(1, pvStart)
@@ -167,7 +167,7 @@ func (s *selector) readInto(v *ir.Value, c nfp.Command, p place, words int) (bas
 	return base
 }
 
-// takeWord makes a read of one word, which is no Tuple, available.
+// takeWord defines the result of a read of one word, which is no Tuple.
 func (s *selector) takeWord(v *ir.Value, base int) {
 	if s.xfers.stays(v, 0) {
 		s.reg[v.ID] = mach.Xfer(base)
@@ -319,7 +319,7 @@ func (s *selector) bigAccess(v *ir.Value) {
 	}
 }
 
-// turned is the address of byte i behind the place, XOR 3.
+// turned is the address of byte i of the place, XOR 3.
 func (s *selector) turned(p place, i int) place {
 	low := p.b
 	if i > 0 {

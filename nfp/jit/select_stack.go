@@ -6,19 +6,21 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// The stack is local memory: 32-bit words, reached through pointers, byte b of
-// the stack being bits 8(b&3) and up of word b>>2. A pointer ignores the low two
-// bits of an address and ORs a constant word offset, so that offsets work only
-// from a pointer aligned to their range.
+// The stack is local memory: 32-bit words, reached through pointers, byte b of the
+// stack being bits 8(b&3) and up of word b>>2. A pointer ignores the low two bits of
+// an address and ORs a constant word offset, so offsets work only from a pointer
+// aligned to their range.
 //
 //   - Bytes 0..63 of the frame: through LM0.
-//   - Elsewhere, at a constant place: through LM2, set to a multiple of 32 bytes;
-//     it stays there for the next access of the block.
-//   - At a place in a register: through LM2 set to the word of the first byte, and
-//     once more for the word of the last byte where they may differ. No word
-//     outside the access is touched.
+//   - Other constant offsets: through LM2, set to a multiple of 32 bytes; it stays
+//     there
+//     for the next access of the block.
+//   - An offset in a register: through LM2 set to the word of the first byte, and
+//     again
+//     for the word of the last byte if they may differ. No word outside the access is
+//     touched.
 //
-// Pieces of words are taken and put with ld_field, whose operands reach only the
+// Parts of words are extracted and merged with ld_field, whose operands reach only the
 // first eight words of a pointer.
 
 // frameAddr is the local-memory address of byte off of the frame.
@@ -133,7 +135,7 @@ func (s *selector) stackAccess(v *ir.Value) {
 	}
 }
 
-// bytes is what an access moves.
+// bytes returns the size of an access.
 func (s *selector) bytes(v *ir.Value) int {
 	if v.Op == ir.OpRead {
 		return 4 * int(v.Int)
@@ -249,7 +251,7 @@ func (s *selector) storeFrame(words []*ir.Value, off, size int) {
 	}
 }
 
-// storeWord stores a whole word, a constant without a register where it can.
+// storeWord stores a whole word, a constant without a register if possible.
 func (s *selector) storeWord(off int, v *ir.Value) {
 	if n, ok := constOf(v); ok {
 		in := nfp.Inst{Op: nfp.OpImmed}
@@ -365,10 +367,10 @@ func (s *selector) storePointer(v *ir.Value, words []*ir.Value, p nfp.Operand, s
 	}
 }
 
-// storePieces stores at any alignment: the bytes are shifted into place over two
-// or three words, and merged into the first and the last under masks that are
-// shifted likewise. Where the access does not cross a word the last mask is
-// empty, and the last word, read after the first was written, stays as it is.
+// storePieces stores at any alignment: the bytes are shifted into place over two or
+// three words, and merged into the first and the last under masks that are shifted
+// likewise. If the access does not cross a word the last mask is empty, and the last
+// word, read after the first was written, stays as it is.
 func (s *selector) storePieces(p nfp.Operand, src [2]nfp.Operand, size int) {
 	s.lm2 = -1
 	bits := s.bitOffset(p)
@@ -404,8 +406,8 @@ func (s *selector) storePieces(p nfp.Operand, src [2]nfp.Operand, size int) {
 	s.mergeWord(mach.LM(2, 0), mach.LM(2, 0), v1, m1)
 }
 
-// over is what x << n shifts out at the top, n below 32: x >> 32-n, in two steps
-// as a shift by 32 would be none.
+// over returns the bits that x << n shifts out at the top, n below 32: x >> 32-n, in
+// two steps because a shift by 32 would shift by 0.
 func (s *selector) over(x, n nfp.Operand) nfp.Operand {
 	half, rest, out := s.newReg(), s.newReg(), s.newReg()
 	s.shift(nfp.ShfB, half, none, x, nfp.ShiftRight, 1)

@@ -8,9 +8,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// truthByCarry makes a comparison a number without a branch, where that is no
-// longer: a subtraction leaves "not below" in the carry, which is added to zero.
-// A bit is shifted down and cut off.
+// truthByCarry computes a comparison as a number without a branch, if that is no
+// longer: a subtraction leaves "not below" in the carry, which is added to zero. A bit
+// is shifted down and masked.
 func (s *selector) truthByCarry(v *ir.Value) bool {
 	x, y := v.Args[0], v.Args[1]
 	n, ok := constOf(y)
@@ -61,7 +61,7 @@ func (s *selector) small(n uint32) nfp.Operand {
 	return s.number(n)
 }
 
-// notBelow is 1 where x >= y, unsigned, else 0.
+// notBelow is 1 if x >= y, unsigned, else 0.
 func (s *selector) notBelow(v *ir.Value, x, y nfp.Operand) {
 	zero := s.number(0)
 	s.alu(nfp.ALUSub, none, x, y)

@@ -67,7 +67,7 @@ func (s *selector) value(b *ir.Block, j int) {
 	}
 }
 
-// tuplePart is the register of part i of v, none where nobody uses it.
+// tuplePart returns the register of part i of v, none if the part is unused.
 func (s *selector) tuplePart(v *ir.Value, i int) nfp.Operand {
 	if s.used[v.ID]>>i&1 == 0 {
 		return none
@@ -84,7 +84,7 @@ func (s *selector) tuplePart(v *ir.Value, i int) nfp.Operand {
 	return s.parts[v.ID][i]
 }
 
-// orNew is r, or a new register where r is none.
+// orNew returns r, or a new register if r is none.
 func (s *selector) orNew(r nfp.Operand) nfp.Operand {
 	if r == none {
 		return s.newReg()
@@ -135,7 +135,7 @@ func (s *selector) mapBase(v *ir.Value) {
 	high.Reloc, high.Sym = nfp.RelocMapBase1, t.Sym
 }
 
-// highOf is the value behind value j where it is the high half of the same sum.
+// highOf returns the value after value j if it is the high half of the same sum.
 func (s *selector) highOf(b *ir.Block, j int) *ir.Value {
 	v := b.Values[j]
 	hi := ir.OpAddHi
@@ -154,8 +154,8 @@ func (s *selector) highOf(b *ir.Block, j int) *ir.Value {
 	return nil
 }
 
-// sum is an addition or subtraction of words, and of the high words too where
-// high is not nil.
+// sum is an addition or subtraction of words, and of the high words too if high is not
+// nil.
 func (s *selector) sum(v, high *ir.Value) {
 	if high != nil {
 		s.sumHi(high, s.dst(v))
@@ -179,7 +179,7 @@ func (s *selector) sumOperands(sub bool, x, y *ir.Value) (nfp.ALUOp, nfp.Operand
 	return sumOp(sub), s.operandOrWord(x, b.Kind == nfp.Const), b
 }
 
-// operandOrWord is operand, or word where a constant will not do.
+// operandOrWord is operand, or word if a constant cannot be encoded.
 func (s *selector) operandOrWord(v *ir.Value, word bool) nfp.Operand {
 	if word {
 		return s.word(v)
@@ -251,7 +251,7 @@ func (s *selector) logic(v *ir.Value) {
 	s.alu(op, s.dst(v), s.operand(v.Args[0]), s.operand(v.Args[1]))
 }
 
-// byteMask is the bytes of n that are all ones, where the others are zero.
+// byteMask returns the bytes of n that are all ones, if the others are zero.
 func byteMask(n uint32) (mask uint8, ok bool) {
 	for i := range 4 {
 		switch n >> (8 * i) & 0xff {
@@ -389,7 +389,7 @@ func (s *selector) truth(v *ir.Value) {
 		return
 	}
 	done, other := s.block(), s.block()
-	d := s.newReg() // v's own would make cond take it for computed
+	d := s.newReg() // with v's own register cond would take it for computed
 	s.reg[v.ID] = none
 	s.load(d, 1)
 	s.cond(v, done, other)

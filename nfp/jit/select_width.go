@@ -9,8 +9,8 @@ import (
 // maxWidthDepth is how far widthOf looks.
 const maxWidthDepth = 6
 
-// widthOf is how many low bits of a word may be other than zero, as far as a few
-// operations back tell.
+// widthOf returns an upper bound of the number of low bits of a word that can be other
+// than zero, looking a few operations back.
 func widthOf(v *ir.Value, depth int) int {
 	if depth > maxWidthDepth {
 		return 32

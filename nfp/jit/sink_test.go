@@ -79,8 +79,8 @@ pass:
 	exit
 `
 
-// TestSinkPays: on both ways of a translation the code is shorter and faster with
-// stores sunk and words made where they are sent from, and does the same.
+// TestSinkPays checks that store sinking and direct computation in transfer registers
+// make a translator's code shorter and faster on both paths, with the same result.
 func TestSinkPays(t *testing.T) {
 	f := verified(t, translate, "nat")
 	p, err := firmware.Load("stock")

@@ -26,7 +26,8 @@ out:
 	exit
 `
 
-// Code that unrolling has made too long for the card is compiled without.
+// TestCompileForSize checks that code that unrolling made too long for the card is
+// compiled without.
 func TestCompileForSize(t *testing.T) {
 	file, err := asmtext.Parse("rounds.bpf", rounds)
 	if err != nil {

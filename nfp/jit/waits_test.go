@@ -6,8 +6,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// The end stores, is short enough to be copied where branches are dear, and one of
-// the ways to it has a store under way: signals of the copy would be chosen twice.
+// The exit stores, is short enough to be copied if branches are dear, and one of its
+// predecessors has a store outstanding: signals of the copy would be assigned twice.
 const storingEnd = `
 .map out array key=4 value=8 entries=1
 .map counts lru_percpu_hash key=4 value=8 entries=4096

@@ -2,10 +2,10 @@ package jit
 
 import "github.com/nfpkit/nfpkit/ir"
 
-// widen makes loads of one and two bytes what the card does for them: a read of a
-// word, of which the low bytes are taken. The word then stays where it arrives,
-// and whoever wants a bit or a byte of it looks there. It is no pass over ir, as
-// what it reads beyond the access means nothing to ir.Eval. It reports a change.
+// widen turns loads of one and two bytes into the card's form: a read of a word, whose
+// low bytes are extracted. The word then stays in its transfer register, and its uses
+// test bits or bytes of it there. It is no pass over ir, as the bytes beyond the
+// access have no meaning for ir.Eval. It reports a change.
 func widen(f *ir.Func) bool {
 	changed := false
 	for _, b := range f.Blocks {

@@ -7,21 +7,20 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// What memory delivers lies in transfer registers, which instructions read like
-// general ones. So a loaded word stays where it arrived, and no instruction
-// copies it, if its register is not needed otherwise while the word is: calls
-// lose transfer registers, and later reads fill them.
+// Memory delivers into transfer registers, which instructions read like general ones.
+// A loaded word therefore stays in its transfer register, and no instruction copies
+// it, unless the register is needed while the word is live: calls clobber transfer
+// registers, and later reads fill them.
 //
-// A word's life is found in the ir, before selection: from the read to the last
-// instruction that will mention it. Instructions are numbered in reverse
-// postorder; a life is spans of numbers, both ends included. A word that lives
-// across a call is copied to a general register at once, and lives no longer. Reads
-// are given the next run of registers below scratchXfer each of which is free for
-// the life of its word; a read that finds none arrives in the scratch registers,
-// and all its words are copied.
+// A word's live range is found in the ir, before selection: from the read to the last
+// instruction that will use it. Instructions are numbered in reverse postorder; a live
+// range is a list of ranges of numbers, both ends included. A word that is live across
+// a call is copied to a general register at once. Reads are assigned the next run of
+// registers below scratchXfer each of which is free for the live range of its word; a
+// read that finds none arrives in the scratch registers, and all its words are copied.
 //
-// The packet's start likewise stays in the packet vector where no adjust_head comes
-// in its life.
+// The packet's start likewise stays in the packet vector unless an adjust_head lies in
+// its live range.
 
 // scratchXfer and up are for words that do not stay.
 const (
@@ -29,7 +28,7 @@ const (
 	scratchXfers = 8
 )
 
-// xferPlan says where reads arrive.
+// xferPlan holds the transfer registers of reads.
 type xferPlan struct {
 	base []int8   // by value number: first register that a read arrives in
 	stay []uint32 // by value number: words of a read that stay there, as bits; of the packet's start 1
@@ -38,7 +37,7 @@ type xferPlan struct {
 // stays reports whether word i of a read stays in its transfer register.
 func (p *xferPlan) stays(v *ir.Value, i int) bool { return p.stay[v.ID]>>i&1 != 0 }
 
-// useSite is a place where a value is mentioned.
+// useSite is a use of a value.
 type useSite struct {
 	block ir.ID
 	at    int32
@@ -51,13 +50,13 @@ type xferPlanner struct {
 	at         []int32 // by value number
 	home       []ir.ID // by value number: block
 	preds      [][]ir.Pred
-	sites      [][]useSite // by value number, of values made at their users
+	sites      [][]useSite // by value number, of values computed at their uses
 	words      [][]useSite // of words of reads
 	first      []int32     // by value number: place in words of a read's first
 	calls      []int32     // what loses transfer registers
 	moves      []int32     // what may move the packet's start
 	busy       [scratchXfer][]lifetime
-	next       int     // register to look at first: they go round, so that reads overlap
+	next       int     // register to try first: round robin, so that reads overlap
 	seen       []int32 // by block number: stamp
 	stamp      int32
 }
@@ -133,8 +132,8 @@ func wordsRead(v *ir.Value) int {
 // wholeWords reports whether a big-endian access moves whole words.
 func wholeWords(v *ir.Value) bool { return v.Align >= 4 && v.Phase%4 == 0 }
 
-// collect finds where values are mentioned. A value that is made at its users
-// (fused comparisons, folded addresses and shifts) passes their places on.
+// collect finds the uses of values. A value that is computed at its uses (fused
+// comparisons, folded addresses and shifts) passes their positions on to its operands.
 func (p *xferPlanner) collect(order []*ir.Block) {
 	mention := func(v *ir.Value, s ...useSite) {
 		word := int32(0)
@@ -181,13 +180,13 @@ func (p *xferPlanner) collect(order []*ir.Block) {
 	}
 }
 
-// life is the spans in which a word of v, mentioned at sites, must stay where it
-// arrives, and whether it does, as none of the calls comes between.
+// life returns the live range in which a word of v, used at sites, must stay in its
+// transfer register, and whether it does, because no call lies in it.
 func (p *xferPlanner) life(v *ir.Value, sites []useSite, calls []int32) (life []lifetime, stays bool) {
 	home, def := p.home[v.ID], p.at[v.ID]
 	p.stamp++
 	var walk []ir.ID
-	enter := func(b ir.ID) { // the word is wanted where b begins
+	enter := func(b ir.ID) { // the word is live at the start of b
 		for _, q := range p.preds[b] {
 			if p.seen[q.Block.ID] != p.stamp {
 				p.seen[q.Block.ID] = p.stamp
@@ -256,8 +255,8 @@ func (p *xferPlanner) place(v *ir.Value) {
 	}
 }
 
-// run is the first register from on of as many in a row as there are lives, each
-// free for its own, -1 where there are none.
+// run returns the first register from on of a run of len(lives) registers, each free
+// for its own live range, -1 if there is none.
 func (p *xferPlanner) run(from int, lives [][]lifetime) int {
 	for base := from; base+len(lives) <= scratchXfer; base++ {
 		fits := true
