@@ -144,32 +144,15 @@ func decodeJournal(data []byte) (*Snapshot, error) {
 	case isV1(data):
 		return decodeV1(data)
 	}
-	line, body, ok := bytes.Cut(data, []byte("\n"))
-	text, magic := bytes.CutPrefix(line, []byte(journalMagic))
-	if !ok || !magic || len(line) > 200 {
-		return nil, fmt.Errorf("it begins with %.20q, which no journal does", data)
-	}
-	var version, length int
-	s := &Snapshot{}
-	var sum string
-	if n, err := fmt.Sscanf(string(text), "%d %d %d %s", &version, &s.Sequence, &length, &sum); n != 4 || err != nil {
-		return nil, fmt.Errorf("its first line %.80q is no header", line)
-	}
-	if length != len(body) {
-		return nil, fmt.Errorf("it has %d bytes after its header, which says %d", len(body), length)
-	}
-	numbers := fmt.Sprintf("%d %d %d", version, s.Sequence, length)
-	if want := journalMagic + numbers + " " + journalSum(numbers, body); want != string(line) {
-		return nil, errors.New("its checksum does not match: bytes were changed after it was written")
-	}
-	if version > journalVersion {
-		return nil, errNewer(version)
+	s, body, err := journalHeader(data)
+	if err != nil {
+		return nil, err
 	}
 	var b journalBody
 	if err := json.Unmarshal(body, &b); err != nil {
 		return nil, fmt.Errorf("its body is not of its format: %w", err)
 	}
-	s.Version, s.Written, s.Records = version, b.Written, map[string]*Record{}
+	s.Written, s.Records = b.Written, map[string]*Record{}
 	for name, r := range b.Records {
 		if err := r.resolve(name, b.Objects); err != nil {
 			return nil, err
@@ -177,6 +160,33 @@ func decodeJournal(data []byte) (*Snapshot, error) {
 		s.Records[name] = r
 	}
 	return s, nil
+}
+
+// journalHeader checks a file's header and checksum, and returns a Snapshot without records
+// and the body.
+func journalHeader(data []byte) (*Snapshot, []byte, error) {
+	line, body, ok := bytes.Cut(data, []byte("\n"))
+	text, magic := bytes.CutPrefix(line, []byte(journalMagic))
+	if !ok || !magic || len(line) > 200 {
+		return nil, nil, fmt.Errorf("it begins with %.20q, which no journal does", data)
+	}
+	s := &Snapshot{}
+	var length int
+	var sum string
+	if n, err := fmt.Sscanf(string(text), "%d %d %d %s", &s.Version, &s.Sequence, &length, &sum); n != 4 || err != nil {
+		return nil, nil, fmt.Errorf("its first line %.80q is no header", line)
+	}
+	if length != len(body) {
+		return nil, nil, fmt.Errorf("it has %d bytes after its header, which says %d", len(body), length)
+	}
+	numbers := fmt.Sprintf("%d %d %d", s.Version, s.Sequence, length)
+	if want := journalMagic + numbers + " " + journalSum(numbers, body); want != string(line) {
+		return nil, nil, errors.New("its checksum does not match: bytes were changed after it was written")
+	}
+	if s.Version > journalVersion {
+		return nil, nil, errNewer(s.Version)
+	}
+	return s, body, nil
 }
 
 // resolve puts objects in the place of their digests, after holding each against it: a

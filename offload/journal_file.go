@@ -53,19 +53,32 @@ func ReadJournal(path string) (*Snapshot, error) {
 		return nil, err
 	}
 	// A copy that cannot be read is of no use, but no reason to stop.
-	last, copyErr := readJournalFile(copyPath(path))
+	last := copySequence(path)
 	switch {
-	case missing && copyErr == nil:
-		return nil, damaged(path, "it is not there, but its copy of %s is", last.Written.Format(stampForm))
+	case missing && last > 0:
+		return nil, damaged(path, "it is not there, but its copy, write %d, is", last)
 	case missing:
 		return &Snapshot{Records: map[string]*Record{}}, nil
-	case copyErr == nil && last.Sequence > s.Sequence:
-		return nil, damaged(path, "it is write %d, and its copy is write %d: an older file was put in its place", s.Sequence, last.Sequence)
+	case last > s.Sequence:
+		return nil, damaged(path, "it is write %d, and its copy is write %d: an older file was put in its place", s.Sequence, last)
 	}
 	return s, nil
 }
 
-// stampForm is how times are shown: RFC 3339 in UTC.
+// copySequence is the sequence number of the copy; 0 if it is missing or damaged.
+func copySequence(path string) uint64 {
+	data, err := readPrivate(copyPath(path))
+	if err != nil {
+		return 0
+	}
+	s, _, err := journalHeader(data)
+	if err != nil {
+		return 0
+	}
+	return s.Sequence
+}
+
+// stampForm is the form of times: RFC 3339 in UTC.
 const stampForm = "2006-01-02T15:04:05Z"
 
 // readJournalFile reads one file; of one that is not there, the error is fs.ErrNotExist.

@@ -123,3 +123,34 @@ func FuzzJournal(f *testing.F) {
 		file.read(data, v1Depth, false, map[string][]byte{})
 	})
 }
+
+// What a step of an operation waits for: three deployments of 50 kB objects, on the disk of
+// the temporary directory.
+func BenchmarkJournalWrite(b *testing.B) {
+	object := func(c byte) string { return string(bytes.Repeat([]byte{c}, 50_000)) }
+	s := sample(object(1), object(2), object(3))
+	path := filepath.Join(b.TempDir(), "journal.db")
+	for b.Loop() {
+		if err := s.write(path, journalVersion); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// What every command begins with.
+func BenchmarkJournalRead(b *testing.B) {
+	object := func(c byte) string { return string(bytes.Repeat([]byte{c}, 50_000)) }
+	s := sample(object(1), object(2), object(3))
+	path := filepath.Join(b.TempDir(), "journal.db")
+	if err := s.write(path, journalVersion); err != nil {
+		b.Fatal(err)
+	}
+	if err := copyJournal(path, s); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := ReadJournal(path); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -98,7 +98,7 @@ var reasons = []Reason{
 	{"journal-read-only", LinkState, "the journal is on a file system that is mounted read-only, so nothing can be changed",
 		"mount it writable (mount -o remount,rw); until then status, prog show, net show, map show and journal check work"},
 	{"journal-damaged", LinkState, "the journal's file is not as it was written, so what it says is not trusted",
-		"nfpctl journal check says more; nfpctl journal rebuild makes it again from its copy and from what the kernel runs"},
+		"nfpctl journal check says more; nfpctl journal rebuild restores it from its copy and from what the kernel runs"},
 	{"journal-newer", LinkState, "the journal was written by a newer nfpctl",
 		"use that nfpctl; or export with it (nfpctl journal export DIR), move the journal away, and apply the export with this one"},
 	{"gone", LinkState, "the object's device was removed, and the object with it", "nfpctl apply loads it again"},

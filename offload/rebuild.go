@@ -14,23 +14,22 @@ import (
 	"time"
 )
 
-// A damaged journal is made again from two witnesses. Its copy knows objects and what should
-// run, as of the last operation that came to its end. The kernel knows what is pinned and
-// what stands in front of ports, now. They are joined generation by generation, so that
-// what packets meet does not change: where the kernel has a newer generation than the copy,
-// the kernel is believed; an operation that was under way becomes one that the next command
-// rolls back or finishes.
+// A damaged journal is rebuilt from two sources. Its copy has the objects and the wanted
+// state, as of the last operation that ended. The kernel has the pinned generations and the
+// attached programs of now. They are joined generation by generation, and no attachment
+// changes: if the kernel has a newer generation than the copy, the kernel's is used. An
+// operation that was under way becomes a record that the next command settles.
 
-// JournalReport is what CheckJournal found.
+// JournalReport describes the journal, its copy and how the kernel differs.
 type JournalReport struct {
 	Path    string       `json:"path"`
 	Journal JournalState `json:"journal"`
 	Copy    JournalState `json:"copy"`
-	// Differs is what the kernel has that the journal cannot have missed.
+	// Differs lists generations that are pinned and newer than the journal.
 	Differs []string `json:"differs"`
 }
 
-// JournalState is how one of the files is.
+// JournalState describes one of the files.
 type JournalState struct {
 	State       string   `json:"state"` // whole, none, or the reason of Error
 	Version     int      `json:"version,omitempty"`
@@ -107,18 +106,18 @@ func pinNumber(pin string) (uint64, bool) {
 	return n, ok && err == nil
 }
 
-// Rebuilt is what RebuildJournal made, or would make.
+// Rebuilt describes the journal that RebuildJournal wrote, or would write.
 type Rebuilt struct {
 	// Whole: there was nothing to rebuild.
 	Whole       bool                `json:"whole"`
 	Why         string              `json:"why,omitempty"`
 	Copy        JournalState        `json:"copy"`
 	Deployments []RebuiltDeployment `json:"deployments"`
-	Left        []string            `json:"left"`           // what is pinned and was taken up nowhere
+	Left        []string            `json:"left"`           // pinned deployments that it does not have
 	Kept        string              `json:"kept,omitempty"` // the damaged file's new name
 }
 
-// RebuiltDeployment is one record and where it is from.
+// RebuiltDeployment is one record with its source.
 type RebuiltDeployment struct {
 	Name       string `json:"name"`
 	From       string `json:"from"` // copy, kernel, or both
@@ -130,7 +129,7 @@ type RebuiltDeployment struct {
 	Note       string `json:"note,omitempty"`
 }
 
-// RebuildJournal makes a damaged journal again. The damaged file is kept beside it.
+// RebuildJournal replaces a damaged journal. The damaged file is kept beside it.
 func (m *Manager) RebuildJournal(ctx context.Context, dry bool) (*Rebuilt, error) {
 	report, why := m.CheckJournal()
 	out := &Rebuilt{Copy: report.Copy, Deployments: []RebuiltDeployment{}, Left: []string{}}
@@ -358,8 +357,8 @@ func (s *session) witnessed(out *Rebuilt) (*Snapshot, error) {
 	return next, nil
 }
 
-// join makes one deployment's record of what the copy has, which may be nil, and the
-// generations that are pinned, which may be none.
+// join returns one deployment's record, from the copy's record, which may be nil, and the
+// pinned generations, which may be none.
 func (s *session) join(name string, old *Record, gens []*Generation, places map[uint32][]place) (*Record, RebuiltDeployment) {
 	d := RebuiltDeployment{Name: name, From: "copy"}
 	r := &Record{}
@@ -380,7 +379,7 @@ func (s *session) join(name string, old *Record, gens []*Generation, places map[
 	switch {
 	case len(runs) == 0 && (old == nil || old.Current == nil):
 		return nil, d
-	case len(runs) == 0: // nothing runs: what should is what the copy says
+	case len(runs) == 0: // nothing runs: the copy has the wanted state
 		d.Note = "nothing of it is in front of a port"
 	case same(runs[0]):
 		d.From = "both"
@@ -410,8 +409,8 @@ func (s *session) join(name string, old *Record, gens []*Generation, places map[
 	return r, d
 }
 
-// fill makes a pinned generation's deployment of where its program stands. Its object is that
-// of a generation in the copy that has the same program and maps.
+// fill completes a pinned generation's deployment: its ports are those that run its program,
+// its object is that of a generation in the copy with the same program and maps.
 func (s *session) fill(g *Generation, old *Record, at []place) {
 	d := g.Deployment
 	d.Mode = at[0].mode

@@ -64,12 +64,11 @@ func printJournal(w io.Writer, what string, s offload.JournalState) {
 func newJournalRebuild(e *env) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
-		Use: "rebuild", Short: "make a damaged journal again", Args: cobra.NoArgs,
-		Long: `Makes a damaged journal again from its copy and from what the kernel has pinned
-and attached, and says for each deployment where it is from. What packets meet does
-not change; an operation that was under way is finished or rolled back by the next
-command. The damaged file stays beside the new one. A journal that is whole is left
-alone.`,
+		Use: "rebuild", Short: "rebuild a damaged journal", Args: cobra.NoArgs,
+		Long: `Rebuilds a damaged journal from its copy and from what the kernel has pinned and
+attached, and prints the source of each deployment. No attachment changes; an
+operation that was under way is finished or rolled back by the next command. The
+damaged file stays beside the new one. A journal that is whole is left alone.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := e.manager(cmd)
 			if err != nil {
@@ -132,7 +131,7 @@ func printRebuilt(w io.Writer, r *offload.Rebuilt, dry bool) {
 func newJournalExport(e *env) *cobra.Command {
 	var useCopy bool
 	cmd := &cobra.Command{
-		Use: "export DIR", Short: "write what should run as files that apply takes", Args: exactly("DIR"),
+		Use: "export DIR", Short: "write the wanted state as files for apply", Args: exactly("DIR"),
 		Long: `Writes DIR/state.yaml and the objects that it names, NAME.o or NAME.bpf, for
 nfpctl apply -f DIR/state.yaml on this machine or another. With --copy, the copy
 beside the journal is exported. Exit status 1 if the object of a deployment is not
