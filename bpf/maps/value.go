@@ -8,7 +8,6 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -144,20 +143,22 @@ func readValue(n *node, t btf.Type, m image, whole bool) *readError {
 	if err != nil {
 		return err
 	}
-	if n.kind == literal && v[0] == 1 {
+	if n.kind == literal && v[0] == 1 && len(m.bytes) == 1 {
 		return m.putTrue(n)
 	}
 	return m.store(n, v[:len(m.bytes)])
 }
 
-// putTrue sets a byte to 1 if it is zero: true is any other number as well.
+// putTrue makes a byte other than zero, by its lowest bit that was not given: any
+// such number is true.
 func (m image) putTrue(n *node) *readError {
+	free := ^m.given[0]
 	switch {
-	case slices.Max(m.bytes) > 0:
-	case slices.Max(m.given) > 0:
+	case m.bytes[0] != 0:
+	case free == 0:
 		return overlap(n)
 	default:
-		m.bytes[0] = 1
+		m.bytes[0] = free & -free
 	}
 	return nil
 }
