@@ -18,7 +18,8 @@ packages:
 	@scripts/packages
 
 lint:
-	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	@files=$$(git ls-files '*.go') && [ -n "$$files" ] || { echo "lint: git lists no Go files"; exit 1; }; \
+	out=$$(gofmt -l $$files) || exit 1; [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 	@echo "lint: gofmt, vet and staticcheck found nothing"
@@ -29,7 +30,7 @@ prepare:
 
 unit:
 	@$(GO) build -o .cache/suites ./internal/suites
-	@$(GO) test -json $(TESTFLAGS) ./... | .cache/suites
+	@.cache/suites --go "$(GO)" --flags "$(TESTFLAGS)" ./...
 
 examples:
 	@$(MAKE) --no-print-directory -C examples

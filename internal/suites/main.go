@@ -1,163 +1,120 @@
-// Command suites reads `go test -json` on standard input and prints one line a
-// package: how many tests passed, failed and were skipped, and each skip's
-// reason. A failing test's output follows. It exits 1 if anything failed.
+// Command suites runs `go test` on packages and prints one line a package: how many
+// tests passed, failed and were skipped, and each skip's reason. A failing test's output
+// follows its package's line, and the names of all that failed come last.
+//
+// A run is good only if go test says so by its exit status, each package that go list
+// names has ended, each test that started has ended, and each package with test files
+// ran a test: a run that was killed, or whose output was cut, fails.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
+	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
-	"sort"
+	"os/exec"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
 func main() {
-	s := newSummary()
-	if err := s.read(os.Stdin); err != nil {
-		fmt.Fprintln(os.Stderr, "suites:", err)
+	r := run{out: os.Stdout, err: os.Stderr}
+	flag.StringVar(&r.goCommand, "go", "go", "the go `command`")
+	flags := flag.String("flags", "", "`flags` of go test")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: suites [--go COMMAND] [--flags FLAGS] PACKAGE...")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() == 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	r.flags, r.patterns = strings.Fields(*flags), flag.Args()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	good := r.do(ctx)
+	stop()
+	if !good {
 		os.Exit(1)
 	}
-	if s.print(os.Stdout) > 0 {
-		os.Exit(1)
-	}
 }
 
-// event is one line of test2json.
-type event struct {
-	Action     string
-	Package    string
-	ImportPath string
-	Test       string
-	Output     string
-	Elapsed    float64
+// run is one run of go test.
+type run struct {
+	goCommand       string
+	flags, patterns []string
+	out, err        io.Writer
 }
 
-type suite struct {
-	passed, failed, skipped int
-	seconds                 float64
-	output                  map[string][]string // by test; "" is the package's own
-	failures                []string
-	skips                   []string
-	notes                   []string // lines a test marked with "suite: "
+// do runs the tests and reports whether the run was good.
+func (r *run) do(ctx context.Context) bool {
+	s := newSummary(r.out)
+	s.filtered = slices.ContainsFunc(r.flags, filters)
+	listed, err := r.list(ctx)
+	if err != nil {
+		s.fault("%v", err)
+		return s.end()
+	}
+	for _, l := range listed {
+		s.expect(l.path, l.hasTests)
+	}
+	c := exec.CommandContext(ctx, r.goCommand, slices.Concat([]string{"test", "-json"}, r.flags, r.patterns)...)
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	c.WaitDelay = 5 * time.Second // a process that outlives go may hold the pipe
+	events, w := io.Pipe()
+	c.Stdout, c.Stderr = w, r.err
+	read := make(chan error)
+	go func() {
+		err := s.read(events)
+		_, _ = io.Copy(io.Discard, events) // go must not wait for a reader that gave up
+		read <- err
+	}()
+	err = c.Run()
+	w.Close()
+	if err := <-read; err != nil {
+		s.fault("the output of go test: %v", err)
+	}
+	s.exit(err)
+	return s.end()
 }
 
-type summary struct {
-	suites map[string]*suite
-	build  map[string][]string
+// filters reports whether a flag of go test may leave a package without tests to run.
+func filters(flag string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "=")
+	return slices.Contains([]string{"run", "skip", "list", "bench", "fuzz", "short"}, strings.TrimPrefix(name, "test."))
 }
 
-func newSummary() *summary {
-	return &summary{suites: map[string]*suite{}, build: map[string][]string{}}
+// listed is a package that go list names.
+type listed struct {
+	path     string
+	hasTests bool
 }
 
-func (s *summary) suite(pkg string) *suite {
-	if s.suites[pkg] == nil {
-		s.suites[pkg] = &suite{output: map[string][]string{}}
+// list returns the packages that a good run has an end of.
+func (r *run) list(ctx context.Context) ([]listed, error) {
+	const form = "{{.ImportPath}} {{len .TestGoFiles}} {{len .XTestGoFiles}}"
+	c := exec.CommandContext(ctx, r.goCommand, append([]string{"list", "-f", form}, r.patterns...)...)
+	c.Stderr = r.err
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list %s: %w", strings.Join(r.patterns, " "), err)
 	}
-	return s.suites[pkg]
-}
-
-func (s *summary) read(r io.Reader) error {
-	in := bufio.NewScanner(r)
-	in.Buffer(make([]byte, 1<<20), 64<<20)
-	for in.Scan() {
-		var e event
-		if err := json.Unmarshal(in.Bytes(), &e); err != nil {
-			fmt.Println(in.Text()) // a build error outside the JSON stream
-			continue
+	var all []listed
+	for line := range strings.Lines(string(out)) {
+		var path string
+		var inside, outside int
+		if _, err := fmt.Sscan(line, &path, &inside, &outside); err != nil {
+			return nil, fmt.Errorf("go list printed %q: %w", strings.TrimSpace(line), err)
 		}
-		s.add(e)
+		all = append(all, listed{path, inside+outside > 0})
 	}
-	return in.Err()
-}
-
-func (s *summary) add(e event) {
-	if e.Package == "" {
-		s.build[e.ImportPath] = append(s.build[e.ImportPath], e.Output)
-		return
+	if len(all) == 0 {
+		return nil, errors.New("go list names no package")
 	}
-	p := s.suite(e.Package)
-	switch e.Action {
-	case "output":
-		p.output[e.Test] = append(p.output[e.Test], e.Output)
-		if _, note, ok := strings.Cut(e.Output, "suite: "); ok {
-			p.notes = append(p.notes, strings.TrimSpace(note))
-		}
-	case "pass":
-		if e.Test != "" {
-			p.passed++
-			delete(p.output, e.Test)
-		} else {
-			p.seconds = e.Elapsed
-		}
-	case "skip":
-		if e.Test != "" {
-			p.skipped++
-			p.skips = append(p.skips, e.Test+": "+reason(p.output[e.Test]))
-		}
-	case "fail":
-		if e.Test != "" {
-			p.failed++
-			p.failures = append(p.failures, e.Test)
-		} else {
-			p.seconds = e.Elapsed
-			if p.failed == 0 {
-				p.failed++
-				p.failures = append(p.failures, "")
-			}
-		}
-	}
-}
-
-// reason is what the test said when it skipped: the line behind "file.go:12: ".
-func reason(output []string) string {
-	for i := len(output) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(output[i])
-		if line == "" || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "===") {
-			continue
-		}
-		if _, msg, ok := strings.Cut(line, ": "); ok && strings.Contains(line, ".go:") {
-			return msg
-		}
-		return line
-	}
-	return "no reason given"
-}
-
-// print writes the table and returns how many tests failed.
-func (s *summary) print(w io.Writer) int {
-	names := make([]string, 0, len(s.suites))
-	for name := range s.suites {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	var passed, failed, skipped int
-	for _, name := range names {
-		p := s.suites[name]
-		if p.passed+p.failed+p.skipped == 0 {
-			continue
-		}
-		passed, failed, skipped = passed+p.passed, failed+p.failed, skipped+p.skipped
-		fmt.Fprintf(w, "%-28s %5d passed %3d failed %3d skipped %7.1fs\n",
-			strings.TrimPrefix(name, "github.com/nfpkit/nfpkit/"), p.passed, p.failed, p.skipped, p.seconds)
-		for _, n := range p.notes {
-			fmt.Fprintln(w, "   ", n)
-		}
-		for _, skip := range p.skips {
-			fmt.Fprintln(w, "    skipped", skip)
-		}
-		for _, f := range p.failures {
-			fmt.Fprintln(w, "    FAILED", f)
-			for _, line := range p.output[f] {
-				fmt.Fprint(w, "        ", line)
-			}
-		}
-	}
-	for pkg, out := range s.build {
-		fmt.Fprint(w, "build ", pkg, ":\n", strings.Join(out, ""))
-	}
-	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
-	return failed
+	return all, nil
 }
