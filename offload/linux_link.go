@@ -267,7 +267,7 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 	if _, err := l.ask(p.Netns, unix.RTM_SETLINK, netlink.Acknowledge, append(ifinfo(p.Index), attrs...)); err != nil {
 		e := words(op, p.Ref().String(), err)
 		e.Kernel = log.lines()
-		return l.attachError(e, mode, new)
+		return l.attachError(e, p, mode, new)
 	}
 	return nil
 }
@@ -287,7 +287,7 @@ var attachReasons = []struct {
 	{unix.EBUSY, "XDP link", "link-held"},
 	{unix.EBUSY, "live reload", "no-live-replace"},
 	{unix.EBUSY, "", "card-busy"},
-	{unix.EINVAL, "different device", "wrong-device"},
+	{unix.EINVAL, "different dev", "wrong-device"}, // "device"; before Linux 6.3 netdevsim said "dev", nfp nothing
 	{unix.EINVAL, "not bound to every device", "wrong-device"},
 	{unix.EINVAL, "non-bound", "wrong-device"},
 	{unix.EINVAL, "HW_MODE", "mode-conflict"},
@@ -308,7 +308,7 @@ var attachReasons = []struct {
 }
 
 // attachError gives an error of attaching its reason.
-func (l *Linux) attachError(e *Error, mode Mode, prog Program) error {
+func (l *Linux) attachError(e *Error, p *Port, mode Mode, prog Program) error {
 	if e.Reason == "no-permission" {
 		e.Msg = "the kernel does not let this process attach programs"
 		return e
@@ -328,11 +328,27 @@ func (l *Linux) attachError(e *Error, mode Mode, prog Program) error {
 		e.Reason, e.Msg = "wrong-device", fmt.Sprintf("mode %s: program %d was loaded for the host", mode, n.id)
 		return e
 	}
+	if n, ok := prog.(*linuxProgram); ok && n.bound && mode.Offloaded() && errors.Is(e.Err, unix.EINVAL) && e.Extack == "" && l.foreign(n, p) {
+		e.Reason, e.Msg = "wrong-device", fmt.Sprintf("mode %s: program %d was loaded for another card", mode, n.id)
+		return e
+	}
 	if e.Reason == "unexpected" {
 		e.Reason = "attach-failed"
 	}
 	e.Msg = fmt.Sprintf("mode %s: %s", mode, e.Msg)
 	return e
+}
+
+// foreign reports whether a program is bound to a device that is gone or that is known
+// to belong to another card than p.
+func (l *Linux) foreign(n *linuxProgram, p *Port) bool {
+	info, err := n.Info()
+	if err != nil || info.Gone {
+		return err == nil
+	}
+	ports, err := l.Ports(p.Netns)
+	i := slices.IndexFunc(ports, func(q Port) bool { return q.Index == info.Device })
+	return err == nil && i >= 0 && ports[i].Card != p.Card
 }
 
 // Watch tells of changes to links and filters.

@@ -191,7 +191,7 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd i
 	fail := func(err error) error {
 		e := words(op, object, err)
 		e.Kernel = log.lines()
-		return l.attachError(e, mode, new)
+		return l.attachError(e, p, mode, new)
 	}
 	if fd < 0 {
 		if _, err := l.ask(p.Netns, unix.RTM_DELTFILTER, netlink.Acknowledge, msg); err != nil {

@@ -38,7 +38,7 @@ func TestAttachErrors(t *testing.T) {
 		l := &Linux{version: c.version}
 		e := errnoError("attach", "eth0", c.errno)
 		e.Extack = c.extack
-		err := l.attachError(e, XDPOffload, nil)
+		err := l.attachError(e, nil, XDPOffload, nil)
 		if ReasonOf(err) != c.reason || c.extack != "" && !strings.Contains(err.Error(), c.extack) || !errors.Is(err, c.errno) {
 			t.Errorf("%v, %q on %v: %v, want reason %s", c.errno, c.extack, c.version, err, c.reason)
 		}

@@ -18,8 +18,14 @@ import (
 // The words that the simulated chip is calibrated with are what the Linux driver
 // makes of the programs beside them.
 func TestCalibrationWords(t *testing.T) {
+	for _, version := range uml.Versions() {
+		t.Run(version, func(t *testing.T) { calibrationWords(t, version) })
+	}
+}
+
+func calibrationWords(t *testing.T, version string) {
 	ctx := context.Background()
-	kernel, err := uml.Build(ctx, uml.Newest, func(line string) { t.Log(line) })
+	kernel, err := uml.Build(ctx, version, func(line string) { t.Log("suite:", line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("no guest kernel: %v", err)
 	}

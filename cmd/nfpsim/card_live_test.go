@@ -35,11 +35,11 @@ func localFrame(mark byte) []byte {
 	return f
 }
 
-// cardGuest starts nfpsim card with more arguments, and a guest on its socket that does
-// steps; end waits for the guest and stops the command.
-func cardGuest(t *testing.T, args []string, steps ...string) (g *uml.Guest, end func()) {
+// cardGuest starts nfpsim card with more arguments, and a guest of a kernel version on
+// its socket that does steps; end waits for the guest and stops the command.
+func cardGuest(t *testing.T, version string, args []string, steps ...string) (g *uml.Guest, end func()) {
 	t.Helper()
-	kernel, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log(line) })
+	kernel, err := uml.Build(t.Context(), version, func(line string) { t.Log("suite:", line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skip(err)
 	}
@@ -102,6 +102,12 @@ func cardGuest(t *testing.T, args []string, steps ...string) (g *uml.Guest, end 
 
 // Captures are replayed into ports, and written of what leaves them.
 func TestCardCaptures(t *testing.T) {
+	for _, version := range uml.Versions() {
+		t.Run(version, func(t *testing.T) { cardCaptures(t, version) })
+	}
+}
+
+func cardCaptures(t *testing.T, version string) {
 	const frames, answers = 300, 7 // more frames than a ring has buffers
 	dir := t.TempDir()
 	var capture bytes.Buffer
@@ -120,7 +126,7 @@ func TestCardCaptures(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := [2]string{filepath.Join(dir, "0.pcap"), filepath.Join(dir, "1.pcap")}
-	_, end := cardGuest(t, []string{"--card", "cx-2x10", "--cable=false", "--pcap-in", "1=" + in, "--pcap-out", "0=" + out[0], "--pcap-out", "1=" + out[1]},
+	_, end := cardGuest(t, version, []string{"--card", "cx-2x10", "--cable=false", "--pcap-in", "1=" + in, "--pcap-out", "0=" + out[0], "--pcap-out", "1=" + out[1]},
 		umlreport.Word("wire", fmt.Sprintf("1,%d,%d", frames, answers)))
 	end()
 	for port, want := range []int{0, answers} {
@@ -142,6 +148,12 @@ func TestCardCaptures(t *testing.T) {
 
 // A port is connected with a tap device of this host.
 func TestCardTap(t *testing.T) {
+	for _, version := range uml.Versions() {
+		t.Run(version, func(t *testing.T) { cardTap(t, version) })
+	}
+}
+
+func cardTap(t *testing.T, version string) {
 	const frames, answers = 5, 3
 	name := fmt.Sprintf("nfp%d", os.Getpid())
 	if f, err := openTap(name); err != nil {
@@ -149,7 +161,7 @@ func TestCardTap(t *testing.T) {
 	} else {
 		f.Close()
 	}
-	g, end := cardGuest(t, []string{"--cable=false", "--tap", "1=" + name}, "wait", umlreport.Word("wire", fmt.Sprintf("1,%d,%d", frames, answers)))
+	g, end := cardGuest(t, version, []string{"--cable=false", "--tap", "1=" + name}, "wait", umlreport.Word("wire", fmt.Sprintf("1,%d,%d", frames, answers)))
 	if _, err := g.Next(); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestCompareTable(t *testing.T) {
 		t.Skip("compiles the kernel's samples: not in short mode")
 	}
 	// What is missing is found out here, so that the command's errors are errors.
-	if _, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log(line) }); errors.Is(err, uml.ErrUnavailable) {
+	if _, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log("suite:", line) }); errors.Is(err, uml.ErrUnavailable) {
 		t.Skip(err)
 	}
 	if _, _, err := difftest.BuildCorpus(t.Context()); errors.Is(err, difftest.ErrNoCorpus) {

@@ -150,7 +150,7 @@ func TestKernelCrashes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kernel, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log(line) })
+	kernel, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log("suite:", line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("the guest kernel cannot be had: %v", err)
 	}

@@ -11,17 +11,19 @@ import (
 
 // BenchmarkBoot is a guest without a card, from start to end.
 func BenchmarkBoot(b *testing.B) {
-	options(b)
+	k := kernelOf(b, Newest)
+	k.options(b)
 	for b.Loop() {
-		boot(b, options(b, "uname"))
+		boot(b, k.options(b, "uname"))
 	}
 }
 
 // BenchmarkBootAndProbe is a guest whose driver binds to a card.
 func BenchmarkBootAndProbe(b *testing.B) {
-	options(b)
+	k := kernelOf(b, Newest)
+	k.options(b)
 	for b.Loop() {
-		l := goLive(b, nil, "probe")
+		l := k.goLive(b, nil, "probe")
 		l.next("probe")
 		l.end()
 	}
@@ -30,7 +32,8 @@ func BenchmarkBootAndProbe(b *testing.B) {
 // BenchmarkMapUpdate is bpf(BPF_MAP_UPDATE_ELEM) of an offloaded hash: a message to
 // the card and its answer.
 func BenchmarkMapUpdate(b *testing.B) {
-	l := goLive(b, nil, report.Word("updates", strconv.Itoa(b.N)))
+	k := kernelOf(b, Newest)
+	l := k.goLive(b, nil, report.Word("updates", strconv.Itoa(b.N)))
 	l.next("updates")
 	b.ResetTimer()
 	l.tell()

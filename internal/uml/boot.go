@@ -100,6 +100,8 @@ func start(ctx context.Context, o *Options, dir string) (*Guest, error) {
 	args := []string{
 		fmt.Sprintf("mem=%dM", memory), "initrd=" + root, "rdinit=/init", "con=null", "con0=fd:0,fd:1",
 		"quiet", "loglevel=3", "panic=-1", "uml_dir=" + dir, "umid=guest",
+		// Without it Linux 6.1 does not take the host's random numbers for random, and getrandom fails.
+		"random.trust_cpu=on",
 	}
 	if o.Socket != "" {
 		args = append(args, fmt.Sprintf("virtio_uml.device=%s:%d", o.Socket, VirtioID))

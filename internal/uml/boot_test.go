@@ -44,9 +44,9 @@ var buildInit = sync.OnceValues(func() (string, error) {
 })
 
 // options is what to boot, with the ordinary kernel and init.
-func options(t testing.TB, steps ...string) *Options {
+func (k *kernel) options(t testing.TB, steps ...string) *Options {
 	t.Helper()
-	o := &Options{Kernel: kernel(t), Steps: steps}
+	o := &Options{Kernel: k.path, Steps: steps}
 	var err error
 	if o.Init, err = buildInit(); err != nil {
 		t.Fatal(err)
@@ -89,9 +89,11 @@ func data[T any](t testing.TB, r report.Report) (v T) {
 
 // Netdevsim is the kernel's own fake of an offloading network device: the control
 // path without a card.
-func TestNetdevsim(t *testing.T) {
-	r := boot(t, options(t, "uname", "netdevsim"))
-	if u := data[map[string]string](t, r[0]); !strings.HasPrefix(u["release"], "6.12.") || u["machine"] != "x86_64" {
+func TestNetdevsim(t *testing.T) { everyKernel(t, testNetdevsim) }
+
+func testNetdevsim(t *testing.T, k *kernel) {
+	r := boot(t, k.options(t, "uname", "netdevsim"))
+	if u := data[map[string]string](t, r[0]); !strings.HasPrefix(u["release"], k.version+".") || u["machine"] != "x86_64" {
 		t.Errorf("the guest runs %v", u)
 	}
 	found := data[struct {
@@ -104,8 +106,10 @@ func TestNetdevsim(t *testing.T) {
 	}
 }
 
-func TestGuestThatCrashes(t *testing.T) {
-	o := options(t, "uname", "crash", "uname")
+func TestGuestThatCrashes(t *testing.T) { everyKernel(t, testGuestThatCrashes) }
+
+func testGuestThatCrashes(t *testing.T, k *kernel) {
+	o := k.options(t, "uname", "crash", "uname")
 	reports, err := Boot(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "Kernel panic") {
 		t.Errorf("error %v, want one that shows what the kernel said", err)
@@ -115,9 +119,11 @@ func TestGuestThatCrashes(t *testing.T) {
 	}
 }
 
-func TestGuestIsKilled(t *testing.T) {
+func TestGuestIsKilled(t *testing.T) { everyKernel(t, testGuestIsKilled) }
+
+func testGuestIsKilled(t *testing.T, k *kernel) {
 	ctx, cancel := context.WithCancel(t.Context())
-	g, err := Start(ctx, options(t, "wait"))
+	g, err := Start(ctx, k.options(t, "wait"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +136,10 @@ func TestGuestIsKilled(t *testing.T) {
 	}
 }
 
-func TestTell(t *testing.T) {
-	g, err := Start(t.Context(), options(t, "wait"))
+func TestTell(t *testing.T) { everyKernel(t, testTell) }
+
+func testTell(t *testing.T, k *kernel) {
+	g, err := Start(t.Context(), k.options(t, "wait"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +160,10 @@ func TestTell(t *testing.T) {
 
 // A guest that is asked to look at its descriptors until it is gone mostly aborts on
 // its way out (see finish); that is an end like any other.
-func TestPowerOffAmongSignals(t *testing.T) {
-	g, err := Start(t.Context(), options(t, "wait"))
+func TestPowerOffAmongSignals(t *testing.T) { everyKernel(t, testPowerOffAmongSignals) }
+
+func testPowerOffAmongSignals(t *testing.T, k *kernel) {
+	g, err := Start(t.Context(), k.options(t, "wait"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,17 +10,31 @@ import (
 	"time"
 )
 
-// kernel is the guest kernel, built once per machine.
-func kernel(t testing.TB) string {
+// kernel is a guest kernel that tests boot.
+type kernel struct{ version, path string }
+
+// kernelOf returns the kernel of a version. `make test` built it before; a test that has
+// to build it says so.
+func kernelOf(t testing.TB, version string) *kernel {
 	t.Helper()
-	path, err := Build(context.Background(), Newest, func(line string) { t.Log(line) })
+	path, err := Build(context.Background(), version, func(line string) { t.Log("suite:", line) })
 	if errors.Is(err, ErrUnavailable) {
 		t.Skipf("the guest kernel cannot be had: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return &kernel{version, path}
+}
+
+// everyKernel runs a test on each kernel, side by side.
+func everyKernel(t *testing.T, test func(*testing.T, *kernel)) {
+	for _, version := range Versions() {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			test(t, kernelOf(t, version))
+		})
+	}
 }
 
 func TestEditNamesWhatItMisses(t *testing.T) {
@@ -46,9 +60,10 @@ func TestEditNamesWhatItMisses(t *testing.T) {
 	}
 }
 
-func TestBuildKernel(t *testing.T) {
-	path := kernel(t)
-	info, err := os.Stat(path)
+func TestBuildKernel(t *testing.T) { everyKernel(t, testBuildKernel) }
+
+func testBuildKernel(t *testing.T, k *kernel) {
+	info, err := os.Stat(k.path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,15 +59,15 @@ func (l *lockedBuffer) String() string {
 }
 
 // goLive boots a guest with a card; the guest ends with the test.
-func goLive(t testing.TB, opt *card.Options, steps ...string) *live {
+func (k *kernel) goLive(t testing.TB, opt *card.Options, steps ...string) *live {
 	t.Helper()
-	return boots(t, opt, options(t, steps...))
+	return boots(t, opt, k.options(t, steps...))
 }
 
 // goLiveWith is goLive with more files in the guest.
-func goLiveWith(t testing.TB, files map[string][]byte, opt *card.Options, steps ...string) *live {
+func (k *kernel) goLiveWith(t testing.TB, files map[string][]byte, opt *card.Options, steps ...string) *live {
 	t.Helper()
-	o := options(t, steps...)
+	o := k.options(t, steps...)
 	o.Files = files
 	return boots(t, opt, o)
 }
@@ -183,8 +183,10 @@ func checkProbed(t *testing.T, r report.Report) {
 	}
 }
 
-func TestProbe(t *testing.T) {
-	l := goLive(t, nil, "probe", "rebind", "probe", "rescan", "probe", "dmesg")
+func TestProbe(t *testing.T) { everyKernel(t, testProbe) }
+
+func testProbe(t *testing.T, k *kernel) {
+	l := k.goLive(t, nil, "probe", "rebind", "probe", "rescan", "probe", "dmesg")
 	checkProbed(t, l.next("probe"))
 	for _, step := range []string{"rebind", "rescan"} {
 		l.next(step)
@@ -195,10 +197,12 @@ func TestProbe(t *testing.T) {
 }
 
 // Every card that there is.
-func TestProbeModels(t *testing.T) {
+func TestProbeModels(t *testing.T) { everyKernel(t, testProbeModels) }
+
+func testProbeModels(t *testing.T, k *kernel) {
 	for _, m := range card.Models() {
 		t.Run(m.Name, func(t *testing.T) {
-			l := goLive(t, &card.Options{Model: m.Name}, "rebind", "probe", "rebind", "probe")
+			l := k.goLive(t, &card.Options{Model: m.Name}, "rebind", "probe", "rebind", "probe")
 			for range 2 {
 				l.next("rebind")
 				devs := data[[]netdev](t, l.next("probe"))
@@ -217,7 +221,9 @@ func TestProbeModels(t *testing.T) {
 }
 
 // The driver loads the firmware that it finds in a file, and writes flash.
-func TestFirmwareFiles(t *testing.T) {
+func TestFirmwareFiles(t *testing.T) { everyKernel(t, testFirmwareFiles) }
+
+func testFirmwareFiles(t *testing.T, k *kernel) {
 	const flashFile = "netronome/flash.nffw"
 	image := func(n int) []byte {
 		b := make([]byte, n)
@@ -227,7 +233,7 @@ func TestFirmwareFiles(t *testing.T) {
 		return b
 	}
 	firmware, flash := image(300<<10), image(3<<20+100)
-	l := goLiveWith(t, map[string][]byte{
+	l := k.goLiveWith(t, map[string][]byte{
 		"/lib/firmware/netronome/nic_AMDA0097-0001_2x40.nffw": firmware,
 		"/lib/firmware/" + flashFile:                          flash,
 	}, nil, "probe", report.Word("flash", flashFile), "wait", "dmesg")
@@ -308,8 +314,10 @@ func (l *live) link(r running) []uint64 {
 	return raw
 }
 
-func TestOffloadXDP(t *testing.T) {
-	l := goLive(t, &card.Options{Cable: true}, "xdp", "replace", "tc")
+func TestOffloadXDP(t *testing.T) { everyKernel(t, testOffloadXDP) }
+
+func testOffloadXDP(t *testing.T, k *kernel) {
+	l := k.goLive(t, &card.Options{Cable: true}, "xdp", "replace", "tc")
 	for {
 		r := l.next("xdp")
 		if !r.Waits {
@@ -339,10 +347,12 @@ type flowed struct {
 	Marks                 map[int]int
 }
 
-func TestOffloadedMaps(t *testing.T) {
+func TestOffloadedMaps(t *testing.T) { everyKernel(t, testOffloadedMaps) }
+
+func testOffloadedMaps(t *testing.T, k *kernel) {
 	for _, abi := range []string{"abi 3", "abi 3, single entries", "abi 2"} {
 		t.Run(abi, func(t *testing.T) {
-			l := goLive(t, mapCard(t, abi), "maps")
+			l := k.goLive(t, mapCard(t, abi), "maps")
 			cost := data[map[string]float64](t, l.next("maps"))
 			t.Logf("%.0f us per update", cost["us_per_update"])
 			l.end()
@@ -363,7 +373,9 @@ func mapCard(t *testing.T, abi string) *card.Options {
 	return opt
 }
 
-func TestMapLimits(t *testing.T) {
+func TestMapLimits(t *testing.T) { everyKernel(t, testMapLimits) }
+
+func testMapLimits(t *testing.T, k *kernel) {
 	stock, roomy := *mapCard(t, "abi 3"), *mapCard(t, "abi 3")
 	// The element's limit hides those of key and value; this card has room for elements.
 	roomy.Firmware.Maps.Entry, roomy.Firmware.Maps.Types = 128, []string{"hash"}
@@ -393,7 +405,7 @@ func TestMapLimits(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := goLive(t, &test.card, "limits")
+			l := k.goLive(t, &test.card, "limits")
 			tried := 0
 			for _, r := range data[[]struct {
 				Case, Error string
@@ -414,8 +426,10 @@ func TestMapLimits(t *testing.T) {
 	}
 }
 
-func TestCount(t *testing.T) {
-	l := goLive(t, &card.Options{Cable: true}, "count")
+func TestCount(t *testing.T) { everyKernel(t, testCount) }
+
+func testCount(t *testing.T, k *kernel) {
+	l := k.goLive(t, &card.Options{Cable: true}, "count")
 	got := data[struct {
 		Flow   flowed
 		Counts []int
@@ -436,14 +450,16 @@ func TestCount(t *testing.T) {
 
 // A card that dies takes its device with it; the guest lives, and what was on the
 // card is reported as orphaned.
-func TestSuddenDeath(t *testing.T) {
-	t.Run("program", func(t *testing.T) { t.Parallel(); dies(t, "") })
+func TestSuddenDeath(t *testing.T) { everyKernel(t, testSuddenDeath) }
+
+func testSuddenDeath(t *testing.T, k *kernel) {
+	t.Run("program", func(t *testing.T) { t.Parallel(); dies(t, k, "") })
 	// The driver waits 5 s for the card's word that the map is freed.
-	t.Run("map", func(t *testing.T) { t.Parallel(); dies(t, "map") })
+	t.Run("map", func(t *testing.T) { t.Parallel(); dies(t, k, "map") })
 }
 
-func dies(t *testing.T, arg string) {
-	l := goLive(t, nil, report.Word("death", arg), "uname")
+func dies(t *testing.T, k *kernel, arg string) {
+	l := k.goLive(t, nil, report.Word("death", arg), "uname")
 	if r := l.next("death"); !r.Waits {
 		t.Fatalf("report %+v, want one that waits", r)
 	}

@@ -27,9 +27,9 @@ var nfpctl = sync.OnceValues(func() ([]byte, error) {
 })
 
 // bootsNfpctl is goLiveWith with nfpctl among the files.
-func bootsNfpctl(t *testing.T, files map[string][]byte, opt *card.Options, steps ...string) *live {
+func (k *kernel) bootsNfpctl(t *testing.T, files map[string][]byte, opt *card.Options, steps ...string) *live {
 	t.Helper()
-	o := options(t, steps...)
+	o := k.options(t, steps...)
 	o.Files, o.Memory = map[string][]byte{}, 256
 	var err error
 	if o.Files["nfpctl"], err = nfpctl(); err != nil {
@@ -41,13 +41,16 @@ func bootsNfpctl(t *testing.T, files map[string][]byte, opt *card.Options, steps
 
 // The commands of docs/operations.md, typed into the real nfpctl, do on Linux's own nfp
 // driver what the document shows.
-func TestRunbook(t *testing.T) { follow(t, "../../docs/operations.md") }
+func TestRunbook(t *testing.T) {
+	everyKernel(t, func(t *testing.T, k *kernel) { follow(t, k, "../../docs/operations.md") })
+}
 
 // The same for verbs that a reader of the runbook does not need.
-func TestNfpctl(t *testing.T) { follow(t, "testdata/nfpctl.md") }
+func TestNfpctl(t *testing.T) {
+	everyKernel(t, func(t *testing.T, k *kernel) { follow(t, k, "testdata/nfpctl.md") })
+}
 
-func follow(t *testing.T, document string) {
-	t.Parallel()
+func follow(t *testing.T, k *kernel, document string) {
 	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +68,7 @@ func follow(t *testing.T, document string) {
 			t.Fatal(err)
 		}
 	}
-	l := bootsNfpctl(t, files, &card.Options{Cable: true}, "runbook", "dmesg")
+	l := k.bootsNfpctl(t, files, &card.Options{Cable: true}, "runbook", "dmesg")
 	told := data[[]struct {
 		Output string
 		Exit   int
@@ -88,7 +91,9 @@ func follow(t *testing.T, document string) {
 
 // The doctor names the link that is broken, and finds the limits that the card's firmware
 // has; nfpctl keeps no more privileges than it says.
-func TestDoctor(t *testing.T) {
+func TestDoctor(t *testing.T) { everyKernel(t, testDoctor) }
+
+func testDoctor(t *testing.T, k *kernel) {
 	type link struct{ link, reason string }
 	for _, bed := range []struct {
 		name string
@@ -109,7 +114,7 @@ func TestDoctor(t *testing.T) {
 	} {
 		t.Run(bed.name, func(t *testing.T) {
 			t.Parallel()
-			l := bootsNfpctl(t, nil, &bed.opt, report.Word("doctors", bed.name))
+			l := k.bootsNfpctl(t, nil, &bed.opt, report.Word("doctors", bed.name))
 			found := data[map[string]struct {
 				Exit int
 				Host struct {

@@ -30,9 +30,11 @@ func (l *live) after() {
 // afterSteps are the steps that after follows.
 var afterSteps = []string{"rebind", "probe", "maps", "count"}
 
-func TestGuestScribbles(t *testing.T) {
+func TestGuestScribbles(t *testing.T) { everyKernel(t, testGuestScribbles) }
+
+func testGuestScribbles(t *testing.T, k *kernel) {
 	steps := append([]string{report.Word("scribble", "unbound"), report.Word("scribble", "bound")}, afterSteps...)
-	l := goLive(t, &card.Options{Cable: true}, steps...)
+	l := k.goLive(t, &card.Options{Cable: true}, steps...)
 	for range 2 {
 		if n := data[map[string]int](t, l.next("scribble")); n["failed"] != 0 {
 			t.Errorf("%d of %d writes failed", n["failed"], n["writes"])
@@ -80,11 +82,13 @@ func (s *spoiler) DMARead(addr uint64, p []byte) error {
 	return nil
 }
 
-func TestGuestSpoils(t *testing.T) {
+func TestGuestSpoils(t *testing.T) { everyKernel(t, testGuestSpoils) }
+
+func testGuestSpoils(t *testing.T, k *kernel) {
 	for name, descriptors := range map[string]bool{"descriptors": true, "frames and messages": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits for answers that are lost
-			l := goLive(t, &card.Options{Cable: true}, append([]string{"busy"}, afterSteps...)...)
+			l := k.goLive(t, &card.Options{Cable: true}, append([]string{"busy"}, afterSteps...)...)
 			s := &spoiler{Host: l.transport, rng: rand.New(rand.NewPCG(4, 16)), descriptors: descriptors}
 			l.next("busy")
 			l.do(func() { l.card.Attach(s); s.on = true })
@@ -105,9 +109,10 @@ func TestGuestSpoils(t *testing.T) {
 
 // Registers take anything, of a guest whose driver is at work. Where that has the card
 // write into the guest's memory the guest may fall; the card does not.
-func TestGuestWritesRegisters(t *testing.T) {
-	t.Parallel()
-	l := goLive(t, &card.Options{Cable: true}, "busy")
+func TestGuestWritesRegisters(t *testing.T) { everyKernel(t, testGuestWritesRegisters) }
+
+func testGuestWritesRegisters(t *testing.T, k *kernel) {
+	l := k.goLive(t, &card.Options{Cable: true}, "busy")
 	l.next("busy")
 	stop, stopped := make(chan struct{}), make(chan int)
 	go func() {

@@ -50,7 +50,8 @@ type reloaded struct {
 // BenchmarkReload is a reload while frames come in: loading, carrying the map over, the
 // journal's four transactions, the swap, and dropping what was.
 func BenchmarkReload(b *testing.B) {
-	l := goLive(b, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(b.N)))
+	k := kernelOf(b, Newest)
+	l := k.goLive(b, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(b.N)))
 	got := data[reloaded](b, l.next("reloads"))
 	l.end()
 	b.ReportMetric(percentile(got.Micros, 0.5)/1000, "ms-median")
@@ -59,10 +60,11 @@ func BenchmarkReload(b *testing.B) {
 }
 
 // A thousand reloads under traffic: each frame meets one program, none is lost.
-func TestReloadsUnderTraffic(t *testing.T) {
-	t.Parallel()
+func TestReloadsUnderTraffic(t *testing.T) { everyKernel(t, testReloadsUnderTraffic) }
+
+func testReloadsUnderTraffic(t *testing.T, k *kernel) {
 	want := counted(t, "NFPKIT_RELOADS", 1000)
-	l := goLive(t, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(want)))
+	l := k.goLive(t, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(want)))
 	got := data[reloaded](t, l.next("reloads"))
 	t.Logf("suite: %d frames met %d reloads; a reload takes %.1f ms in the median, %.1f ms at p99 (guest's clock)",
 		got.Sent, got.Reloads, percentile(got.Micros, 0.5)/1000, percentile(got.Micros, 0.99)/1000)
@@ -80,7 +82,9 @@ func TestReloadsUnderTraffic(t *testing.T) {
 }
 
 // Processes are killed with SIGKILL at random moments; what they leave always converges.
-func TestKills(t *testing.T) {
+func TestKills(t *testing.T) { everyKernel(t, testKills) }
+
+func testKills(t *testing.T, k *kernel) {
 	each := counted(t, "NFPKIT_KILLS", 500) / 2
 	for _, where := range []struct {
 		name  string
@@ -92,7 +96,7 @@ func TestKills(t *testing.T) {
 			if where.name == "card" {
 				opt = &card.Options{Cable: true}
 			}
-			l := goLive(t, opt, report.Word("kills", fmt.Sprintf("%d,%s", where.kills, where.name)))
+			l := k.goLive(t, opt, report.Word("kills", fmt.Sprintf("%d,%s", where.kills, where.name)))
 			got := data[struct {
 				Kills, Runs int
 				Recovered   map[string]int
@@ -125,15 +129,18 @@ type selftestStep struct {
 }
 
 // One test for each step of the kernel's selftest, on netdevsim.
-func TestKernelSelftest(t *testing.T) {
-	reports := boot(t, options(t, "selftest"))
+func TestKernelSelftest(t *testing.T) { everyKernel(t, testKernelSelftest) }
+
+func testKernelSelftest(t *testing.T, k *kernel) {
+	reports := boot(t, k.options(t, "selftest"))
 	checkSelftest(t, data[[]selftestStep](t, reports[0]))
 }
 
 // The steps that make sense on a card, on one that runs programs, while frames come in.
-func TestKernelSelftestOnCard(t *testing.T) {
-	t.Parallel()
-	l := goLive(t, &card.Options{Cable: true}, report.Word("selftest", "card"))
+func TestKernelSelftestOnCard(t *testing.T) { everyKernel(t, testKernelSelftestOnCard) }
+
+func testKernelSelftestOnCard(t *testing.T, k *kernel) {
+	l := k.goLive(t, &card.Options{Cable: true}, report.Word("selftest", "card"))
 	steps := data[[]selftestStep](t, l.next("selftest"))
 	checkSelftest(t, steps)
 	ran, frames := 0, 0
@@ -204,8 +211,8 @@ type mapSpeed struct {
 }
 
 // mapSpeeds has a guest fill and dump maps; bpftool gets fewer entries on the card.
-func mapSpeeds(t testing.TB, entries, slow int) map[string]mapSpeed {
-	o := options(t, report.Word("mapspeed", fmt.Sprintf("%d,%d", entries, slow)))
+func (k *kernel) mapSpeeds(t testing.TB, entries, slow int) map[string]mapSpeed {
+	o := k.options(t, report.Word("mapspeed", fmt.Sprintf("%d,%d", entries, slow)))
 	o.Files, o.Memory = bpftool(t), 256
 	l := boots(t, nil, o)
 	got := data[map[string]mapSpeed](t, l.next("mapspeed"))
@@ -216,7 +223,8 @@ func mapSpeeds(t testing.TB, entries, slow int) map[string]mapSpeed {
 // BenchmarkMapEntries is updates and dumps of maps with b.N entries, by the manager and by
 // bpftool, a microsecond figure for each.
 func BenchmarkMapEntries(b *testing.B) {
-	for name, s := range mapSpeeds(b, b.N, max(b.N/10, 1)) {
+	k := kernelOf(b, Newest)
+	for name, s := range k.mapSpeeds(b, b.N, max(b.N/10, 1)) {
 		name = strings.ReplaceAll(name, ", ", "-")
 		b.ReportMetric(s.Update/float64(s.Entries), name+"-update-us")
 		b.ReportMetric(s.Dump/float64(s.Entries), name+"-dump-us")
@@ -224,9 +232,10 @@ func BenchmarkMapEntries(b *testing.B) {
 }
 
 // Many entries, in host memory and on the card, beside bpftool on the same kernel.
-func TestMapSpeed(t *testing.T) {
-	t.Parallel()
-	got := mapSpeeds(t, 100_000, 5000)
+func TestMapSpeed(t *testing.T) { everyKernel(t, testMapSpeed) }
+
+func testMapSpeed(t *testing.T, k *kernel) {
+	got := k.mapSpeeds(t, 100_000, 5000)
 	for _, name := range slices.Sorted(maps.Keys(got)) {
 		s := got[name]
 		t.Logf("suite: %s: %d entries: update %.1f us each, dump %.1f us each (guest's clock)", name, s.Entries, s.Update/float64(s.Entries), s.Dump/float64(s.Entries))
@@ -237,9 +246,10 @@ func TestMapSpeed(t *testing.T) {
 }
 
 // The manager on a card that runs programs, with frames that show which one they met.
-func TestManage(t *testing.T) {
-	t.Parallel()
-	l := goLive(t, &card.Options{Cable: true}, "manage")
+func TestManage(t *testing.T) { everyKernel(t, testManage) }
+
+func testManage(t *testing.T, k *kernel) {
+	l := k.goLive(t, &card.Options{Cable: true}, "manage")
 	for _, c := range data[[]struct {
 		Name, Error string
 		Ms          int
@@ -261,7 +271,9 @@ type refusedCase struct {
 }
 
 // Each refusal has a reason of its own and keeps what the kernel said.
-func TestRefusals(t *testing.T) {
+func TestRefusals(t *testing.T) { everyKernel(t, testRefusals) }
+
+func testRefusals(t *testing.T, k *kernel) {
 	for _, bed := range []struct {
 		name string
 		opt  card.Options
@@ -288,9 +300,12 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(bed.name, func(t *testing.T) {
 			t.Parallel()
-			l := goLive(t, &bed.opt, report.Word("refusals", bed.name))
+			l := k.goLive(t, &bed.opt, report.Word("refusals", bed.name))
 			got := data[map[string]refusedCase](t, l.next("refusals"))
 			for name, w := range bed.want {
+				if name == "wrong device" && k.version == "6.1" {
+					w.Extack = "" // its nfp driver gives no reason
+				}
 				g, ok := got[name]
 				all := strings.Join(append(g.Log, g.Kernel...), "\n")
 				if !ok || g.Reason != w.Reason || !strings.Contains(g.Extack, w.Extack) || !strings.Contains(all, strings.Join(append(w.Log, w.Kernel...), "")) {
@@ -310,8 +325,10 @@ func TestRefusals(t *testing.T) {
 }
 
 // The manager needs two capabilities, and says so where one is missing.
-func TestPrivileges(t *testing.T) {
-	l := goLive(t, nil, "caps")
+func TestPrivileges(t *testing.T) { everyKernel(t, testPrivileges) }
+
+func testPrivileges(t *testing.T, k *kernel) {
+	l := k.goLive(t, nil, "caps")
 	for name, g := range data[map[string]refusedCase](t, l.next("caps")) {
 		if want := map[bool]string{false: "no-permission"}[name == "both"]; g.Reason != want {
 			t.Errorf("%s: %+v, want reason %q", name, g, want)

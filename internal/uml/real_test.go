@@ -28,9 +28,10 @@ func TestRealCard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	k := kernelOf(t, Newest)
 	for _, step := range hostSteps {
 		t.Run(step, func(t *testing.T) {
-			real, simulated := onHost(t, program, step), onCard(t, step)
+			real, simulated := onHost(t, program, step), k.onCard(t, step)
 			switch {
 			case real.Error != simulated.Error:
 				t.Errorf("differs: the real card's error is %q, the simulated one's %q", real.Error, simulated.Error)
@@ -71,9 +72,9 @@ func onHost(t *testing.T, program, step string) report.Report {
 }
 
 // onCard does one step in a guest.
-func onCard(t *testing.T, step string) report.Report {
+func (k *kernel) onCard(t *testing.T, step string) report.Report {
 	t.Helper()
-	l := goLive(t, &card.Options{Cable: true}, step)
+	l := k.goLive(t, &card.Options{Cable: true}, step)
 	for {
 		r, err := l.guest.Next()
 		if err != nil {

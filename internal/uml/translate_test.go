@@ -21,9 +21,9 @@ import (
 )
 
 // translated is what the guest's driver makes of programs.
-func translated(t testing.TB, attach bool, programs []*code.Code) []Translation {
+func (k *kernel) translated(t testing.TB, attach bool, programs []*code.Code) []Translation {
 	t.Helper()
-	o := options(t)
+	o := k.options(t)
 	p, err := firmware.Load("unlimited")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,9 @@ func textCode(t testing.TB, name, text string) *code.Code {
 // The words that the kernel shows, placed and given check bits by our linker, are
 // those that came to the card by DMA; between them the programs have every type of
 // relocation.
-func TestLinkKernel(t *testing.T) {
+func TestLinkKernel(t *testing.T) { everyKernel(t, testLinkKernel) }
+
+func testLinkKernel(t *testing.T, k *kernel) {
 	programs := exampleCodes(t)
 	files, err := filepath.Glob("testdata/kernel/*.bpf")
 	if err != nil {
@@ -104,7 +106,7 @@ func TestLinkKernel(t *testing.T) {
 	}
 	kinds := map[nfp.RelocKind]int{}
 	linked := 0
-	for i, tr := range translated(t, true, programs) {
+	for i, tr := range k.translated(t, true, programs) {
 		name := programs[i].Name
 		if tr.Words == nil {
 			t.Logf("%s: %s", name, tr.Refused)

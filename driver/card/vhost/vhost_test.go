@@ -75,9 +75,9 @@ func (d *fake) Read(int, uint64, []byte)  {}
 func (d *fake) Write(int, uint64, []byte) {}
 
 // guest builds what a test boots; the test is skipped where that is impossible.
-func guest(t testing.TB) *uml.Options {
+func guest(t testing.TB, version string) *uml.Options {
 	t.Helper()
-	kernel, err := uml.Build(context.Background(), uml.Newest, func(line string) { t.Log(line) })
+	kernel, err := uml.Build(context.Background(), version, func(line string) { t.Log("suite:", line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("the guest kernel cannot be had: %v", err)
 	}
@@ -112,7 +112,12 @@ func serve(t testing.TB, tr *vhost.Transport, dev *fake) (socket string, done ch
 }
 
 func TestKernelSeesDevice(t *testing.T) {
-	o := guest(t)
+	for _, version := range uml.Versions() {
+		t.Run(version, func(t *testing.T) { kernelSeesDevice(t, guest(t, version)) })
+	}
+}
+
+func kernelSeesDevice(t *testing.T, o *uml.Options) {
 	dev := newFake()
 	var logged []string
 	socket, done := serve(t, vhost.New(func(line string) { logged = append(logged, line) }), dev)
@@ -177,7 +182,7 @@ func checkBurst(t *testing.T, dev *fake, writes int) {
 // BenchmarkRegisterWrite is a posted write of the guest's kernel, one after the
 // other, through the file of the device's configuration space.
 func BenchmarkRegisterWrite(b *testing.B) {
-	o := guest(b)
+	o := guest(b, uml.Newest)
 	dev := newFake()
 	socket, done := serve(b, vhost.New(nil), dev)
 	o.Socket = socket

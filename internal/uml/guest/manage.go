@@ -168,7 +168,8 @@ func manageChecks() []cardCheck {
 		{"xdp in the driver beside", beside(offload.XDPDriver)},
 		{"generic xdp beside", beside(offload.XDPGeneric)},
 		{"program of the card in the driver", func(b *cardBench) error {
-			return refusal(b.k.Swap(b.p[0], offload.XDPDriver, nil, b.loaded(ebpf.XDP, b.p[0])), "mode-conflict", "Using offloaded program without HW_MODE flag")
+			return refusal(b.k.Swap(b.p[0], offload.XDPDriver, nil, b.loaded(ebpf.XDP, b.p[0])), "mode-conflict",
+				ofKernel("Using offloaded program without HW_MODE flag is not supported", b.p[0]))
 		}},
 		{"program of the host in the card", func(b *cardBench) error {
 			err := b.k.Swap(b.p[0], offload.XDPOffload, nil, b.loaded(ebpf.XDP, nil))
@@ -210,7 +211,7 @@ func manageChecks() []cardCheck {
 		{"another card's program", func(b *cardBench) error {
 			other := b.sim(1)[0]
 			return errors.Join(
-				refusal(b.k.Swap(b.p[0], offload.XDPOffload, nil, b.loaded(ebpf.XDP, other)), "wrong-device", "Program bound to different device"),
+				refusal(b.k.Swap(b.p[0], offload.XDPOffload, nil, b.loaded(ebpf.XDP, other)), "wrong-device", ofKernel("Program bound to different device", b.p[0])),
 				refusal(b.m.Load(ctx, b.marking(1, b.p[0], other), nil), "wrong-device", ""),
 				b.frames(0),
 			)

@@ -255,6 +255,37 @@ func refusal(err error, reason, words string) error {
 	return nil
 }
 
+// ofKernel returns what the guest's kernel says of a port where Linux 6.12 has words.
+// Linux 6.3 changed the words of both when it got programs that are bound to a device
+// and run on the host. Before, nfp gave no reason.
+func ofKernel(words string, p *offload.Port) string {
+	if !kernelBefore(6, 3) {
+		return words
+	}
+	switch {
+	case words == "Using offloaded program without HW_MODE flag is not supported":
+		return "Using device-bound program without HW_MODE flag is not supported"
+	case words == "Program bound to different device" && p.Driver == "nfp":
+		return ""
+	case words == "Program bound to different device":
+		return "program bound to different dev"
+	}
+	return words
+}
+
+// kernelBefore reports whether the guest's kernel is older than a version.
+func kernelBefore(major, minor int) bool {
+	var u unix.Utsname
+	var a, b int
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); err != nil {
+		return false
+	}
+	return a < major || a == major && b < minor
+}
+
 // objects waits for a number of programs and maps.
 func (b *bench) objects(want int) error {
 	if n, err := settled(b.k, want); err != nil || n != want {

@@ -28,6 +28,9 @@ func cardChecks() []selfCheck {
 		return err
 	}
 	const words = "Program bound to different device"
+	refused := func(b *bench, p *offload.Port, old, new offload.Program) error {
+		return refusal(b.k.Swap(p, offload.XDPOffload, old, new), "wrong-device", ofKernel(words, p))
+	}
 	return []selfCheck{
 		{"multi-dev ASIC program reuse", func(b *bench) error {
 			a, c, progA, progC, err := cards(b)
@@ -48,18 +51,18 @@ func cardChecks() []selfCheck {
 			if err = errors.Join(err, all(b, a, c, progA, progC)); err != nil {
 				return err
 			}
-			err = refusal(b.k.Swap(a, offload.XDPOffload, progA, progC), "wrong-device", words)
+			err = refused(b, a, progA, progC)
 			for _, p := range c {
-				err = errors.Join(err, refusal(b.k.Swap(p, offload.XDPOffload, progC, progA), "wrong-device", words),
+				err = errors.Join(err, refused(b, p, progC, progA),
 					b.stands(p, inMode(offload.XDPOffload, progC.ID())))
 			}
 			return err
 		}},
 		{"multi-dev ASIC cross-dev install", func(b *bench) error {
 			a, c, progA, progC, err := cards(b)
-			err = errors.Join(err, refusal(b.k.Swap(a, offload.XDPOffload, nil, progC), "wrong-device", words))
+			err = errors.Join(err, refused(b, a, nil, progC))
 			for _, p := range c {
-				err = errors.Join(err, refusal(b.k.Swap(p, offload.XDPOffload, nil, progA), "wrong-device", words))
+				err = errors.Join(err, refused(b, p, nil, progA))
 			}
 			return err
 		}},
