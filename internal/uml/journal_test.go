@@ -11,10 +11,11 @@ import (
 
 // Damaged journals are refused and made again from what Linux has pinned and attached. The
 // damages are a sample of those of driver/live.
-func TestDamagedJournal(t *testing.T) {
-	t.Parallel()
+func TestDamagedJournal(t *testing.T) { everyKernel(t, testDamagedJournal) }
+
+func testDamagedJournal(t *testing.T, k *kernel) {
 	n := counted(t, "NFPKIT_GUEST_DAMAGES", 60)
-	l := goLive(t, nil, report.Word("damages", fmt.Sprint(n)))
+	l := k.goLive(t, nil, report.Word("damages", fmt.Sprint(n)))
 	got := data[struct {
 		Damages, Copies int
 		Wrong           []string
