@@ -69,7 +69,7 @@ type override struct {
 	reg   nfp.Operand
 }
 
-// Indirect references of additions with immediate data (nfp-isa section 13.3):
+// Indirect references of additions with immediate data (docs/isa-notes.md):
 // the data in bits 31:16, the length overridden with bit 3, and bit 2 for 64 bits.
 const (
 	overrideAdd   = 0x890

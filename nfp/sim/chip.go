@@ -7,27 +7,26 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// The whole chip: engines of several islands, each with four contexts, the
-// memories they queue for (units.go), the packets they work on (packets.go).
+// The whole chip: engines of several islands, each with four contexts, the memories
+// they queue for (units.go), the packets they work on (packets.go).
 //
-// An engine touches what others see only at a command to memory, at a helper
-// and where it takes and lets go of packets. Between two such events it runs
-// alone, whatever the others do, so each engine runs ahead to its next event and
-// stops there; the events of all engines are carried out in order of time
-// (order.go). What a context waits for, a command's answer or the next packet,
-// has a known time as soon as its event is carried out: whoever comes later
-// queues behind. So no event is ever taken back, and an engine has one event
-// outstanding.
+// An engine touches shared state only at a command to memory, at a helper, and when it
+// takes or releases packets. Between two such events it is independent of the others,
+// so each engine runs ahead to its next event and stops there; the events of all
+// engines are executed in order of time (order.go). The time of an event's result, a
+// command's answer or the next packet, is known as soon as the event is executed:
+// later commands queue after it. No event is therefore ever undone, and an engine has
+// one event outstanding.
 //
-// A context's life goes round: take a packet, wait for it; the firmware's steps
-// before the program; the program; the firmware's steps behind it; let the
-// packet go, take the next. The contexts run round robin without preemption, as
-// in an engine alone; what runs is the same code (exec.go).
+// A context repeats: take a packet, wait for it; the firmware's steps before the
+// program; the program; the firmware's steps after it; release the packet. The
+// contexts run round robin without preemption, as on an engine alone, by the same code
+// (exec.go).
 
-// Program is what the contexts of a chip run on each packet. Enter puts packet i
-// of the traffic before the program, but does not start it; Exit says what the
-// program decided. Both are called in order of the context's own time, not of
-// the chip's, and may touch the context's own memory only.
+// Program is the program that the contexts of a chip run on each packet. Enter loads
+// packet i of the traffic for the program, but does not start it; Exit returns the
+// program's verdict. Both are called in order of the context's own time, not of the
+// chip's, and may touch the context's own memory only.
 type Program struct {
 	Start int // address
 	Name  string
@@ -35,13 +34,13 @@ type Program struct {
 	Exit  func(c *Context) (Verdict, error)
 }
 
-// Verdict is what becomes of a packet, and its length by then.
+// Verdict is the fate of a packet, and its length at the program's end.
 type Verdict struct {
 	To    Fate
 	Bytes int
 }
 
-// Fate is where a packet goes.
+// Fate is the destination of a packet.
 type Fate uint8
 
 const (
@@ -51,7 +50,7 @@ const (
 	numFates
 )
 
-// event is what an engine does next, when its turn comes.
+// event is an engine's next event.
 type event uint8
 
 const (
@@ -62,17 +61,17 @@ const (
 	eventNext                 // let the packet go and take the next
 )
 
-// errand is what a context does beside its program: the firmware's work on the
+// errand is work of a context outside its program: the firmware's steps for the
 // packet, or a helper's reads.
 type errand struct {
 	phase phase
 	at    int    // step of the phase
-	reads int    // of a helper, still to be made
-	addr  uint64 // where
+	reads int    // remaining reads of a helper
+	addr  uint64 // address of the reads
 	words uint64 // executed for the packet
 	since uint64 // when the context gave the engine away
 	cause Stall  // what it waits for
-	extra uint64 // of that wait, cycles behind others
+	extra uint64 // cycles of that wait spent in queues
 	swap  uint32 // word at which it gave the engine away
 	job   job    // the packet
 }
@@ -107,7 +106,7 @@ type Chip struct {
 	Engines []*Engine
 	Islands []*Memory
 	Stats   Stats
-	Words   []WordCost // by address, where Options.Profile
+	Words   []WordCost // by address, if Options.Profile is set
 
 	spec     Spec
 	program  *Program
@@ -127,8 +126,8 @@ type Chip struct {
 	times    []float64  // cycles a batch took
 }
 
-// NewChip makes a chip whose workers are spread evenly over its islands. Its
-// engines share a control store and external memory.
+// NewChip returns a chip whose workers are spread evenly over its islands. Its engines
+// share a control store and external memory.
 func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*Chip, error) {
 	ch := &Chip{opt: *opt, order: newOrder()}
 	m := opt.Model
@@ -195,9 +194,9 @@ func steps(list []firmware.Step) []step {
 	return out
 }
 
-// start makes every context ask for its first packet: the first contexts of all
-// engines one cycle apart, then the second ones, so that neighbours in the order
-// of packets are not neighbours on an engine.
+// start requests every context's first packet: the first contexts of all engines one
+// cycle apart, then the second ones, so that consecutive packets go to different
+// engines.
 func (ch *Chip) start() {
 	for i, e := range ch.Engines {
 		e.clock = epoch + uint64(i)
@@ -266,8 +265,8 @@ func (ch *Chip) step(e *Engine) uint64 {
 	return e.clock
 }
 
-// ready is the next context in round robin order that can run now; where none
-// can, when the first will.
+// ready returns the next context in round robin order that can run now; if none can,
+// the time at which the first can.
 func (e *Engine) ready() (*Context, uint64) {
 	wake := never
 	for i := range Contexts {
@@ -304,8 +303,8 @@ func (c *Context) swapOut(now, wake uint64, cause Stall, extra uint64) {
 	c.wake, j.since, j.cause, j.extra = max(wake, now), now, cause, extra
 }
 
-// run runs a context until its next event. It returns when that is due, or
-// false where the context gave the engine away before it came to one.
+// run runs a context until its next event. It returns the event's time, or false if
+// the context swapped out first.
 func (ch *Chip) run(e *Engine, c *Context) (uint64, bool) {
 	for {
 		j := &c.errand
@@ -455,8 +454,8 @@ func (ch *Chip) command(e *Engine, c *Context) bool {
 	return false
 }
 
-// ask makes a memory command: it notes what the engine is held up by and
-// returns when the answer comes.
+// ask issues a memory command: it records the engine's stall and returns the time of
+// the answer.
 func (e *Engine) ask(id unitID, kind int, addr uint64, n int, at uint64) uint64 {
 	a := e.chip.mem.access(e.island, id, kind, addr, n, at)
 	e.held = a.accepted - at
@@ -495,7 +494,7 @@ func (ch *Chip) trap(e *Engine, c *Context) {
 	}
 }
 
-// read is a read of the firmware's: on the packet's way, or a helper's.
+// read is a read by the firmware for the packet, or by a helper.
 func (ch *Chip) read(e *Engine, c *Context) {
 	j := &c.errand
 	if j.phase == phaseReads {
@@ -529,9 +528,9 @@ func (ch *Chip) next(e *Engine, c *Context) {
 	c.swapOut(e.clock, wake, StallPacket, 0)
 }
 
-// serve gives packets to contexts for which there was no buffer, in the order in
-// which they asked, as far as there are buffers now. Their engines may be idle
-// until a later time, or for good: they are told.
+// serve gives packets to contexts that wait for a buffer, in the order in which they
+// asked, as far as there are buffers now. Their engines may be idle until a later
+// time, or indefinitely: serve wakes them.
 func (ch *Chip) serve(now uint64) {
 	for len(ch.starved) > 0 {
 		c := ch.starved[0]

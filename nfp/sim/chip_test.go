@@ -39,8 +39,9 @@ func model(t *testing.T) *nfp.Model {
 	return m
 }
 
-// One command alone takes the unloaded latency. A crowd at one bank is served one
-// by one; past the queue, whoever issues waits; banks do not wait for each other.
+// TestUnits checks that a single command takes the unloaded latency, that commands to
+// one bank are served one by one, that issuers wait when the queue is full, and that
+// banks do not wait for each other.
 func TestUnits(t *testing.T) {
 	m := model(t)
 	m.EMEM.ReadBusy, m.EMEM.Queue = 4, 8
@@ -86,8 +87,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// Packets come as often as their weights say, in order where there are none, the
-// same ones for the same seed.
+// TestTraffic checks that packets arrive by their weights, in order without weights,
+// and that a seed determines them.
 func TestTraffic(t *testing.T) {
 	tr := &Traffic{Packets: [][]byte{{1}, {2}, {3}}, Weights: []float64{1, 0, 3}, Seed: 5}
 	draw := func() []int32 {
@@ -123,7 +124,8 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// Warm-up is what differs; an interval is that of independent batches.
+// TestWarmUpAndInterval checks that the warm-up is cut and the interval is that of
+// independent batches.
 func TestWarmUpAndInterval(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var x []float64
@@ -179,7 +181,7 @@ func TestMAC(t *testing.T) {
 	}
 }
 
-// A chip wants a model that can be.
+// TestNewChip checks that impossible models are refused.
 func TestNewChip(t *testing.T) {
 	p, err := firmware.Load("stock")
 	if err != nil {

@@ -6,11 +6,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Commands to the memory units. A command that swaps is carried out when its
-// defer slots are done, so that they may still prepare its data; any other when
-// it is issued. Its signal arrives an unloaded latency later, and what it
-// stands for, transfer registers on their way in or out, is noted until the
-// signal is waited for.
+// Commands to the memory units. A command that swaps executes after its defer slots,
+// which may still prepare its data; any other when it is issued. Its signal arrives
+// after the unloaded latency. Until the wait for it, the transfer registers that it
+// fills or sends are recorded as in flight.
 
 // cmd is one decoded command.
 type cmd struct {
@@ -24,7 +23,7 @@ type cmd struct {
 	idle  uint8
 }
 
-// muRow is what a memory-unit command does.
+// muRow describes a memory-unit command.
 type muRow struct {
 	kind muKind
 	unit uint8 // bytes a unit of length, reads and writes
@@ -124,7 +123,7 @@ func (d *decoder) command() {
 	d.s.cmds = append(d.s.cmds, c)
 }
 
-// pending is what happens when the defer slots are done.
+// pending is the command that executes after the defer slots.
 type pending struct {
 	kind   pendKind
 	target uint32
@@ -182,9 +181,9 @@ func (e *Engine) issue(c *Context, k *cmd, x, y, pc uint32, now uint64) bool {
 	return true
 }
 
-// override applies the result of the word before to a command with
-// indirect_ref: nfp-6xxx format, length in 12:8 where bit 7, data in 31:16 by
-// the code in 5:3, byte mask, signal number.
+// override applies the previous instruction's result to a command with indirect_ref:
+// nfp-6xxx format, length in 12:8 if bit 7 is set, data in 31:16 by the code in 5:3,
+// byte mask, signal number.
 func (e *Engine) override(c *Context, a *access, pc uint32) bool {
 	ref := c.prev
 	if ref&(1<<7) != 0 {
@@ -377,11 +376,10 @@ func (e *Engine) write(c *Context, k *cmd, a *access, pc uint32) bool {
 	return true
 }
 
-// operands is how many words of memory an atomic touches and how many transfer
-// registers it takes. Length bit 2 makes it 64-bit; without it set, clr, xor,
-// read and write take as many words as the length says (assumed: published for
-// add and sub alone). compare_write takes what memory must hold, then what is
-// written.
+// operands returns how many words of memory an atomic touches and how many transfer
+// registers it takes. Length bit 2 makes it 64-bit; without it set, clr, xor, read and
+// write take as many words as the length gives (assumed: published for add and sub
+// alone). compare_write takes the expected value, then the new one.
 func (k *cmd) operands(a *access) (words, out int) {
 	words = 1
 	switch {
@@ -490,7 +488,7 @@ func (op atomicOp) apply(v, data *[4]uint32, words int) {
 	}
 }
 
-// arrived tests signal n and clears it where it has come.
+// arrived tests signal n and clears it if it has arrived.
 func (c *Context) arrived(n uint32, now uint64) bool {
 	s := &c.sig[n&15]
 	if !s.sent || s.at > now {

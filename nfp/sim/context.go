@@ -2,7 +2,7 @@ package sim
 
 import "fmt"
 
-// Context is one hardware thread. Its accessors are for traps and for whoever
+// Context is one hardware thread. Its accessors are for traps and for the code that
 // starts it.
 type Context struct {
 	r [regCount]uint32
@@ -18,11 +18,11 @@ type Context struct {
 	csrAt               uint64 // when it was read
 	align               uint32 // previous source of byte_align
 	lmDst               uint32 // word of local memory that the result goes to
-	keepNZ              uint32 // codes to put back behind a word with no_cc
+	keepNZ              uint32 // condition codes to restore after an instruction with no_cc
 	keepCarry, keepOver uint32
 
 	lm  [4]pointer
-	win [4]uint32 // by pointer: first word of its window + 1, where that was looked at
+	win [4]uint32 // by pointer: first word of its window + 1, if validated
 
 	pc    uint32
 	state state
@@ -43,12 +43,12 @@ type Context struct {
 	started uint64
 	issue   uint64
 	trapped uint64 // of issue
-	idle    uint64 // of issue, slots that nobody filled
+	idle    uint64 // issue cycles of empty delay slots
 	halt    uint64
 	errand  errand
 
-	// Guard, where set, is asked about each access to packet memory (packet
-	// addressing): its answer, if not empty, is the fault.
+	// Guard, if not nil, is called for each access to packet memory (packet
+	// addressing): its result, if not empty, is the fault.
 	Guard func(write bool, addr uint32, n int) string
 	// LMParts are the byte ranges [low, high) of local memory the context may
 	// touch; an empty part allows nothing, two empty parts everything.
@@ -82,7 +82,7 @@ type signal struct {
 	out  uint64
 
 	cause  Stall  // memory that answers
-	queued uint64 // cycles the command waited behind others
+	queued uint64 // cycles the command waited in queues
 }
 
 // Engine is the engine the context belongs to.
@@ -120,8 +120,8 @@ func (c *Context) SetLMPointer(n int, addr uint32, age int) {
 	c.win[n&3] = 0
 }
 
-// Start makes the context runnable at pc, with no signal outstanding and its
-// counters at zero.
+// Start makes the context runnable at pc, with no signal outstanding and its counters
+// at zero.
 func (c *Context) Start(pc int) {
 	c.pc, c.state, c.wake = uint32(pc)&storeMask, ready, c.e.clock
 	c.sig = [16]signal{}
@@ -194,8 +194,8 @@ func (c *Context) ScrambleState() {
 	c.e.csr.tIndex = uint32(v>>8) & 0x3fc
 }
 
-// poolWords of garbage are made once; what is filled with garbage gets some
-// stretch of them.
+// poolWords words of garbage are generated once; memory is filled from a random
+// position.
 const poolWords = 2048
 
 // pool is garbage, as words and as bytes, least significant first.
@@ -204,7 +204,7 @@ type pool struct {
 	bytes [4 * poolWords]byte
 }
 
-// garbage is at least half a pool of words that nobody should rely on.
+// garbage returns at least half a pool of random words.
 func (e *Engine) garbage() []uint32 { return e.pool.words[e.rand()>>40%(poolWords/2):] }
 
 // Garbage fills b with garbage.

@@ -37,12 +37,12 @@ const (
 	storeMask  = storeWords - 1
 )
 
-// NewStore makes an empty control store.
+// NewStore returns an empty control store.
 func NewStore() *Store {
 	return &Store{extra: make([]extra, 1), bad: map[uint32]string{}, traps: map[uint32]TrapFunc{}}
 }
 
-// Trap makes fn run when a context arrives at addr, in place of any word there.
+// Trap runs fn when a context arrives at addr, instead of an instruction there.
 func (s *Store) Trap(addr int, fn TrapFunc) {
 	a := uint32(addr) & storeMask
 	s.ops[a] = op{run: opTrap, code: opTrap}
@@ -258,7 +258,7 @@ func (d *decoder) sources() {
 func bankA(k nfp.Kind) bool { return k == nfp.GPRA || k == nfp.AbsA }
 func bankB(k nfp.Kind) bool { return k == nfp.GPRB || k == nfp.AbsB }
 
-// aluCodes maps the encoded operation to ours; opUnset where it has no name.
+// aluCodes maps the encoded operation to ours; opUnset if it has no name.
 var aluCodes = [32]opcode{
 	nfp.ALUB: opB, nfp.ALUAdd: opAdd, nfp.ALUPop3: opPop3, nfp.ALUNotB: opNotB,
 	nfp.ALUAdd16: opAdd16, nfp.ALUPop1: opPop1, nfp.ALUPop2: opPop2, nfp.ALUAnd: opAnd,
@@ -493,8 +493,8 @@ func (s *Store) markSlots(addr int, insts []nfp.Inst) {
 	}
 }
 
-// markAmounts flags every word whose A port a later indirect shift may want: the
-// one before it, and the last word executed on the way of a branch to it.
+// markAmounts flags every instruction whose A port a later indirect shift may use: the
+// one before it, and the last one executed on the path of a branch to it.
 func (s *Store) markAmounts(addr int, insts []nfp.Inst) {
 	wants := func(at int) bool {
 		switch s.ops[at&storeMask].code {

@@ -1,22 +1,23 @@
-// Package sim is the chip. It executes micro-engine words with their cycles,
-// and knows bytes and trap addresses only: what the words mean to anybody is
-// the business of the Go functions behind the traps.
+// Package sim simulates the chip. It executes micro-engine instructions and counts
+// their cycles. It knows only bytes and trap addresses; Go functions behind the traps
+// implement the firmware.
 //
 // An engine runs four contexts that share its control store, local memory and
-// multiplier, and give the engine away only where a word says so. Between two
-// such points a context runs alone, so Run executes that whole stretch at once
-// and orders only the stretches in time. A functional run and a timed one are
-// the same run: nothing here depends on which is wanted.
+// multiplier, and swap only at instructions that say so. Between two swap points a
+// context runs alone, so Run executes that whole stretch at once and orders only the
+// stretches in time. Functional and timed runs are the same code.
 //
-// Words are decoded once (decode.go) into ops whose operands are indices into
-// one register file, so that most words are two loads, a switch and a store
-// (exec.go). Operands elsewhere, local memory for one, are brought to the file
-// and taken from it around the switch (operand.go). Nothing is allocated while
-// running.
+// Instructions are decoded once (decode.go) into ops whose operands are indices into
+// one register file, so that most instructions are two loads, a switch and a store
+// (exec.go). Operands elsewhere, such as local memory, are copied to the file before
+// the switch and from it after (operand.go). Running allocates nothing.
 //
-// What real silicon answers with garbage is a Fault here: memory outside what
-// was allocated, a transfer register read before its signal, a carry that no
-// addition set. Spec.Lax silences those rules whose breach is not fatal.
+// Where silicon returns garbage the simulator reports a Fault: an access outside
+// allocated memory, a transfer register read before its signal, a carry that no
+// addition set. Spec.Lax silences the rules whose breach is not fatal.
+//
+// [Chip] puts engines, memories and packets together and measures throughput and
+// latency; [Engine] alone runs code functionally.
 package sim
 
 import "encoding/binary"
@@ -45,35 +46,34 @@ type Engine struct {
 	cam    cam
 	csr    csrs
 	nn     [128]uint32
-	next   int // context to look at first
+	next   int // context to try first
 	pool   *pool
 	atTrap bool // the last stretch ended at a trap
 
-	chip      *Chip // nil where the engine is alone
+	chip      *Chip // nil if the engine runs alone
 	island    int
 	cur       *Context // whose event is next
 	event     event
-	idleUntil uint64 // where the event is to choose a context
-	// what words cost, by address; nil where nobody asks
+	idleUntil uint64 // if the event is to choose a context
+	// costs of instructions, by address; nil unless requested
 	profile  []WordCost
 	counting bool
 	lastWord uint32
 	lastAt   uint64
 
 	held   uint64 // cycles a full queue held the engine up, last command
-	queued uint64 // cycles the last command waited behind others'
+	queued uint64 // cycles the last command waited in queues
 }
 
-// TrapFunc runs in place of words. It returns where the context goes on, or
-// Halt, and what the firmware would have taken.
+// TrapFunc runs in place of instructions. It returns the address at which the context
+// continues, or Halt, and the firmware's cost.
 type TrapFunc func(c *Context) (next int, cost Cost, err error)
 
 // Halt as the next address ends a context's run.
 const Halt = -1
 
-// Cost is what a trap takes: issue cycles, and external memory reads waited for
-// one after the other.
-// Addr is where the reads go, as far as that matters for queues and the cache.
+// Cost is the cost of a trap: issue cycles, and external memory reads waited for one
+// after the other. Addr is the reads' address, for queues and the cache.
 type Cost struct {
 	Issue, Reads int
 	Addr         uint64
@@ -83,7 +83,7 @@ type Cost struct {
 // happened just before.
 const epoch = 1024
 
-// New makes an engine on a control store and a memory, its registers and local
+// New returns an engine on a control store and a memory, its registers and local
 // memory full of garbage.
 func New(spec *Spec, store *Store, mem *Memory) *Engine {
 	e := &Engine{spec: spec, store: store, Mem: mem, clock: epoch, random: spec.Seed*0x9e3779b97f4a7c15 | 1, pool: new(pool)}
@@ -149,8 +149,8 @@ func (e *Engine) Run(maxWords uint64) error {
 	return nil
 }
 
-// pick chooses the next context: of those that can run now the first in round
-// robin order; where none can, time moves on to the first that will.
+// pick chooses the next context: the first in round robin order that can run now; if
+// none can, time advances to the first that will.
 func (e *Engine) pick() *Context {
 	var first *Context
 	for i := range Contexts {

@@ -67,7 +67,7 @@ func TestRefusals(t *testing.T) {
 	golden.File(t, "testdata/refused.txt", fmt.Sprintf("of %d words the simulator refuses:\n%s", all, strings.Join(out, "\n")))
 }
 
-// Random instructions in random order never panic, whatever they reach.
+// TestRandomWords checks that random instructions in random order never panic.
 func TestRandomWords(t *testing.T) {
 	ws := words(t)
 	var insts []nfp.Inst
@@ -183,7 +183,7 @@ func TestCarryChains(t *testing.T) {
 }
 
 // Four contexts share the engine: with C cycles of work and a wait of L they
-// take max(4C, C+L) a round (nfp-isa.md section 14).
+// take max(4C, C+L) a round (docs/isa-notes.md).
 func TestContextsShareTheEngine(t *testing.T) {
 	for _, c := range []struct{ work, latency, round int }{
 		{10, 20, 4 * 14}, {10, 200, 10 + 1 + 200},
@@ -228,7 +228,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// A trap has a cost and says where to go on.
+// TestTrapCost checks that a trap's cost is charged and its successor taken.
 func TestTrapCost(t *testing.T) {
 	b := newBench(t, false, "br[.100], defer[1]\nimmed[gprB_0, 2]\nimmed[gprA_1, 7]")
 	b.store.Trap(100, func(c *Context) (int, Cost, error) { return int(c.B(0)), Cost{Issue: 30, Reads: 2}, nil })

@@ -2,14 +2,14 @@ package sim
 
 import "math/bits"
 
-// stretch runs a context from where it stands to its next swap point: a word
-// that gives the engine away, a trap, a fault, or the end of the budget. It
-// returns the words executed, a trap counting as one.
+// stretch runs a context to its next swap point: an instruction that swaps, a trap, a
+// fault, or the end of the budget. It returns the instructions executed, a trap
+// counting as one.
 //
-// Defer slots cost nothing to look for: a control word that fills n of them
-// lowers the loop's count to n, and what it decided happens when the count runs
-// out. Time is not counted in the loop either; it is the words executed plus
-// the idle cycles, added up when somebody asks.
+// Defer slots need no test: a branch that fills n of them lowers the loop's count to
+// n, and its decision takes effect when the count runs out. The loop does not count
+// time either: time is the instructions executed plus the stall cycles, added when
+// needed.
 func (e *Engine) stretch(c *Context, budget int64) int64 {
 	var (
 		ops   = &e.store.ops
@@ -17,7 +17,7 @@ func (e *Engine) stretch(c *Context, budget int64) int64 {
 		pc    = c.pc
 		base  = e.clock
 		left  = budget
-		saved int64  // of the budget, behind the slots being executed
+		saved int64  // of the budget, after the slots being executed
 		idle  uint64 // idle cycles so far
 		n     int64
 		to    uint32
@@ -303,7 +303,7 @@ run:
 				}
 				c.carry = carryUndefined
 				if o.code == opFFS {
-					c.nz = uint32(bits.Len32(y)) // Z where there is no one; the sign is clear
+					c.nz = uint32(bits.Len32(y)) // Z if no bit is set; the sign is clear
 					goto store
 				}
 			case opMulLast, opMulLast2:
@@ -552,8 +552,8 @@ run:
 	return words
 }
 
-// count notes that a word is executed, and what the one before it took: its cycle
-// and the idle ones behind it. A branch's idle cycles come behind its slots.
+// count records that an instruction executes, and the cost of the one before it: its
+// cycle and its stall cycles. A branch's stall cycles follow its slots.
 func (e *Engine) count(pc uint32, now uint64) {
 	if e.counting {
 		e.counted(now - 1)
@@ -601,7 +601,7 @@ func (e *Engine) trap(c *Context) {
 	c.pc = uint32(next) & storeMask
 }
 
-// definite settles an undefined carry: a fault, or zero where the rules are lax.
+// definite handles an undefined carry: a fault, or zero if the rules are lax.
 func (e *Engine) definite(c *Context, pc uint32) bool {
 	if !e.spec.Lax {
 		e.stop(pc, "carry", "carry and overflow are undefined after the last operation that set condition codes")

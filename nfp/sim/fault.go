@@ -2,24 +2,24 @@ package sim
 
 import "fmt"
 
-// A Fault is a word that cannot be executed, or that breaks a rule of the
+// A Fault is an instruction that cannot be executed, or that breaks a rule of the
 // machine. Reason is a stable word:
 //
 //	unset           control store never written there
 //	unsupported     a form the simulator does not execute
 //	breakpoint      ctx_arb[bpt]
-//	watchdog        more words executed than allowed
+//	watchdog        more instructions executed than allowed
 //	ctm-bounds      packet memory outside the packet's buffer, or outside the packet under guard
-//	emem-bounds     external memory that nobody allocated
+//	emem-bounds     external memory that is not allocated
 //	lm-bounds       local memory outside its 4 KiB or the context's part of it
 //	alignment       an atomic command on an address that is no multiple of 4
 //	pointer-delay   LM pointer or T_INDEX used too soon after it was written
 //	xfer-early      transfer register read before the signal of the command that fills it
 //	xfer-overwrite  transfer register written before the command that sends it took it
-//	signal          a signal sent twice, or waited for though nobody sends it
+//	signal          a signal sent twice, or waited for though no command sends it
 //	carry           carry or overflow used after an operation that leaves it undefined
 //	multiply        a multiplier group out of order or torn apart
-//	shift-amount    an indirect shift not directly behind the word that gives its amount
+//	shift-amount    an indirect shift not directly after the instruction that gives its amount
 //	guard           see Context.Guard
 //	trap            a trap function's own error
 type Fault struct {

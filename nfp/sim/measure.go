@@ -16,18 +16,18 @@ import (
 
 // Measure says how long to measure; the zero value is the default.
 type Measure struct {
-	Packets    uint64  // at most, behind the warm-up; 0 is 2,000,000
+	Packets    uint64  // at most, after the warm-up; 0 is 2,000,000
 	CIPercent  float64 // stop when the interval is narrower; 0 is 0.5
 	MinBatches int     // 0 is 20
-	// Progress is called now and then with the packets so far and the interval.
-	// Where it returns false the run ends with what it has.
+	// Progress is called from time to time with the packets so far and the interval.
+	// If it returns false the run ends with the results so far.
 	Progress func(packets uint64, ciPercent float64) bool
 }
 
 const (
 	batchRounds  = 4   // packets of each context in a batch
 	batchLeast   = 512 // packets in a batch, so that 20 of them have a 99.9 % quantile
-	warmBatches  = 8   // looked at first
+	warmBatches  = 8   // batches before the first test
 	warmMost     = 200 // batches after which warm-up is taken for done
 	groups       = 20  // of batches, for the interval
 	studentsT    = 2.093
@@ -96,9 +96,8 @@ func (ch *Chip) warmUp(m *Measure) (partial bool, err error) {
 	return false, nil
 }
 
-// cut is how many of the first values to leave out: what makes the standard
-// error of the mean of the rest smallest, half of them at most, for of the last
-// few values alone it says little.
+// cut returns how many of the first values to leave out: the number, half of them at
+// most, that minimises the standard error of the mean of the rest (White's MSER).
 func cut(x []float64) int {
 	best, at := math.Inf(1), 0
 	for d := 0; d <= len(x)/2; d++ {
@@ -160,7 +159,7 @@ func interval(x []float64) float64 {
 	return 100 * studentsT * math.Sqrt(ss/(groups-1)/groups) / mean
 }
 
-// clear starts the statistics anew.
+// clear resets the statistics.
 func (ch *Chip) clear() {
 	ch.Stats = Stats{done: ch.Stats.done}
 	ch.mem.clear()
@@ -169,7 +168,7 @@ func (ch *Chip) clear() {
 	ch.begin = ch.now
 }
 
-// result makes the numbers of the counters.
+// result computes a Result from the counters.
 func (ch *Chip) result() *Result {
 	s, m := &ch.Stats, &ch.spec.Model
 	elapsed := float64(ch.now - ch.begin)
@@ -208,9 +207,9 @@ func quantiles(h *hdrhistogram.Histogram) Quantiles {
 	return Quantiles{h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()}
 }
 
-// utilization is how much of the time each kind of unit was held, its busiest
-// one where there are several. "contexts" is the part of the contexts' time in
-// which they had a packet.
+// utilization returns the part of the time for which each kind of unit was busy, of
+// its busiest one if there are several. "contexts" is the part of the contexts' time
+// in which they had a packet.
 func (ch *Chip) utilization(elapsed float64) map[string]float64 {
 	s := &ch.Stats
 	part := func(used int64, n float64) float64 {
@@ -248,9 +247,9 @@ var units = []string{"mac", "pcie", "wire-out", "emem", "dram", "imem", "ctm", "
 // bound is the utilization from which a unit is taken to bind.
 const bound = 0.97
 
-// blame names what binds, and what would bind next: the unit that is used most
-// of the others. Where all contexts have packets and yet no unit is used up,
-// they wait for memory's latency: more contexts would help, which there are not.
+// blame names the bottleneck and the next one: the unit with the highest utilisation
+// of the others. If all contexts have packets and yet no unit is saturated, they wait
+// for memory latency: more contexts would help.
 func (ch *Chip) blame(r *Result) {
 	u := r.Utilization
 	most := func(but string) string {

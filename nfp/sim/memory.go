@@ -8,8 +8,8 @@ import (
 // ctmBytes is an island's packet memory.
 const ctmBytes = 256 << 10
 
-// Memory is what the engines of an island share: the island's CTM with its
-// packet buffers, and external memory, which is the same for all islands.
+// Memory is the memory shared by the engines of an island: the island's CTM with its
+// packet buffers, and external memory, which all islands share.
 type Memory struct {
 	CTM     []byte
 	packets [maxPackets]Buffer
@@ -36,17 +36,17 @@ type Region struct {
 	Name string
 }
 
-// ememBase is where allocation starts: a 40-bit address in external memory 0
-// (assumed; programs see only that it is not zero).
+// ememBase is the first allocated 40-bit address in external memory 0 (assumed;
+// programs see only that it is not zero).
 const ememBase = 0x20_0000_0000
 
-// ememGap lies unallocated behind every region, so that overruns fault.
+// ememGap bytes stay unallocated after every region, so that overruns fault.
 const ememGap = 4096
 
-// NewMemory makes an island's memory, empty, with an external memory of its own.
+// NewMemory returns an island's empty memory with an external memory of its own.
 func NewMemory() *Memory { return (&External{next: ememBase}).Island() }
 
-// Island makes the memory of one more island that shares an external memory.
+// Island returns the memory of one more island that shares an external memory.
 func (m *External) Island() *Memory { return &Memory{CTM: make([]byte, ctmBytes), External: m} }
 
 // SetPacket places packet number n (0..1023) in [base, base+size) of CTM.
@@ -108,9 +108,8 @@ func (m *External) emem(addr uint64, n int, write bool) []byte {
 	return nil
 }
 
-// ctm returns the n bytes at a 32-bit address: packet addressing where bit 31 is
-// set (25:16 packet number, 12:0 offset), else a byte address. Nil where there
-// are none.
+// ctm returns the n bytes at a 32-bit address: packet addressing if bit 31 is set
+// (25:16 packet number, 12:0 offset), else a byte address. Nil if there are none.
 func (m *Memory) ctm(addr uint32, n int) []byte {
 	if addr>>31 == 0 {
 		if int(addr)+n > len(m.CTM) {
@@ -125,6 +124,6 @@ func (m *Memory) ctm(addr uint32, n int) []byte {
 	return m.CTM[b.Base+off : b.Base+off+n]
 }
 
-// Bytes is the n bytes of external memory at a 40-bit address, for traps; nil
-// where they are nobody's.
+// Bytes returns the n bytes of external memory at a 40-bit address, for traps; nil if
+// they are not allocated.
 func (m *External) Bytes(addr uint64, n int) []byte { return m.emem(addr, n, true) }

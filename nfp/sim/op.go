@@ -1,7 +1,7 @@
 package sim
 
-// opcode is a pre-decoded operation: what the switch in exec.go runs on. It is
-// finer than nfp.Op where that saves a decision per word.
+// opcode is a pre-decoded operation, on which the switch in exec.go runs. It is finer
+// than nfp.Op if that saves a decision per instruction.
 type opcode uint8
 
 const (
@@ -107,16 +107,16 @@ const (
 	numOpcodes
 )
 
-// class is what an operation costs beyond the cycle of its word.
+// class is the cost of an operation beyond its issue cycle.
 type class uint8
 
 const (
 	costNone    class = iota // not a word, or never executed
 	costWord                 // one cycle
-	costBranch               // and Spec.Branch or Settled where taken, less the slots filled
+	costBranch               // and Spec.Branch or Settled if taken, less the slots filled
 	costReturn               // and Spec.Return
 	costSwap                 // and Spec.Swap, then the wait for the events
-	costCommand              // one cycle; Spec.Swap and the memory's latency where it swaps
+	costCommand              // one cycle; Spec.Swap and the memory's latency if it swaps
 )
 
 // opRow says of an operation what it does and what it costs.
@@ -126,7 +126,7 @@ type opRow struct {
 	doc  string
 }
 
-// opRows is one row per opcode; a test wants it complete.
+// opRows has one row per opcode; a test requires it to be complete.
 var opRows = [numOpcodes]opRow{
 	opUnset:         {"unset", costNone, "a word that was never written; faults"},
 	opTrap:          {"trap", costNone, "calls the Go function registered for the address"},
@@ -224,15 +224,15 @@ var opRows = [numOpcodes]opRow{
 	opCmd:           {"command", costCommand, "memory or I/O command"},
 }
 
-// A context's register file is one array, so that a pre-decoded operand is one
-// index whatever it names.
+// A context's register file is one array, so that a pre-decoded operand is one index
+// of any kind.
 const (
 	regA     = 0   // 32 registers of bank A
 	regB     = 32  // 32 of bank B
 	regIn    = 64  // 64 transfer registers, read side
 	regOut   = 128 // 64 transfer registers, write side
 	regConst = 192 // the constants 0..255, never written
-	regSink  = 448 // results nobody wants
+	regSink  = 448 // unused results
 	regTmpA  = 449 // operands that are not in the file, brought by pre
 	regTmpB  = 450
 	regTmpD  = 451 // result that goes elsewhere, taken away by post
@@ -247,10 +247,10 @@ type opFlags uint8
 const (
 	flagPre    opFlags = 1 << iota // special operands or rules: see extra
 	flagPost                       // result or codes go elsewhere: see extra
-	flagKeepA                      // the next word may want this one's A port
+	flagKeepA                      // the next instruction may use this one's A port
 	flagNoCC                       // codes stay
 	flagLoadCC                     // ld_field sets codes
-	flagPred                       // executes only where the predicate holds
+	flagPred                       // executes only if the predicate holds
 	flagXfer                       // transfer registers read or written, see extra; nothing to do unless one is in flight
 	flagSlow   = flagPre | flagKeepA | flagPred | flagNoCC
 	flagLate   = flagPost | flagNoCC | flagLoadCC
@@ -259,8 +259,8 @@ const (
 // op is one pre-decoded word.
 type op struct {
 	run   opcode // what the switch starts with: code, or what it needs first (quick.go)
-	fast  opcode // what it goes on with where nothing is needed
-	plain opcode // run, where that is opCount
+	fast  opcode // opcode if nothing is needed before it
+	plain opcode // opcode behind opCount
 	code  opcode
 	flags opFlags
 	sh    uint8  // shift amount; byte compare: shift of the byte
@@ -268,12 +268,12 @@ type op struct {
 	a, b  uint16 // operands; a is the old value for merges
 	d, e  uint16 // destinations; idle cycles when taken for branches (d)
 	p     uint16 // what the A port reads
-	x     uint16 // index in Store.extra, where flagPre or flagPost
+	x     uint16 // index in Store.extra, for flagPre or flagPost
 	imm   uint32 // constant, mask, branch target, index of a command
 	val   uint32 // constant of immed parts; byte value; offset of rtn
 }
 
-// extra is what flagPre and flagPost need to know.
+// extra holds the operands of flagPre and flagPost.
 type extra struct {
 	a, b, old, dst special
 	xin            uint64 // transfer registers read

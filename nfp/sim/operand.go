@@ -2,10 +2,9 @@ package sim
 
 import "math/bits"
 
-// pre does what a word needs before the switch: the predicate, operands that
-// are not in the register file, the rules about transfer registers. It returns
-// false where the word is not to be executed; then there is a fault, or the
-// predicate does not hold.
+// pre prepares an instruction before the switch: the predicate, operands that are not
+// in the register file, the rules about transfer registers. It returns false if the
+// instruction is not to be executed: there is a fault, or the predicate does not hold.
 func (e *Engine) pre(c *Context, o *op, pc uint32, now uint64) bool {
 	if o.flags&flagPred != 0 && !c.predicate(e.csr.predicate) {
 		return false

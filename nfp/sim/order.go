@@ -1,9 +1,8 @@
 package sim
 
-// order finds which engine is next: a tournament of 64 on the times of their
-// next events, the lower engine first where two are the same. One replay of a
-// path of six is cheaper than a heap's moves, and its cost does not depend on
-// how the times are spread.
+// order finds the next engine: a tournament of 64 on the times of their next events,
+// the lower engine first if two are equal. One replay of a path of six is cheaper than
+// a heap's moves, and its cost does not depend on the distribution of the times.
 type order struct {
 	key [2 * orderSize]uint64 // winners at 1..63, leaves from 64 on: time << 6 | engine
 }

@@ -6,15 +6,14 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// The packets' way: ports and MAC, buffers, contexts, order, host and wire.
+// The path of packets: ports and MAC, buffers, contexts, order, host and wire.
 //
-// When packets arrive follows from the traffic alone, so arrivals are worked off
-// when somebody asks for one: those up to now are admitted or, the MAC or the
-// buffers being full, lost; where none is left, the asking context gets the next
-// one to come and is told when. Contexts get packets in the order in which they
-// ask.
+// Arrival times follow from the traffic alone, so arrivals are processed when a
+// context asks for a packet: those up to now are admitted or, if the MAC or the
+// buffers are full, lost; if none is left, the asking context gets the next one to
+// come and its time. Contexts get packets in the order in which they ask.
 
-// job is a packet on its way.
+// job is a packet in the chip.
 type job struct {
 	packet  int32  // of the traffic
 	port    int32  //
@@ -95,8 +94,8 @@ func (p *packets) frame(bytes int) int64 {
 	return int64(bytes+wireOverhead) * 8 * p.bit / (1000 * p.gbps)
 }
 
-// arrive makes the next arrival: the time of its last bit, which packet, and
-// whether the MAC takes it.
+// arrive computes the next arrival: the time of its last bit, the packet, and whether
+// the MAC takes it.
 func (p *packets) arrive(j *job) bool {
 	*j = job{packet: -1, arrived: p.nextArrival, port: int32(p.seq) % int32(len(p.wire))}
 	bytes := p.traffic.same
@@ -134,9 +133,9 @@ func (p *packets) admit(j *job) {
 	p.mac.used += p.gap // what buffers had no room for could have come in
 }
 
-// take gives the next packet to a context that asks at a time. It returns when
-// the packet is there; false where all buffers are held by packets that wait for
-// one before them, so that nobody knows when there will be one.
+// take gives the next packet to a context that asks at a time. It returns the packet's
+// time; false if all buffers are held by packets that wait for an earlier one, so that
+// the time is not known yet.
 func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 	limit := int64(now) << tickBits
 	for p.nextArrival <= limit {
@@ -188,7 +187,7 @@ func (p *packets) release(j *job, now uint64, s *Stats) {
 	}
 }
 
-// depart sends a packet on its way, and notes how long it was here.
+// depart sends a packet out, and records its latency.
 func (p *packets) depart(j *job, now int64) {
 	bytes := int64(j.verdict.Bytes)
 	switch {
@@ -210,7 +209,7 @@ func (p *packets) depart(j *job, now int64) {
 	_ = p.latency[j.verdict.To].RecordValue(min(ns, maxLatencyNS)) // in range
 }
 
-// clear starts the statistics anew.
+// clear resets the statistics.
 func (p *packets) clear() {
 	p.mac.used, p.host.used = 0, 0
 	for i := range p.wire {

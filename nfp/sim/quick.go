@@ -2,20 +2,20 @@ package sim
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// Most words leave behind what nobody looks at: condition codes that the next
-// addition sets anew, a result that no arithmetic shift or indirect reference
-// asks for. Finding that out once, when words are loaded, makes most words a
-// shorter case of the switch in exec.go, one that computes its result and no more.
+// Most instructions have dead side results: condition codes that the next addition
+// overwrites, a result that no arithmetic shift or indirect reference uses. Computing
+// that once, when code is loaded, makes most instructions a shorter case of the switch
+// in exec.go that computes the result and no more.
 //
-// The rest of a word's decoding is sorted by what it needs before that switch:
-// nothing; a look whether its transfer registers are in flight; a place in local
-// memory that a validated pointer gives at once; or everything (pre, post).
+// The rest of an instruction's decoding is sorted by what it needs before that switch:
+// nothing; a test of its transfer registers; a word of local memory that a validated
+// pointer gives at once; or everything (pre, post).
 
 // Dispatch codes beyond the operations: what a word needs first.
 const (
 	opCount opcode = numOpcodes + iota // count the word
 	opSlow                             // pre, then the operation
-	opXfer                             // pre where a transfer register is in flight
+	opXfer                             // pre if a transfer register is in flight
 	// local memory through a validated pointer, in op.p: pointer << 4 | offset
 	opLoadLM   // r[d], r[e] = LM
 	opStoreLM  // LM = r[b]
@@ -53,7 +53,7 @@ const (
 	numDispatch
 )
 
-// quick is the shorter form of an operation whose codes nobody reads.
+// quick is the shorter form of an operation whose condition codes are dead.
 var quick = [numOpcodes]opcode{
 	opB: opQuickB, opNotB: opQuickNotB, opAdd: opQuickAdd, opSub: opQuickSub, opAnd: opQuickAnd, opAndNotB: opQuickAndNotB,
 	opNotAAnd: opQuickNotAAnd, opOr: opQuickOr, opXor: opQuickXor, opRotB: opQuickRotB, opRotAnd: opQuickRotAnd, opRotOr: opQuickRotOr,
@@ -76,7 +76,7 @@ func (c opcode) valued() bool {
 	return c >= opB && c <= opImmedCSR || c == opMulLast || c == opMulLast2
 }
 
-// reads and sets are what an operation reads of those, and what it surely
+// leavings returns which side results an operation reads, and which it surely
 // overwrites.
 func (s *Store) leavings(o *op) (reads, sets leaves) {
 	switch {
@@ -101,9 +101,8 @@ func (s *Store) leavings(o *op) (reads, sets leaves) {
 	return reads, sets
 }
 
-// live is, for each loaded word, what is read of it before it is overwritten.
-// Control leaves a branch behind its slots; where it goes outside of what was
-// loaded, all is taken to be read.
+// live returns, for each loaded instruction, the side results that are live after it.
+// A branch's successors follow its slots; outside the loaded code all are live.
 func (s *Store) live(addr int, insts []nfp.Inst) []leaves {
 	n := len(insts)
 	out, in := make([]leaves, n), make([]leaves, n+1)
@@ -182,8 +181,7 @@ func (s *Store) dispatch(addr int, insts []nfp.Inst) {
 	}
 }
 
-// Count makes engines with a profile count each word that is loaded now, or not
-// any more.
+// Count makes engines with a profile count each loaded instruction, or stop counting.
 func (s *Store) Count(on bool) {
 	for i := range s.ops {
 		o := &s.ops[i]
@@ -222,7 +220,7 @@ func (s *Store) local(o *op) {
 	}
 }
 
-// windowWords is what a pointer reaches by offset.
+// windowWords is how many words a pointer reaches by offset.
 const windowWords = 16
 
 // window notes that a pointer, settled and aligned, reaches a whole window of the

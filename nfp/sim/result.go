@@ -1,14 +1,14 @@
 package sim
 
-// Stall is what keeps a context waiting.
+// Stall is the cause for which a context waits.
 type Stall uint8
 
 const (
 	StallCTM      Stall = iota // a command to packet memory, unloaded
 	StallEMEM                  // to external memory, unloaded, cache misses included
-	StallQueue                 // behind other commands for a bank, the bus or DRAM
+	StallQueue                 // queue of a bank, the bus or DRAM
 	StallHelper                // reads of a helper's, unloaded
-	StallFirmware              // reads of the firmware's on the packet's way, unloaded
+	StallFirmware              // reads by the firmware for the packet, unloaded
 	StallPacket                // for a packet
 	StallTurn                  // ready, for the engine to be given away by another context
 	NumStalls
@@ -18,7 +18,7 @@ var stallNames = [NumStalls]string{"ctm", "emem", "queue", "helper", "firmware",
 
 func (s Stall) String() string { return stallNames[s] }
 
-// WordCost is what one word of the program cost, all contexts together.
+// WordCost is the cost of one instruction of the program, over all contexts.
 type WordCost struct {
 	Count  uint64 // times executed
 	Cycles uint64 // that it held the engine, idle slots included
@@ -27,17 +27,17 @@ type WordCost struct {
 	Stalls [NumStalls]uint64
 }
 
-// Stats are a chip's counters since they were last cleared. Cycles are those of
-// contexts: all together make up contexts times elapsed cycles.
+// Stats are a chip's counters since the last clear. Cycles are those of contexts:
+// their sum is contexts times elapsed cycles.
 type Stats struct {
 	Packets  uint64
-	Lost     uint64 // at the MAC or for want of a buffer
+	Lost     uint64 // at the MAC or because no buffer was free
 	Fates    [numFates]uint64
 	Issue    uint64 // words
 	Slots    uint64 // idle slots of branches and swaps
 	Held     uint64 // engines held up by full queues
 	Helpers  uint64 // issue of helpers
-	Firmware uint64 // issue of the firmware on the packet's way
+	Firmware uint64 // issue of the firmware for the packet
 	Stalls   [NumStalls]uint64
 
 	ProgramElapsed uint64 // entry to exit
@@ -46,7 +46,7 @@ type Stats struct {
 	bytes uint64 // on the wire
 }
 
-// Result is what a chip did, per packet and per second. Its JSON is the
+// Result holds a chip's measurements, per packet and per second. Its JSON is the
 // contract of nfpsim bench.
 type Result struct {
 	Card     string  `json:"card"`
@@ -87,7 +87,7 @@ type LatencyNS struct {
 	Host Quantiles `json:"host"`
 }
 
-// Quantiles of a latency in nanoseconds; all zero where no packet went there.
+// Quantiles of a latency in nanoseconds; all zero if no packet was counted.
 type Quantiles struct {
 	P50  int64 `json:"p50"`
 	P99  int64 `json:"p99"`

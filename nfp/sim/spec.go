@@ -2,8 +2,8 @@ package sim
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// Spec is what a run may not change: the card, with its times in engine cycles,
-// and how strictly the rules of its engines are kept.
+// Spec is constant during a run: the card, with its times in engine cycles, and how
+// strictly the rules of its engines are enforced.
 type Spec struct {
 	nfp.Model
 

@@ -7,8 +7,7 @@ import (
 	"sort"
 )
 
-// Traffic is what arrives: a set of packets, how often each comes, and how fast
-// they come.
+// Traffic is the arriving packets: a set, how often each comes, and their rate.
 type Traffic struct {
 	Packets [][]byte
 	// Weights say how often each packet comes, relative to the others. Nil plays
@@ -17,7 +16,7 @@ type Traffic struct {
 	OfferedMpps float64 // all ports together; 0: as fast as the ports' lines
 	Seed        uint64
 
-	same       int      // bytes, where all packets have the same
+	same       int      // bytes, if all packets have the same length
 	cumulative []uint32 // by packet, of 1<<32
 	next       int
 	random     uint64
@@ -27,7 +26,7 @@ type Traffic struct {
 // does not depend on how a machine rounds.
 const weightSteps = 1 << 24
 
-// Start checks the traffic and makes it begin at its first packet.
+// Start checks the traffic and resets it to its first packet.
 func (t *Traffic) Start() error {
 	if len(t.Packets) == 0 {
 		return errors.New("traffic: no packets")

@@ -50,7 +50,7 @@ func TestCRCCheckValues(t *testing.T) {
 	}
 }
 
-// The CAM answers with the entry used longest ago where it has no such tag.
+// TestCAMOrder checks that the CAM answers a miss with the least recently used entry.
 func TestCAMOrder(t *testing.T) {
 	var m cam
 	for i := range uint32(16) {

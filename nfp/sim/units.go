@@ -41,7 +41,7 @@ const (
 	kindAtomic
 )
 
-// server is what one command at a time holds.
+// server is a resource that one command at a time occupies.
 type server struct {
 	free int64 // ticks
 	used int64 // ticks held since the statistics were cleared
@@ -76,14 +76,14 @@ func newUnit(u *nfp.Unit) unit {
 	return x
 }
 
-// answer is what a command is told.
+// answer is the result of a command.
 type answer struct {
 	accepted uint64 // when the engine may go on
 	done     uint64 // when its signal arrives
 	queued   uint64 // of the time between, cycles for which others are to blame
 }
 
-// memories are all memories of a chip, by island where each has its own.
+// memories are all memories of a chip, by island if each has its own.
 type memories struct {
 	cls, ctm   []unit
 	imem, emem unit
@@ -94,7 +94,7 @@ type memories struct {
 	cache      cache
 	dram       server
 	missBusy   int64
-	missQueue  int64  // ticks of misses under way before banks must wait
+	missQueue  int64  // ticks of outstanding misses before banks must wait
 	missExtra  uint64 // cycles a miss takes longer
 }
 
@@ -149,7 +149,7 @@ func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, a
 	return answer{uint64(accepted+(1<<tickBits-1)) >> tickBits, at + wait + latency, wait}
 }
 
-// clear starts the statistics anew.
+// clear resets the statistics.
 func (m *memories) clear() {
 	for _, group := range [][]unit{m.cls, m.ctm, {m.imem}, {m.emem}} {
 		for i := range group {
@@ -182,7 +182,7 @@ func newCache(size, line, ways int) cache {
 	return c
 }
 
-// hit looks a line up and brings it in where it is missing.
+// hit looks a line up and loads it if it is missing.
 func (c *cache) hit(addr uint64) bool {
 	if c.sets == 0 {
 		return false

@@ -3,7 +3,7 @@ package mach
 import "github.com/nfpkit/nfpkit/nfp"
 
 // pointerDelay is how many words must lie between the write of a local-memory
-// pointer and its use; nfp-isa section 10: three are safe, the old value is seen
+// pointer and its use; docs/isa-notes.md: three are safe, the old value is seen
 // meanwhile. The firmware writes LM0 last before it jumps to a program.
 const PointerDelay = 3
 
