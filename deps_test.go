@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"bpf/maps":    {},
 	"bpf/interp":  {"bpf/code", "bpf/helper", "bpf/maps", "bpf/asmtext"},
 	"bpf/verify":  {"bpf/code", "bpf/helper", "bpf/asmtext"},
-	"bpf/object":  {"bpf/code", "bpf/asmtext", "bpf/helper"},
+	"bpf/object":  {"bpf/code", "bpf/asmtext", "bpf/helper", "bpf/maps"},
 	// the NFP
 	"nfp":          {"internal/jsonfile"},
 	"nfp/firmware": {"nfp", "internal/jsonfile"},

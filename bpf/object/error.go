@@ -9,8 +9,8 @@ import (
 )
 
 // An Error says why a file cannot be read. Reason is one of the stable words of
-// bpf/verify's table: bad-object, truncated-object, no-program, bad-text or
-// feature-unsupported.
+// bpf/verify's table: bad-object, truncated-object, no-program, bad-text,
+// bad-setting or feature-unsupported.
 type Error struct {
 	Path   string // "" where Err names it
 	Reason string
@@ -38,6 +38,8 @@ func reason(err error) string {
 		return "truncated-object"
 	case errors.Is(err, errNoProgram):
 		return "no-program"
+	case errors.Is(err, errSetting):
+		return "bad-setting"
 	}
 	return "bad-object"
 }

@@ -29,9 +29,11 @@ import (
 
 // Options for Load. The zero value, or nil, is the default.
 type Options struct {
-	Type  ebpf.ProgramType // of every program, whatever its section is called
-	Hook  ebpf.ProgramType // of the programs whose section does not tell: what the hook takes
-	Stdin io.Reader        // read for the argument "-"; os.Stdin if nil
+	Type    ebpf.ProgramType // of every program, whatever its section is called
+	Hook    ebpf.ProgramType // of the programs whose section does not tell: what the hook takes
+	Set     []string         // NAME=VALUE, NAME.member=VALUE, NAME[2]=VALUE: values of global variables
+	Entries []string         // MAP=N: sizes of maps
+	Stdin   io.Reader        // read for the argument "-"; os.Stdin if nil
 }
 
 // An Object is a file's programs and maps.
@@ -143,6 +145,9 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 		return nil, &Error{Path: path, Reason: reason(err), Err: oneLine(err)}
 	}
 	o.setTypes(opt)
+	if err := o.configure(opt); err != nil {
+		return nil, &Error{Path: path, Reason: reason(err), Err: oneLine(err)}
+	}
 	return o, nil
 }
 
@@ -153,6 +158,9 @@ func (o *Object) readText(data []byte, opt *Options) (*Object, error) {
 	}
 	o.Spec, o.Programs = f.Spec, f.Programs
 	o.setTypes(opt)
+	if err := o.configure(opt); err != nil {
+		return nil, &Error{Path: o.Path, Reason: reason(err), Err: oneLine(err)}
+	}
 	return o, nil
 }
 

@@ -393,13 +393,27 @@ func TestWideCutShort(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	for _, path := range fixtures(f) {
 		if data, err := os.ReadFile(path); err == nil {
-			f.Add(data)
+			f.Add(data, "port=443", "sized=4")
+			if file, err := parse(data); err == nil && file.symtab > 0 {
+				f.Add(asRELA(f, data), "limits.high[1]=2", "")
+			}
 		}
 	}
-	f.Add([]byte(".map m hash key=4 value=8 entries=1\n.program xdp p\nr1 = map[m]\nexit\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		o, err := Read("cut.o", data, nil)
+	f.Add([]byte(".map m hash key=4 value=8 entries=1\n.program xdp p\nr1 = map[m]\nexit\n"), "", "m=2")
+	f.Fuzz(func(t *testing.T, data []byte, set, entries string) {
+		opt := &Options{}
+		if set != "" {
+			opt.Set = []string{set}
+		}
+		if entries != "" {
+			opt.Entries = []string{entries}
+		}
+		o, err := Read("cut.o", data, opt)
 		checkError(t, "fuzz", err, false)
+		if opt.Set != nil || opt.Entries != nil {
+			o, err = Read("cut.o", data, nil)
+			checkError(t, "fuzz, without settings", err, false)
+		}
 		if err != nil {
 			return
 		}

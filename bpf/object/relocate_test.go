@@ -164,7 +164,7 @@ func TestCallRelocations(t *testing.T) {
 
 // asRELA moves the addends of an object's code from the instructions to the
 // relocations.
-func asRELA(t *testing.T, data []byte) []byte {
+func asRELA(t testing.TB, data []byte) []byte {
 	t.Helper()
 	f, err := parse(data)
 	if err != nil {

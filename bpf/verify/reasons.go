@@ -183,6 +183,8 @@ var reasons = []ReasonDoc{
 		`give the type with --type xdp or --type tc, or write SEC("xdp") or SEC("tc")`},
 	{"bad-relocation", FamilyObject, "A reference to a variable, map or function is of an unknown form, or goes to what is not there.",
 		"compile with clang -target bpf -O2 -g -c; define what is declared, and keep offsets inside of the variable"},
+	{"bad-setting", FamilyObject, "A variable or map to be set is not there, or does not take the value.",
+		"take a name that the message lists, and a value of its type: docs/maps.md"},
 	{"bad-object", FamilyObject, "The file is no eBPF object, or its tables contradict each other.",
 		"compile with clang -target bpf -O2 -g -c"},
 	{"truncated-object", FamilyObject, "The file ends in the middle of something.",

@@ -160,6 +160,8 @@ func readListed(cmd *cobra.Command, dir string, words []string) (*subject, error
 	f.StringArrayVar(&maps, "map", nil, "")
 	var from reading
 	f.StringVar(&from.progType, "type", "", "")
+	f.StringArrayVar(&from.set, "set", nil, "")
+	f.StringArrayVar(&from.entries, "entries", nil, "")
 	if err := f.Parse(words); err != nil {
 		return nil, usageError{err}
 	}

@@ -136,11 +136,14 @@ func reasonsOf(err error) []verify.Reason {
 
 // reading is how the eBPF of a PROG argument is read.
 type reading struct {
-	progType string
+	progType     string
+	set, entries []string
 }
 
 func (r *reading) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.progType, "type", "", "type of the programs, whatever their sections are called: xdp, tc or action")
+	cmd.Flags().StringArrayVar(&r.set, "set", nil, "NAME=VALUE: give a global variable, or NAME.member or NAME[2] of it, a value (repeatable)")
+	cmd.Flags().StringArrayVar(&r.entries, "entries", nil, "MAP=N: give a map so many entries (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(progTypes, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -148,7 +151,7 @@ func (r *reading) flags(cmd *cobra.Command) {
 var progTypes = []string{"xdp", "tc", "action"}
 
 func (r *reading) options(cmd *cobra.Command) (*object.Options, error) {
-	opt := &object.Options{Stdin: cmd.InOrStdin()}
+	opt := &object.Options{Set: r.set, Entries: r.entries, Stdin: cmd.InOrStdin()}
 	if r.progType != "" {
 		if !slices.Contains(progTypes, r.progType) {
 			return nil, usagef("--type is xdp, tc or action, not %q", r.progType)
