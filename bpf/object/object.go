@@ -139,7 +139,7 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 	case utf8.Valid(data) && !bytes.ContainsRune(data, 0):
 		return o.readText(data, opt)
 	default:
-		err = errors.New("neither an ELF object nor eBPF text")
+		err = notText(data)
 	}
 	if err != nil {
 		return nil, &Error{Path: path, Reason: reason(err), Err: oneLine(err)}
@@ -151,8 +151,34 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 	return o, nil
 }
 
+// notText says what bytes are that are neither an ELF object nor text.
+func notText(data []byte) error {
+	switch {
+	case bytes.HasPrefix(data, []byte("BC\xc0\xde")):
+		return errors.New("it is LLVM bitcode, neither an ELF object nor eBPF text: finish it with llc -march=bpf -filetype=obj")
+	case bytes.HasPrefix(data, []byte("\x1f\x8b")), bytes.HasPrefix(data, []byte("\xfd7zXZ")), bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")):
+		return errors.New("it is compressed, neither an ELF object nor eBPF text: uncompress it first")
+	}
+	return errors.New("neither an ELF object nor eBPF text")
+}
+
+// isC reports whether text is C source, by its file's name or by lines that eBPF
+// text does not have.
+func isC(path string, data []byte) bool {
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSpace(line)
+		if bytes.HasPrefix(line, []byte("#include")) || bytes.HasPrefix(line, []byte("#define")) || bytes.HasPrefix(line, []byte("SEC(")) {
+			return true
+		}
+	}
+	return strings.HasSuffix(path, ".c") || strings.HasSuffix(path, ".h")
+}
+
 func (o *Object) readText(data []byte, opt *Options) (*Object, error) {
 	f, err := asmtext.Parse(o.Path, string(data))
+	if err != nil && isC(o.Path, data) {
+		return nil, &Error{Path: o.Path, Reason: "bad-object", Err: errors.New("it is C source: compile it first, with clang -target bpf -O2 -g -c")}
+	}
 	if err != nil {
 		return nil, &Error{Reason: "bad-text", Err: err} // which names the path
 	}

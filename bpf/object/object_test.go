@@ -216,6 +216,10 @@ func TestArguments(t *testing.T) {
 		{"iptables:rules", "iptables:rules: programs of the form iptables: are not read by this version (feature-unsupported)"},
 		{write("empty.o", ""), filepath.Join(dir, "empty.o") + ": file is empty (bad-object)"},
 		{write("junk.o", "\x00\xff\x01"), filepath.Join(dir, "junk.o") + ": neither an ELF object nor eBPF text (bad-object)"},
+		{write("prog.c", "int x;\n"), filepath.Join(dir, "prog.c") + ": it is C source: compile it first, with clang -target bpf -O2 -g -c (bad-object)"},
+		{write("c.txt", "#include <linux/bpf.h>\n"), filepath.Join(dir, "c.txt") + ": it is C source: compile it first, with clang -target bpf -O2 -g -c (bad-object)"},
+		{write("p.bc", "BC\xc0\xde"), filepath.Join(dir, "p.bc") + ": it is LLVM bitcode, neither an ELF object nor eBPF text: finish it with llc -march=bpf -filetype=obj (bad-object)"},
+		{write("p.gz", "\x1f\x8b\x08"), filepath.Join(dir, "p.gz") + ": it is compressed, neither an ELF object nor eBPF text: uncompress it first (bad-object)"},
 		{write("bad.bpf", "exit\nr1 == 2\n"), filepath.Join(dir, "bad.bpf") + `:2:4: want an assignment, have "==" (bad-text)`},
 	} {
 		_, err := Load(tt.arg, nil)
