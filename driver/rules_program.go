@@ -86,8 +86,9 @@ func mapType(c *ruleCheck, spec *ebpf.MapSpec) string {
 }
 
 func mapFlags(_ *ruleCheck, spec *ebpf.MapSpec) string {
-	if spec.Flags != 0 {
-		return fmt.Sprintf("map %s has flags %#x", spec.Name, spec.Flags)
+	const ofDescriptor = 1<<3 | 1<<4 // BPF_F_RDONLY and BPF_F_WRONLY: the map does not keep them
+	if flags := spec.Flags &^ ofDescriptor; flags != 0 {
+		return fmt.Sprintf("map %s has %s", spec.Name, maps.FlagNames(flags))
 	}
 	return ""
 }
@@ -149,8 +150,9 @@ func loadFlags(c *ruleCheck) []finding {
 }
 
 // attachType refuses programs that are meant for another hook than the two with a
-// hardware mode. A tcx attach type of a section "tc/..." is libbpf's name for both: a
-// tc filter takes such a program.
+// hardware mode. A tcx link takes a program of the card and runs it on the host, where
+// it has no code: each packet gives a kernel warning. A tcx attach type of a section
+// "tc/..." is libbpf's name for both: a tc filter takes such a program.
 func attachType(c *ruleCheck) []finding {
 	p, hook := c.facts.Code, ""
 	switch {
@@ -165,7 +167,7 @@ func attachType(c *ruleCheck) []finding {
 	default:
 		return nil
 	}
-	return []finding{{0, fmt.Sprintf("the program is for %s (attach type %v), which have no hardware mode", hook, p.Attach)}}
+	return []finding{{0, fmt.Sprintf("the program is for %s (attach type %v), which run no program on a card", hook, p.Attach)}}
 }
 
 // LinuxStack is the bytes of stack that the Linux driver counts for a program: the

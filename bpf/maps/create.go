@@ -146,7 +146,7 @@ func CheckCreate(spec *ebpf.MapSpec) error {
 	case spec.MapExtra&^row.extra != 0:
 		return fail("map_extra is %#x, maps of type %s take none of those bits", spec.MapExtra, spec.Type)
 	case spec.Flags&hostFlags == hostFlags, spec.Flags&(RdOnlyProg|WrOnlyProg) == RdOnlyProg|WrOnlyProg && row.flags&accessFlags == accessFlags:
-		return fail("%s: read-only and write-only at once", flagNames(spec.Flags))
+		return fail("%s: read-only and write-only at once", FlagNames(spec.Flags))
 	}
 	if row.check != nil {
 		if err := row.check(spec); err != nil {
@@ -155,9 +155,9 @@ func CheckCreate(spec *ebpf.MapSpec) error {
 	}
 	switch {
 	case spec.Flags&^row.flags != 0:
-		return fail("%s: not for maps of type %s", flagNames(spec.Flags&^row.flags), spec.Type)
+		return fail("%s: not for maps of type %s", FlagNames(spec.Flags&^row.flags), spec.Type)
 	case spec.Flags&row.needs != row.needs:
-		return fail("maps of type %s need %s", spec.Type, flagNames(row.needs))
+		return fail("maps of type %s need %s", spec.Type, FlagNames(row.needs))
 	case !row.entries.has(spec.MaxEntries):
 		return fail("max_entries is %d, of type %s it is %v", spec.MaxEntries, spec.Type, row.entries)
 	case !row.key.has(spec.KeySize):
@@ -182,8 +182,8 @@ func CheckCreate(spec *ebpf.MapSpec) error {
 var createFlags = [...]string{"NO_PREALLOC", "NO_COMMON_LRU", "NUMA_NODE", "RDONLY", "WRONLY", "STACK_BUILD_ID", "ZERO_SEED", "RDONLY_PROG", "WRONLY_PROG", "CLONE",
 	"MMAPABLE", "PRESERVE_ELEMS", "INNER_MAP", "LINK", "PATH_FD", "VTYPE_BTF_OBJ_FD", "TOKEN_FD", "SEGV_ON_FAULT", "NO_USER_CONV"}
 
-// flagNames are flags as linux/bpf.h calls them.
-func flagNames(flags uint32) string {
+// FlagNames are flags as linux/bpf.h calls them.
+func FlagNames(flags uint32) string {
 	var names []string
 	for bit, name := range createFlags {
 		if flags>>bit&1 != 0 {

@@ -91,13 +91,13 @@ it, its translator, and what attaching asks. This page is printed from the table
 
 ## How it was compared
 
-In the kernel test bed (hardware-in-the-loop.md) the unmodified driver of Debian's linux-source-6.12 (6.12.117) loads programs for the simulated
-card; the answer must be the same, and what the driver says first must be one of the reasons that check gives.
-` + "`TestDriverRules`" + ` (internal/difftest) has 595 programs that touch each rule from both sides on four cards (293 accepted, 302
-refused), ` + "`TestDriverRulesRandom`" + ` 400 random ones, half of them edited until the rules allow them, ` + "`TestDriverRulesMutants`" + ` 150 with
+In the kernel test bed (hardware-in-the-loop.md) the unmodified drivers of Debian's linux-source-6.12 (6.12.117) and 6.1 (6.1.192) load programs for the
+simulated card; the answer must be the same, and what the driver says first must be one of the reasons that check gives.
+` + "`TestDriverRules`" + ` (internal/difftest) has 731 programs that touch each rule from both sides on four cards and each attach type (on 6.12 412
+accepted, 317 refused, 2 attached to run on the host), ` + "`TestDriverMaps`" + ` 400 map definitions near the edges of what types and cards take, ` + "`TestDriverRulesRandom`" + ` 400 random ones, half of them edited until the rules allow them, ` + "`TestDriverRulesMutants`" + ` 150 with
 instructions changed. In longer runs (soak.md) the verdicts are the same but where the kernel pruned; what earlier ones had found is mended, with a case of each
-among the 595. Out of reach there: ` + "`driver-program-type`" + ` (the reader does not make programs of other types), accepting ` + "bpf_perf_event_output" + ` (the
-guest's architecture has no perf events; its refusals are reached).
+among them. Out of reach there: ` + "`driver-program-type`" + ` (the reader does not make programs of other types). Definitions of all map types are held
+against the running kernel too (` + "`TestCreateAgainstKernel`" + `, bpf/maps: 3,000).
 `
 
 const kernelsIntro = `

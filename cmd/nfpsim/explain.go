@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 
@@ -44,9 +45,11 @@ func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
 func newExplain() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "explain [REASON]",
-		Short: "say what a reason means and what usually cures it",
-		Args:  cobra.MaximumNArgs(1),
+		Use:   "explain [REASON | LINE]",
+		Short: "say what a reason, or a line of the driver's, means and what usually cures it",
+		Long: `Explains a reason, or a line that the kernel's verifier or its nfp driver printed:
+of the verifier's log, of what tc, ip or bpftool answered, or of the kernel's log.
+Quote the line. Without an argument it lists all reasons.`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var words []string
 			for _, e := range explanations() {
@@ -56,9 +59,9 @@ func newExplain() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			chosen := explanations()
-			if len(args) == 1 {
+			if len(args) > 0 {
 				var err error
-				if chosen, err = pickReason(chosen, args[0]); err != nil {
+				if chosen, err = pickReason(chosen, strings.Join(args, " ")); err != nil {
 					return err
 				}
 			}
@@ -79,8 +82,16 @@ func newExplain() *cobra.Command {
 	return cmd
 }
 
+// pickReason returns the reasons that a word names, or that a line which the kernel
+// said stands for.
 func pickReason(all []explanation, word string) ([]explanation, error) {
-	var near []string
+	var near, meant []string
+	for line := range strings.Lines(word) {
+		meant = append(meant, driver.Meaning(strings.TrimSpace(line))...)
+	}
+	if said := slices.DeleteFunc(slices.Clone(all), func(e explanation) bool { return !slices.Contains(meant, e.Reason) }); len(said) > 0 {
+		return said, nil
+	}
 	for _, e := range all {
 		if e.Reason == word {
 			return []explanation{e}, nil
@@ -92,7 +103,7 @@ func pickReason(all []explanation, word string) ([]explanation, error) {
 	if len(near) > 0 {
 		return nil, fmt.Errorf("explain: no reason %q; did you mean %s?", word, strings.Join(near, ", "))
 	}
-	return nil, fmt.Errorf("explain: no reason %q; nfpsim explain lists them", word)
+	return nil, fmt.Errorf("explain: no reason %.80q, nor a line that the driver is known to say; nfpsim explain lists the reasons", word)
 }
 
 func writeJSON(w io.Writer, v any) error {

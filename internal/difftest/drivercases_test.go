@@ -5,6 +5,8 @@ package difftest
 import (
 	"fmt"
 	"strings"
+
+	"github.com/cilium/ebpf"
 )
 
 // Programs that touch each rule of the Linux driver from both sides, as eBPF text:
@@ -17,6 +19,7 @@ type driverCase struct {
 	group      string // "": a card with everything; see driverCards
 	flags      uint32 // of BPF_PROG_LOAD
 	mapFlags   uint32 // of the program's maps
+	section    string // of the object that it would come from
 }
 
 // caseWriter collects cases.
@@ -92,6 +95,8 @@ func driverCases() []driverCase {
 	w.frames()
 	w.callersBytes()
 	w.definitions()
+	w.events()
+	w.hooks()
 	w.cards()
 	return w.all
 }
@@ -492,7 +497,6 @@ func (w *caseWriter) frames() {
 	w.group = ""
 }
 
-// definitions of maps, and flags.
 // callersBytes: parts of the word of a caller that a function gets a pointer to, above
 // and below the bottom of its own frame.
 func (w *caseWriter) callersBytes() {
@@ -512,6 +516,41 @@ func (w *caseWriter) callersBytes() {
 	call("byte from a frame that keeps registers", "\tr6 = 1", "\tr3 = *(u8 *)(r1 + 1)")
 }
 
+// events go to a map of the host's.
+func (w *caseWriter) events() {
+	const ring = ".map events perf_event_array key=4 value=4 entries=1\n"
+	output := func(name, flags string, lines ...string) {
+		w.withMap("event "+name, ring, append(lines, "\tr1 = r9", "\tr2 = map[events]", "\tr3 = "+flags, "\tr5 = 8", "\tcall bpf_perf_event_output")...)
+	}
+	const current = "0xffffffff ll"
+	stack := []string{"\t*(u64 *)(r10 - 8) = r6", "\tr4 = r10", "\tr4 += -8"}
+	output("of the stack", current, stack...)
+	output("of the stack with the packet", "0x40ffffffff ll", stack...)
+	output("for CPU 0", "0", stack...)
+	output("of the packet", current, "\tr4 = r8")
+	output("of the stack at an odd place", current, "\t*(u64 *)(r10 - 16) = r6", "\t*(u64 *)(r10 - 8) = r6", "\tr4 = r10", "\tr4 += -9")
+	w.withMap("event of a map value", arr16+ring, lookup, "\tr4 = r1", "\tr1 = r9", "\tr2 = map[events]", "\tr3 = "+current, "\tr5 = 8", "\tcall bpf_perf_event_output")
+	w.group = "small"
+	output("on a card without", current, stack...)
+	w.group = ""
+}
+
+// hooks are attach types: what a section name other than xdp and tc asks for.
+func (w *caseWriter) hooks() {
+	w.group = "attach"
+	for hook := range 60 {
+		for _, typ := range []string{"xdp", "tc"} {
+			w.add(fmt.Sprintf("%s for attach type %d", typ, hook), fmt.Sprintf(".program %s main attach=%d\n\tr0 = 2\n\texit\n", typ, hook))
+		}
+	}
+	for _, section := range []string{"tc/ingress", "tc/egress"} {
+		c := w.add("section "+section, fmt.Sprintf(".program tc main attach=%d\n\tr0 = 2\n\texit\n", ebpf.AttachTCXIngress))
+		c.section = section
+	}
+	w.group = ""
+}
+
+// definitions of maps, and flags.
 func (w *caseWriter) definitions() {
 	touch := []string{"\tr1 = 0", "\t*(u64 *)(r10 - 8) = r1", "\t*(u64 *)(r10 - 16) = r1", "\t*(u64 *)(r10 - 24) = r1", "\t*(u64 *)(r10 - 32) = r1", "\t*(u64 *)(r10 - 40) = r1",
 		"\t*(u64 *)(r10 - 48) = r1", "\t*(u64 *)(r10 - 56) = r1", "\t*(u64 *)(r10 - 64) = r1", "\tr2 = r10", "\tr2 += -64", "\tr1 = map[m]", "\tcall bpf_map_lookup_elem"}
@@ -528,6 +567,10 @@ func (w *caseWriter) definitions() {
 	}
 	def("", "hash key=4 value=16 entries=4").mapFlags = 1
 	def("", "array key=4 value=16 entries=4").mapFlags = 1 << 7
+	for _, d := range []string{"hash key=0 value=16 entries=4", "hash key=4 value=0 entries=4", "hash key=4 value=16 entries=0", "array key=8 value=16 entries=4",
+		"array key=2 value=16 entries=4", "array key=4 value=0 entries=4", "array key=4 value=16 entries=0"} {
+		w.add("bad "+d, ".map m "+d+"\n.program xdp main\n\tr1 = map[m]\n\tr0 = 2\n\texit\n")
+	}
 	for _, e := range []int{1, 1000} {
 		def("", "hash key=4 value=16 entries=%d", e)
 	}

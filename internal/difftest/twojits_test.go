@@ -63,7 +63,13 @@ func translate(t *testing.T, profile *firmware.Profile, programs []*code.Code) [
 // translateWith is translate with options; Kernel and Init are filled in.
 func translateWith(t *testing.T, opt uml.TranslateOptions, programs []*code.Code) []uml.Translation {
 	t.Helper()
-	kernel, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log("suite:", line) })
+	return translateOn(t, uml.Newest, opt, programs)
+}
+
+// translateOn has the guest kernel of a release translate programs.
+func translateOn(t *testing.T, release string, opt uml.TranslateOptions, programs []*code.Code) []uml.Translation {
+	t.Helper()
+	kernel, err := uml.Build(t.Context(), release, func(line string) { t.Log("suite:", line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		t.Skipf("the guest kernel cannot be had: %v", err)
 	}

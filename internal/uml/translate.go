@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -162,9 +164,12 @@ func (t *translator) follow(g *Guest) error {
 		if found.Program != t.done || t.done >= len(t.out) {
 			return fmt.Errorf("the guest tells of program %d, the next is %d", found.Program, t.done)
 		}
-		if found.Map != nil {
+		switch {
+		case found.Drain:
+			err = t.drain()
+		case found.Map != nil:
 			err = t.newTable()
-		} else {
+		default:
 			err = t.take(&found)
 			t.done++
 		}
@@ -185,6 +190,26 @@ func (t *translator) onCard(do func()) error {
 	}
 	<-done
 	return nil
+}
+
+// drain waits until the card has no maps left: the guest's kernel frees those of a
+// program some time after their last use, and until then counts them.
+func (t *translator) drain() error {
+	for range 1000 {
+		left := 0
+		err := t.onCard(func() {
+			for _, m := range t.card.NIC().Maps() {
+				if t.card.NIC().Table(m.ID) != nil {
+					left++
+				}
+			}
+		})
+		if err != nil || left == 0 {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("the guest's kernel does not free the maps of earlier programs")
 }
 
 // newTable finds the map that the card made last.
@@ -258,9 +283,14 @@ func statistics(line string) bool {
 
 // source is a program as bpf(2) takes it.
 func source(c *code.Code) (report.TranslateSource, error) {
-	src := report.TranslateSource{Type: uint32(c.Type), Flags: c.Flags}
+	src := report.TranslateSource{Type: uint32(c.Type), Flags: c.Flags, Hook: uint32(c.Attach)}
+	switch c.Attach {
+	case ebpf.AttachTCXIngress, ebpf.AttachTCXEgress, ebpf.AttachNetkitPrimary, ebpf.AttachNetkitPeer:
+		src.Link = c.Type == ebpf.SchedCLS && !strings.HasPrefix(c.Section, "tc/")
+	}
 	for _, m := range c.Maps {
-		src.Maps = append(src.Maps, report.TranslateMap{Type: uint32(m.Type), Key: m.KeySize, Value: m.ValueSize, Entries: m.MaxEntries, Flags: m.Flags})
+		src.Maps = append(src.Maps, report.TranslateMap{Type: uint32(m.Type), Key: m.KeySize, Value: m.ValueSize, Entries: m.MaxEntries, Flags: m.Flags,
+			Host: m.Type == ebpf.PerfEventArray})
 	}
 	var b bytes.Buffer
 	for i := range c.Insns {

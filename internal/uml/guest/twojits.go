@@ -10,10 +10,10 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -59,7 +59,7 @@ func translateOne(e *env, dev netdev, number int, src *report.TranslateSource, a
 	}
 	if err == nil && attached {
 		var detach func()
-		if detach, err = putInFront(dev, ebpf.ProgramType(src.Type), p); err == nil {
+		if detach, err = putInFront(dev, src, p); err == nil {
 			defer detach()
 		}
 	}
@@ -74,8 +74,15 @@ func translateOne(e *env, dev netdev, number int, src *report.TranslateSource, a
 }
 
 // putInFront has the hardware run p on what comes in, until detach is called.
-func putInFront(dev netdev, typ ebpf.ProgramType, p *ebpf.Program) (detach func(), err error) {
-	if typ != ebpf.SchedCLS {
+func putInFront(dev netdev, src *report.TranslateSource, p *ebpf.Program) (detach func(), err error) {
+	if src.Link {
+		l, err := link.AttachRawLink(link.RawLinkOptions{Target: dev.link.Attrs().Index, Program: p, Attach: ebpf.AttachType(src.Hook)})
+		if err != nil {
+			return nil, fmt.Errorf("attach: link: %w", err)
+		}
+		return func() { l.Close() }, nil
+	}
+	if ebpf.ProgramType(src.Type) != ebpf.SchedCLS {
 		if err := attach(dev.link, p); err != nil {
 			return nil, fmt.Errorf("attach: %w", err)
 		}
@@ -100,11 +107,25 @@ func putInFront(dev netdev, typ ebpf.ProgramType, p *ebpf.Program) (detach func(
 
 // translateLoad makes the program's maps and loads it. The maps live as long as
 // the program.
-func translateLoad(e *env, link netlink.Link, number int, src *report.TranslateSource) (*ebpf.Program, []string, error) {
+func translateLoad(e *env, port netlink.Link, number int, src *report.TranslateSource) (*ebpf.Program, []string, error) {
 	insns := append([]byte(nil), src.Insns...)
 	fds := make([]int, len(src.Maps))
+	if len(src.Maps) > 0 { // the kernel gives back those of earlier programs in its own time
+		if _, err := e.ask(report.Translated{Program: number, Drain: true}); err != nil {
+			return nil, nil, err
+		}
+	}
 	for i, spec := range src.Maps {
-		m, err := roomyMap(link, spec)
+		if spec.Host {
+			m, err := hostMap(spec)
+			if err != nil {
+				return nil, nil, fmt.Errorf("map %d: %w", i, err)
+			}
+			defer m.Close()
+			fds[i] = m.FD()
+			continue
+		}
+		m, err := flaggedMap(port, ebpf.MapType(spec.Type), spec.Key, spec.Value, spec.Entries, spec.Flags)
 		if err != nil {
 			return nil, nil, fmt.Errorf("map %d: %w", i, err)
 		}
@@ -117,25 +138,22 @@ func translateLoad(e *env, link netlink.Link, number int, src *report.TranslateS
 	for _, r := range src.Refs {
 		binary.LittleEndian.PutUint32(insns[8*r.Slot+4:], uint32(fds[r.Map]))
 	}
-	return loadRaw(link, src.Type, src.Flags, insns)
+	return loadRaw(port, src, insns)
 }
 
-// roomyMap creates a map; the kernel gives those of earlier programs back a little
-// after their last use, until when there may be too many.
-func roomyMap(link netlink.Link, spec report.TranslateMap) (m *ebpf.Map, err error) {
-	for range 100 {
-		m, err = flaggedMap(link, ebpf.MapType(spec.Type), spec.Key, spec.Value, spec.Entries, spec.Flags)
-		if !errors.Is(err, unix.ENOMEM) {
-			return m, err
-		}
-		time.Sleep(5 * time.Millisecond)
+// hostMap creates a map in the host's memory.
+func hostMap(spec report.TranslateMap) (*ebpf.Map, error) {
+	attr := [5]uint32{spec.Type, spec.Key, spec.Value, spec.Entries, spec.Flags}
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_CREATE, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	if errno != 0 {
+		return nil, fmt.Errorf("create map: %w", errno)
 	}
-	return m, err
+	return ebpf.NewMapFromFD(int(fd))
 }
 
 // loadRaw is BPF_PROG_LOAD of instructions as they are: the library would write
 // some of them anew. The log is the end of the verifier's.
-func loadRaw(link netlink.Link, typ, flags uint32, insns []byte) (*ebpf.Program, []string, error) {
+func loadRaw(port netlink.Link, src *report.TranslateSource, insns []byte) (*ebpf.Program, []string, error) {
 	const (
 		logLines = 8
 		// logErrors is BPF_LOG_STATS: what is wrong and how much was looked at, without
@@ -156,7 +174,7 @@ func loadRaw(link netlink.Link, typ, flags uint32, insns []byte) (*ebpf.Program,
 		name          [16]byte
 		ifindex       uint32
 		attach        uint32
-	}{typ: typ, count: uint32(len(insns) / 8), ifindex: uint32(link.Attrs().Index), logLevel: logErrors, logSize: uint32(len(log)), flags: flags}
+	}{typ: src.Type, count: uint32(len(insns) / 8), ifindex: uint32(port.Attrs().Index), logLevel: logErrors, logSize: uint32(len(log)), flags: src.Flags, attach: src.Hook}
 	attr.insns = uint64(uintptr(unsafe.Pointer(&insns[0])))
 	attr.license = uint64(uintptr(unsafe.Pointer(&license[0])))
 	attr.log = uint64(uintptr(unsafe.Pointer(&log[0])))

@@ -18,6 +18,8 @@ type Translate struct {
 type TranslateSource struct {
 	Type  uint32         `json:"type"`  // BPF_PROG_TYPE
 	Flags uint32         `json:"flags"` // BPF_F_* of BPF_PROG_LOAD
+	Hook  uint32         `json:"hook"`  // expected attach type
+	Link  bool           `json:"link"`  // attached by a link to Hook, not by a tc filter
 	Insns []byte         `json:"insns"` // 8 bytes each
 	Maps  []TranslateMap `json:"maps"`
 	// Refs says which instructions load a map: its descriptor goes into them.
@@ -31,6 +33,7 @@ type TranslateMap struct {
 	Value   uint32 `json:"value"`
 	Entries uint32 `json:"entries"`
 	Flags   uint32 `json:"flags"`
+	Host    bool   `json:"host"` // neutral to offload: made in the host's memory
 }
 
 // TranslateRef names a slot of 8 bytes and a map.
@@ -40,10 +43,11 @@ type TranslateRef struct {
 }
 
 // Translated is what became of a program, or, where Map is set, that a map of it
-// was made.
+// was made, or, with Drain, that the card must have no maps before the guest goes on.
 type Translated struct {
 	Program int    `json:"program"`
 	Map     *int   `json:"map,omitempty"`
+	Drain   bool   `json:"drain,omitempty"`
 	Words   []byte `json:"words,omitempty"` // 8 bytes each, little endian; none: refused
 	// Of a program that was refused, or could not be attached:
 	Error  string   `json:"error,omitempty"`

@@ -1,0 +1,81 @@
+package driver
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Meaning returns the reasons that a line which the kernel or its nfp driver says of a
+// program or a map may stand for: a line of the verifier's log, of the netlink answer
+// or of the kernel's log, or a part of one that a rule's Says has as it stands.
+func Meaning(line string) []string {
+	var words []string
+	for _, r := range rules {
+		if r.Says != "" && (regexp.MustCompile(r.Says).MatchString(line) || quotes(r.Says, line)) {
+			words = append(words, r.Reason)
+		}
+	}
+	for _, v := range verifierWords {
+		if v.says.MatchString(line) {
+			words = append(words, v.words...)
+			break
+		}
+	}
+	return slices.Compact(words)
+}
+
+// quotes reports whether a line is a part, of two words at least, of one alternative
+// of what a rule says.
+func quotes(says, line string) bool {
+	line = strings.TrimSpace(line)
+	return strings.Contains(line, " ") && slices.ContainsFunc(strings.Split(says, "|"), func(s string) bool { return strings.Contains(s, line) })
+}
+
+// verifierWords says what lines of the kernel's verifier mean in our words.
+var verifierWords = []struct {
+	says  *regexp.Regexp
+	words []string
+}{
+	// The driver looks at an instruction before the verifier does, and may be the first
+	// to trip over what is no rule of its own.
+	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 0$`), []string{"uninit-register"}},
+	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 1$`), []string{"not-a-pointer", "uninit-register"}},
+	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 260$`), []string{"null-check"}}, // PTR_TO_MAP_VALUE | PTR_MAYBE_NULL
+	{regexp.MustCompile(`\[nfp\] atomic add not to a map value pointer: [01]$`), []string{"not-a-pointer", "uninit-register"}},
+	{regexp.MustCompile(`\[nfp\] atomic add not to a map value pointer: 260$`), []string{"null-check"}},
+	{regexp.MustCompile(`\[nfp\] .*(within u32|is not constant)`), []string{"uninit-register"}},
+	{regexp.MustCompile(`!read_ok`), []string{"uninit-register", "exit-value"}},
+	{regexp.MustCompile(`invalid access to packet`), []string{"packet-bounds"}},
+	{regexp.MustCompile(`invalid access to map value|map value access out-of-bounds`), []string{"map-value-bounds"}},
+	{regexp.MustCompile(`math between .* with unbounded`), []string{"pointer-offset", "pointer-arithmetic"}},
+	{regexp.MustCompile(`(min|max) value is (negative|outside)|unbounded (min|max) value`), []string{"map-value-bounds", "packet-bounds", "pointer-offset", "size-bounds", "stack-bounds"}},
+	{regexp.MustCompile(`invalid (write to|read from|variable-offset read from|variable-offset write to|unbounded variable-offset.*|zero-size read|indirect.*|indirect access to.*) ?stack`), []string{"stack-bounds"}},
+	{regexp.MustCompile(`invalid mem access '[a-z_]*(map_value_or_null|_or_null)`), []string{"null-check"}},
+	{regexp.MustCompile(`invalid mem access`), []string{"not-a-pointer", "bad-pointer", "null-check", "mixed-pointer"}},
+	{regexp.MustCompile(`invalid bpf_context access`), []string{"ctx-access", "feature-unsupported"}},
+	{regexp.MustCompile(`BPF_ST stores into R\d+ ctx`), []string{"ctx-access", "driver-store-immediate"}}, // 6.1
+	{regexp.MustCompile(`helper access to the packet is not allowed`), []string{"helper-arg"}},
+	{regexp.MustCompile(`cannot write into packet`), []string{"packet-bounds"}},
+	{regexp.MustCompile(`BPF_ATOMIC stores into`), []string{"atomic-target"}},
+	{regexp.MustCompile(`misaligned (value|stack|packet|pkt|access|ctx)`), []string{"misaligned-atomic", "misaligned-stack", "stack-bounds", "ctx-access"}}, // asked before bounds are
+	{regexp.MustCompile(`makes [a-z_]+ pointer be out of bounds`), []string{"pointer-offset", "pointer-arithmetic"}},
+	{regexp.MustCompile(`invalid size of register (spill|fill)`), []string{"spill-partial"}},
+	{regexp.MustCompile(`unknown func|program of this type cannot use helper`), []string{"helper-not-allowed", "unknown-helper"}},
+	{regexp.MustCompile(`type=.* expected=`), []string{"helper-arg", "not-a-pointer", "null-check", "uninit-register"}},
+	{regexp.MustCompile(`combined stack size|the call stack of`), []string{"stack-depth"}},
+	{regexp.MustCompile(`unreachable insn`), []string{"unreachable-insn"}},
+	{regexp.MustCompile(`div by zero`), []string{"div-by-zero"}},
+	{regexp.MustCompile(`invalid shift`), []string{"bad-shift"}},
+	{regexp.MustCompile(`infinite loop|back-edge`), []string{"infinite-loop"}},
+	{regexp.MustCompile(`pointer arithmetic|pointer from scalar|math between|pointer operation|prohibited`), []string{"pointer-arithmetic", "pointer-offset", "null-check"}},
+	{regexp.MustCompile(`leaks addr`), []string{"atomic-target", "pointer-arithmetic", "exit-value"}},
+	{regexp.MustCompile(`dereference of modified ctx|variable ctx access`), []string{"ctx-access"}},
+	{regexp.MustCompile(`BPF program is too large|too many states|jumps is too complex`), []string{"too-complex"}},
+	{regexp.MustCompile(`GPL-restricted`), []string{"gpl-only"}},
+	{regexp.MustCompile(`uses reserved fields`), []string{"reserved-field", "bad-opcode", "indirect-call"}},
+	{regexp.MustCompile(`unknown opcode|BPF_(LDX|STX|ALU|JMP|END|MOV|LD_IMM64)? ?unknown`), []string{"bad-opcode"}},
+	{regexp.MustCompile(`BPF_LD_\[ABS\|IND\] instructions not allowed`), []string{"bad-opcode"}},
+	{regexp.MustCompile(`caller`), []string{"call-depth", "stack-pointer-escape"}},
+	{regexp.MustCompile(`At program exit|R0 `), []string{"exit-value"}},
+}
