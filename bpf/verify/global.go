@@ -6,6 +6,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
 // Global functions as Linux verifies them: once, by the types of their arguments, if
@@ -14,16 +16,17 @@ import (
 
 // global reports that function f is verified by its types.
 func (x *explorer) global(f int) bool {
-	if !x.opt.Linux {
-		return false
-	}
-	d := x.declared(f)
+	return x.opt.Linux && isGlobal(x.c, f)
+}
+
+func isGlobal(c *code.Code, f int) bool {
+	d := declared(c, f)
 	return f > 0 && d != nil && d.Linkage == btf.GlobalFunc
 }
 
 // declared is what BTF says of function f, or nil.
-func (x *explorer) declared(f int) *btf.Func {
-	return btf.FuncMetadata(&x.c.Insns[x.c.Funcs[f].Start].Instruction)
+func declared(c *code.Code, f int) *btf.Func {
+	return btf.FuncMetadata(&c.Insns[c.Funcs[f].Start].Instruction)
 }
 
 // What an argument of a global function may be.
@@ -34,7 +37,7 @@ type argument struct {
 
 // arguments of function f; false where Linux refuses a type.
 func (x *explorer) argumentsOf(f int) (args []argument, ok bool) {
-	proto, ok := x.declared(f).Type.(*btf.FuncProto)
+	proto, ok := declared(x.c, f).Type.(*btf.FuncProto)
 	if !ok || len(proto.Params) > 5 {
 		return nil, false
 	}

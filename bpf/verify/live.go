@@ -12,22 +12,31 @@ import (
 // ignored when states are compared and merged, and are NotInit in the Facts.
 
 // liveness returns for each instruction the registers (bit per register) that
-// some path reads before writing them, just before the instruction.
-func liveness(c *code.Code, gs []*graph) []uint16 {
+// some path reads before writing them, just before the instruction. If linux, a global
+// function reads its arguments, whatever it does with them.
+func liveness(c *code.Code, gs []*graph, linux bool) []uint16 {
 	in := make([]uint16, len(c.Insns))
+	args := make([]uint16, len(c.Funcs))
+	for f := range args {
+		args[f] = 1 << asm.R10
+		if linux && isGlobal(c, f) {
+			args[f] |= argRegs
+		}
+	}
 	for changed := true; changed; {
 		changed = false
 		for f := len(gs) - 1; f >= 0; f-- {
 			for b := len(gs[f].blocks) - 1; b >= 0; b-- {
-				changed = flowBack(c, gs[f], b, in) || changed
+				changed = flowBack(c, gs[f], b, in, args[f]) || changed
 			}
 		}
 	}
 	return in
 }
 
-// flowBack carries liveness through one block and reports a change at its start.
-func flowBack(c *code.Code, g *graph, b int, in []uint16) bool {
+// flowBack carries liveness through one block and reports a change at its start. args is
+// live at the function's.
+func flowBack(c *code.Code, g *graph, b int, in []uint16, args uint16) bool {
 	bl := &g.blocks[b]
 	var live uint16
 	for _, s := range bl.succs {
@@ -38,6 +47,9 @@ func flowBack(c *code.Code, g *graph, b int, in []uint16) bool {
 		use, def := usesAndDefs(c, i, in)
 		live = live&^def | use
 		in[i] = live | 1<<asm.R10
+	}
+	if b == 0 {
+		in[bl.start] |= args
 	}
 	return in[bl.start] != before
 }

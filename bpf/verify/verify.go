@@ -67,7 +67,7 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	if len(log.reasons) > 0 { // exploring would say little more, and recursion not end
 		return nil, &Rejection{Program: c.Name, Reasons: log.sorted(log.reasons)}
 	}
-	live := liveness(c, gs)
+	live := liveness(c, gs, opt.Linux)
 	var x *explorer
 	for _, w := range widths {
 		x = newExplorer(c, opt, gs, at, live)

@@ -1,6 +1,9 @@
+//go:build linux
+
 package difftest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,33 +29,33 @@ func TestCorpusVerifiers(t *testing.T) {
 	if err := Permitted(); err != nil {
 		t.Skip(err)
 	}
-	dir, _, err := BuildCorpus(t.Context())
-	if errors.Is(err, ErrNoCorpus) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	dirs := corpusDirs(t)
 	doc, err := os.ReadFile("../../docs/verifier.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var total verdicts
-	for _, part := range []struct {
-		name, glob string
-	}{{"xdp", "*.o"}, {"tc", "tc/*.o"}} {
-		objects, err := filepath.Glob(filepath.Join(dir, part.glob))
+	for _, dir := range dirs {
+		objects, err := filepath.Glob(filepath.Join(dir, "*.o"))
 		if err != nil || len(objects) == 0 {
-			t.Fatalf("no objects: %v", err)
+			t.Fatalf("no objects in %s: %v", dir, err)
 		}
-		var v verdicts
+		v := verdicts{kernel: runningKernel(t)}
 		for _, file := range objects {
 			v.object(t, file)
 		}
-		v.report(t, part.name)
+		v.report(t, dir)
 		total.add(&v)
 	}
 	total.report(t, "all")
+	t.Logf("suite: linux verdicts: of %d programs in %d objects, and of %d in odd sections with a type given, check and kernel %s agree but on %d",
+		total.both+total.neither+total.feature+len(total.stricter)+len(total.wider), total.objects, total.odd, release(), len(total.linux))
+	for _, s := range total.linux {
+		name, _, _ := strings.Cut(s, ":")
+		if !strings.Contains(string(doc), "`"+name+"`") {
+			t.Errorf("docs/verifier.md does not say why check and the kernel differ for Linux: %s", s)
+		}
+	}
 	t.Logf("suite: corpus: kernel %s and check both accept %d, both refuse %d; %d have features left out; of the others the kernel accepts, %d are refused",
 		release(), total.both, total.neither, total.feature, len(total.stricter))
 	for _, w := range total.wider {
@@ -76,13 +79,18 @@ func TestCorpusVerifiers(t *testing.T) {
 
 // verdicts compares two verifiers.
 type verdicts struct {
+	kernel                 [2]int
+	objects, odd           int
 	both, neither, feature int
 	stricter, wider        []string // object/program: reason
+	linux                  []string // what is said for Linux is not the kernel's verdict
 	features               map[string]int
 }
 
 func (v *verdicts) add(o *verdicts) {
 	v.both, v.neither, v.feature = v.both+o.both, v.neither+o.neither, v.feature+o.feature
+	v.objects, v.odd = v.objects+o.objects, v.odd+o.odd
+	v.linux = append(v.linux, o.linux...)
 	v.stricter, v.wider = append(v.stricter, o.stricter...), append(v.wider, o.wider...)
 	if v.features == nil {
 		v.features = map[string]int{}
@@ -107,6 +115,8 @@ func (v *verdicts) object(t *testing.T, file string) {
 	if err != nil {
 		return // TestCorpus says why
 	}
+	v.objects++
+	odd := oddSections(t, file)
 	base := strings.TrimSuffix(filepath.Base(file), ".o")
 	for _, name := range obj.Programs {
 		if typ := obj.Spec.Programs[name].Type; typ != ebpf.XDP && typ != ebpf.SchedCLS && typ != ebpf.SchedACT {
@@ -114,6 +124,13 @@ func (v *verdicts) object(t *testing.T, file string) {
 		}
 		ours := accepts(obj, name)
 		accepted, why := kernelAccepts(obj.Spec, name)
+		if why != nil || accepted {
+			v.forLinux(base, obj, name, accepted, why)
+			if o := odd[obj.Spec.Programs[name].Type]; o != nil && plainHook(obj.Spec.Programs[name]) {
+				v.odd++
+				v.forLinux(base+", odd section", o, name, accepted, why)
+			}
+		}
 		switch {
 		case why == nil && !accepted:
 		case ours == nil && accepted:
@@ -132,6 +149,77 @@ func (v *verdicts) object(t *testing.T, file string) {
 			v.stricter = append(v.stricter, fmt.Sprintf("%s/%s: %v", base, name, lastLine(ours)))
 		}
 	}
+}
+
+// forLinux compares what is said for Linux's driver with the kernel's verdict.
+func (v *verdicts) forLinux(base string, obj *object.Object, name string, accepted bool, why error) {
+	c, err := obj.Code(name)
+	if err == nil {
+		if _, r := verify.Survey(c, &verify.Options{Linux: true, Kernel: v.kernel}); r != nil {
+			err = r
+		}
+	}
+	if (err == nil) == accepted || err != nil && unmodelled(err) {
+		return
+	}
+	said := "accepted"
+	if err != nil {
+		said = lastLine(err)
+	}
+	v.linux = append(v.linux, fmt.Sprintf("%s/%s: %s here, the kernel says %v", base, name, said, why))
+}
+
+// plainHook reports a program whose section tells no more than its type.
+func plainHook(p *ebpf.ProgramSpec) bool {
+	name := strings.TrimPrefix(p.SectionName, "?")
+	return name == "xdp" || name == "tc" || name == "classifier"
+}
+
+// oddSections reads the object with its sections renamed, so that they tell no type, and
+// that type given instead.
+func oddSections(t *testing.T, file string) map[ebpf.ProgramType]*object.Object {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[ebpf.ProgramType]*object.Object{}
+	for typ, names := range map[ebpf.ProgramType][]string{ebpf.XDP: {"xdp"}, ebpf.SchedCLS: {"tc", "classifier"}} {
+		renamed := bytes.Clone(data)
+		for _, name := range names {
+			odd := "x" + strings.Repeat("_", len(name)-1)
+			for _, before := range []string{"\x00", "\x00?", ".rel"} {
+				renamed = bytes.ReplaceAll(renamed, []byte(before+name+"\x00"), []byte(before+odd+"\x00"))
+			}
+		}
+		if bytes.Equal(renamed, data) {
+			continue
+		}
+		path := filepath.Join(t.TempDir(), "odd.o")
+		if err := os.WriteFile(path, renamed, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := object.Load(path, &object.Options{Type: typ}); err == nil {
+			all[typ] = o
+		}
+	}
+	return all
+}
+
+// corpusDirs are the directories with objects to ask both verifiers about: those of the
+// kernel's samples and selftests, and those that Debian's xdp-tools and libxdp bring.
+func corpusDirs(t *testing.T) []string {
+	dir, _, err := BuildCorpus(t.Context())
+	if errors.Is(err, ErrNoCorpus) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := []string{dir, filepath.Join(dir, "tc")}
+	if installed, _ := filepath.Glob("/usr/lib/*/bpf/*.o"); len(installed) > 0 {
+		dirs = append(dirs, filepath.Dir(installed[0]))
+	}
+	return dirs
 }
 
 func lastLine(err error) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
@@ -40,7 +41,7 @@ func TestMutants(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	var m mutants
+	m := mutants{kernel: runningKernel(t), stricter: map[string]int{}, wider: map[string]int{}, linuxStricter: map[string]int{}, linuxWider: map[string]int{}}
 	for ; m.total() < n; seed++ {
 		p := Generate(seed, AllFeatures)
 		mutate(p, rand.New(rand.NewPCG(seed, 0xbad)))
@@ -54,6 +55,13 @@ func TestMutants(t *testing.T) {
 	for _, why := range slices.SortedFunc(maps.Keys(m.wider), func(a, b string) int { return m.wider[b] - m.wider[a] }) {
 		t.Logf("only we accept %d: %s", m.wider[why], why)
 	}
+	for why, n := range m.linuxStricter {
+		t.Logf("for Linux, only the kernel accepts %d: %s", n, why)
+	}
+	for why, n := range m.linuxWider {
+		t.Logf("for Linux, only we accept %d: %s", n, why)
+	}
+	t.Logf("suite: mutants for Linux: kernel %s and check differ on %d of %d: the kernel alone accepts %d", release(), sum(m.linuxStricter)+sum(m.linuxWider), m.total(), sum(m.linuxStricter))
 	refused := sum(m.stricter)
 	t.Logf("suite: mutants: kernel %s and check both accept %d, both refuse %d; only the kernel accepts %d; only we accept %d, none of which fails in the interpreter",
 		release(), m.both, m.neither, refused, sum(m.wider))
@@ -72,6 +80,9 @@ func sum(m map[string]int) (n int) {
 type mutants struct {
 	both, neither   int
 	stricter, wider map[string]int
+	kernel          [2]int
+	linuxStricter   map[string]int // refused for Linux, and the kernel accepts
+	linuxWider      map[string]int // the other way
 }
 
 func (m *mutants) total() int { return m.both + m.neither + sum(m.stricter) + sum(m.wider) }
@@ -92,13 +103,11 @@ func (m *mutants) compare(k *Kernel, p *Program) error {
 	if theirs != nil && !errors.As(theirs, &no) {
 		return nil // no form that the library can write
 	}
-	if m.stricter == nil {
-		m.stricter, m.wider = map[string]int{}, map[string]int{}
-	}
 	c, ours := resolve(p)
 	if ours == nil {
 		_, ours = verify.Verify(c, nil)
 	}
+	m.forLinux(c, ours, no)
 	switch {
 	case ours == nil && theirs == nil:
 		m.both++
@@ -123,6 +132,28 @@ func (m *mutants) compare(k *Kernel, p *Program) error {
 		}
 	}
 	return nil
+}
+
+// forLinux compares what is said for Linux's driver.
+func (m *mutants) forLinux(c *code.Code, err error, no *Refused) {
+	if c != nil {
+		err = nil
+		if _, r := verify.Survey(c, &verify.Options{Linux: true, Kernel: m.kernel}); r != nil {
+			err = r
+		}
+	}
+	switch {
+	case err != nil && no == nil:
+		m.linuxStricter[general(lastLine(err))]++
+		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" {
+			fmt.Printf("stricter for Linux: %+v\n%s\n", err, listing(c))
+		}
+	case err == nil && no != nil:
+		m.linuxWider[general(no.Reason)]++
+		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" {
+			fmt.Printf("wider for Linux: %s\n%s%s\n", no.Reason, listing(c), no.Log)
+		}
+	}
 }
 
 // mutate changes one to three instructions of a program.
