@@ -93,7 +93,7 @@ func (c *checkpoint) register(f, r int) *val {
 func (p *path) allPrecise() {
 	for c := p.parent; c != nil; c = c.parent {
 		for f := range c.s.cur + 1 {
-			c.precise.regs[f], c.precise.slots[f] = ^uint16(0), ^uint64(0)
+			c.precise.regs[f], c.precise.slots[f] = 1<<asm.R10-1, ^uint64(0)
 		}
 	}
 }
