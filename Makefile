@@ -54,6 +54,7 @@ soak:
 	NFPKIT_SOUND_N=$${NFPKIT_SOUND_N:-100000} $(GO) test -count 1 -timeout 24h -v -run 'TestSoundness$$' ./bpf/verify
 	NFPKIT_RULES_N=$${NFPKIT_RULES_N:-10000} NFPKIT_RULES_MUTANTS_N=$${NFPKIT_RULES_MUTANTS_N:-4000} NFPKIT_RULES_MAPS_N=$${NFPKIT_RULES_MAPS_N:-4000} $(GO) test -count 1 -timeout 24h -v -run 'TestDriver(RulesRandom|RulesMutants|Maps)' ./internal/difftest
 	NFPKIT_MAPTYPES_N=$${NFPKIT_MAPTYPES_N:-4000} $(GO) test -count 1 -timeout 24h -v -run 'TestBpftoolTypes' ./bpf/maps
+	NFPKIT_LISTINGS=$${NFPKIT_LISTINGS:-200} $(GO) test -count 1 -timeout 24h -v -run 'Test(Bpftool|Objdump)Listings|TestVerifierLogs' ./internal/difftest
 	NFPKIT_MUTANTS_N=$${NFPKIT_MUTANTS_N:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestMutants' ./internal/difftest
 	NFPKIT_EXPLOSIONS_N=$${NFPKIT_EXPLOSIONS_N:-400} $(GO) test -count 1 -timeout 24h -v -run 'TestExplosions' ./internal/difftest
 	NFPKIT_JOINED_N=$${NFPKIT_JOINED_N:-2000} $(GO) test -count 1 -timeout 24h -v -run 'TestJoinedPaths' ./bpf/verify

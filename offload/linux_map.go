@@ -81,6 +81,12 @@ func (l *Linux) createError(err error, object string, spec *ebpf.MapSpec, on *Po
 		return e
 	}
 	shape := ShapeOf(spec)
+	if on != nil && !l.olderThan(4, 16) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
+		// The kernel looks at the map before the device, and some of what it says means both.
+		if why := l.Offloads(on); ReasonOf(why) == "no-offload" || ReasonOf(why) == "no-firmware" {
+			return why
+		}
+	}
 	switch {
 	case e.Reason == "no-permission" && on != nil:
 		return say(e.Reason, "maps on a card need CAP_SYS_ADMIN")
@@ -99,7 +105,7 @@ func (l *Linux) createError(err error, object string, spec *ebpf.MapSpec, on *Po
 		case on.Driver == "nfp" && !strings.HasSuffix(on.Firmware, " ebpf"):
 			return say("no-firmware", "port %s has firmware %q, whose application is not ebpf", on.Ref(), on.Firmware)
 		}
-		return say("no-offload", "driver %s of port %s has no device for maps, or does not take %v", on.Driver, on.Ref(), shape)
+		return say("no-offload", "%s has no device for maps, or does not take %v", driverOf(on), shape)
 	case errors.Is(err, unix.EOPNOTSUPP) && on != nil:
 		return say("map-type", "the card does not take %v", shape)
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOSPC):

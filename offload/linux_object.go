@@ -119,6 +119,10 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 	driver, last := complaint(e.Log, name)
 	switch {
 	case e.Reason == "no-permission":
+		e.Err = unix.EPERM // without the library's guess at MEMLOCK
+		if on == nil {
+			return say(e.Reason, "the kernel does not let this process load programs")
+		}
 		return say(e.Reason, "the kernel does not let this process load programs for a card")
 	case driver != "" && strings.Contains(driver, "extended registers"):
 		return say("jit-hardened", "%s", driver)
@@ -147,6 +151,20 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 	return say("rejected", "%s", cmp.Or(last, e.Msg))
 }
 
+// Offloads says why no program can run in a port's hardware, whatever it is; nil: one can. A
+// program of two instructions is loaded for the port, and freed.
+func (l *Linux) Offloads(on *Port) error {
+	p, err := l.LoadProgram(&ebpf.ProgramSpec{Name: "try", Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}}, nil, on)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			e.Op, e.Object = "offload to", "port "+on.Ref().String()
+		}
+		return err
+	}
+	return p.Close()
+}
+
 // unboundError says why a program was refused before its first instruction was looked at:
 // the chain from the interface on is at fault.
 func (l *Linux) unboundError(e *Error, on *Port) error {
@@ -165,7 +183,7 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 	case errors.Is(e.Err, unix.EOPNOTSUPP) && len(e.Kernel) > 0:
 		return say("not-translated", "%s", e.Kernel[len(e.Kernel)-1])
 	case errors.Is(e.Err, unix.EOPNOTSUPP):
-		return say("no-offload", "driver %s of port %s does not take programs", on.Driver, on.Ref())
+		return say("no-offload", "%s does not take programs", driverOf(on))
 	case errors.Is(e.Err, unix.EINVAL) && on.Driver == "nfp" && !strings.HasSuffix(on.Firmware, " ebpf"):
 		return say("no-firmware", "port %s has firmware %q, whose application is not ebpf", on.Ref(), on.Firmware)
 	case errors.Is(e.Err, unix.EINVAL):
@@ -175,9 +193,18 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 		if len(e.Kernel) > 0 {
 			return say("not-translated", "%s", e.Kernel[len(e.Kernel)-1])
 		}
-		return say("no-offload", "driver %s of port %s has no device for programs", on.Driver, on.Ref())
+		return say("no-offload", "%s has no device for programs", driverOf(on))
 	}
 	return e
+}
+
+// driverOf names a port by its driver. Interfaces that the kernel makes itself, such as lo,
+// show none.
+func driverOf(p *Port) string {
+	if p.Driver == "" {
+		return "port " + p.Ref().String()
+	}
+	return "driver " + p.Driver + " of port " + p.Ref().String()
 }
 
 // complaint is the driver's last line in a verifier log, which begins with its name in

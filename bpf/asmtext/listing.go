@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -257,7 +258,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 	fail := func(line int, format string, args ...any) {
 		errs = append(errs, &Error{Line: line, Col: 1, Msg: fmt.Sprintf(format, args...)})
 	}
-	insns, maps := map[int]shown{}, map[int]string{}
+	insns, named := map[int]shown{}, map[int]string{}
 	addresses := map[string]string{} // of maps, by what the log has in their place
 	name, last, first := implicitName, -1, 0
 	for i, text := range plain {
@@ -287,15 +288,15 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 			last = l.pc
 		}
 		// The state after a load of 64 bits says which map it was.
-		if m := mapPointer.FindStringSubmatch(state); m != nil && last >= 0 && maps[last] == "" && strings.Contains(insns[last].text, "(18)") {
-			maps[last] = "map[" + strconv.Quote(m[1]) + "]"
+		if m := mapPointer.FindStringSubmatch(state); m != nil && last >= 0 && named[last] == "" && strings.Contains(insns[last].text, "(18)") {
+			named[last] = "map[" + strconv.Quote(m[1]) + "]"
 			if strings.Contains(m[0], "map_value") {
-				maps[last] += "[0]"
+				named[last] += "[0]"
 				if at := valueAt.FindStringSubmatch(m[0]); at != nil {
-					maps[last] += "+" + at[1]
+					named[last] += "+" + at[1]
 				}
 			}
-			addresses[loadedFrom(insns[last].text)] = maps[last]
+			addresses[loadedFrom(insns[last].text)] = named[last]
 		}
 	}
 	if len(insns) == 0 {
@@ -304,22 +305,22 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 	}
 	out = append(out, numbered{number: first, text: ".program xdp " + strconv.Quote(name)})
 	var missing []string
-	end := 0
-	for pc := range slices.Max(keys(insns)) + 1 {
-		l, ok := insns[pc]
+	end := 0 // of what was shown until here
+	for _, pc := range slices.Sorted(maps.Keys(insns)) {
 		switch {
-		case !ok && pc >= end:
-			missing = append(missing, strconv.Itoa(pc))
-			continue
-		case !ok:
-			continue
+		case pc == end+1:
+			missing = append(missing, strconv.Itoa(end))
+		case pc > end:
+			missing = append(missing, fmt.Sprintf("%d to %d", end, pc-1))
 		}
+		end = pc + 1
+		l := insns[pc]
 		at := strings.Index(l.text, "= ")
 		if wide := strings.Contains(l.text, "(18)"); wide && at >= 0 {
 			end = pc + 2
 			switch {
-			case maps[pc] != "":
-				l.text = l.text[:at+2] + maps[pc]
+			case named[pc] != "":
+				l.text = l.text[:at+2] + named[pc]
 			case addresses[loadedFrom(l.text)] != "": // of an instruction that was never visited
 				l.text = l.text[:at+2] + addresses[loadedFrom(l.text)]
 			case kernelAddress.MatchString(l.text):
@@ -338,12 +339,4 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 func loadedFrom(text string) string {
 	_, from, _ := strings.Cut(text, "= ")
 	return from
-}
-
-func keys[V any](m map[int]V) []int {
-	all := make([]int, 0, len(m))
-	for k := range m {
-		all = append(all, k)
-	}
-	return all
 }

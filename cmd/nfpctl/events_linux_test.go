@@ -219,3 +219,29 @@ func TestEventsOnHost(t *testing.T) {
 		}
 	}
 }
+
+// A port whose driver cannot offload is the first reason, whatever program or map it is for.
+func TestNoOffload(t *testing.T) {
+	h := newHost(t)
+	trie := filepath.Join(h.dir, "trie.bpf")
+	write(t, trie, ".map big lpm_trie key=8 value=8 entries=4 flags=1\n\tr2 = 0\n\t*(u64 *)(r10 - 8) = r2\n\tr2 = r10\n\tr2 += -8\n\tr1 = map[big]\n\tcall bpf_map_lookup_elem#1\n\tr0 = 2\n\texit\n")
+	want := map[string]string{
+		"lo":   "nfpctl: offload to port lo: port lo does not take programs: operation not supported (no-offload)\n",
+		"nfp1": "nfpctl: offload to port nfp1: driver veth of port nfp1 has no device for programs: invalid argument (no-offload)\n",
+	}
+	for _, args := range [][]string{
+		{"prog", "load", "../../examples/firewall.o", "fw", "dev"},
+		{"prog", "load", trie, "fw", "dev"},
+		{"prog", "load", trie, "fw", "--check=false", "--bench=false", "dev"},
+		{"map", "create", "m", "type", "lpm_trie", "key", "8", "value", "8", "entries", "4", "dev"},
+		{"map", "create", "m", "type", "hash", "key", "4", "value", "4", "entries", "4", "dev"},
+		{"feature", "probe", "dev"},
+	} {
+		for port, line := range want {
+			var out bytes.Buffer
+			if code := run(h.open, h.args(append(args[:len(args):len(args)], port)), nil, &out, &out); code != 1 || out.String() != line {
+				t.Errorf("%v %s: exit status %d: %s want %s", args, port, code, &out, line)
+			}
+		}
+	}
+}

@@ -33,6 +33,9 @@ some hundredths of a second, most of the card's free room for maps is taken.`,
 				return err
 			}
 			p, err := findPort(k, at.ports[0])
+			if err == nil {
+				err = offloads(k, p)
+			}
 			if err != nil {
 				return err
 			}

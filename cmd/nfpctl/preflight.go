@@ -28,7 +28,11 @@ func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *chang
 		return err
 	}
 	for _, ref := range d.Ports {
-		if _, err := findPort(m.Kernel(), ref); err != nil {
+		p, err := findPort(m.Kernel(), ref)
+		if err == nil && (d.Mode.Offloaded() || d.Mode == "") {
+			err = offloads(m.Kernel(), p)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -39,6 +43,15 @@ func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *chang
 		return err
 	}
 	return e.printLoaded(cmd, d.Name)
+}
+
+// offloads says why no program can run in a port's hardware, before anything is said of a
+// program or a map. The simulated card's ports are the card's.
+func offloads(k offload.Kernel, p *offload.Port) error {
+	if on, ok := k.(interface{ Offloads(*offload.Port) error }); ok {
+		return on.Offloads(p)
+	}
+	return nil
 }
 
 // printLoaded says what runs now.
