@@ -52,16 +52,16 @@ func (b *bus) MSI(addr uint64, data uint32) error {
 	return nil
 }
 
-// host is a driver in miniature: what the Linux driver does, step by step.
+// host is a small driver that does what the Linux driver does, step by step.
 type host struct {
 	*bus
 	t    testing.TB
 	card *Card
-	next uint64 // RAM not given out yet
+	next uint64 // start of the unallocated RAM
 	syms map[string]symbol
 }
 
-// newHost makes a card in a bus, switched on.
+// newHost creates a card in a bus and switches it on.
 func newHost(t testing.TB, opt *Options) *host {
 	t.Helper()
 	h := &host{bus: &bus{ram: make([]byte, ramBytes)}, t: t, next: ramBase, syms: map[string]symbol{}}
@@ -88,7 +88,7 @@ func profile(t testing.TB, name string) *firmware.Profile {
 	return p
 }
 
-// alloc gives out RAM.
+// alloc allocates RAM.
 func (h *host) alloc(n int) uint64 {
 	addr := h.next
 	h.next += uint64(n+63) &^ 63
@@ -104,7 +104,7 @@ const (
 	fixedWindow = 9
 )
 
-// show points a window somewhere and returns its BAR and offset.
+// show maps a window and returns its BAR and offset.
 func (h *host) show(window int, csr uint32) (bar int, off uint64) {
 	at := uint64(windowCSR + 4*window)
 	h.card.Write(0, at, binary.LittleEndian.AppendUint32(nil, csr))
@@ -140,7 +140,7 @@ func (h *host) write32(addr uint64, v uint32) {
 }
 func (h *host) write64(addr, v uint64) { h.write(addr, binary.LittleEndian.AppendUint64(nil, v)) }
 
-// atomic reads a word with an action of the memory unit.
+// atomic reads a 32-bit word with an action of the memory unit.
 func (h *host) atomic(addr uint64, action, token uint32) uint32 {
 	bar, off := h.show(fixedWindow, windowFixed<<29|targetMU<<23|token<<21|action<<16|uint32(addr>>24))
 	var b [4]byte
@@ -155,7 +155,7 @@ func (h *host) xpb(addr uint32) uint32 {
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-// lock takes a resource as the driver does, and returns its address and size.
+// lock locks a resource as the driver does, and returns its address and size.
 func (h *host) lock(name string) (entry, addr, size uint64) {
 	h.t.Helper()
 	var padded [8]byte
@@ -245,7 +245,7 @@ func (h *host) boot() {
 	}
 }
 
-// port is a vNIC in the host's hands: its rings.
+// port is a vNIC as the host uses it, with its rings.
 type port struct {
 	*host
 	base     uint64
@@ -262,7 +262,7 @@ const (
 	ctrlBuf = 16384
 )
 
-// open enables a vNIC with one ring each way and fills its free list.
+// open enables a vNIC with one ring for each direction and fills its free list.
 func (h *host) open(base uint64, vector byte, control uint32) *port {
 	h.t.Helper()
 	p := &port{host: h, base: base, vector: vector, txQ: uint64(h.read32(base + barStartTX)), rxQ: uint64(h.read32(base + barStartRX))}
@@ -290,7 +290,7 @@ func (h *host) open(base uint64, vector byte, control uint32) *port {
 	return p
 }
 
-// vector programs an MSI-X entry; its data is its number.
+// vector programs an MSI-X entry. Its data is its own number.
 func (h *host) vector(n byte) {
 	at := uint64(msixTable + msixEntry*int(n))
 	h.card.ConfigWrite(capMSIX+2, 2, msixEnable)
@@ -319,7 +319,7 @@ func (h *host) queue(q uint64, reg int) uint32 {
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-// reconfigure does the handshake of the control BAR.
+// reconfigure performs the handshake of the control BAR.
 func (p *port) reconfigure(what uint32) bool {
 	p.t.Helper()
 	p.write32(p.base+barUpdate, what)
@@ -331,7 +331,7 @@ func (p *port) reconfigure(what uint32) bool {
 	return got == 0
 }
 
-// send puts a frame, in pieces, into the transmit ring and rings.
+// send puts a frame, in pieces, into the transmit ring and rings the doorbell.
 func (p *port) send(flags byte, pieces ...[]byte) {
 	p.t.Helper()
 	for i, piece := range pieces {
@@ -351,8 +351,8 @@ func (p *port) send(flags byte, pieces ...[]byte) {
 	p.bell(p.txQ, queueAddWrite, uint32(len(pieces)))
 }
 
-// receive takes the next frame from the receive ring, nil where there is none,
-// unmasks the interrupt and gives the buffer back.
+// receive takes the next frame from the receive ring, or nil if there is none. It
+// unmasks the interrupt and returns the buffer to the free list.
 func (p *port) receive() (frame []byte, flags uint16) {
 	p.t.Helper()
 	d := p.ram[p.rx-ramBase+rxDescBytes*uint64(p.rxN&(1<<ringLog-1)):][:rxDescBytes]

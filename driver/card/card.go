@@ -1,20 +1,24 @@
-// Package card is the simulated NIC as a PCI function to which Linux's own nfp
-// driver binds.
+// Package card simulates the NIC as a PCI function to which Linux's own nfp driver
+// binds.
 //
-// The card is a driver.NIC (engines, maps, helpers) behind everything a host's
-// driver asks of such a card before it sends a packet: configuration space,
-// windows from the BARs onto the chip's internal bus (CPP), tables in the memory
-// unit, the management processor (NSP), control BARs, queues, rings, interrupts.
-// It is a plain Go surface: register accesses come in through Device, DMA and
-// interrupts go out through Host. Nothing runs in the background: whatever the
-// card does, it does within the access that causes it, so the same accesses
-// give the same card. It is for one goroutine at a time.
+// A Card is a driver.NIC (engines, maps, helpers) together with everything else that
+// the host's driver uses before it sends a packet: configuration space, windows from
+// the BARs onto the chip's internal bus (CPP), tables in the memory unit, the
+// management processor (NSP), control BARs, queues, rings and interrupts. Register
+// accesses come in through Device; DMA and interrupts go out through Host. New returns
+// a powered-on card, Attach connects it to a Host, and the host's driver then loads
+// the firmware by register accesses.
 //
-// What the host writes may be nonsense. It is then dropped, or answered with the
-// error the interface has for it, and one line is logged; host memory is reached
-// through Host alone, which says what was granted.
+// Invariants:
 //
-// From the outside in:
+//   - No goroutine runs in the background. The card acts only within the access
+//     that causes the action, so the same accesses always give the same state.
+//   - A Card must be used by one goroutine at a time.
+//   - The host's writes are not trusted. An invalid one is dropped, or answered
+//     with the error that the interface defines for it, and one line is logged.
+//   - The card reaches host memory only through Host, which checks the range.
+//
+// The files, from the outside in:
 //
 //	config.go msix.go    configuration space, interrupts
 //	window.go cpp.go     BARs to bus accesses, bus targets
@@ -27,7 +31,7 @@
 //	control.go           control messages: maps and events
 //	port.go              the wire
 //
-// The facts behind it are the Linux 6.12 driver's, which names the structures:
+// The source of registers, structures and their names is the Linux 6.12 driver,
 // drivers/net/ethernet/netronome/nfp.
 package card
 
@@ -39,34 +43,34 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Options for New; the zero value is the default.
+// Options configures New. The zero value selects the defaults.
 type Options struct {
 	Model    string            // one of Models; "" is DefaultModel
-	Firmware *firmware.Profile // nil is profile stock
-	Serial   [6]byte           // all zero is 00:15:4d:00:00:01; ports count up from it
-	// SingleEntry makes firmware of ABI 3 answer with one map entry at a time. That
-	// of ABI 2 always does.
+	Firmware *firmware.Profile // nil selects profile stock
+	Serial   [6]byte           // all zero selects 00:15:4d:00:00:01; ports count up from it
+	// SingleEntry limits replies of ABI 3 firmware to one map entry. ABI 2 firmware
+	// always has that limit.
 	SingleEntry bool
-	// App is the number of the firmware's application; 0 is the BPF NIC's, 2.
+	// App is the number of the firmware's application. 0 selects 2, the BPF NIC.
 	App uint64
-	// Cable connects the ports of a card with two: what one sends, the other gets.
+	// Cable connects the two ports of a card: each receives the frames of the other.
 	Cable bool
-	// Transmit gets each frame that leaves a port, cabled or not. It must not keep
-	// the frame.
+	// Transmit, if not nil, is called with each frame that leaves a port, cabled or
+	// not. It must not keep the frame.
 	Transmit func(port int, frame []byte)
-	// Log gets a line for whatever the host did wrong.
+	// Log, if not nil, is called with one line for each error of the host.
 	Log func(line string)
 }
 
-// Card is the card. It implements Device.
+// Card is the simulated card. It implements Device.
 type Card struct {
 	opt     Options
 	model   *Model
-	profile *firmware.Profile // as advertised: every limit finite
+	profile *firmware.Profile // as advertised to the host: every limit is finite
 	serial  [6]byte
 	host    Host
 	nic     *driver.NIC
-	logged  map[string]int // lines by kind
+	logged  map[string]int // number of lines logged, by format
 
 	config  config
 	msix    msix
@@ -76,22 +80,22 @@ type Card struct {
 	hooks   []hook
 	nsp     nsp
 	queues  [256]queue
-	vnics   []*vnic // the ports', then the control vNIC
-	loaded  bool    // firmware runs
+	vnics   []*vnic // those of the ports, then the control vNIC
+	loaded  bool    // the firmware is running
 	wire    wire
 }
 
-// errNoHost is what a card without a bus gets.
-var errNoHost = errors.New("the card is in no bus")
+// errNoHost is the error of DMA and interrupts of a card that is not attached.
+var errNoHost = errors.New("the card is not attached to a host")
 
-// noHost is the bus of a card that is in none.
+// noHost is the Host of a card that is not attached.
 type noHost struct{}
 
 func (noHost) DMARead(uint64, []byte) error  { return errNoHost }
 func (noHost) DMAWrite(uint64, []byte) error { return errNoHost }
 func (noHost) MSI(uint64, uint32) error      { return errNoHost }
 
-// New makes a card as it is when power comes on. Attach puts it into a bus.
+// New returns a card in its state after power-up. Attach connects it to a host.
 func New(opt *Options) (*Card, error) {
 	c := &Card{host: noHost{}, logged: map[string]int{}}
 	if opt != nil {
@@ -119,17 +123,17 @@ func New(opt *Options) (*Card, error) {
 	return c, nil
 }
 
-// Attach puts the card into a bus, or into another one.
+// Attach connects the card to a host, and disconnects it from the previous one.
 func (c *Card) Attach(h Host) { c.host = h }
 
-// Model is the card's.
+// Model returns the card's model.
 func (c *Card) Model() *Model { return c.model }
 
-// NIC is the simulated chip with its maps and counters. Running programs on it
-// is the card's business.
+// NIC returns the simulated chip with its maps and counters. Only the card may run
+// programs on it.
 func (c *Card) NIC() *driver.NIC { return c.nic }
 
-// powerOn makes everything as after power-up: no firmware is loaded.
+// powerOn resets everything to its state after power-up: no firmware is loaded.
 func (c *Card) powerOn() {
 	c.config.reset(c.serial, msixVectors)
 	c.msix.reset()
@@ -141,11 +145,11 @@ func (c *Card) powerOn() {
 	c.stopFirmware()
 }
 
-// logKinds is how many lines of one kind are logged, so that a host in a loop
-// does not fill a disk.
+// logKinds is the maximum number of logged lines with the same format, so that a host
+// in a loop does not fill a disk.
 const logKinds = 64
 
-// logf logs what the host did wrong.
+// logf logs an error of the host.
 func (c *Card) logf(format string, args ...any) {
 	n := c.logged[format]
 	c.logged[format] = n + 1
@@ -159,10 +163,10 @@ func (c *Card) logf(format string, args ...any) {
 	c.opt.Log(fmt.Sprintf(format, args...))
 }
 
-// errMaster is the error of DMA that the host has not switched on.
+// errMaster is the error of DMA while the host has not enabled bus mastering.
 var errMaster = errors.New("bus mastering is off")
 
-// dmaRead and dmaWrite reach host memory, if the host lets the card.
+// dmaRead and dmaWrite access host memory if bus mastering is enabled.
 func (c *Card) dmaRead(addr uint64, p []byte) error {
 	if c.config.command()&commandMaster == 0 {
 		return errMaster

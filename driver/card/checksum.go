@@ -2,8 +2,8 @@ package card
 
 import "encoding/binary"
 
-// Checksum offload: the card fills in what the host left to it, and reports what
-// it found in frames that arrive.
+// This file implements checksum offload: the card fills in the checksums that the host
+// left to it, and reports the result of checking those of arriving frames.
 
 const (
 	ethHeader = 14
@@ -23,14 +23,15 @@ const (
 	txUDPCsum = 1 << 4
 )
 
-// Flags of a received packet: checked, and found right (one bit below).
+// Flags of a received packet: the checksum was checked and, one bit below, it was
+// right.
 const (
 	rxIP4Csum = 1 << 6
 	rxTCPCsum = 1 << 4
 	rxUDPCsum = 1 << 2
 )
 
-// layers are where a frame's headers are.
+// layers holds the positions of a frame's headers.
 type layers struct {
 	ip4    []byte // IPv4 header, nil for IPv6
 	proto  byte
@@ -38,8 +39,8 @@ type layers struct {
 	pseudo uint32 // sum of the pseudo header
 }
 
-// dissect finds the headers of an IP packet; ok is false where there is none
-// whose lengths fit.
+// dissect finds the headers of an IP packet. ok is false if the frame is not IP or the
+// lengths in its headers do not fit it.
 func dissect(frame []byte) (l layers, ok bool) {
 	if len(frame) < ethHeader {
 		return l, false
@@ -77,7 +78,7 @@ func dissect(frame []byte) (l layers, ok bool) {
 	return l, true
 }
 
-// sum adds 16-bit words.
+// sum adds the big-endian 16-bit words of b to s.
 func sum(b []byte, s uint32) uint32 {
 	for ; len(b) > 1; b = b[2:] {
 		s += uint32(b[0])<<8 | uint32(b[1])
@@ -88,7 +89,7 @@ func sum(b []byte, s uint32) uint32 {
 	return s
 }
 
-// fold makes a sum a one's complement checksum.
+// fold folds a sum to 16 bits and complements it.
 func fold(s uint32) uint16 {
 	for s>>16 != 0 {
 		s = s&0xffff + s>>16
@@ -96,8 +97,8 @@ func fold(s uint32) uint16 {
 	return ^uint16(s)
 }
 
-// checksumAt is where a transport protocol's checksum lies, and how short its
-// header may be.
+// checksumAt returns the offset of a transport protocol's checksum and the minimum
+// length of its header.
 func checksumAt(proto byte) (at, least int) {
 	switch proto {
 	case protoTCP:
@@ -108,7 +109,7 @@ func checksumAt(proto byte) (at, least int) {
 	return 0, 0
 }
 
-// fillChecksums does what a transmit descriptor asks for.
+// fillChecksums fills in the checksums that a transmit descriptor's flags request.
 func fillChecksums(frame []byte, flags byte) {
 	l, ok := dissect(frame)
 	if flags&txCsum == 0 || !ok {
@@ -131,7 +132,7 @@ func fillChecksums(frame []byte, flags byte) {
 	binary.BigEndian.PutUint16(l.l4[at:], c)
 }
 
-// checkChecksums is the flags of a received packet.
+// checkChecksums returns the flags of a received packet.
 func checkChecksums(frame []byte) (flags uint16) {
 	l, ok := dissect(frame)
 	if !ok {
@@ -154,7 +155,7 @@ func checkChecksums(frame []byte) (flags uint16) {
 	switch {
 	case l.proto == protoTCP:
 		found(rxTCPCsum, right)
-	case l.l4[at] != 0 || l.l4[at+1] != 0: // UDP's may be absent
+	case l.l4[at] != 0 || l.l4[at+1] != 0: // UDP may omit its checksum
 		found(rxUDPCsum, right)
 	}
 	return flags

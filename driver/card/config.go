@@ -2,16 +2,16 @@ package card
 
 import "encoding/binary"
 
-// Configuration space: type 0 header, PCIe, MSI-X and power management
-// capabilities, and the Device Serial Number in which the driver finds the CPP
-// interface it speaks for.
+// This file holds configuration space: the type 0 header, the PCIe, MSI-X and power
+// management capabilities, and the Device Serial Number, from which the driver reads
+// the number of its CPP interface.
 
-// Identity. The driver refuses a subsystem vendor that is not the vendor.
+// Identity. The driver refuses a card whose subsystem vendor differs from its vendor.
 const (
 	vendorID = 0x19ee
 	deviceID = 0x4000
 
-	configBytes = 0x600 // what a PCI quirk of the kernel allows these ids
+	configBytes = 0x600 // the size to which a PCI quirk of the kernel limits these IDs
 
 	capPM   = 0x40
 	capPCIe = 0x50
@@ -19,15 +19,15 @@ const (
 	extDSN  = 0x100
 )
 
-// InterfaceID is type 1 (PCI), unit 0, channel 0xff.
+// interfaceID is type 1 (PCI), unit 0, channel 0xff.
 const interfaceID = 0x10ff
 
-// barBytes are the lengths of the 64-bit BARs 0, 2 and 4: sizes with which the
-// driver finds room for bulk windows (slices of at least 512 KiB) and fixed ones
-// (at least 16 MiB).
+// barBytes holds the lengths of the 64-bit BARs 0, 2 and 4. With these the driver has
+// room for its bulk windows (slices of at least 512 KiB) and fixed windows (at least
+// 16 MiB).
 var barBytes = [6]uint64{0: 16 << 20, 2: 128 << 20, 4: 64 << 20}
 
-// config is configuration space and which bits of it the host may write.
+// config is configuration space, with a mask of the bits that the host may write.
 type config struct {
 	data, mask [configBytes]byte
 }
@@ -50,7 +50,7 @@ func (c *config) put32(off int, v, mask uint32) {
 	binary.LittleEndian.PutUint32(c.mask[off:], mask)
 }
 
-// reset makes configuration space as after power-up.
+// reset sets configuration space to its state after power-up.
 func (c *config) reset(serial [6]byte, vectors int) {
 	*c = config{}
 	c.put16(0x00, vendorID, 0)
@@ -70,7 +70,7 @@ func (c *config) reset(serial [6]byte, vectors int) {
 	c.mask[0x3c] = 0xff // interrupt line
 
 	c.put16(capPM, capPCIe<<8|0x01, 0)
-	c.put16(capPM+2, 3, 0)   // version 3: no states but D0 and D3
+	c.put16(capPM+2, 3, 0)   // version 3: only states D0 and D3
 	c.put16(capPM+4, 8, 0x3) // no soft reset
 	c.put16(capPCIe, capMSIX<<8|0x10, 0)
 	c.put16(capPCIe+2, 2, 0)           // version 2, endpoint

@@ -11,13 +11,13 @@ import (
 	"github.com/nfpkit/nfpkit/driver"
 )
 
-// Control messages, frames on the control vNIC: a header {type, version, tag},
-// then big-endian words, then slots of a key and a value each. A request has one
-// slot and gets one reply; a reply has a slot for each entry it reports, and one
-// more where it reports an error. Keys and values are bytes: the host swaps what
-// is to be swapped.
+// This file handles control messages, which are frames on the control vNIC. A message
+// is a header {type, version, tag}, then big-endian 32-bit words, then slots of a key
+// and a value each. A request has one slot and gets one reply. A reply has a slot for
+// each entry that it reports, and one more if it reports an error. The card copies
+// keys and values as bytes: the host swaps the byte order if needed.
 
-// Types of messages. A reply's is its request's with the top bit set.
+// Types of messages. The type of a reply is that of its request with the top bit set.
 const (
 	msgAlloc = 1 + iota
 	msgFree
@@ -32,7 +32,7 @@ const (
 	msgVersion = 1
 
 	msgHeader = 4
-	msgEntry  = 16 // header, table or code, count, flags: before the first slot
+	msgEntry  = 16 // bytes before the first slot: header, table or code, count, flags
 	slotABI2  = 64 // bytes of a key and of a value
 
 	maxEntries = 4 // the driver's NFP_BPF_MAP_CACHE_CNT
@@ -50,14 +50,14 @@ const (
 	rcTooBig
 )
 
-// maxMapBytes is what all maps together may take of the card's memory, assumed;
-// entryBytes what an entry takes beside its value.
+// maxMapBytes is the card's memory for all maps together, an assumption. entryBytes is
+// the overhead of an entry in addition to its value.
 const (
 	maxMapBytes = 512 << 20
 	entryBytes  = 64
 )
 
-// slots are the bytes of a key and of a value in a message.
+// slots returns the sizes in bytes of a key and of a value in a message.
 func (c *Card) slots() (key, value int) {
 	if c.profile.ABI < 3 {
 		return slotABI2, slotABI2
@@ -87,7 +87,7 @@ func (c *Card) message(v *vnic, m []byte) {
 	}
 }
 
-// word is 32-bit word i of a message; 0 behind its end.
+// word returns 32-bit word i of a message, or 0 if that is past the end.
 func word(m []byte, i int) uint32 {
 	if 4*i+4 > len(m) {
 		return 0
@@ -102,7 +102,7 @@ func be(b []byte, words ...uint32) []byte {
 	return b
 }
 
-// mapTypes are the maps the driver asks for, by bpf(2)'s numbers.
+// mapTypes holds the map types that the driver requests, by their numbers in bpf(2).
 var mapTypes = map[uint32]ebpf.MapType{1: ebpf.Hash, 2: ebpf.Array}
 
 func (c *Card) allocMap(m []byte) (id, rc uint32) {
@@ -132,7 +132,7 @@ func (c *Card) allocMap(m []byte) (id, rc uint32) {
 	return t.ID, rcOK
 }
 
-// createCode is the code of a map that cannot be.
+// createCode returns the return code for a map that could not be created.
 func createCode(err error) uint32 {
 	var e *driver.MapError
 	if errors.As(err, &e) {
@@ -146,7 +146,7 @@ func createCode(err error) uint32 {
 	return rcError
 }
 
-// freeMap gives a map back and counts the entries it had.
+// freeMap frees a map and returns the number of entries that it had.
 func (c *Card) freeMap(id uint32) (count, rc uint32) {
 	t := c.nic.Table(id)
 	if t == nil {
@@ -165,7 +165,7 @@ func (c *Card) freeMap(id uint32) (count, rc uint32) {
 	return count, rcOK
 }
 
-// code is the return code of a map's error.
+// code returns the return code for the error of a map operation.
 func code(err error) uint32 {
 	var no syscall.Errno
 	if err == nil {
@@ -186,8 +186,8 @@ func code(err error) uint32 {
 	return rcError
 }
 
-// entries does an operation on entries and appends to the reply what comes
-// behind the header.
+// entries performs an operation on entries and appends to the reply everything that
+// follows its header.
 func (c *Card) entries(reply, m []byte) []byte {
 	keySlot, valueSlot := c.slots()
 	size := keySlot + valueSlot
@@ -219,14 +219,14 @@ func (c *Card) entries(reply, m []byte) []byte {
 		return c.walk(reply, t, key, word(m, 2))
 	}
 	if err != nil {
-		// As the open firmware does, the code also lies in the slot.
+		// The open firmware also writes the code into the slot.
 		binary.BigEndian.PutUint32(slot[keySlot-4:], 0xffff_0000|code(err))
 		return append(be(reply, code(err), 0, 0), slot...)
 	}
 	return append(be(reply, rcOK, 1, 0), slot...)
 }
 
-// walk reports up to want entries behind key.
+// walk reports up to want entries that follow key.
 func (c *Card) walk(reply []byte, t *driver.Map, key []byte, want uint32) []byte {
 	keySlot, valueSlot := c.slots()
 	var slots []byte

@@ -13,15 +13,15 @@ import (
 	"github.com/nfpkit/nfpkit/internal/golden"
 )
 
-// TestMapMessages sends the messages of an archive's script and prints the
-// replies. A line is an operation:
+// TestMapMessages sends the messages of an archive's script and prints the replies. A
+// line is an operation:
 //
 //	alloc TYPE KEY VALUE ENTRIES | free TABLE
 //	lookup TABLE KEY | update TABLE KEY VALUE FLAGS | delete TABLE KEY
 //	next TABLE KEY COUNT | first TABLE COUNT | raw HEX
 //
-// with keys and values in hex. A reply is its code and, for entries, what is in
-// its slots up to the last byte that is not zero.
+// with keys and values in hex. A reply prints as its code and, for entries, the
+// contents of its slots up to the last byte that is not zero.
 func TestMapMessages(t *testing.T) {
 	golden.Run(t, "testdata/maps/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
 		f := strings.Fields(files["card"])
@@ -54,7 +54,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// request is a message as the driver writes it; bytes nobody reads are garbage.
+// request builds a message as the driver writes it. Unused bytes are garbage.
 func request(t testing.TB, c *Card, f []string) []byte {
 	num := func(i int) uint32 {
 		v, err := strconv.ParseUint(f[i], 0, 32)
@@ -120,8 +120,8 @@ func describe(c *Card, m []byte) string {
 	return out
 }
 
-// TestOddProfiles: limits that a user's profile may have and messages cannot
-// carry are not advertised.
+// TestOddProfiles checks that a limit of a user's profile is not advertised if
+// messages cannot carry it.
 func TestOddProfiles(t *testing.T) {
 	for _, abi := range []int{2, 3} {
 		for _, bytes := range []int{0, 1, 100, 1 << 20} {
@@ -146,8 +146,8 @@ func TestOddProfiles(t *testing.T) {
 	}
 }
 
-// TestCounter: a program as the Linux driver compiles it counts packets in a map
-// that the host made and reads by messages, both by the vNIC's own path.
+// TestCounter runs a program as compiled by the Linux driver. It counts packets in a
+// map that the host creates and reads by messages, both through the vNIC's own path.
 func TestCounter(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	ctrl := h.open(h.syms["_pf0_net_ctrl_bar"].addr, 0, 0)
@@ -171,7 +171,7 @@ func TestCounter(t *testing.T) {
 	}
 	ctrl.send(0, request(t, h.card, strings.Fields("free 1")))
 	ctrl.receive()
-	a.send(0, frame(60)) // uses a table that is no more
+	a.send(0, frame(60)) // uses a freed table
 	if got, _ := b.receive(); got != nil || len(h.lines) != 1 {
 		t.Errorf("a program with a freed map: %d bytes pass, log %q", len(got), h.lines)
 	}
@@ -194,7 +194,7 @@ br[.13], defer[1] @done
 immed[gprA_0, 0x11, <<16]
 `
 
-// TestEvents: records reach the host as messages.
+// TestEvents checks that records reach the host as messages.
 func TestEvents(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	ctrl := h.open(h.syms["_pf0_net_ctrl_bar"].addr, 0, 0)
@@ -233,7 +233,8 @@ br[.14], defer[1] @done
 immed[gprA_0, 0x11, <<16]
 `
 
-// FuzzControl sends random messages: the card drops them or answers, and stays up.
+// FuzzControl sends random messages: the card must drop or answer them, and keep
+// running.
 func FuzzControl(f *testing.F) {
 	for _, line := range []string{"alloc hash 4 8 16", "alloc array 4 4 4", "free 1", "lookup 1 01000000", "update 1 01 02 0", "delete 1 01", "next 1 01 4", "first 1 4"} {
 		c, err := New(&Options{})

@@ -2,7 +2,7 @@ package card
 
 import "encoding/binary"
 
-// The CPP bus: what the card's targets answer to accesses through windows.
+// This file answers accesses through windows for each target of the CPP bus.
 
 // Targets.
 const (
@@ -16,12 +16,12 @@ const (
 const (
 	muAtomicRead  = 3
 	muAtomicWrite = 4
-	muTestSet     = 5 // token 3: gives the old word, ORs testSetBits into it
+	muTestSet     = 5 // token 3: returns the old word and ORs testSetBits into it
 
 	testSetBits = 0xf
 )
 
-// XPB addresses as they are on the wire.
+// XPB addresses as they appear on the bus.
 const (
 	xpbChipID   = 0x0150_0004
 	xpbAddrMap  = 0x000a_0000 // + 4 x target
@@ -48,7 +48,7 @@ func (c *Card) cppRead(a access, p []byte) {
 		clear(p)
 		c.eachWord(a.addr, p, func(at uint64, w []byte) { binary.LittleEndian.PutUint32(w, xpbRead(uint32(at))) })
 	default:
-		c.logf("read of %d bytes at 0x%x of target %d: nobody there", len(p), a.addr, a.target)
+		c.logf("read of %d bytes at 0x%x of target %d: the card does not answer there", len(p), a.addr, a.target)
 		ones(p)
 	}
 }
@@ -70,9 +70,9 @@ func (c *Card) cppWrite(a access, p []byte) {
 	case a.target == targetMU && (a.action == actionRW || a.action == muAtomicWrite && a.token == 0):
 		c.muWrite(a.addr, p)
 	case a.target == targetXPB, a.target == targetARM:
-		// No register there that a host may change.
+		// No host may change any other register.
 	default:
-		c.logf("write of %d bytes at 0x%x of target %d, action %d.%d: nobody there", len(p), a.addr, a.target, a.action, a.token)
+		c.logf("write of %d bytes at 0x%x of target %d, action %d.%d: the card does not answer there", len(p), a.addr, a.target, a.action, a.token)
 	}
 }
 
@@ -86,7 +86,7 @@ func (c *Card) muRead(a access, p []byte) {
 			c.mem.put32(at, binary.LittleEndian.Uint32(w)|testSetBits)
 		})
 	case a.action == muAtomicWrite && a.token == 0:
-		// The driver flushes a posted write by reading back through its window.
+		// The driver flushes a posted write by a read through the same window.
 		c.mem.read(a.addr, p)
 	default:
 		c.logf("read of %d bytes at 0x%x: memory has no action %d.%d", len(p), a.addr, a.action, a.token)
@@ -94,8 +94,8 @@ func (c *Card) muRead(a access, p []byte) {
 	}
 }
 
-// hook is a range of memory that somebody watches: wrote is called after a
-// write of n bytes at off of the range.
+// hook is a watched range of memory. wrote is called after a write of n bytes at
+// offset off of the range.
 type hook struct {
 	base, size uint64
 	wrote      func(off uint64, n int)

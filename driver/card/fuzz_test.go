@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// storm does to a running card what a stream of bytes says, 12 bytes a step:
-// registers, memory, doorbells, descriptors, frames. Half of the addresses are
-// ones that mean something.
+// storm applies a stream of bytes to a running card, 12 bytes a step: accesses to
+// registers and memory, doorbells, descriptors, frames. Half of the addresses are
+// valid.
 func storm(h *host, a, b *port, ctrl *port, data []byte) {
 	c := h.card
 	places := []uint64{
@@ -26,7 +26,7 @@ func storm(h *host, a, b *port, ctrl *port, data []byte) {
 		case 0:
 			c.ConfigWrite(int(wild), int(pick%9), v)
 			c.Read(0, windowCSR, make([]byte, 4))
-			c.ConfigWrite(commandOffset, 2, commandMemory|v&commandMaster) // the rest wants windows
+			c.ConfigWrite(commandOffset, 2, commandMemory|v&commandMaster) // the other steps need windows
 		case 1:
 			c.ConfigRead(int(wild)-100, int(pick%9))
 		case 2:
@@ -42,7 +42,7 @@ func storm(h *host, a, b *port, ctrl *port, data []byte) {
 			h.write64(places[int(pick)%len(places)], ramBase+v%ramBytes)
 		case 7:
 			h.bell(uint64(pick)%64, int(wild%4)*4, uint32(v>>(v%32)))
-		case 8: // a command, mostly one there is
+		case 8: // a command, usually an existing one
 			h.write64(addrNSP+nspCommand, v>>32%70000<<32|uint64(pick%26)<<16|uint64(wild&3))
 		case 9: // a descriptor, a frame or a message
 			at := v % (ramBytes - 64)
@@ -53,13 +53,13 @@ func storm(h *host, a, b *port, ctrl *port, data []byte) {
 			p.bell(p.txQ+configQueue, queueAddWrite, 1)
 			p.bell(p.txQ, queueAddWrite, uint32(wild%300))
 		case 11:
-			// Too short is refused; that is one of the cases.
+			// A frame that is too short must be refused.
 			_ = c.Receive(int(pick%3), bytes.Repeat(bytes8, int(wild%300)))
 		}
 	}
 }
 
-// alive says whether the card still answers, and is no larger than it may be.
+// alive returns an error if the card no longer answers, or uses too much memory.
 func alive(h *host) error {
 	c := h.card
 	c.ConfigWrite(commandOffset, 2, commandMemory|commandMaster)
@@ -69,7 +69,7 @@ func alive(h *host) error {
 	if len(c.mem.pages) > maxPages {
 		return fmt.Errorf("%d pages of memory", len(c.mem.pages))
 	}
-	h.write64(addrNSP+nspCommand, 1<<16|1) // a reset, and firmware again
+	h.write64(addrNSP+nspCommand, 1<<16|1) // a reset, then the firmware again
 	h.write64(addrNSP+nspCommand, 16<<16|1)
 	if h.read64(addrNSP)>>8&0xff != 0 || !c.loaded {
 		return fmt.Errorf("the management processor answers 0x%x", h.read64(addrNSP))
@@ -83,7 +83,7 @@ func stormy(t testing.TB, data []byte) {
 	if !b.load(verdict(0x44)) || !b.control(ctlBPF) {
 		t.Fatalf("%q", h.lines)
 	}
-	for i := range uint32(8) { // what a wild doorbell sends
+	for i := range uint32(8) { // frames that a random doorbell sends
 		var d [txDescBytes]byte
 		binary.LittleEndian.PutUint16(d[1:], 60)
 		d[3] = txEnd
@@ -98,7 +98,7 @@ func stormy(t testing.TB, data []byte) {
 	}
 }
 
-// TestStorm survives nonsense.
+// TestStorm checks that the card survives random accesses.
 func TestStorm(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -113,7 +113,8 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// TestBlocksPastTheEnd copies a block over the end of each part of the PCIe block.
+// TestBlocksPastTheEnd copies blocks that extend past the end of each part of the PCIe
+// block.
 func TestBlocksPastTheEnd(t *testing.T) {
 	h := newHost(t, &Options{})
 	const queues = 256
@@ -126,7 +127,8 @@ func TestBlocksPastTheEnd(t *testing.T) {
 	}
 }
 
-// TestRepeatable: the same accesses make the same card and the same host memory.
+// TestRepeatable checks that the same accesses give the same state of card and host
+// memory.
 func TestRepeatable(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	data := make([]byte, 12*1000)
@@ -157,7 +159,7 @@ func FuzzRegisters(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { stormy(t, data[:min(len(data), 12*500)]) })
 }
 
-// BenchmarkRegister is one register write and read through a window.
+// BenchmarkRegister measures one register write and read through a window.
 func BenchmarkRegister(b *testing.B) {
 	h := newHost(b, &Options{})
 	bar, off := h.bulk(targetMU, addrNSPBuffer)
@@ -169,7 +171,7 @@ func BenchmarkRegister(b *testing.B) {
 	}
 }
 
-// BenchmarkPacket is a frame from one host ring through the other port's program
+// BenchmarkPacket measures a frame from one host ring through the other port's program
 // to the other host ring.
 func BenchmarkPacket(b *testing.B) {
 	_, p, q := pair(b, &Options{})

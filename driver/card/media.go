@@ -2,8 +2,8 @@ package card
 
 import "encoding/binary"
 
-// The port table of the management processor: 48 entries of 32 bytes, 24 a
-// network block interface, present where they have lanes.
+// This file holds the port table of the management processor: 48 entries of 32 bytes,
+// 24 for each network block interface. An entry is present if it has lanes.
 
 const (
 	mediaEntries = 48
@@ -11,10 +11,10 @@ const (
 	mediaFibre   = 2
 )
 
-// portSlot is the entry of a port: four lanes each.
+// portSlot returns the index of a port's entry: each port occupies four.
 func portSlot(port int) int { return 4 * port }
 
-// media is what the host set of a port.
+// media is the host's configuration of a port.
 type media struct {
 	configured, enabled bool
 	aneg, fec           uint8
@@ -30,10 +30,10 @@ const (
 	mediaSetFEC     = 1 << 7
 )
 
-// laneRates are the codes of lane speeds in Gbps.
+// laneRates maps lane speeds in Gbps to their codes.
 var laneRates = map[int]uint64{1: 3, 10: 4, 25: 5}
 
-// portTable is the table as the host reads it.
+// portTable returns the table as the host reads it.
 func (c *Card) portTable() []byte {
 	t := make([]byte, mediaEntries*mediaBytes)
 	for i, p := range c.model.Ports {
@@ -63,10 +63,10 @@ func (c *Card) portTable() []byte {
 	return t
 }
 
-// What the driver prints of a setting that is refused.
+// mediaRefused is the code that the driver reports for a refused setting.
 const mediaRefused = 6011 // not an allowed rate or number of lanes
 
-// setMedia does what the control words of a table ask for.
+// setMedia applies the control words of a table.
 func (c *Card) setMedia(t []byte) (ret uint32, code uint8) {
 	for i, p := range c.model.Ports {
 		e := t[portSlot(i)*mediaBytes:]
@@ -88,8 +88,8 @@ func (c *Card) setMedia(t []byte) (ret uint32, code uint8) {
 	return 0, 0
 }
 
-// eeprom is a plugged module's: identifier and vendor name, SFF-8636 for QSFP,
-// SFF-8472 for SFP.
+// eeprom returns the contents of the plugged module: identifier and vendor name, in
+// the layout of SFF-8636 for QSFP and SFF-8472 for SFP.
 func (p PortSpec) eeprom() [256]byte {
 	var b [256]byte
 	b[0] = 0x03

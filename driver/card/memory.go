@@ -2,17 +2,17 @@ package card
 
 import "encoding/binary"
 
-// memory is the memory unit's 40-bit space as the host sees it, sparse: a page
-// exists once it is written. A card has so many pages and no more; what is
-// written beyond them is lost.
+// memory is the sparse 40-bit address space of the memory unit, as seen by the host. A
+// page is allocated when it is first written. At most maxPages exist; a write that
+// needs another one is lost.
 type memory struct {
 	pages map[uint64]*[pageBytes]byte
-	lost  bool // a write found no page left
+	lost  bool // a write needed a page past maxPages
 }
 
 const (
 	pageBytes = 4096
-	maxPages  = 64 << 20 / pageBytes // assumed: what a host may fill
+	maxPages  = 64 << 20 / pageBytes // an assumption: the memory that a host may fill
 	muMask    = 1<<40 - 1
 )
 
@@ -86,5 +86,5 @@ func (m *memory) put64(addr uint64, v uint64) {
 	m.write(addr, binary.LittleEndian.AppendUint64(nil, v))
 }
 
-// add64 adds to a counter.
+// add64 adds v to the 64-bit counter at addr.
 func (m *memory) add64(addr, v uint64) { m.put64(addr, m.u64(addr)+v) }

@@ -2,7 +2,7 @@ package card
 
 import "fmt"
 
-// Model is a card as it is sold.
+// Model describes a commercial card.
 type Model struct {
 	Name    string
 	PartNo  string // assembly.partno
@@ -10,17 +10,17 @@ type Model struct {
 	Product string
 }
 
-// PortSpec is one cage.
+// PortSpec describes one cage.
 type PortSpec struct {
 	Lanes     int
 	LaneGbps  int
-	Interface uint8 // cage: 10 SFP+, 28 SFP28, 40 QSFP, 100 CXP
+	Interface uint8 // type of cage: 10 SFP+, 28 SFP28, 40 QSFP, 100 CXP
 }
 
-// Gbps is the port's speed.
+// Gbps returns the port's speed.
 func (p PortSpec) Gbps() int { return p.Lanes * p.LaneGbps }
 
-// Cages, drivers/net/ethernet/netronome/nfp/nfpcore/nfp_nsp.h.
+// Types of cages, drivers/net/ethernet/netronome/nfp/nfpcore/nfp_nsp.h.
 const (
 	cageSFPPlus = 10
 	cageSFP28   = 28
@@ -36,11 +36,11 @@ func ports(n, lanes, gbps int, cage uint8) []PortSpec {
 	return p
 }
 
-// DefaultModel is the model where none is named.
+// DefaultModel is the name of the model that ModelByName("") returns.
 const DefaultModel = "cx-2x40"
 
-// Models are the cards there are. Part numbers: the firmware file names that the
-// Linux driver lists; the LX card's number and its lanes are assumed.
+// Models returns all models. The part numbers are from the firmware file names that
+// the Linux driver lists. The LX card's number and lanes are assumptions.
 func Models() []Model {
 	return []Model{
 		{"cx-2x10", "AMDA0096-0001", ports(2, 1, 10, cageSFPPlus), "Agilio CX 2x10GbE"},
@@ -51,7 +51,7 @@ func Models() []Model {
 	}
 }
 
-// ModelByName finds a model; "" is DefaultModel.
+// ModelByName returns the model of a name; "" is DefaultModel.
 func ModelByName(name string) (*Model, error) {
 	if name == "" {
 		name = DefaultModel

@@ -2,9 +2,9 @@ package card
 
 import "encoding/binary"
 
-// MSI-X: a table of {address, data, control} and a bit for each vector that
-// fired while it was masked. Both lie in BAR 0, which is where the capability
-// says.
+// This file implements MSI-X: a table of {address, data, control}, and a pending bit
+// for each vector that fired while it was masked. Both lie in BAR 0, as the capability
+// states.
 
 const (
 	msixVectors = 32
@@ -29,7 +29,7 @@ func (m *msix) reset() {
 	}
 }
 
-// fire sends the interrupt of a vector, or remembers that it is due.
+// fire sends the interrupt of a vector, or sets its pending bit if it is masked.
 func (m *msix) fire(c *Card, vector int) {
 	if vector >= msixVectors {
 		c.logf("interrupt of vector %d, there are %d", vector, msixVectors)
@@ -40,7 +40,7 @@ func (m *msix) fire(c *Card, vector int) {
 	bit := byte(1) << (vector & 7)
 	switch {
 	case control&msixEnable == 0:
-		return // nobody listens
+		return // MSI-X is disabled
 	case control&msixMask != 0 || e[12]&1 != 0:
 		m.pending[vector/8] |= bit
 		return
@@ -55,7 +55,7 @@ func (m *msix) fire(c *Card, vector int) {
 	}
 }
 
-// deliver sends what is due and no longer masked.
+// deliver sends pending interrupts that are no longer masked.
 func (m *msix) deliver(c *Card) {
 	if m.pending == [len(m.pending)]byte{} {
 		return
@@ -67,7 +67,7 @@ func (m *msix) deliver(c *Card) {
 	}
 }
 
-// read and write are the host's accesses at an offset from the table's start.
+// read and write perform the host's accesses at an offset from the table's start.
 func (m *msix) read(off uint64, p []byte) {
 	for i := range p {
 		switch at := off + uint64(i); {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The management processor (NSP): six 64-bit registers, a buffer, and commands.
-// Ours answers within the write that starts a command.
+// This file implements the management processor (NSP): six 64-bit registers, a buffer,
+// and commands. A command completes within the write that starts it.
 
 const (
 	nspRegisters = 0x30
@@ -21,11 +21,11 @@ const (
 	nspMagic = 0xab10
 	nspMinor = 31 // versions, sensors and stored firmware; no media modes
 
-	nspChunkOrder = 12 // of scattered DMA, in bits
+	nspChunkOrder = 12 // log2 of the piece size in scattered DMA
 	nspImageMax   = 32 << 20
 )
 
-// Error numbers of a command's result, Linux's.
+// Errors in a command's result, as Linux numbers them.
 const (
 	errNoEntry     = 2
 	errIO          = 5
@@ -34,26 +34,26 @@ const (
 	errUnsupported = 95
 )
 
-// nsp is its state.
+// nsp is the state of the management processor.
 type nsp struct {
 	media     []media
-	overrides [][2]string // hwinfo the host set
-	// What was written to it last: firmware by the driver, and to flash.
+	overrides [][2]string // hwinfo keys that the host set
+	// The images written last: firmware by the driver, and the flash.
 	firmware, flash Image
 }
 
-// Image is what is kept of an image that the host wrote: its length and its
-// POSIX CRC, as the cksum tool prints them. Zero is none.
+// Image identifies an image that the host wrote by its length and its POSIX CRC, as
+// the cksum tool prints them. The zero value means no image.
 type Image struct {
 	Bytes int
 	CRC   uint32
 }
 
-// ImageOf is what is kept of p.
+// ImageOf returns the Image of p.
 func ImageOf(p []byte) Image { return Image{len(p), cksum(p)} }
 
-// Images are those of firmware that the driver loaded since power-up, and of
-// flash.
+// Images returns the image of the firmware that the driver last loaded since power-up,
+// and that of the flash.
 func (c *Card) Images() (firmware, flash Image) { return c.nsp.firmware, c.nsp.flash }
 
 func newNSP(c *Card) nsp {
@@ -75,7 +75,8 @@ func (n *nsp) status(c *Card, code uint16, result uint8) {
 	c.mem.put64(addrNSP+nspStatus, nspMagic<<48|nspMinor<<32|uint64(code)<<16|uint64(result)<<8)
 }
 
-// wrote watches the registers: a command starts when its start bit is set.
+// wrote is called after a write to the registers. It starts a command if the write set
+// the start bit.
 func (n *nsp) wrote(c *Card, off uint64, size int) {
 	const start = 1
 	if off > nspCommand || off+uint64(size) <= nspCommand {
@@ -100,7 +101,7 @@ func (n *nsp) wrote(c *Card, off uint64, size int) {
 	c.mem.put64(addrNSP+nspCommand, uint64(ret)<<32|reg&0xffff0000)
 }
 
-// nspData is a command's buffer: memory of the card, or pieces of the host's.
+// nspData is a command's buffer, in the card's memory or in pieces of the host's.
 type nspData struct {
 	c    *Card
 	addr uint64
@@ -108,7 +109,7 @@ type nspData struct {
 	err  error
 }
 
-// read returns the first n bytes, or nil where there are not so many.
+// read returns the first n bytes, or nil if the buffer is shorter.
 func (b *nspData) read(n uint32) []byte {
 	switch {
 	case !b.dma && n > nspBufferBytes, n > nspImageMax:
@@ -140,8 +141,8 @@ func (b *nspData) read(n uint32) []byte {
 	return nil
 }
 
-// write stores a reply of at most n bytes. Only images are scattered, and they
-// have no reply.
+// write stores a reply of at most n bytes. It does not support scattered buffers: only
+// images use them, and they have no reply.
 func (b *nspData) write(p []byte, n uint32) {
 	if !b.dma {
 		b.c.mem.write(b.addr&muMask, p[:min(len(p), int(n), nspBufferBytes)])
@@ -154,10 +155,10 @@ const (
 	cmdFlash = 11
 )
 
-// nspFunc does a command and returns its value and result.
+// nspFunc performs a command and returns its value and result.
 type nspFunc func(c *Card, option uint32, b *nspData) (ret uint32, result uint8)
 
-// nspFunction is what a command does, nil where there is no such command.
+// nspFunction returns the implementation of a command, or nil if there is none.
 func nspFunction(code uint16) nspFunc {
 	switch code {
 	case 0, 4: // no-op, MAC init
@@ -199,8 +200,8 @@ func cmdReset(c *Card, _ uint32, _ *nspData) (uint32, uint8) {
 	return 0, 0
 }
 
-// cmdLoadFirmware takes an image from the driver. What runs is the profile
-// whatever the image holds: no simulator of ours has the vendor's.
+// cmdLoadFirmware accepts an image from the driver. The card always runs its own
+// profile, whatever the image contains: no simulator of the vendor's firmware exists.
 func cmdLoadFirmware(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	const failed, unparsable = 2 << 8, 5 << 16
 	if c.loaded {
@@ -253,7 +254,7 @@ func cmdPortControl(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	return 0, errInvalid
 }
 
-// cmdSensors reports a card at rest: 45 degrees, 12 watts in all (assumed).
+// cmdSensors reports an idle card: 45 degrees, 12 watts in total (assumptions).
 func cmdSensors(_ *Card, _ uint32, b *nspData) (uint32, uint8) {
 	var out []byte
 	for _, v := range []uint32{45_000, 12_000, 9_000, 3_000} {
@@ -290,7 +291,7 @@ func cmdHWInfo(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	return 0, errNoEntry
 }
 
-// maxOverrides bounds what a host may set.
+// maxOverrides bounds the number of hwinfo keys that a host may set.
 const maxOverrides = 64
 
 func cmdSetHWInfo(c *Card, size uint32, b *nspData) (uint32, uint8) {
@@ -313,8 +314,8 @@ func cmdSetHWInfo(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	return 0, 0
 }
 
-// cmdVersions lists versions: a count, then for each of seven components the
-// offsets of what runs and of what is in flash, then the text.
+// cmdVersions lists versions: a count, then for each of seven components the offsets
+// of the running version and of the version in flash, then the text.
 func cmdVersions(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	const fields, text = 14, 32
 	out := make([]byte, text)
@@ -329,8 +330,8 @@ func cmdVersions(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	return 0, 0
 }
 
-// cmdEEPROM reads a module: {words before data, length, offset, bytes read,
-// port}, then data.
+// cmdEEPROM reads a module. The buffer is {32-bit words before the data, length,
+// offset, bytes read, port}, then the data.
 func cmdEEPROM(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	const header = 8
 	p := b.read(min(size, regionBytes))
@@ -351,7 +352,7 @@ func cmdEEPROM(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	return 0, 0
 }
 
-// cmdMedia tells a port's link modes: none beyond what the port table says.
+// cmdMedia reports the link modes of a port: none beyond those in the port table.
 func cmdMedia(c *Card, size uint32, b *nspData) (uint32, uint8) {
 	p := b.read(40)
 	if size < 40 || p == nil || int(p[0]) >= len(c.model.Ports) {

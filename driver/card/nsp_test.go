@@ -11,8 +11,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// TestPortControl: what the host sets of a port is what it reads; a speed that
-// the port has not is refused.
+// TestPortControl checks that a port reads as the host set it, and that an unsupported
+// speed is refused.
 func TestPortControl(t *testing.T) {
 	h := newHost(t, &Options{Model: "cx-2x25"})
 	const size = mediaEntries * mediaBytes
@@ -94,7 +94,7 @@ func TestSmallCommands(t *testing.T) {
 	}
 }
 
-// TestModelsDoc keeps the table of cards in docs/cards.md.
+// TestModelsDoc keeps the table of cards in docs/cards.md current.
 func TestModelsDoc(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| card | product | part number | ports |\n|---|---|---|---|\n")
@@ -112,7 +112,7 @@ func TestModelsDoc(t *testing.T) {
 		"Part numbers are those of the firmware files that the Linux driver asks for; the LX card's number and lanes are assumed.\n\n"+b.String())
 }
 
-// speeds is the table of what nfp.Models says of the same cards.
+// speeds returns the table of the same cards in nfp.Models.
 func speeds(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder

@@ -2,17 +2,17 @@ package card
 
 import "fmt"
 
-// The wire. Frames that leave a port go to Options.Transmit and, on a card whose
-// ports are cabled, to the other port. Frames wait in a queue until the card
-// has done with the one before, so that nothing here calls itself.
+// This file implements the wire. Frames that leave a port are passed to
+// Options.Transmit and, if the ports are cabled, to the other port. Each frame is
+// queued until the previous one is complete, so that delivery does not recurse.
 
-// maxHops ends a frame that two programs send back and forth for ever.
+// maxHops limits how often two programs may send the same frame back and forth.
 const maxHops = 64
 
-// maxFlights is how many frames may be on the cable at once.
+// maxFlights is the maximum number of frames on the cable at once.
 const maxFlights = 1024
 
-// wire is the world outside.
+// wire is the state of everything outside of the card.
 type wire struct {
 	link    []bool
 	flights []flight
@@ -32,7 +32,7 @@ func (w *wire) reset(ports int) {
 	}
 }
 
-// Receive is a frame that arrives at a port. The card keeps it.
+// Receive delivers a frame to a port. The card keeps the frame.
 func (c *Card) Receive(port int, frame []byte) error {
 	switch {
 	case port < 0 || port >= len(c.model.Ports):
@@ -45,8 +45,8 @@ func (c *Card) Receive(port int, frame []byte) error {
 	return nil
 }
 
-// Room is how many frames a port's host has buffers for on its first ring; 0
-// while the port is down.
+// Room returns the number of frames for which the host of a port has buffers on its
+// first ring. It is 0 while the port is down.
 func (c *Card) Room(port int) int {
 	if port < 0 || port >= len(c.model.Ports) || !c.loaded {
 		return 0
@@ -58,7 +58,7 @@ func (c *Card) Room(port int) int {
 	return int(min(c.queues[v.queue+freeListQueue].filled(), v.rx[0].mask+1))
 }
 
-// SetLink plugs a port's cable in or out.
+// SetLink connects or disconnects the cable of a port.
 func (c *Card) SetLink(port int, up bool) error {
 	if port < 0 || port >= len(c.model.Ports) {
 		return fmt.Errorf("port %d: the card has %d", port, len(c.model.Ports))
@@ -76,7 +76,7 @@ func (c *Card) SetLink(port int, up bool) error {
 	return nil
 }
 
-// emit is a frame that leaves a port.
+// emit sends a frame out of a port.
 func (c *Card) emit(port int, frame []byte, hops int) {
 	if !c.wire.link[port] {
 		return
@@ -103,7 +103,7 @@ func (c *Card) fly(f flight) {
 	c.wire.flights = append(c.wire.flights, f)
 }
 
-// settle lets every frame on the wire arrive.
+// settle delivers every frame on the wire.
 func (c *Card) settle() {
 	if c.wire.busy {
 		return
@@ -138,7 +138,7 @@ func castOf(frame []byte) int {
 	return multicast
 }
 
-// macCounters are offsets in a port's MAC statistics, nfp_port.h.
+// macCounters holds offsets in a port's MAC statistics, nfp_port.h.
 type macCounters struct {
 	octets, frames, all, unicast, multicast, broadcast uint64
 	sizes                                              [7]uint64 // up to 64, 127, 255, 511, 1023, 1518, above
@@ -149,7 +149,7 @@ var (
 	macTX = macCounters{0x140, 0x188, 0, 0x190, 0x198, 0x160, [7]uint64{0x168, 0x1a0, 0x1a8, 0x170, 0x178, 0x1b0, 0x1b8}}
 )
 
-// countMAC counts a frame on the wire, with its four bytes of checksum.
+// countMAC counts a frame on the wire, including its four bytes of checksum.
 func (c *Card) countMAC(port int, m macCounters, frame []byte) {
 	n := uint64(len(frame)) + 4
 	add := func(off, by uint64) { c.mem.add64(addrMACStats+uint64(portSlot(port))*macStatsBytes+off, by) }

@@ -11,8 +11,8 @@ import (
 	"github.com/nfpkit/nfpkit/internal/golden"
 )
 
-// TestProbe walks through what the Linux driver asks when it binds, and prints
-// what it learned. An archive's file card has model and firmware in it.
+// TestProbe makes the same requests as the Linux driver when it binds, and prints the
+// answers. The model and firmware are in the archive's file card.
 func TestProbe(t *testing.T) {
 	golden.Run(t, "testdata/probe/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
 		f := strings.Fields(files["card"])
@@ -121,8 +121,8 @@ func probeFirmware(t *testing.T, h *host, out *strings.Builder) {
 	fmt.Fprintf(out, "control vnic: caps 0x%08x, queues %d %d\n", h.read32(b+barCaps), h.read32(b+barStartTX), h.read32(b+barStartRX))
 }
 
-// TestReset: a soft reset takes the firmware away, an image from the driver
-// brings it back.
+// TestReset checks that a soft reset unloads the firmware and that an image from the
+// driver loads it again.
 func TestReset(t *testing.T) {
 	h := newHost(t, &Options{})
 	h.boot()
@@ -175,7 +175,7 @@ func TestFlash(t *testing.T) {
 	}
 }
 
-// TestChecksumTool pins the CRC to what the cksum tool prints.
+// TestChecksumTool compares the CRC with the output of the cksum tool.
 func TestChecksumTool(t *testing.T) {
 	if got := cksum([]byte("nfp.sp\x00\x00")); got != cksumOfSP {
 		t.Errorf("cksum of nfp.sp: %d", got)

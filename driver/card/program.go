@@ -9,9 +9,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// BPF programs. The host links a program for the vNIC's slot of the code store,
-// adds check bits, and gives its address; the card reads the words before it
-// answers, so that a packet sees the old program or the new one.
+// This file loads and runs BPF programs. The host links a program for the vNIC's slot
+// of the code store, adds check bits, and passes its address. The card reads the
+// program before it answers, so every packet sees either the old program or the new
+// one.
 
 // loadProgram reads and places the program that the control BAR describes.
 func (v *vnic) loadProgram() error {
@@ -50,8 +51,9 @@ func (v *vnic) loadProgram() error {
 	return nil
 }
 
-// Words is the program of a port as it came, with check bits; nil where there is
-// none. Running says whether packets pass through it.
+// Words returns the control-store words of a port's program as the host wrote them,
+// with check bits, or nil if there is none. running reports whether packets pass
+// through it.
 func (c *Card) Words(port int) (words []uint64, running bool) {
 	if port < 0 || port >= len(c.model.Ports) {
 		return nil, false
@@ -60,8 +62,8 @@ func (c *Card) Words(port int) (words []uint64, running bool) {
 	return v.words, v.control&ctlBPF != 0
 }
 
-// arrive is a frame from the wire: through the port's program, then to where the
-// program says.
+// arrive passes a frame from the wire through the port's program and then to the
+// destination that the verdict selects.
 func (v *vnic) arrive(frame []byte, hops int) {
 	if !v.c.loaded || !v.enabled {
 		return

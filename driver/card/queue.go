@@ -1,7 +1,8 @@
 package card
 
-// The queue controller: 256 queues of a read and a write pointer. The host adds
-// to one of them and reads both; adding to a write pointer is the doorbell.
+// This file implements the queue controller: 256 queues, each a read and a write
+// pointer. The host adds to one pointer and reads both. Adding to a write pointer
+// rings the doorbell.
 
 const pointerMask = 1<<18 - 1
 
@@ -15,8 +16,8 @@ const (
 	queueStsHigh  = 0x0c
 )
 
-// queueRead and queueWrite are accesses at an offset from the first queue. A block
-// copy may run past the last one.
+// queueRead and queueWrite access an offset from the first queue. A block copy may
+// extend past the last queue.
 func (c *Card) queueRead(off uint64) uint32 {
 	n := off / queueBytes
 	if n >= uint64(len(c.queues)) {
@@ -47,7 +48,7 @@ func (c *Card) queueWrite(off uint64, v uint32) {
 	}
 }
 
-// doorbell does what a queue's new entries ask for.
+// doorbell processes the new entries of a queue.
 func (c *Card) doorbell(n int) {
 	if !c.loaded || n/queuesPerVNIC >= len(c.vnics) {
 		return
@@ -62,5 +63,5 @@ func (c *Card) doorbell(n int) {
 	}
 }
 
-// filled is the number of entries between the pointers.
+// filled returns the number of entries between the pointers.
 func (q *queue) filled() uint32 { return (q.write - q.read) & pointerMask }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// NFD3 rings. A transmit descriptor has 16 bytes; a packet is the buffers of
-// those up to one marked as its end. A receive ring's 8-byte entries are the free
-// buffers and, once filled, the packets in them. Descriptors: the driver's
-// nfd3/nfd3.h and nfp_net.h.
+// This file implements NFD3 rings. A transmit descriptor has 16 bytes. A packet
+// consists of the buffers of consecutive descriptors, up to one marked as the end. The
+// 8-byte entries of a receive ring hold free buffers and, after the card has filled
+// them, the packets. Descriptors: nfd3/nfd3.h and nfp_net.h of the driver.
 
 const (
 	txDescBytes = 16
@@ -19,7 +19,7 @@ const (
 	txOffset = 1<<7 - 1
 	rxDone   = 1 << 7 // of byte 3
 
-	gatherMax = 0x3fff // bytes of a packet, as the packet vector can say
+	gatherMax = 0x3fff // maximum length of a packet in the packet vector
 )
 
 var (
@@ -28,7 +28,7 @@ var (
 	errTooLong  = errors.New("the packet is too long")
 )
 
-// transmit takes all packets of a ring.
+// transmit sends all packets of a ring.
 func (v *vnic) transmit(r int) {
 	t, q := &v.tx[r], &v.c.queues[v.queue+queueStride*r]
 	if !v.enabled || !t.on {
@@ -42,13 +42,14 @@ func (v *vnic) transmit(r int) {
 	for q.read != q.write && v.tx[r].on {
 		frame, flags, err := v.gather(t, q)
 		if err != nil {
-			// What follows in the ring may be as wrong: the host starts the ring anew.
+			// The descriptors that follow may be as wrong: the host has to restart the
+			// ring.
 			v.stat(statsEach+statErrors, 1)
 			v.fail("transmit", r, t, err)
 			return
 		}
 		if frame == nil {
-			break // the packet's end is not there yet
+			break // the end of the packet is not yet in the ring
 		}
 		v.ringStat(barTXStats, r, len(frame))
 		v.sent(frame, flags)
@@ -63,8 +64,8 @@ func (v *vnic) fail(what string, r int, t *ring, err error) {
 	t.on = false
 }
 
-// gather collects one packet and moves the read pointer behind it. The packet is
-// nil, and nothing moves, where the ring ends before it.
+// gather collects one packet and advances the read pointer past it. If the ring ends
+// before the packet does, it returns nil and leaves the pointer unchanged.
 func (v *vnic) gather(t *ring, q *queue) (frame []byte, flags byte, err error) {
 	frame = []byte{}
 	for at := q.read; at != q.write; {
@@ -75,7 +76,7 @@ func (v *vnic) gather(t *ring, q *queue) (frame []byte, flags byte, err error) {
 		n := int(binary.LittleEndian.Uint16(d[1:]))
 		addr := uint64(d[0])<<32 | uint64(binary.LittleEndian.Uint32(d[4:]))
 		if skip := int(d[3] & txOffset); len(frame) == 0 && skip <= n {
-			n, addr = n-skip, addr+uint64(skip) // metadata
+			n, addr = n-skip, addr+uint64(skip) // metadata precedes the packet
 			flags = d[11]
 		}
 		have := len(frame)
@@ -95,7 +96,7 @@ func (v *vnic) gather(t *ring, q *queue) (frame []byte, flags byte, err error) {
 	return nil, 0, nil
 }
 
-// sent is where the host's frames go: out of the port, or to the firmware.
+// sent forwards a frame of the host: out of the port, or to the firmware.
 func (v *vnic) sent(frame []byte, flags byte) {
 	switch {
 	case v.port < 0:
@@ -112,7 +113,7 @@ func (v *vnic) sent(frame []byte, flags byte) {
 	}
 }
 
-// receive gives a frame to the host, and says whether it could.
+// receive passes a frame to the host and reports whether there was a buffer for it.
 func (v *vnic) receive(r int, frame []byte) bool {
 	if r >= maxRings || !v.rx[r].on {
 		r = 0

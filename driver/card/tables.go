@@ -10,12 +10,13 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// The tables a driver finds its way by. The resource table's address is fixed;
-// it leads to the management processor, to hwinfo and to the firmware
-// information, which leads to the firmware's MIP and so to its symbols.
+// This file writes the tables from which a driver learns the layout of the card. The
+// resource table has a fixed address. It leads to the management processor, to hwinfo
+// and to the firmware information. The latter leads to the firmware's MIP, and the MIP
+// to the symbols.
 
-// Where things lie in memory. Only the first address is the driver's; the
-// others are ours.
+// Addresses in memory. The driver defines only the first one; the others are our
+// choice.
 const (
 	addrResources = 0x81_0000_0000
 	addrNSP       = 0x81_0002_0000
@@ -48,10 +49,10 @@ const (
 	cppEMEM0 = cppMU | island
 )
 
-// writeTables writes what is there without firmware.
+// writeTables writes the tables that exist without firmware.
 func (c *Card) writeTables() {
 	for i := range resourceEntries {
-		c.mem.put32(addrResources+uint64(i)*resourceBytes+4, 1<<32-1) // a key nobody has
+		c.mem.put32(addrResources+uint64(i)*resourceBytes+4, 1<<32-1) // a key that matches no resource
 	}
 	c.resource(0, "nfp.res", addrResources, resourceEntries*resourceBytes)
 	c.resource(1, "nfp.sp", addrNSP, regionBytes)
@@ -61,7 +62,7 @@ func (c *Card) writeTables() {
 	c.nsp.writeRegisters(c)
 }
 
-// resource writes an entry of the resource table. Entry 0 is the table's own.
+// resource writes an entry of the resource table. Entry 0 describes the table itself.
 func (c *Card) resource(i int, name string, addr uint64, size int) {
 	var e [resourceBytes]byte
 	copy(e[8:16], name)
@@ -74,8 +75,8 @@ func (c *Card) resource(i int, name string, addr uint64, size int) {
 	c.mem.write(addrResources+uint64(i)*resourceBytes, e[:])
 }
 
-// cksum is POSIX's CRC: polynomial 0x04c11db7, bits and then the length, low
-// byte first, most significant bit first, complemented.
+// cksum returns the POSIX CRC of data: polynomial 0x04c11db7, most significant bit
+// first, over data and then its length (low byte first), complemented.
 func cksum(data []byte) uint32 {
 	var crc uint32
 	add := func(b byte) {
@@ -97,7 +98,7 @@ func cksum(data []byte) uint32 {
 	return ^crc
 }
 
-// hwinfoKeys is what the card's manufacturer wrote, in order.
+// hwinfoKeys returns the manufacturer's keys and values, in order.
 func (c *Card) hwinfoKeys() [][2]string {
 	s := c.serial
 	serial := fmt.Sprintf("%02x%02x%02x%02x%02x%02x", s[0], s[1], s[2], s[3], s[4], s[5])
@@ -118,7 +119,7 @@ func (c *Card) hwinfoKeys() [][2]string {
 	return keys
 }
 
-// mac is the address of a port: the serial number, counted up.
+// mac returns the address of a port: the serial number plus the port's number.
 func (c *Card) mac(port int) [6]byte {
 	m := c.serial
 	v := binary.BigEndian.Uint32(m[2:]) + uint32(port)
@@ -126,13 +127,13 @@ func (c *Card) mac(port int) [6]byte {
 	return m
 }
 
-// hwinfo is the database as the driver reads it.
+// hwinfo returns the database as the driver reads it.
 func (c *Card) hwinfo() []byte {
 	b := make([]byte, 16)
 	for _, kv := range c.hwinfoKeys() {
 		b = append(b, kv[0]+"\x00"+kv[1]+"\x00"...)
 	}
-	b = append(b, make([]byte, 8-len(b)%8+4)...) // an empty key ends it
+	b = append(b, make([]byte, 8-len(b)%8+4)...) // an empty key ends the database
 	le := binary.LittleEndian
 	le.PutUint32(b, 0x48490200) // "HI", version 2
 	le.PutUint32(b[4:], uint32(len(b)+4))
@@ -149,10 +150,10 @@ type symbol struct {
 	size     uint64
 }
 
-// appBPF is the number of the BPF NIC among applications (nfp_app.h).
+// appBPF is the number of the BPF NIC application (nfp_app.h).
 const appBPF = 2
 
-// symbols are the firmware's.
+// symbols returns the firmware's symbols.
 func (c *Card) symbols(caps []byte) []symbol {
 	n := len(c.model.Ports)
 	return []symbol{
@@ -166,7 +167,8 @@ func (c *Card) symbols(caps []byte) []symbol {
 	}
 }
 
-// startFirmware loads the firmware: its tables appear, its vNICs wait for rings.
+// startFirmware loads the firmware: it writes the firmware's tables and creates its
+// vNICs, which have no rings yet.
 func (c *Card) startFirmware() {
 	c.stopFirmware()
 	caps := driver.EncodeCaps(c.profile)
@@ -203,7 +205,7 @@ func (c *Card) startFirmware() {
 	c.loaded = true
 }
 
-// mip describes the firmware's symbol and string tables.
+// mip returns the structure that locates the firmware's symbol and string tables.
 func mip(name string, symbols, strings int) []byte {
 	b := make([]byte, 96)
 	le := binary.LittleEndian
@@ -215,7 +217,7 @@ func mip(name string, symbols, strings int) []byte {
 	return b
 }
 
-// stopFirmware is a soft reset: programs, maps, rings and counters are gone.
+// stopFirmware performs a soft reset: programs, maps, rings and counters are lost.
 func (c *Card) stopFirmware() {
 	c.loaded = false
 	c.nic.Reset()
@@ -234,10 +236,10 @@ func (c *Card) stopFirmware() {
 	}
 }
 
-// capMultiEntry is the type of the capability to answer with several entries.
+// capMultiEntry is the type of the capability to return several entries in a reply.
 const capMultiEntry = 8
 
-// entriesAtOnce is how many map entries a reply may carry.
+// entriesAtOnce returns the maximum number of map entries in a reply.
 func (c *Card) entriesAtOnce() int {
 	if c.profile.ABI < 3 || c.opt.SingleEntry {
 		return 1
@@ -245,8 +247,8 @@ func (c *Card) entriesAtOnce() int {
 	return maxEntries
 }
 
-// Limits that a driver must be told of where the profile has none: a reply of
-// four entries fits a control message of 9,216 bytes.
+// Limits advertised if the profile has none: a reply of four entries fits a control
+// message of 9,216 bytes.
 const (
 	finiteCount   = 1024
 	finiteEntries = 16 << 20
@@ -254,11 +256,11 @@ const (
 	finiteValue   = 1024
 )
 
-// advertised is a profile with every limit finite, with keys and values that fit
-// the slots of messages (which hold a word at least), and with room for the
-// programs of all ports: each port has its own max_len words, one port's behind
-// the other's as in the open firmware, less where the code store has not so
-// many.
+// advertised returns a copy of a profile in which every limit is finite. Keys and
+// values fit the slots of messages, which hold at least a 32-bit word. The programs of
+// all ports fit the code store: each port has its own max_len control-store words, in
+// consecutive regions as in the open firmware, and max_len is reduced if the store is
+// smaller than that.
 func advertised(p *firmware.Profile, ports int) *firmware.Profile {
 	q := *p
 	finite := func(v *int, limit int) {

@@ -6,10 +6,10 @@ import (
 	"github.com/nfpkit/nfpkit/driver"
 )
 
-// A vNIC is a set of rings with a control BAR: one for each port, and the
-// control vNIC, whose frames are messages to the firmware. The control BAR is
-// plain memory; the host fills it, writes what it wants to the update word, and
-// rings the configuration queue.
+// This file implements vNICs. A vNIC is a set of rings with a control BAR. There is
+// one for each port, and the control vNIC, whose frames are messages to the firmware.
+// The control BAR is plain memory. The host fills it, writes the kind of change to the
+// update word, and rings the configuration queue.
 
 // Queues of a vNIC: transmit ring r is queue 4r, its free list 4r+2.
 const (
@@ -95,8 +95,8 @@ const (
 	maxRing = 18
 )
 
-// Counters at barStats, 8 bytes each: what came from the wire, then what went
-// there, then frames and bytes of each application counter.
+// Counters at barStats, 8 bytes each: those of frames from the wire, then of frames to
+// it, then frames and bytes of each application counter.
 const (
 	statDiscards = iota
 	statErrors
@@ -123,20 +123,20 @@ type vnic struct {
 	index int
 	port  int // -1 for the control vNIC
 	base  uint64
-	queue int // first of its queues
+	queue int // number of the first queue
 
 	enabled bool
 	control uint32
 	mtu     uint32
 	buffer  uint32
 	tx, rx  [maxRings]ring
-	due     [256]byte // causes, by MSI-X entry, that wait for the host to look
+	due     [256]byte // causes of interrupts, by MSI-X entry, until the host acknowledges the previous one
 
 	program *driver.Program
-	words   []uint64 // as they came
+	words   []uint64 // as written by the host
 }
 
-// ring is a ring the host switched on.
+// ring is a ring that the host enabled.
 type ring struct {
 	on     bool
 	addr   uint64
@@ -152,7 +152,7 @@ func newVNIC(c *Card, index int) *vnic {
 	return v
 }
 
-// caps are the control bits the vNIC offers.
+// caps returns the control bits that the vNIC offers.
 func (v *vnic) caps() uint32 {
 	if v.port < 0 {
 		return controlCaps
@@ -160,10 +160,10 @@ func (v *vnic) caps() uint32 {
 	return dataCaps
 }
 
-// start is where the vNIC's program is placed.
+// start returns the address of the vNIC's program in the code store.
 func (v *vnic) start() int { return v.c.profile.Start + v.index*v.c.profile.MaxLen }
 
-// writeBAR writes what the firmware says of the vNIC.
+// writeBAR writes the firmware's description of the vNIC.
 func (v *vnic) writeBAR() {
 	m, b, p := &v.c.mem, v.base, v.c.profile
 	m.put32(b+barVersion, datapathVersion)
@@ -180,7 +180,7 @@ func (v *vnic) writeBAR() {
 	mac := v.c.mac(v.port)
 	m.put32(b+barMAC, uint32(mac[0])<<24|uint32(mac[1])<<16|uint32(mac[2])<<8|uint32(mac[3]))
 	m.put16(b+barMAC+6, uint16(mac[4])<<8|uint16(mac[5]))
-	m.put8(b+barBPFCaps, 1) // programs may be replaced while they run
+	m.put8(b+barBPFCaps, 1) // a program may be replaced while it runs
 	m.put16(b+barBPFMax, uint16(p.MaxLen))
 	m.put16(b+barBPFStart, uint16(v.start()))
 	m.put16(b+barBPFDone, uint16(p.Done))
@@ -189,7 +189,7 @@ func (v *vnic) writeBAR() {
 	v.writeLink()
 }
 
-// linkRates are the status word's codes of speeds in Gbps.
+// linkRates maps speeds in Gbps to their codes in the status word.
 var linkRates = map[int]uint16{1: 2, 10: 3, 25: 4, 40: 5, 50: 6, 100: 7}
 
 func (v *vnic) writeLink() {
@@ -200,7 +200,8 @@ func (v *vnic) writeLink() {
 	v.c.mem.put16(v.base+barStatus, status)
 }
 
-// wrote watches the control BAR: clearing a cause unmasks its interrupt.
+// wrote is called after a write to the control BAR: clearing a cause unmasks its
+// interrupt.
 func (v *vnic) wrote(off uint64, n int) {
 	for at := max(off, barCause); at < min(off+uint64(n), barCause+msixVectors); at++ {
 		e := int(at - barCause)
@@ -211,7 +212,8 @@ func (v *vnic) wrote(off uint64, n int) {
 	}
 }
 
-// interrupt tells the host of a cause, now or once it looks.
+// interrupt signals a cause to the host, at once or after the host has acknowledged
+// the previous one.
 func (v *vnic) interrupt(entry int, cause byte) {
 	at := v.base + barCause + uint64(entry)
 	if v.c.mem.u8(at) != 0 {
@@ -222,7 +224,8 @@ func (v *vnic) interrupt(entry int, cause byte) {
 	v.c.msix.fire(v.c, entry)
 }
 
-// reconfigure does what the update word asks for and answers in it.
+// reconfigure performs the changes that the update word requests and writes the result
+// to it.
 func (v *vnic) reconfigure() {
 	err := v.update(v.c.mem.u32(v.base + barUpdate))
 	v.c.mem.put32(v.base+barUpdate, 0)
@@ -267,7 +270,7 @@ func (v *vnic) update(what uint32) error {
 	return nil
 }
 
-// enable reads the rings from the control BAR. On an error nothing changes.
+// enable reads the rings from the control BAR. If it fails, nothing changes.
 func (v *vnic) enable() error {
 	m, b := &v.c.mem, v.base
 	mtu, buffer := m.u32(b+barMTU), m.u32(b+barBuffer)&0xffffff
@@ -305,7 +308,7 @@ func (v *vnic) rings(what string, on, addr, size, vector uint64) (out [maxRings]
 	return out, nil
 }
 
-// disable switches the rings off; the host starts from empty queues.
+// disable switches the rings off. The host starts again with empty queues.
 func (v *vnic) disable() {
 	v.enabled = false
 	v.tx, v.rx = [maxRings]ring{}, [maxRings]ring{}
@@ -313,7 +316,7 @@ func (v *vnic) disable() {
 	clear(v.c.queues[v.queue : v.queue+queuesPerVNIC])
 }
 
-// count adds a frame to the counters of one direction, 0 from the wire, 1 to it.
+// count adds a frame to the counters of one direction: 0 from the wire, 1 to it.
 func (v *vnic) count(direction int, frame []byte) {
 	n := uint64(len(frame))
 	add := func(stat int, by uint64) { v.stat(direction*statsEach+stat, by) }

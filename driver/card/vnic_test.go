@@ -10,7 +10,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// frame is an Ethernet frame of n bytes.
+// frame returns an Ethernet frame of n bytes.
 func frame(n int) []byte {
 	f := make([]byte, n)
 	copy(f, []byte{0x00, 0x15, 0x4d, 0, 0, 2, 0x00, 0x15, 0x4d, 0, 0, 1, 0x88, 0xb5})
@@ -20,7 +20,7 @@ func frame(n int) []byte {
 	return f
 }
 
-// pair is a cabled card with both ports open.
+// pair returns a cabled card with both ports open.
 func pair(t testing.TB, opt *Options) (h *host, a, b *port) {
 	t.Helper()
 	opt.Cable = true
@@ -53,7 +53,7 @@ func TestPackets(t *testing.T) {
 	if n := h.read64(addrMACStats + 4*macStatsBytes + macRX.octets); n != 600*304 {
 		t.Errorf("%d octets counted by the mac", n)
 	}
-	// A packet whose end is not in the ring yet waits for it.
+	// A packet waits until its end is in the ring.
 	a.send(0, want[:100], want[100:], nil)
 	if got, _ := b.receive(); !bytes.Equal(got, want) {
 		t.Errorf("a packet of three pieces arrives as % x", got)
@@ -63,8 +63,8 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// TestInterrupts: none while the host has not looked at the cause, one once it
-// has; the table's own masks keep it pending.
+// TestInterrupts checks that there is no second interrupt until the host has cleared
+// the cause, and then exactly one. The masks of the table keep it pending.
 func TestInterrupts(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	h.irqs = nil
@@ -120,7 +120,7 @@ func TestInterrupts(t *testing.T) {
 	}
 }
 
-// TestDisable: a disabled vNIC starts again from empty queues.
+// TestDisable checks that a disabled vNIC starts again with empty queues.
 func TestDisable(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	a.send(0, frame(60))
@@ -128,7 +128,7 @@ func TestDisable(t *testing.T) {
 	if !b.reconfigure(updateGeneral|updateRings) || h.queue(b.rxQ, queueStsHigh) != 0 || h.queue(b.rxQ, queueStsLow) != 0 {
 		t.Errorf("queue %d %d after disabling", h.queue(b.rxQ, queueStsLow), h.queue(b.rxQ, queueStsHigh))
 	}
-	a.send(0, frame(60)) // to nobody
+	a.send(0, frame(60)) // without a receiver
 	b = h.open(b.base, 6, 0)
 	a.send(0, frame(64))
 	if got, _ := b.receive(); len(got) != 64 {
@@ -136,8 +136,7 @@ func TestDisable(t *testing.T) {
 	}
 }
 
-// TestRefusals: what the host must not ask for sets the error bit, and changes
-// nothing.
+// TestRefusals checks that an invalid request sets the error bit and changes nothing.
 func TestRefusals(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -176,7 +175,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// program names a program in the control BAR.
+// program writes the address and length of a program to the control BAR.
 func (h *host) program(p *port, addr uint64, words int) {
 	h.write(p.base+barBPFWords, binary.LittleEndian.AppendUint16(nil, uint16(words)))
 	h.write64(p.base+barBPFAddr, addr)
@@ -190,8 +189,8 @@ func (h *host) words(words ...uint64) uint64 {
 	return addr
 }
 
-// load assembles a program, links it for the port's slot and loads it, as the
-// driver does.
+// load assembles a program, links it for the port's slot and loads it, as the driver
+// does.
 func (p *port) load(src string) bool {
 	p.t.Helper()
 	im, err := nfp.Assemble(".image \"test\"\n" + src)
@@ -212,7 +211,7 @@ func (p *port) load(src string) bool {
 	return ok
 }
 
-// verdict is a program that ends with a result word's upper half.
+// verdict returns a program that ends with the given upper half of the result word.
 func verdict(high int) string {
 	return fmt.Sprintf("br[.1], defer[1] @done\nimmed[gprA_0, 0x%x, <<16]\n", high)
 }
@@ -227,7 +226,7 @@ func TestProgram(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	steps := []struct {
 		high       int
-		back, pass int // bytes a receives back, b receives
+		back, pass int // bytes that a receives back and that b receives
 	}{{0x11, 0, 70}, {0x22, 0, 0}, {0x44, 70, 0}, {0x82, 0, 0}, {0x02, 0, 0}, {0x11, 0, 70}}
 	for i, s := range steps {
 		if !b.load(verdict(s.high)) {
@@ -262,7 +261,7 @@ func TestProgram(t *testing.T) {
 	if words, on := h.card.Words(1); len(words) != 2 || !on {
 		t.Errorf("words %x, running %v", words, on)
 	}
-	// Both send it back: the frame ends at last.
+	// Both programs send the frame back: maxHops ends it.
 	if !a.load(verdict(0x44)) {
 		t.Fatalf("load: %q", h.lines)
 	}
@@ -279,7 +278,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestReplace: every packet meets the old program or the new one.
+// TestReplace checks that every packet meets either the old program or the new one.
 func TestReplace(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	if !b.load(verdict(0x22)) || !b.control(ctlBPF) {
@@ -312,7 +311,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestFaultyProgram: a program that faults costs the packet, not the card.
+// TestFaultyProgram checks that a faulting program loses the packet, and the card
+// keeps running.
 func TestFaultyProgram(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	if !b.load("alu[gprA_0, *l$index3[2], +, 1]\n") || !b.control(ctlBPF) {
@@ -345,7 +345,7 @@ func TestChecksums(t *testing.T) {
 	if flags != 3*rxIP4Csum>>1|3*rxUDPCsum>>1 {
 		t.Errorf("filled in: flags 0x%x, % x", flags, got)
 	}
-	// By hand: 4500 + 0020 + 0001 + 4011 + 0a00 + 0001 + 0a00 + 0002 = 9935.
+	// Computed by hand: 4500 + 0020 + 0001 + 4011 + 0a00 + 0001 + 0a00 + 0002 = 9935.
 	if want := []byte{0x66, 0xca}; len(got) < 26 || !bytes.Equal(got[24:26], want) {
 		t.Errorf("ip checksum % x, want % x", got[24:26], want)
 	}
@@ -354,7 +354,7 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// TestRingErrors: a descriptor that leads nowhere switches its ring off.
+// TestRingErrors checks that a descriptor with a bad address switches its ring off.
 func TestRingErrors(t *testing.T) {
 	h, a, b := pair(t, &Options{})
 	binary.LittleEndian.PutUint64(h.ram[a.tx-ramBase:], 0x0000_0000_803c_0000)

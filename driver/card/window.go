@@ -2,9 +2,9 @@ package card
 
 import "encoding/binary"
 
-// Windows: each 64-bit BAR is cut in 8 slices, each slice a window onto the CPP
-// bus. A 32-bit register a window says what it shows; the registers lie in
-// window 0, which always shows the PCIe block itself (target 0).
+// This file maps BAR accesses to the CPP bus. Each 64-bit BAR has 8 slices, and each
+// slice is a window. A 32-bit register per window selects its target and address. The
+// registers lie in window 0, which always shows the PCIe block (target 0).
 
 // Map types, bits 31:29 of a window's register.
 const (
@@ -44,10 +44,10 @@ type access struct {
 	addr                  uint64
 }
 
-// actionRW stands for plain read and write, whichever it is.
+// actionRW is the action number of both plain reads and plain writes.
 const actionRW = 32
 
-// split gives each window its part of an access.
+// split calls do for the part of an access that lies in each window.
 func (c *Card) split(bar int, off uint64, p []byte, do func(access, []byte)) {
 	slice := barBytes[bar] / 8
 	for len(p) > 0 {
@@ -59,10 +59,10 @@ func (c *Card) split(bar int, off uint64, p []byte, do func(access, []byte)) {
 	}
 }
 
-// targetNone is what a window shows that shows nothing.
+// targetNone is the target of a window that is not mapped.
 const targetNone = 0xff
 
-// decode is where offset o of a window leads.
+// decode returns the bus access for offset o of a window.
 func (c *Card) decode(window int, o uint64) access {
 	csr := c.windows[window]
 	a := access{target: uint8(csr >> 23 & 15), token: uint8(csr >> 21 & 3)}
@@ -84,7 +84,7 @@ func (c *Card) decode(window int, o uint64) access {
 	return a
 }
 
-// The PCIe block, as window 0 shows it.
+// Parts of the PCIe block, as seen in window 0.
 const (
 	sramBytes   = msixTable
 	windowCSR   = 0x30000
@@ -133,8 +133,8 @@ func (c *Card) internalWrite(addr uint64, p []byte) {
 	}
 }
 
-// eachWord calls fn for each aligned 32-bit word of an access; parts of words
-// are no access to registers.
+// eachWord calls fn for each aligned 32-bit word of an access. Registers do not
+// support partial words.
 func (c *Card) eachWord(addr uint64, p []byte, fn func(at uint64, w []byte)) {
 	if addr&3 != 0 || len(p)&3 != 0 {
 		c.logf("access of %d bytes at register 0x%x: registers have 32 bits", len(p), addr)

@@ -1,8 +1,15 @@
-// Package bound says what no code for a program can beat on a packet: the time
-// its longest chain of waits takes, and the words it must at least issue.
+// Package bound computes lower limits for the cost of a program on a packet, which no
+// compiled code can beat: the duration of the longest chain of waits, and the minimum
+// number of instructions that must issue.
 //
-// Both follow from one run of the reference interpreter. Computation takes no
-// time in the first and no memory waits in the second.
+// Create a Meter for a program and its maps with New, then call Packet for each
+// packet. Each Bound follows from one run of the reference interpreter, during which
+// the Meter records when each value is available at the earliest and which other
+// values it depends on.
+//
+// The two limits are independent. Latency assumes that computation takes no time.
+// Issue assumes that no memory access waits. Neither may ever exceed the cycles that
+// the simulator measures for correct code.
 package bound
 
 import (
@@ -16,26 +23,33 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Bound is the lower limits of one packet, in engine cycles from entry to exit
+// Bound holds the lower limits for one packet, in engine cycles from entry to exit
 // with one context running.
 type Bound struct {
-	// Latency is the longest chain of packet reads, map reads, writes that must be
-	// complete at exit, and helpers, each of which waits for what its address and
-	// its arguments were computed from. Helpers and writes also wait for every
-	// comparison that the way to them was decided by; plain reads do not, as code
-	// may read ahead. Helpers run one after the other.
+	// Latency is the longest chain of packet reads, map reads, helper calls, and
+	// writes that must be complete at exit. Each waits for the values from which its
+	// address and its arguments were computed. Helpers and writes also wait for every
+	// comparison that the path to them depends on. Plain reads do not, as code may
+	// load speculatively. Helpers run one after the other.
 	Latency int
-	// Issue counts a command for every 32 bytes of the packet and of a map value
-	// that are read and for every 32 bytes that are written, whichever they are, and
-	// a word for every four of the latter, a byte written twice counting once; two
-	// words for an addition to a map; two words of arguments, the branch and its idle slot for a
-	// helper, whose own cycles are added, and a word for every word of its key and
-	// value; a word for each pair of values that is compared, where the packet or a
-	// map decides; and three for the exit.
+	// Issue counts the instructions that must issue:
+	//
+	//   - a command for every 32 bytes of the packet and of a map value that are read,
+	//     and for every 32 bytes written, at any addresses;
+	//   - an instruction for every four bytes written, where a byte written twice
+	//     counts
+	//     once;
+	//   - two for an addition to a map;
+	//   - for a helper call: two for its arguments, the branch and its unfilled delay
+	//     slot, the helper's own cycles, and one for every 32-bit word of its key and
+	//     value;
+	//   - one for each pair of values that is compared, if the packet or a map decides
+	//     the comparison;
+	//   - three for the exit.
 	Issue int
 }
 
-// Meter measures a program packet by packet; its maps keep their contents.
+// Meter measures a program packet by packet. Its maps keep their contents.
 type Meter struct {
 	machine *interp.Machine
 	maps    []maps.Map
@@ -44,7 +58,7 @@ type Meter struct {
 	run     run
 }
 
-// New makes a meter for a program whose maps are ms, by c.Maps index.
+// New returns a Meter for a program whose maps are ms, indexed as c.Maps.
 func New(c *code.Code, ms []maps.Map, p *firmware.Profile, m *nfp.Model) (*Meter, error) {
 	b := &Meter{maps: ms, profile: p, model: m}
 	var err error
@@ -56,10 +70,11 @@ func New(c *code.Code, ms []maps.Map, p *firmware.Profile, m *nfp.Model) (*Meter
 	return b, err
 }
 
-// packetOffset is where a packet starts in its buffer: docs/firmware-contract.md, section 3.
+// packetOffset is the offset of a packet in its buffer: docs/firmware-contract.md,
+// section 3.
 const packetOffset = 128
 
-// Packet runs the program on a packet.
+// Packet runs the program on a packet and returns the packet's limits.
 func (b *Meter) Packet(data []byte) (Bound, error) {
 	b.run = run{stored: map[uint64]known{}, loaded: map[uint64]int{}, windows: map[uint64]bool{}, written: map[uint64]bool{}, tests: map[[2]int]bool{}}
 	if _, err := b.machine.Run(&interp.Input{Packet: data, Ifindex: 1}); err != nil {
@@ -71,29 +86,29 @@ func (b *Meter) Packet(data []byte) (Bound, error) {
 }
 
 const (
-	exitWords   = 3 // the result word, the branch, the idle slot that cannot be filled
-	helperWords = 4 // two arguments in the branch's slots, the branch, its idle slot
+	exitWords   = 3 // the result word, the branch, the delay slot that cannot be filled
+	helperWords = 4 // two arguments in the branch's delay slots, the branch, an unfilled slot
 	window      = 32
 )
 
-// known is a value: when it is there at the earliest, which one it is, and
-// whether the packet or a map decides it.
+// known describes a value: when it is available at the earliest, which value it is,
+// and whether the packet or a map decides it.
 type known struct {
 	ready int
 	id    int
 	data  bool
 }
 
-// run is what is known of the run so far.
+// run is the state of one run of the program.
 type run struct {
 	regs    [11]known
 	saved   [][4]known       // r6..r9 of callers
-	stored  map[uint64]known // by byte address: what the program stored
-	loaded  map[uint64]int   // by byte address: when a load brought it
-	windows map[uint64]bool  // pieces of memory that were read
-	written map[uint64]bool  // by byte address: what of packet and maps was stored
+	stored  map[uint64]known // by byte address: values that the program stored
+	loaded  map[uint64]int   // by byte address: when a load returned it
+	windows map[uint64]bool  // 32-byte pieces of memory that were read
+	written map[uint64]bool  // by byte address: stored bytes of packet and maps
 	tests   map[[2]int]bool
-	decided int // when the way to here is known
+	decided int // when all comparisons on the path so far are known
 	served  int // end of the last helper
 	due     int // when all writes are complete
 	issue   int
@@ -105,7 +120,7 @@ func (r *run) fresh(ready int, data bool) known {
 	return known{ready, r.ids, data}
 }
 
-// step looks at an instruction about to run.
+// step records an instruction that is about to run.
 func (b *Meter) step(in *code.Insn, regs *[11]uint64) {
 	r := &b.run
 	dst, src := &r.regs[in.Dst%11], r.regs[in.Src%11]
@@ -188,8 +203,8 @@ func (b *Meter) loadFrom(addr uint64, size int, base known) known {
 	r := &b.run
 	switch {
 	case isCtx(addr):
-		// The packet's length decides, not its start; which field it is does not
-		// matter, as comparisons with a start alone do not occur.
+		// The packet decides its end but not its start. Both fields are treated as
+		// decided by the packet, as comparisons of a start alone do not occur.
 		return r.fresh(0, true)
 	case isStack(addr):
 		v := known{}
@@ -205,7 +220,7 @@ func (b *Meter) loadFrom(addr uint64, size int, base known) known {
 	return b.load(addr, size, base.ready, b.model.EMEM.Read)
 }
 
-// load is a load of packet or map whose address is known at cycle at.
+// load records a load of packet or map whose address is known at cycle at.
 func (b *Meter) load(addr uint64, size, at, latency int) known {
 	r := &b.run
 	ready := 0
@@ -258,7 +273,8 @@ func (b *Meter) store(in *code.Insn, regs *[11]uint64) {
 	}
 }
 
-// atomic is an operation on a map: nothing waits for an addition of 16 bits.
+// atomic records an atomic operation on a map. The exit does not wait for an addition
+// of a value of at most 16 bits.
 func (b *Meter) atomic(in *code.Insn, regs *[11]uint64, v known) {
 	r := &b.run
 	r.issue += 2
@@ -278,7 +294,7 @@ func (b *Meter) atomic(in *code.Insn, regs *[11]uint64, v known) {
 	}
 }
 
-// helper is a call of the firmware, or what is done in place.
+// helper records a call of a firmware helper, or the work done inline for one.
 func (b *Meter) helper(id int32, regs *[11]uint64) {
 	r := &b.run
 	at := max(r.decided, r.served)
@@ -322,7 +338,7 @@ func (b *Meter) helper(id int32, regs *[11]uint64) {
 	r.regs[0] = r.fresh(r.served, true)
 }
 
-// mapOf is the map that a handle stands for, nil if none.
+// mapOf returns the map of a handle, or nil if there is none.
 func (b *Meter) mapOf(handle uint64) *ebpf.MapSpec {
 	for i, m := range b.maps {
 		if b.machine.MapHandle(i) == handle {

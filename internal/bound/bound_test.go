@@ -11,8 +11,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// TestBounds: latencies are given in packet reads and writes, helpers of the
-// array kind, and map operations.
+// TestBounds checks limits. Expected latencies are in packet reads and writes, helpers
+// of the array kind, and map operations.
 func TestBounds(t *testing.T) {
 	model, err := nfp.ModelByName("")
 	if err != nil {

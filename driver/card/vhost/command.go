@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// A command is a header of 16 bytes in a descriptor chain: operation, BAR, two
-// bytes that are zero, size, and address; data follows or comes back
+// A command is a header of 16 bytes in a descriptor chain: operation, BAR, two zero
+// bytes, size, and address. Its data follows the header, or is the answer
 // (linux/virtio_pcidev.h).
 const (
 	opConfigRead  = 1
@@ -20,15 +20,16 @@ const (
 
 	commandSize = 16
 	configSize  = 4096
-	// configField is the room for a configuration register in a command, whatever its size.
+	// configField is the room for the value of a configuration register in a command,
+	// whatever the register's size.
 	configField = 8
 )
 
-// errFull means that the back channel has no room now.
+// errFull means that the back channel is full for now.
 var errFull = errors.New("back channel is full")
 
-// command does one command and returns how many bytes its answer has. Reads that
-// fail are answered with all ones, as on a bus.
+// command performs one command and returns the length of its answer in bytes. A read
+// that fails is answered with all ones, as on a bus.
 func (s *session) command(c *chain) (answered int, err error) {
 	if len(c.out) < commandSize {
 		return 0, fmt.Errorf("%d bytes", len(c.out))
@@ -41,8 +42,9 @@ func (s *session) command(c *chain) (answered int, err error) {
 	case opConfigRead, opRead:
 		return s.read(c, op == opConfigRead, bar, size, addr)
 	case opConfigWrite:
-		// A block fill arrives with this operation, the BAR's number, and its one byte of
-		// data (a fault of Linux up to 6.12 at least). What can be a register is one.
+		// Linux up to at least 6.12 has a fault: a block fill arrives with this
+		// operation, the number of the BAR, and its one byte of data. An access that
+		// is valid for a configuration register is taken as one; any other is a fill.
 		if bar != 0 || !configAccess(addr, size) {
 			return 0, s.fill(bar, addr, size, data)
 		}
@@ -65,7 +67,8 @@ func (s *session) command(c *chain) (answered int, err error) {
 	return 0, nil
 }
 
-// configAccess reports whether size bytes at addr are a configuration register.
+// configAccess reports whether an access of size bytes at addr is valid for a
+// configuration register.
 func configAccess(addr uint64, size uint32) bool {
 	switch size {
 	case 1, 2, 4, 8:
@@ -109,11 +112,12 @@ func (s *session) fill(bar int, addr uint64, size uint32, data []byte) error {
 	return nil
 }
 
-// maxWaiting interrupts are kept while the guest has no buffer for them; there are
-// at most 2,048 vectors, and a vector that waits already says all.
+// maxWaiting is the maximum number of interrupts kept while the guest has no buffer
+// for them. There are at most 2,048 vectors, and a vector is queued only once.
 const maxWaiting = 2048
 
-// interrupt tells the guest of an interrupt, now or when it has a buffer again.
+// interrupt sends an interrupt to the guest, at once or after the guest has provided a
+// buffer.
 func (s *session) interrupt(data uint32) error {
 	if len(s.waiting) >= maxWaiting {
 		return fmt.Errorf("interrupt %d dropped: %d wait for buffers of the guest", data, len(s.waiting))
@@ -125,8 +129,8 @@ func (s *session) interrupt(data uint32) error {
 	return nil
 }
 
-// flushInterrupts puts waiting interrupts into the guest's buffers. Where these are
-// too few the guest is asked to tell when it has more.
+// flushInterrupts puts waiting interrupts into the guest's buffers. If there are too
+// few buffers, it asks the guest for a kick after it has provided more.
 func (s *session) flushInterrupts() {
 	q := &s.queue[interruptQueue]
 	if !q.ready() {
@@ -140,7 +144,7 @@ func (s *session) flushInterrupts() {
 			if asked {
 				break
 			}
-			q.wantsKick(true) // and look once more: it may just have put one
+			q.wantsKick(true) // then check again: the guest may just have provided one
 			asked = true
 			continue
 		}

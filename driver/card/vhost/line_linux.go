@@ -14,22 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel waits for the answer to each message, so that guest and card run in
-// turns. Who waits sleeps, and waking a sleeper is most of what a register access
-// costs. On the same CPU that is a switch between two processes; on another, which
-// has gone idle meanwhile, it takes several times as long. So a guest that is tied to
-// one CPU is joined there, and then the card must sleep at once, for the guest to
-// run. With any other guest the card looks for the next message for a while first: only
-// the guest sleeps then.
+// The kernel waits for the answer to each message, so guest and card run in turns. The
+// waiting side sleeps, and waking it is most of the cost of a register access. If both
+// are on one CPU, that is a switch between two processes. If the sleeper's CPU has
+// gone idle meanwhile, it takes several times as long.
+//
+// So if the guest is pinned to one CPU, the card's thread is pinned to the same one.
+// The card then has to sleep at once, for the guest to run. With any other guest the
+// card polls for the next message for a while before it sleeps, so that usually only
+// the guest sleeps.
 
-// spin is how long to look for the next message before sleeping: two or three
-// register accesses of the kernel.
+// spin is how long to poll for the next message before sleeping: the duration of two
+// or three register accesses of the kernel.
 const spin = 50 * time.Microsecond
 
-// nap is how long to doze after that.
+// nap is how long to sleep after polling.
 const nap = time.Millisecond
 
-// line is the connection with the guest.
+// line is the connection to the guest.
 type line struct {
 	fd   int
 	buf  []byte // received and not yet handled
@@ -38,11 +40,11 @@ type line struct {
 	room []byte
 	vec  unix.Iovec
 	msg  unix.Msghdr
-	poll [2]unix.PollFd // the connection, and the pipe that wakes
+	poll [2]unix.PollFd // the connection, and the pipe of the waker
 
-	file   *os.File // has fd
+	file   *os.File // owns fd
 	waker  waker
-	shares bool // guest and card are on one CPU
+	shares bool // guest and card are pinned to one CPU
 }
 
 func newLine(conn *net.UnixConn) (*line, error) {
@@ -69,7 +71,7 @@ func (l *line) close() {
 	l.waker.w.Close()
 }
 
-// waker ends the sleep of the goroutine that serves.
+// waker wakes the serving goroutine.
 type waker struct {
 	r, w    *os.File
 	pending atomic.Bool
@@ -81,7 +83,7 @@ func (w *waker) wake() {
 	}
 }
 
-// woken reports whether there was a wake since it was last called.
+// woken reports whether there was a wake since its last call.
 func (w *waker) woken() bool {
 	if !w.pending.Swap(false) {
 		return false
@@ -91,8 +93,9 @@ func (w *waker) woken() bool {
 	return true
 }
 
-// join puts the calling thread on the guest's CPU if that has but one. leave undoes
-// it. Where the guest's process cannot be looked at, all stays as it is.
+// join pins the calling thread to the guest's CPU if the guest is pinned to one. leave
+// restores the thread's CPUs. If the guest's process cannot be inspected, join does
+// nothing.
 func (l *line) join() (leave func()) {
 	leave = func() {}
 	peer, err := unix.GetsockoptUcred(l.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
@@ -107,15 +110,15 @@ func (l *line) join() (leave func()) {
 		return leave
 	}
 	l.shares = true
-	return func() { _ = unix.SchedSetaffinity(0, &here) } // it was this thread's before
+	return func() { _ = unix.SchedSetaffinity(0, &here) } // the thread had these CPUs before
 }
 
-// receive reads what the guest sent, and waits for it. more is false where there is
-// something else to do first: the goroutine was woken, or calls are owed for which
-// there may be room now.
+// receive waits for data from the guest and reads it. more is false if there is
+// something else to do first: the goroutine was woken, or calls are owed and the back
+// channel may now have room for them.
 func (l *line) receive(owed bool) (more bool, err error) {
 	if l.shares {
-		if stop, err := l.sleep(owed); stop || err != nil { // the guest cannot have sent anything, it has been waiting
+		if stop, err := l.sleep(owed); stop || err != nil { // the guest has been waiting, so it cannot have sent anything
 			return false, err
 		}
 	}
@@ -149,8 +152,8 @@ func (l *line) receive(owed bool) (more bool, err error) {
 	}
 }
 
-// sleep waits until the guest sends something, or until there is something else to
-// do, which is soon where calls are owed.
+// sleep waits until the guest sends something or until there is something else to do.
+// If calls are owed, it waits at most a millisecond.
 func (l *line) sleep(owed bool) (stop bool, err error) {
 	timeout := -1
 	if owed {
@@ -163,11 +166,11 @@ func (l *line) sleep(owed bool) (stop bool, err error) {
 	return owed && l.poll[0].Revents == 0 || l.poll[1].Revents != 0, nil
 }
 
-// The system calls of the loop do not wait, or not for long, so the Go scheduler
-// is not told of them: it would give this thread's turn to another meanwhile, and
-// taking it back costs more than the call.
+// The system calls of the loop wait briefly or not at all, so they bypass the Go
+// scheduler. The scheduler would give this thread's slot to another goroutine
+// meanwhile, and taking it back costs more than the call.
 
-// recvmsg receives what is there into l.room and l.oob.
+// recvmsg receives the available data into l.room and l.oob.
 func (l *line) recvmsg() (n, oobn int, err unix.Errno) {
 	l.vec = unix.Iovec{Base: unsafe.SliceData(l.room)}
 	l.vec.SetLen(len(l.room))
@@ -181,7 +184,7 @@ func (l *line) recvmsg() (n, oobn int, err unix.Errno) {
 	return int(r), int(l.msg.Controllen), 0
 }
 
-// send sends all of p, or nothing where there is no room for it.
+// send sends all of p, or nothing if there is no room for it.
 func (l *line) send(p []byte) error {
 	n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(l.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	if err != 0 {
@@ -193,14 +196,14 @@ func (l *line) send(p []byte) error {
 	return nil
 }
 
-// doze sleeps for a moment, or until there is something.
+// doze sleeps for nap, or until there is something to do.
 func (l *line) doze() {
 	const moment = 100 * time.Microsecond
 	t := unix.NsecToTimespec(int64(moment))
 	unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&l.poll[0])), uintptr(len(l.poll)), uintptr(unsafe.Pointer(&t)), 0, 0, 0)
 }
 
-// rights takes the descriptors that came along.
+// rights takes the file descriptors received with a message.
 func (l *line) rights(oob []byte) error {
 	if len(oob) == 0 {
 		return nil

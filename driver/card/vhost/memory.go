@@ -4,19 +4,20 @@ import (
 	"fmt"
 )
 
-// region is one piece of guest memory that the guest gave the card.
+// region is one piece of guest memory that the guest shares with the card.
 type region struct {
 	guest uint64 // its guest physical address
-	user  uint64 // the address by which messages name it
+	user  uint64 // the address used by messages
 	bytes []byte
-	unmap func() error // nil where there is nothing to undo
+	unmap func() error // nil if there is nothing to unmap
 }
 
-// memory is all that the card may touch of the guest. No access is ever made that
-// does not lie inside one region.
+// memory is all of the guest's memory that the card may access. Every access lies
+// inside one region.
 type memory []region
 
-// at is the memory at guest physical address addr, n bytes, or why there is none.
+// at returns the n bytes at guest physical address addr, or an error if they are not
+// inside one region.
 func (m memory) at(addr uint64, n int) ([]byte, error) {
 	for i := range m {
 		r := &m[i]
@@ -27,7 +28,7 @@ func (m memory) at(addr uint64, n int) ([]byte, error) {
 	return nil, fmt.Errorf("guest address %#x, %d bytes: not in the memory the guest shares", addr, n)
 }
 
-// atUser is at for the addresses of messages.
+// atUser is like at, for an address used by messages.
 func (m memory) atUser(addr uint64, n int) ([]byte, error) {
 	for i := range m {
 		r := &m[i]
@@ -38,7 +39,7 @@ func (m memory) atUser(addr uint64, n int) ([]byte, error) {
 	return nil, fmt.Errorf("ring address %#x, %d bytes: not in the memory the guest shares", addr, n)
 }
 
-// within is b[off:off+n], or nil where that is not all inside b.
+// within returns b[off:off+n], or nil if that is not inside b.
 func within(b []byte, off uint64, n int) []byte {
 	if n < 0 || off > uint64(len(b)) || uint64(n) > uint64(len(b))-off {
 		return nil
@@ -46,7 +47,7 @@ func within(b []byte, off uint64, n int) []byte {
 	return b[off : off+uint64(n) : off+uint64(n)]
 }
 
-// release unmaps all of m.
+// release unmaps all regions.
 func (m memory) release() error {
 	var first error
 	for _, r := range m {

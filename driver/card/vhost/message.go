@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// Messages are a header of three 32-bit words (request, flags, payload size) and
-// a payload, little endian, with file descriptors beside them (QEMU's
-// docs/interop/vhost-user). The guest sends them one at a time and waits for the
-// answer of each.
+// A message is a header of three 32-bit words (request, flags, payload size) and a
+// payload, little endian, with file descriptors in ancillary data (QEMU's
+// docs/interop/vhost-user). The guest sends one message at a time and waits for its
+// answer.
 
-// Requests of the guest.
+// Requests that the guest sends.
 const (
 	reqGetFeatures         = 1
 	reqSetFeatures         = 2
@@ -31,13 +31,14 @@ const (
 	reqSetBackChannel      = 21
 	reqKick                = 35
 
-	// backCall is a request of the card, on the back channel: look at a queue.
+	// backCall is a request that the card sends on the back channel: check a queue.
 	backCall = 4
 )
 
 const (
 	headerSize = 12
-	// maxPayload is above that of any message: a memory table of 8 regions has 264 bytes.
+	// maxPayload exceeds the payload of every message: a memory table of 8 regions has
+	// 264 bytes.
 	maxPayload = 4096
 	maxRegions = 8
 	maxFDs     = 8
@@ -56,17 +57,18 @@ const (
 	protocolInBand             = 1 << 14
 	features                   = featureVersion1 | featureProtocol
 	protocolFeatures           = protocolReplyAck | protocolBackChannel | protocolInBand
-	noDescriptor        uint64 = 1 << 8 // in a kick or call message: poll instead
+	noDescriptor        uint64 = 1 << 8 // in a kick or call message: no descriptor, poll instead
 )
 
-// message is one of the guest's.
+// message is a message from the guest.
 type message struct {
 	request, flags uint32
 	payload        []byte
-	fds            []int // owned by whoever handles the message
+	fds            []int // owned by the handler of the message
 }
 
-// cut takes the first whole message off b; n is 0 where it is not all there yet.
+// cut parses the first message in b and returns its length, which is 0 if b does not
+// hold a whole message yet.
 func cut(b []byte) (m message, n int, err error) {
 	if len(b) < headerSize {
 		return m, 0, nil
@@ -87,7 +89,7 @@ func cut(b []byte) (m message, n int, err error) {
 	return m, n, nil
 }
 
-// put appends a message with a payload of 8 bytes, as all answers have.
+// put appends a message with a payload of 8 bytes, the size of every answer.
 func put(b []byte, request, flags uint32, value uint64) []byte {
 	b = binary.LittleEndian.AppendUint32(b, request)
 	b = binary.LittleEndian.AppendUint32(b, flags)
@@ -95,7 +97,7 @@ func put(b []byte, request, flags uint32, value uint64) []byte {
 	return binary.LittleEndian.AppendUint64(b, value)
 }
 
-// words reads n 64-bit words of the payload from off on.
+// words reads n 64-bit words of the payload, from off on.
 func (m *message) words(off, n int) ([]uint64, error) {
 	if len(m.payload) < off+8*n {
 		return nil, fmt.Errorf("message %d has %d bytes, not %d", m.request, len(m.payload), off+8*n)
@@ -107,7 +109,7 @@ func (m *message) words(off, n int) ([]uint64, error) {
 	return w, nil
 }
 
-// state is the payload of messages about a queue: its number and a value.
+// state parses the payload of a message about a queue: its number and a value.
 func (m *message) state() (index int, value uint32, err error) {
 	if len(m.payload) < 8 {
 		return 0, 0, fmt.Errorf("message %d has %d bytes, not 8", m.request, len(m.payload))

@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// A split virtqueue (virtio 1.2, section 2.7) is three pieces of guest memory: a
-// table of descriptors, which name buffers and may be chained; the available ring,
-// where the guest puts heads of chains; and the used ring, where the card returns
+// A split virtqueue (virtio 1.2, section 2.7) is three pieces of guest memory: a table
+// of descriptors, which locate buffers and may be chained; the available ring, into
+// which the guest puts heads of chains; and the used ring, in which the card returns
 // them. Both rings start with 16 bits of flags and a 16-bit running index.
 
 const (
@@ -23,19 +23,19 @@ const (
 	usedNoNotify     = 1 // the card needs no kicks
 	availNoInterrupt = 1 // the guest needs no calls
 
-	// maxTransfer bounds what one chain carries in a direction; the largest block copy
-	// that the driver makes is its 4 KiB hardware information.
+	// maxTransfer bounds the bytes of one chain in each direction. The largest block
+	// copy of the driver is the 4 KiB hardware information.
 	maxTransfer = 1 << 20
 )
 
-// queue is the card's end of a virtqueue.
+// queue is the card's side of a virtqueue.
 type queue struct {
 	size  int
 	desc  []byte // size x 16
 	avail []byte // flags, index, size x 2
 	used  []byte // flags, index, size x 8
 
-	next     uint16 // of the available ring
+	next     uint16 // next entry of the available ring
 	returned uint16 // running index of the used ring
 	flags    uint16 // of the used ring
 	enabled  bool
@@ -43,13 +43,14 @@ type queue struct {
 
 func (q *queue) ready() bool { return q.enabled && q.size > 0 && q.used != nil }
 
-// place finds the three pieces by the addresses of a message.
+// place sets the three pieces from the addresses in a message.
 func (q *queue) place(m memory, desc, avail, used uint64) error {
 	q.desc, q.avail, q.used = nil, nil, nil
 	if q.size == 0 {
 		return fmt.Errorf("queue addresses before its size")
 	}
-	// The flags and the index of a ring are read together, in one atomic word.
+	// The flags and the index of a ring are accessed together, as one atomic 32-bit
+	// word.
 	if desc&15 != 0 || avail&3 != 0 || used&3 != 0 {
 		return fmt.Errorf("queue addresses %#x, %#x, %#x: not aligned", desc, avail, used)
 	}
@@ -69,12 +70,12 @@ func (q *queue) place(m memory, desc, avail, used uint64) error {
 	return nil
 }
 
-// head is the word of flags and index that a ring starts with. The guest writes the
-// index after what it announces, so that an atomic load orders the two; place has
-// checked the alignment of ring against a page-aligned mapping.
+// head returns the 32-bit word of flags and index at the start of a ring. The guest
+// writes the index after the entries, so an atomic load orders the two. place has
+// checked the alignment of ring relative to a page-aligned mapping.
 func head(ring []byte) *uint32 { return (*uint32)(unsafe.Pointer(unsafe.SliceData(ring))) }
 
-// take is the next chain's first descriptor.
+// take returns the first descriptor of the next chain.
 func (q *queue) take() (first uint16, ok bool) {
 	if !q.ready() || uint16(atomic.LoadUint32(head(q.avail))>>16) == q.next {
 		return 0, false
@@ -84,7 +85,7 @@ func (q *queue) take() (first uint16, ok bool) {
 	return binary.LittleEndian.Uint16(q.avail[4+2*slot:]), true
 }
 
-// put returns the chain that starts at first, of which the card wrote n bytes.
+// put returns the chain that starts at first, in which the card wrote n bytes.
 func (q *queue) put(first uint16, n int) {
 	slot := int(q.returned) & (q.size - 1)
 	binary.LittleEndian.PutUint32(q.used[4+8*slot:], uint32(first))
@@ -93,12 +94,12 @@ func (q *queue) put(first uint16, n int) {
 	q.publish()
 }
 
-// publish makes flags and index visible, after all that was written before.
+// publish stores flags and index, ordered after all earlier writes.
 func (q *queue) publish() {
 	atomic.StoreUint32(head(q.used), uint32(q.returned)<<16|uint32(q.flags))
 }
 
-// wantsKick says whether the guest is to tell of new buffers.
+// wantsKick sets whether the guest has to send a kick for new buffers.
 func (q *queue) wantsKick(yes bool) {
 	q.flags = usedNoNotify
 	if yes {
@@ -109,13 +110,13 @@ func (q *queue) wantsKick(yes bool) {
 	}
 }
 
-// wantsCall reports whether the guest asks to be told of returned buffers.
+// wantsCall reports whether the guest asks for calls when buffers are returned.
 func (q *queue) wantsCall() bool {
 	return q.ready() && atomic.LoadUint32(head(q.avail))&availNoInterrupt == 0
 }
 
-// chain is what a chain of descriptors names: bytes for the card, copied (the guest
-// may change its memory at any time), and room for its answer.
+// chain is the contents of a chain of descriptors: the bytes for the card, copied
+// because the guest may change its memory at any time, and room for the answer.
 type chain struct {
 	out []byte
 	in  [][]byte
@@ -164,7 +165,7 @@ func (q *queue) follow(m memory, first uint16, c *chain) error {
 	}
 }
 
-// room is how many bytes the answer may have.
+// room returns the maximum number of bytes of the answer.
 func (c *chain) room() int {
 	n := 0
 	for _, b := range c.in {
@@ -173,7 +174,7 @@ func (c *chain) room() int {
 	return n
 }
 
-// answer copies p to where the guest wants it.
+// answer copies p into the guest's buffers.
 func (c *chain) answer(p []byte) (n int) {
 	for _, b := range c.in {
 		k := copy(b, p)

@@ -17,8 +17,8 @@ import (
 	"github.com/nfpkit/nfpkit/driver/card"
 )
 
-// Listen makes the socket that a kernel is to connect to. What an earlier listener
-// left at path is replaced.
+// Listen creates the socket to which a kernel connects. It replaces the socket of an
+// earlier listener at path.
 func Listen(path string) (*net.UnixListener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
 		if err := os.Remove(path); err != nil {
@@ -28,8 +28,9 @@ func Listen(path string) (*net.UnixListener, error) {
 	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 }
 
-// Serve lets the guest at conn use dev, until the guest ends, which is nil, or ctx.
-// A Transport serves once. Serve closes conn.
+// Serve gives the guest at conn access to dev. It returns nil when the guest ends, and
+// an error if the connection breaks or ctx is cancelled. A Transport serves only once.
+// Serve closes conn.
 func (t *Transport) Serve(ctx context.Context, conn *net.UnixConn, dev card.Device) (err error) {
 	l, err := newLine(conn)
 	if err != nil {
@@ -44,8 +45,8 @@ func (t *Transport) Serve(ctx context.Context, conn *net.UnixConn, dev card.Devi
 	t.start(&l.waker)
 	defer t.stop()
 	defer context.AfterFunc(ctx, l.waker.wake)()
-	// A guest may cut short the file that is its memory; touching what is gone is then
-	// a fault, and the end of this guest only.
+	// A guest may truncate the file that holds its memory. An access past the new end
+	// is a fault, which must end only this guest.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -66,7 +67,8 @@ func (t *Transport) Serve(ctx context.Context, conn *net.UnixConn, dev card.Devi
 	return ctx.Err()
 }
 
-// start lets Do wake the goroutine that serves, for what it was given before too.
+// start enables Do to wake the serving goroutine, and wakes it if Do was called
+// earlier.
 func (t *Transport) start(w *waker) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,7 +78,7 @@ func (t *Transport) start(w *waker) {
 	}
 }
 
-// stop has Do refuse, and lets go of the guest.
+// stop disables Do and releases the guest's memory.
 func (t *Transport) stop() {
 	t.mu.Lock()
 	t.stopped, t.todo, t.wake = true, nil, nil
@@ -88,8 +90,8 @@ func (t *Transport) stop() {
 	t.s.forgetMemory()
 }
 
-// turn does what is to be done and then waits for the guest's next message or for
-// something else to do.
+// turn does all pending work, then waits for the guest's next message or for other
+// work.
 func (t *Transport) turn(l *line) error {
 	if l.waker.woken() {
 		for _, f := range t.takeTodo() {
@@ -104,7 +106,7 @@ func (t *Transport) turn(l *line) error {
 	return err
 }
 
-// handleAll handles the messages that are there, and answers them.
+// handleAll handles and answers the received messages.
 func (t *Transport) handleAll(l *line) error {
 	rest := l.buf
 	for {
@@ -122,7 +124,8 @@ func (t *Transport) handleAll(l *line) error {
 			t.log(err.Error())
 		}
 		if !answers && m.flags&flagNeedReply != 0 {
-			// The reply to a request that has no answer of its own says whether it went well.
+			// A request without an answer of its own is answered with its success or
+			// failure.
 			answers = true
 			if err != nil {
 				value = 1
@@ -142,10 +145,10 @@ func (t *Transport) handleAll(l *line) error {
 	return nil
 }
 
-// caller returns what writes to the back channel, a pipe, without ever waiting for
-// room.
+// caller returns a function that writes to the back channel, a pipe, without ever
+// waiting for room.
 func (t *Transport) caller() func(index int) error {
-	ready := -1 // the descriptor that never blocks
+	ready := -1 // the descriptor that was set to non-blocking
 	return func(index int) error {
 		if ready != t.s.backChannel {
 			if err := unix.SetNonblock(t.s.backChannel, true); err != nil {

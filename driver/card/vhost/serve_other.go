@@ -12,8 +12,8 @@ import (
 
 var errLinux = errors.New("vhost: needs Linux")
 
-// Listen fails here.
+// Listen always fails: it needs Linux.
 func Listen(string) (*net.UnixListener, error) { return nil, errLinux }
 
-// Serve fails here.
+// Serve always fails: it needs Linux.
 func (t *Transport) Serve(context.Context, *net.UnixConn, card.Device) error { return errLinux }

@@ -15,33 +15,34 @@ const (
 	queues         = 2
 )
 
-// session is the protocol's state between one guest and the card, free of system
-// calls: what it needs of the operating system is handed in.
+// session is the state of the protocol between one guest and the card. It makes no
+// system calls: its fields provide the operations that it needs.
 type session struct {
 	dev card.Device
 
 	memory      memory
 	queue       [queues]queue
-	chain       chain // reused
+	chain       chain // reused for each chain
 	answer      []byte
-	unreclaimed int             // posted writes returned since the guest last looked at the queue
-	waiting     []uint32        // interrupts for which there was no buffer, in order
-	owed        [queues]bool    // calls that the back channel had no room for
+	unreclaimed int             // posted writes returned since the guest last read the used ring
+	waiting     []uint32        // interrupts without a buffer, in order
+	owed        [queues]bool    // calls not sent because the back channel was full
 	mapFD       mapFunc         // maps shared memory
-	closeFD     func(int)       // gives a descriptor back
-	backChannel int             // descriptor, -1 before there is one
-	call        func(int) error // sends a call on descriptor backChannel; errFull where it does not fit
+	closeFD     func(int)       // closes a descriptor
+	backChannel int             // descriptor, or -1 before the guest sends one
+	call        func(int) error // sends a call on descriptor backChannel; errFull if it does not fit
 	log         func(string)
 }
 
-// mapFunc maps the first size bytes of a descriptor's file and takes the descriptor.
+// mapFunc maps the first size bytes of a descriptor's file and takes ownership of the
+// descriptor.
 type mapFunc func(fd int, size uint64) (b []byte, unmap func() error, err error)
 
-// handle does what m asks. The answer, if there is one, is its value.
+// handle performs the request of m. value is the answer if answers is true.
 func (s *session) handle(m *message) (value uint64, answers bool, err error) {
 	defer func() {
 		for _, fd := range m.fds {
-			s.closeFD(fd) // those that nobody took
+			s.closeFD(fd) // descriptors that no handler took
 		}
 		m.fds = nil
 	}()
@@ -86,7 +87,7 @@ func (s *session) handle(m *message) (value uint64, answers bool, err error) {
 	return 0, false, s.handleQueue(m)
 }
 
-// handleQueue does a message about one queue.
+// handleQueue performs a request about one queue.
 func (s *session) handleQueue(m *message) error {
 	index, value, err := m.state()
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *session) handleQueue(m *message) error {
 	return nil
 }
 
-// only checks that the guest accepted nothing that was not offered.
+// only checks that the guest accepted only offered features.
 func (m *message) only(offered uint64) error {
 	w, err := m.words(0, 1)
 	if err == nil && w[0]&^offered != 0 {
@@ -130,7 +131,8 @@ func (m *message) only(offered uint64) error {
 	return err
 }
 
-// setMemory replaces the memory table; queues lose their places in the old one.
+// setMemory replaces the memory table. Queues become unplaced, as their addresses were
+// resolved with the old table.
 func (s *session) setMemory(m *message) error {
 	if len(m.payload) < 8 {
 		return fmt.Errorf("memory table of %d bytes", len(m.payload))
@@ -171,15 +173,16 @@ func (s *session) forgetMemory() {
 	s.memory = nil
 }
 
-// kicked serves the queue that the guest points to.
+// kicked serves the queue for which the guest sent a kick.
 func (s *session) kicked(index int) {
 	if index == interruptQueue {
 		s.flushInterrupts()
 		return
 	}
 	q := &s.queue[commandQueue]
-	// A device may stop the queue from within a command, so q is asked each time; a
-	// guest that always has one more is somebody else's turn after a round.
+	// A device may stop the queue from within a command, so the condition is checked
+	// each time. After one round of the queue other work gets a turn, even if the
+	// guest keeps adding commands.
 	for range q.size {
 		first, ok := q.take()
 		if !ok {
@@ -193,20 +196,21 @@ func (s *session) kicked(index int) {
 		}
 		q.put(first, n)
 		if len(s.chain.in) > 0 {
-			s.unreclaimed = 0 // the guest reads the used ring until this one
+			s.unreclaimed = 0 // the guest polls the used ring for this command's answer
 		} else {
 			s.unreclaimed++
 		}
 	}
-	// The guest reclaims buffers when it is called or when it reads. Commands for
-	// which it has no room are lost, so it is called long before.
+	// The guest reclaims buffers when it is called or when it reads. It loses commands
+	// for which the queue has no room, so it is called long before the queue is full.
 	if s.unreclaimed >= min(64, q.size/4) && q.wantsCall() {
 		s.unreclaimed = 0
 		s.notify(commandQueue)
 	}
 }
 
-// notify calls the guest to a queue, now or when the back channel has room.
+// notify sends the guest a call for a queue, at once or when the back channel has
+// room.
 func (s *session) notify(index int) {
 	if s.backChannel < 0 {
 		return
@@ -221,7 +225,7 @@ func (s *session) notify(index int) {
 	}
 }
 
-// settle sends the calls that were owed.
+// settle sends the owed calls.
 func (s *session) settle() {
 	for i, owed := range s.owed {
 		if owed {
@@ -230,5 +234,5 @@ func (s *session) settle() {
 	}
 }
 
-// owes reports whether calls wait for room in the back channel.
+// owes reports whether any calls wait for room in the back channel.
 func (s *session) owes() bool { return s.owed[commandQueue] || s.owed[interruptQueue] }

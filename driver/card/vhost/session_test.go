@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The tests here play the guest without any kernel: a session over a slice that
-// stands for guest memory, with fences on both sides of it.
+// These tests act as the guest, without a kernel: a session on a slice that stands for
+// guest memory, with guard bytes on both sides.
 
 const (
 	guestBase = 0x100000 // guest physical address of the memory
@@ -22,7 +22,7 @@ const (
 	testQueue = 8
 )
 
-// recorder is a device that remembers and answers a pattern.
+// recorder is a device that records accesses and answers reads with a pattern.
 type recorder struct {
 	log []string
 	s   *session
@@ -41,15 +41,15 @@ func (d *recorder) note(what string, off uint64, n int) {
 		d.log = append(d.log, what+" "+strings.Repeat("x", min(n, 16)))
 	}
 	if d.s != nil && off&1 == 0 {
-		d.s.interrupt(uint32(off)) // devices interrupt from within a write
+		d.s.interrupt(uint32(off)) // a device may interrupt from within a write
 	}
 }
 
-// bench is a session with its guest.
+// bench is a session and its guest.
 type bench struct {
 	session
 	dev    recorder
-	all    []byte // fences and memory
+	all    []byte // guard bytes and memory
 	guest  []byte
 	logged []string
 	calls  []int
@@ -91,7 +91,7 @@ func (b *bench) desc(i int, addr uint64, n int, flags, next uint16) {
 	binary.LittleEndian.PutUint16(d[14:], next)
 }
 
-// offer makes the chain that starts at first available on queue 0.
+// offer adds the chain that starts at first to queue 0's available ring.
 func (b *bench) offer(first uint16) {
 	a := b.guest[availAt:]
 	at := binary.LittleEndian.Uint16(a[2:])
@@ -99,7 +99,7 @@ func (b *bench) offer(first uint16) {
 	binary.LittleEndian.PutUint16(a[2:], at+1)
 }
 
-// header is a command's.
+// header returns the header of a command.
 func header(op, bar byte, size uint32, addr uint64) []byte {
 	h := make([]byte, commandSize)
 	h[0], h[1] = op, bar
@@ -141,7 +141,7 @@ func TestCommands(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench()
 			copy(b.guest[dataAt:], test.out)
-			// The request in two pieces, to see that pieces are joined.
+			// The request is in two pieces, to check that pieces are joined.
 			b.desc(0, guestBase+dataAt, 10, descNext, 1)
 			b.desc(1, guestBase+dataAt+10, len(test.out)-10, 0, 0)
 			if test.in > 0 {
@@ -215,7 +215,7 @@ func TestInterruptsWaitForBuffers(t *testing.T) {
 	if b.queue[interruptQueue].flags&usedNoNotify != 0 {
 		t.Error("the guest is not asked to tell of new buffers")
 	}
-	const q1 = 0x400 // where queue 1 is
+	const q1 = 0x400 // offset of queue 1
 	for i := range 2 {
 		d := b.guest[q1+descAt+descSize*i:]
 		binary.LittleEndian.PutUint64(d, guestBase+dataAt+uint64(0x100*i))
@@ -260,7 +260,7 @@ func TestCallsBeforeQueueIsFull(t *testing.T) {
 	}
 }
 
-// FuzzCommands gives a guest's whole memory to the fuzzer, rings included.
+// FuzzCommands fuzzes the contents of the guest's memory, including the rings.
 func FuzzCommands(f *testing.F) {
 	b := newBench()
 	copy(b.guest[dataAt:], append(header(opWrite, 0, 1, 2), 9))
@@ -278,7 +278,7 @@ func FuzzCommands(f *testing.F) {
 	})
 }
 
-// FuzzMessages gives what arrives on the socket to the fuzzer.
+// FuzzMessages fuzzes the data received on the socket.
 func FuzzMessages(f *testing.F) {
 	add := func(request uint32, payload ...uint32) {
 		b := binary.LittleEndian.AppendUint32(nil, request)

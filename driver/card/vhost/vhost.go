@@ -1,19 +1,23 @@
-// Package vhost plugs a card into a User Mode Linux kernel: it is the back end of
-// the vhost-user protocol for virtio PCI devices. The kernel connects to a unix
-// socket at boot, shares its memory, and sends each access to the card's
-// registers as a command in a virtqueue; the card's interrupts go back in a
-// second one, and its DMA is a copy from or to the shared memory.
+// Package vhost connects a card to a User Mode Linux kernel. It is the back end of the
+// vhost-user protocol for virtio PCI devices. The kernel connects to a unix socket at
+// boot, shares its memory, and sends each access to the card's registers as a command
+// in a virtqueue. The card's interrupts go back in a second virtqueue. Its DMA is a
+// copy from or to the shared memory.
 //
-// One goroutine, locked to its thread, does everything: it reads a message,
-// carries out the commands that the message tells of, and answers it. The kernel
-// waits for that answer with interrupts off, which is also the flow control that
-// keeps posted writes from being lost when the queue of 256 is full. Waking each
-// other is most of what an access costs: see line_linux.go for what is done about it.
+// To use it, call New, create the card and attach it to the Transport, Listen on a
+// socket, and call Serve with the connection. Do runs a function on the serving
+// goroutine.
 //
-// The guest is not trusted. Every address is looked up in the memory it shared,
-// every chain is bounded, and what makes no sense is dropped with a line in the
-// log, of which there are at most logLines. Only a broken connection, or messages
-// out of step, ends the service.
+// One goroutine, locked to its thread, does everything: it reads a message, performs
+// the commands of the queue that the message announces, and answers it. The kernel
+// waits for that answer with interrupts off. This is also the flow control: without it
+// posted writes would be lost when the queue of 256 is full. Most of the cost of an
+// access is for the two sides to wake each other; line_linux.go reduces it.
+//
+// The guest is not trusted. Every address is checked against the memory that it
+// shared, every chain is bounded, and an invalid request is dropped with a line in the
+// log, up to logLines of them. Only a broken connection, or messages out of step, ends
+// the service.
 package vhost
 
 import (
@@ -25,15 +29,15 @@ import (
 	"github.com/nfpkit/nfpkit/driver/card"
 )
 
-// msiAddress is what the kernel programs as the address of message-signalled
-// interrupts (arch/um/drivers/virt-pci.c); a write anywhere else is a memory write.
+// msiAddress is the address that the kernel programs for message-signalled interrupts
+// (arch/um/drivers/virt-pci.c). A write to any other address is a memory write.
 const msiAddress = 0xa0000
 
-// logLines are logged of one guest; after that it has said enough.
+// logLines is the maximum number of lines logged for one guest.
 const logLines = 100
 
-// Transport connects a card with a kernel. It is the card's Host: make it first,
-// then the card, then Serve.
+// Transport connects a card to a kernel. It is the card's Host: create it first, then
+// the card, then call Serve.
 type Transport struct {
 	s     session
 	lines int
@@ -47,8 +51,8 @@ type Transport struct {
 
 var _ card.Host = (*Transport)(nil)
 
-// New returns a Transport; log, which may be nil, hears one line for each thing that
-// the guest does wrong.
+// New returns a Transport. log, if not nil, is called with one line for each error of
+// the guest.
 func New(log func(string)) *Transport {
 	t := &Transport{out: log}
 	t.s.backChannel = -1
@@ -66,7 +70,7 @@ func (t *Transport) log(line string) {
 	t.out(line)
 }
 
-// DMARead copies from the guest's memory.
+// DMARead copies from the guest's memory. It implements card.Host.
 func (t *Transport) DMARead(addr uint64, p []byte) error {
 	b, err := t.s.memory.at(addr, len(p))
 	if err != nil {
@@ -76,7 +80,7 @@ func (t *Transport) DMARead(addr uint64, p []byte) error {
 	return nil
 }
 
-// DMAWrite copies to the guest's memory.
+// DMAWrite copies to the guest's memory. It implements card.Host.
 func (t *Transport) DMAWrite(addr uint64, p []byte) error {
 	b, err := t.s.memory.at(addr, len(p))
 	if err != nil {
@@ -86,7 +90,7 @@ func (t *Transport) DMAWrite(addr uint64, p []byte) error {
 	return nil
 }
 
-// MSI interrupts the guest.
+// MSI interrupts the guest. It implements card.Host.
 func (t *Transport) MSI(addr uint64, data uint32) error {
 	if addr == msiAddress {
 		return t.s.interrupt(data)
@@ -96,11 +100,11 @@ func (t *Transport) MSI(addr uint64, data uint32) error {
 	return t.DMAWrite(addr, p[:])
 }
 
-// ErrClosed is returned by Do when there is nobody any more to do it.
+// ErrClosed is returned by Do if Serve has ended.
 var ErrClosed = errors.New("vhost: not serving")
 
-// Do has f run by the goroutine that serves, between two messages: what comes to
-// the card from outside, such as a packet, may use the card only from there.
+// Do schedules f to run on the serving goroutine, between two messages. Input to the
+// card from outside, such as a packet, must use the card from there.
 func (t *Transport) Do(f func()) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +118,7 @@ func (t *Transport) Do(f func()) error {
 	return nil
 }
 
-// takeTodo is what Do was given since.
+// takeTodo returns the functions given to Do since its last call.
 func (t *Transport) takeTodo() []func() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

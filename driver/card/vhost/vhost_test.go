@@ -22,9 +22,8 @@ import (
 	"github.com/nfpkit/nfpkit/internal/uml/report"
 )
 
-// fake is the smallest PCI device there is: configuration space with a BAR of 1 MiB
-// and a PCIe capability, so that all 4 KiB of it are used. It keeps what is written
-// to its last 2 KiB.
+// fake is a minimal PCI device: configuration space with a BAR of 1 MiB and a PCIe
+// capability, so that all 4 KiB are used. It stores writes to its last 2 KiB.
 type fake struct {
 	config [configSize]byte
 	writes int
@@ -43,7 +42,7 @@ func newFake() *fake {
 	le := binary.LittleEndian
 	le.PutUint32(d.config[0:], 0x00011af5) // a vendor and device that no driver knows
 	le.PutUint32(d.config[4:], 0x00100000) // has capabilities
-	le.PutUint32(d.config[8:], 0xff000001) // of no class
+	le.PutUint32(d.config[8:], 0xff000001) // no class
 	d.config[0x34] = 0x40
 	le.PutUint32(d.config[0x40:], 0x00020010) // PCIe endpoint, version 2, the last in the list
 	le.PutUint32(d.config[0x100:], 0x0001000b)
@@ -74,7 +73,7 @@ func (d *fake) ConfigWrite(off, size int, v uint64) {
 func (d *fake) Read(int, uint64, []byte)  {}
 func (d *fake) Write(int, uint64, []byte) {}
 
-// guest builds what a test boots; the test is skipped where that is impossible.
+// guest builds the guest that a test boots, and skips the test if that is impossible.
 func guest(t testing.TB, version string) *uml.Options {
 	t.Helper()
 	kernel, err := uml.Build(context.Background(), version, func(line string) { t.Log("suite:", line) })
@@ -91,7 +90,7 @@ func guest(t testing.TB, version string) *uml.Options {
 	return &uml.Options{Kernel: kernel, Init: init}
 }
 
-// serve offers dev at a new socket until the test ends; done has Serve's result.
+// serve offers dev at a new socket until the test ends. done receives Serve's result.
 func serve(t testing.TB, tr *vhost.Transport, dev *fake) (socket string, done chan error) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "card")
@@ -167,7 +166,7 @@ func kernelSeesDevice(t *testing.T, o *uml.Options) {
 	}
 }
 
-// checkBurst holds what arrived against what was sent: a counter, in order.
+// checkBurst compares the received writes with the sent ones: a counter, in order.
 func checkBurst(t *testing.T, dev *fake, writes int) {
 	t.Helper()
 	sum := uint32(0)
@@ -179,8 +178,8 @@ func checkBurst(t *testing.T, dev *fake, writes int) {
 	}
 }
 
-// BenchmarkRegisterWrite is a posted write of the guest's kernel, one after the
-// other, through the file of the device's configuration space.
+// BenchmarkRegisterWrite measures consecutive posted writes of the guest's kernel,
+// through the file of the device's configuration space.
 func BenchmarkRegisterWrite(b *testing.B) {
 	o := guest(b, uml.Newest)
 	dev := newFake()
@@ -201,8 +200,8 @@ func BenchmarkRegisterWrite(b *testing.B) {
 	if err := g.Tell(""); err != nil {
 		b.Fatal(err)
 	}
-	next() // the end of the wait
-	next() // of the burst
+	next() // the report of the wait
+	next() // the report of the burst
 	b.StopTimer()
 	if _, err := g.Next(); err != io.EOF {
 		b.Fatal(err)
