@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
@@ -65,7 +66,7 @@ func loadOn(programs []*verify.Facts, p *firmware.Profile, opt *driver.Options, 
 	if opt != nil && opt.Spec != nil {
 		model = &opt.Spec.Model
 	}
-	use := jit.Agree(programs)
+	use := lift.Agree(programs)
 	var images []*nfp.Image
 	for i, f := range programs {
 		frequencies, err := ran.of(f)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
@@ -94,7 +95,7 @@ func (w *worker) apart(p *Program) bool {
 
 // compileTargets compiles the programs of the prog array, and returns which map
 // words are counters to them and to main.
-func (w *worker) compileTargets(p *Program, main *verify.Facts) (images map[uint32]*nfp.Image, uses []nfp.MapUse, err error) {
+func (w *worker) compileTargets(p *Program, main *verify.Facts) (images map[uint32]*nfp.Image, uses []lift.MapUse, err error) {
 	if len(p.Targets) == 0 {
 		return nil, nil, nil
 	}
@@ -111,7 +112,7 @@ func (w *worker) compileTargets(p *Program, main *verify.Facts) (images map[uint
 		}
 		programs = append(programs, f)
 	}
-	uses = jit.Agree(programs)
+	uses = lift.Agree(programs)
 	images = map[uint32]*nfp.Image{}
 	for k, i := range order {
 		if images[i], err = jit.Compile(programs[k+1], w.profile, &jit.Options{Use: uses}); err != nil {

@@ -1,6 +1,11 @@
 // Package firmware describes what a card's firmware offers a program, as data.
 package firmware
 
+import (
+	"maps"
+	"slices"
+)
+
 // Profile is one firmware: its limits, its helpers, its conventions, its costs. It is
 // read from a JSON file that a user can copy and edit; Sources gives the source of
 // each number, or says that it is assumed.
@@ -67,16 +72,18 @@ func (p *Profile) CTMBytes() int { return p.InlMTU*64 - 32 }
 
 // Inlines reports whether helper id is compiled in place.
 func (p *Profile) Inlines(id int32) bool {
-	for _, h := range p.Inline {
-		if h == id {
-			return true
-		}
+	return slices.Contains(p.Inline, id)
+}
+
+// Offered returns the ids of the helpers that a program may call, in ascending order.
+func (p *Profile) Offered() []int32 {
+	ids := slices.AppendSeq(slices.Clone(p.Inline), maps.Keys(p.Helpers))
+	if p.DirectMap {
+		ids = append(ids, 1) // map_lookup_elem, computed in place
 	}
-	return false
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // Offers reports whether a program may call helper id at all.
-func (p *Profile) Offers(id int32) bool {
-	_, called := p.Helpers[id]
-	return called || p.Inlines(id) || p.DirectMap && id == 1
-}
+func (p *Profile) Offers(id int32) bool { return slices.Contains(p.Offered(), id) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
@@ -143,7 +144,7 @@ func (env *backend) refuse(r verify.Reason) {
 	if env.code != nil {
 		i = env.code.Index(r.PC)
 	}
-	env.reasons = append(env.reasons, placed(env.code, i, r))
+	env.reasons = append(env.reasons, lift.Place(env.code, i, r))
 }
 
 func (env *backend) unsupported() error {
@@ -186,7 +187,7 @@ func (env *backend) mapSpec(name string) *ebpf.MapSpec {
 	if env.code == nil {
 		return nil
 	}
-	names := mapNames(env.code)
+	names := lift.MapNames(env.code)
 	for i, m := range env.code.Maps {
 		if names[i] == name {
 			return m
@@ -201,7 +202,7 @@ func (env *backend) directMap(name string, m *ebpf.MapSpec) bool {
 	if env.direct == "" {
 		env.direct = name
 	}
-	return env.direct == name && directArray(m)
+	return env.direct == name && lift.DirectArray(m)
 }
 
 // calls reports whether the program calls a helper anywhere.

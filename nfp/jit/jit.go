@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
@@ -18,8 +19,8 @@ import (
 // Options for Compile; the zero value is the default.
 type Options struct {
 	// Use is the use of map words by other programs that share the maps; Compile
-	// keeps to it. See Uses.
-	Use []nfp.MapUse
+	// keeps to it. See lift.Agree.
+	Use []lift.MapUse
 	// Model is the card whose words and memories passes weigh their choices by; nil is
 	// nfp.DefaultModel.
 	Model *nfp.Model
@@ -37,18 +38,9 @@ type Options struct {
 	small bool
 }
 
-// Unsupported says that the program is good but this firmware cannot run it.
-type Unsupported struct {
-	Program string
-	Reasons []verify.Reason // helper-missing, code-size, stack-size, atomic64, ...
-}
-
-func (u *Unsupported) Error() string {
-	if len(u.Reasons) == 0 {
-		return u.Program + ": unsupported"
-	}
-	return u.Reasons[0].At(u.Program)
-}
+// Unsupported is the error of a program that is good but that the firmware cannot run:
+// found when it is lifted, or later.
+type Unsupported = lift.Unsupported
 
 // Bug is our fault: a pass that failed on a verified program.
 type Bug struct {
@@ -92,14 +84,14 @@ func tooLarge(err error) bool {
 }
 
 func compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image, err error) {
-	stage := &stage{name: "build"}
+	stage := &stage{name: "lift"}
 	defer func() {
 		if r := recover(); r != nil {
 			im, err = nil, stage.bug(fmt.Sprint(r)+traceOf(debug.Stack()))
 		}
 	}()
 	early := limits(f, p)
-	m, err := build(f, p, opt)
+	m, err := lift.Lift(f, target(p), opt.Use)
 	if err != nil || early != nil {
 		return nil, both(early, stage.wrap(err))
 	}
@@ -115,7 +107,7 @@ func compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image,
 		return nil, stage.wrap(err)
 	}
 	im.Lines = lines(f.Code, env.pcs)
-	im.Maps = usesWith(f, opt.Use)
+	im.Maps = imageUse(lift.UsesWith(f, opt.Use))
 	return im, nil
 }
 
@@ -166,12 +158,14 @@ func (s *stage) wrap(err error) error {
 	return s.bug(err.Error())
 }
 
-// traceOf keeps of a stack trace the lines of this package below the panic.
+// traceOf keeps of a stack trace the lines of the compiler below the panic.
 func traceOf(stack []byte) string {
 	var out []string
 	for _, line := range strings.Split(string(stack), "\n") {
-		if i := strings.Index(line, "nfp/jit/"); i >= 0 && strings.Contains(line, ".go:") {
-			out = append(out, strings.Fields(line[i:])[0])
+		for _, part := range []string{"nfp/jit/", "bpf/lift/"} {
+			if i := strings.Index(line, part); i >= 0 && strings.Contains(line, ".go:") {
+				out = append(out, strings.Fields(line[i:])[0])
+			}
 		}
 	}
 	if len(out) > 1 {

@@ -17,7 +17,7 @@ type pass struct {
 	grows  bool // may add words: left out if the code would not fit
 }
 
-// passes run in this order between build and select.
+// passes run in this order between lifting and selection.
 var passes = []pass{
 	{name: "inline", run: onModule((*ir.Module).Inline), grows: true},
 	{name: "unreachable", run: each(func(f *ir.Func) { f.RemoveUnreachable() })},
@@ -178,15 +178,15 @@ func checkPassOrder(list []pass) error {
 	return nil
 }
 
-// runPasses transforms the result of build into the form that select takes. It leaves
-// out the passes that opt.Off names, calls opt.Dump with the text after build and
+// runPasses transforms the result of lifting into the form that select takes. It leaves
+// out the passes that opt.Off names, calls opt.Dump with the text after lifting and
 // after each pass, and with opt.Check checks after each. An error is a *Bug, or a
 // construct that the firmware does not support.
 func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
 	if err := checkPassOrder(passes); err != nil {
 		return nil, &Bug{Pass: "passes", Msg: err.Error()}
 	}
-	if err := after("build", m, false, opt); err != nil {
+	if err := after("lift", m, false, opt); err != nil {
 		return nil, err
 	}
 	legal, costs := false, costsOf(opt.model(), opt.Counts)

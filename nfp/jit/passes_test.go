@@ -81,12 +81,12 @@ func TestPassOptions(t *testing.T) {
 	if _, err := runPasses(m, opt); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"build", "legalize"}; !slices.Equal(seen, want) {
+	if want := []string{"lift", "legalize"}; !slices.Equal(seen, want) {
 		t.Errorf("passes %v, want %v", seen, want)
 	}
 	m.Funcs[0].Frame = 3
 	var bug *Bug
-	if _, err := runPasses(m, opt); !errors.As(err, &bug) || bug.Pass != "build" || !strings.Contains(bug.Code, "func main") {
+	if _, err := runPasses(m, opt); !errors.As(err, &bug) || bug.Pass != "lift" || !strings.Contains(bug.Code, "func main") {
 		t.Errorf("got %v, want a bug in build", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
@@ -241,7 +242,7 @@ func (s *selector) directLookup(v *ir.Value) {
 	}
 	s.alu(nfp.ALUSub, none, key, s.operandOrWordConst(m.MaxEntries))
 	s.branch(nfp.CondCS, outside)
-	if shift := uint8(bits.TrailingZeros32(directStride(m))); low != none && shift > 0 {
+	if shift := uint8(bits.TrailingZeros32(lift.DirectStride(m))); low != none && shift > 0 {
 		s.shift(nfp.ShfB, low, none, key, nfp.ShiftLeft, shift)
 	} else if low != none {
 		s.move(low, key)

@@ -6,6 +6,9 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
@@ -123,4 +126,22 @@ func TestSinkPays(t *testing.T) {
 			t.Errorf("from %d: words %d, %d without; cycles %d, %d; elapsed %d, %d", from, words, before, got.Issue, want.Issue, got.Elapsed, want.Elapsed)
 		}
 	}
+}
+
+// verified returns the facts of a program of a text.
+func verified(t *testing.T, text, program string) *verify.Facts {
+	t.Helper()
+	file, err := asmtext.Parse("text", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, faults := code.New(file.Spec.Programs[program], file.Spec.Maps)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	f, err := verify.Verify(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }

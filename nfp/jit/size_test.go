@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
 const rounds = `.program xdp rounds
@@ -37,7 +38,11 @@ func TestCompileForSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := *profile(t, "stock")
+	stock, err := firmware.Load("stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := *stock
 	fast, err := Compile(f, &p, &Options{Check: true})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package jit
+package lift
 
 // Which words of map values are counters.
 //
@@ -15,32 +15,41 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Uses returns how a program uses the words of its maps' values, one entry a map in
-// order of Code.Maps. Programs that share maps must agree on their words: pass the
-// merged uses of the others in Options.Use.
-func Uses(f *verify.Facts) []nfp.MapUse {
-	return usesWith(f, nil)
+// WordUse is how programs use a 4-byte word of a map's values.
+type WordUse uint8
+
+const (
+	Unused  WordUse = iota
+	Plain           // in the byte order of eBPF
+	Counter         // target of atomic operations: big-endian in memory, swapped for the host
+)
+
+// MapUse is how programs use the words of one map's values.
+type MapUse struct {
+	Name  string
+	Words []WordUse // one for each 4 bytes of a value
 }
 
-// usesWith is Uses in the presence of other programs.
-func usesWith(f *verify.Facts, given []nfp.MapUse) []nfp.MapUse {
-	names := mapNames(f.Code)
-	u := wordUses(f, names, given)
-	out := make([]nfp.MapUse, len(names))
+// UsesWith returns how a program uses the words of its maps' values, one entry for each
+// map in the order of Code.Maps. Other programs that share maps use them as others
+// says.
+func UsesWith(f *verify.Facts, others []MapUse) []MapUse {
+	names := MapNames(f.Code)
+	u := wordUses(f, names, others)
+	out := make([]MapUse, len(names))
 	for m, name := range names {
-		words := make([]nfp.WordUse, u.words(m))
+		words := make([]WordUse, u.words(m))
 		for w := range words {
 			switch flags := u.flags[u.find(u.first[m]+int32(w))]; {
 			case counterClass(flags):
-				words[w] = nfp.UseCounter
+				words[w] = Counter
 			case flags != 0:
-				words[w] = nfp.UsePlain
+				words[w] = Plain
 			}
 		}
-		out[m] = nfp.MapUse{Name: name, Words: words}
+		out[m] = MapUse{Name: name, Words: words}
 	}
 	return out
 }
@@ -69,7 +78,7 @@ type wordUse struct {
 	conflicts []conflict
 }
 
-func wordUses(f *verify.Facts, names []string, given []nfp.MapUse) *wordUse {
+func wordUses(f *verify.Facts, names []string, given []MapUse) *wordUse {
 	u := &wordUse{first: make([]int32, len(names)+1)}
 	for m, spec := range f.Code.Maps {
 		u.first[m+1] = u.first[m] + int32((spec.ValueSize+3)/4)
@@ -89,7 +98,7 @@ func wordUses(f *verify.Facts, names []string, given []nfp.MapUse) *wordUse {
 }
 
 // others takes in what other programs say of the maps.
-func (u *wordUse) others(names []string, given []nfp.MapUse) {
+func (u *wordUse) others(names []string, given []MapUse) {
 	for _, g := range given {
 		for m, name := range names {
 			if name != g.Name {
@@ -100,9 +109,9 @@ func (u *wordUse) others(names []string, given []nfp.MapUse) {
 					break
 				}
 				switch use {
-				case nfp.UsePlain:
+				case Plain:
 					u.flags[u.first[m]+int32(w)] |= givenPlain
-				case nfp.UseCounter:
+				case Counter:
 					u.flags[u.first[m]+int32(w)] |= givenCounter
 				}
 			}

@@ -1,7 +1,6 @@
 package jit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,19 +15,16 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/interp"
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/internal/golden"
 	"github.com/nfpkit/nfpkit/ir"
-	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-func unlimited(t testing.TB) *firmware.Profile { return profile(t, "unlimited") }
-
-func profile(t testing.TB, name string) *firmware.Profile {
+func unlimited(t testing.TB) *firmware.Profile {
 	t.Helper()
-	p, err := firmware.Load(name)
+	p, err := firmware.Load("unlimited")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,8 +249,8 @@ func newMachine(t testing.TB, c *code.Code) (*interp.Machine, []maps.Map) {
 
 const maxSteps = 300_000
 
-// agree runs a program on the interpreter and its ir on Eval, after build and after
-// each pass, on each input in turn.
+// agree runs a program on the interpreter and its ir on Eval, after lifting and
+// after each pass, on each input in turn.
 func agree(t *testing.T, c *code.Code, f *verify.Facts, opt *Options, inputs []interp.Input) {
 	t.Helper()
 	stages := map[string]*ir.Module{}
@@ -272,7 +268,7 @@ func agree(t *testing.T, c *code.Code, f *verify.Facts, opt *Options, inputs []i
 		stages[pass] = m
 		order = append(order, pass)
 	}
-	m, err := build(f, unlimited(t), &o)
+	m, err := lift.Lift(f, target(unlimited(t)), nil)
 	var no *Unsupported
 	if errors.As(err, &no) {
 		t.Skipf("unsupported: %v", no)
@@ -289,7 +285,7 @@ func agree(t *testing.T, c *code.Code, f *verify.Facts, opt *Options, inputs []i
 	contents := map[string][]maps.Map{}
 	for _, pass := range order {
 		n, ms := newMachine(t, c)
-		envs[pass], contents[pass] = &machineEnv{m: n, c: c, names: mapNames(c)}, ms
+		envs[pass], contents[pass] = &machineEnv{m: n, c: c, names: lift.MapNames(c)}, ms
 	}
 	for i, in := range inputs {
 		r, err := want.Run(&in)
@@ -341,7 +337,7 @@ func inputs(memSize int) []interp.Input {
 
 // Every program of the texts that the verifier accepts means the same to the
 // interpreter and to ir after each pass.
-func TestBuildAgrees(t *testing.T) {
+func TestPassesAgree(t *testing.T) {
 	for _, pattern := range []string{"testdata/*.bpf", "../../bpf/verify/testdata/*.bpf"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil || len(paths) == 0 {
@@ -371,78 +367,4 @@ func TestBuildAgrees(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestBuildText compares the ir of small programs, and the use of their maps' words.
-func TestBuildText(t *testing.T) {
-	golden.Run(t, "testdata/build/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
-		file, err := asmtext.Parse("input.bpf", files["input.bpf"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		fw := "unlimited"
-		if s := strings.TrimSpace(files["firmware"]); s != "" {
-			fw = s
-		}
-		opt := &Options{Use: parseUse(t, files["others"])}
-		var out, uses bytes.Buffer
-		for _, name := range file.Programs {
-			_, facts, err := resolved(t, file, name, &verify.Options{MemSize: 64})
-			if err != nil {
-				t.Fatalf("%+v", err)
-			}
-			m, err := build(facts, profile(t, fw), opt)
-			var no *Unsupported
-			switch {
-			case errors.As(err, &no):
-				for _, r := range no.Reasons {
-					fmt.Fprintf(&out, "%s: pc %d: %s: %s (%s)\n", name, r.PC, r.Insn, r.Message, r.Reason)
-					if r.Hint == "" {
-						t.Errorf("%s has no hint", r.Reason)
-					}
-				}
-			case err != nil:
-				t.Fatal(err)
-			default:
-				if err := ir.Check(m); err != nil {
-					t.Errorf("%v in\n%s", err, m)
-				}
-				fmt.Fprintln(&out, m)
-			}
-			for _, u := range usesWith(facts, opt.Use) {
-				fmt.Fprintf(&uses, "%s: %s\n", u.Name, useText(u))
-			}
-		}
-		got := map[string]string{"output.ir": out.String()}
-		if _, ok := files["uses"]; ok {
-			got["uses"] = uses.String()
-		}
-		return got
-	})
-}
-
-// useText is a letter a word: counter, plain or unused.
-func useText(u nfp.MapUse) string {
-	var b strings.Builder
-	for _, w := range u.Words {
-		b.WriteByte(".pc"[w])
-	}
-	return b.String()
-}
-
-// parseUse reads lines like "counters: .pc".
-func parseUse(t *testing.T, text string) []nfp.MapUse {
-	var out []nfp.MapUse
-	for line := range strings.Lines(text) {
-		name, words, ok := strings.Cut(strings.TrimSpace(line), ": ")
-		if !ok {
-			t.Fatalf("bad use %q", line)
-		}
-		u := nfp.MapUse{Name: name}
-		for i := range words {
-			u.Words = append(u.Words, nfp.WordUse(strings.IndexByte(".pc", words[i])))
-		}
-		out = append(out, u)
-	}
-	return out
 }

@@ -1,4 +1,4 @@
-package jit
+package lift
 
 import (
 	"fmt"
@@ -359,8 +359,8 @@ func (b *funcBuilder) ctx(ins *code.Insn, acc *verify.Access, load bool, size in
 		return fmt.Errorf("context access at offset %d, size %d", acc.Min, size)
 	}
 	if !load {
-		if field.Name != "rx_queue_index" || !b.p.QueueSelect {
-			b.refuse(b.i, "ctx-field", "firmware %s cannot store to %s", b.p.Name, field.Name)
+		if field.Name != "rx_queue_index" || !b.t.QueueSelect {
+			b.refuse(b.i, "ctx-field", "firmware %s cannot store to %s", b.t.Name, field.Name)
 			return nil
 		}
 		b.op(ir.OpCtxStore, ir.Void, b.stored(ins, size)).Sym = field.Name
@@ -387,8 +387,8 @@ func (b *funcBuilder) field(f helper.Field) *ir.Value {
 		return b.op(ir.OpAdd, ir.I32, b.op(ir.OpPacketStart, ir.I32), b.op(ir.OpPacketLen, ir.I32))
 	case f.Name == "len" && !xdp:
 		return b.op(ir.OpPacketLen, ir.I32)
-	case !slices.Contains(b.p.CtxFields, f.Name) || !xdp && f.Kind != helper.FieldPacketMeta:
-		b.refuse(b.i, "ctx-field", "firmware %s does not give programs %s", b.p.Name, f.Name)
+	case !slices.Contains(b.t.CtxFields, f.Name) || !xdp && f.Kind != helper.FieldPacketMeta:
+		b.refuse(b.i, "ctx-field", "firmware %s does not give programs %s", b.t.Name, f.Name)
 		return b.constant(ir.I32, 0)
 	case f.Kind == helper.FieldPacketMeta:
 		return b.op(ir.OpPacketStart, ir.I32)

@@ -1,4 +1,4 @@
-package jit
+package lift
 
 import (
 	"github.com/cilium/ebpf/asm"

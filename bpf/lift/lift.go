@@ -1,6 +1,9 @@
-package jit
-
-// Build lifts eBPF and the verifier's facts to ir.
+// Package lift translates verified eBPF to ir.
+//
+// Lift takes the verifier's Facts and a Target, which is plain data about the firmware
+// that is to run the program, and returns an ir.Module. The package knows eBPF and ir;
+// it knows no machine, and imports nothing of one. A compiler for any target begins
+// with it: package nfp/jit optimises the module and generates micro-engine code.
 //
 // Registers become values. Each reachable function of the program becomes an ir.Func:
 // basic blocks are formed from the instructions that Facts call reachable, along the
@@ -10,15 +13,19 @@ package jit
 // irreducible loops it may have more parameters than minimal SSA.
 //
 // Pointers are numbers: of packet and stack 32-bit addresses with a zero high half, of
-// map values the firmware's pair, for which a plain 64-bit addition is correct. Facts
+// map values the target's pair, for which a plain 64-bit addition is correct. Facts
 // give the memory that an access reaches; an instruction that reaches different
 // memories on different paths distinguishes them at run time by the shape of the
-// address (build_mem.go).
+// address (memory.go).
 //
 // The frame of a function, from its bottom: scratch for the memory arguments of
-// helpers (build_stage.go), then the program's own stack, to whose end r10 points.
+// helpers (staging.go), then the program's own stack, to whose end r10 points.
 //
-// Postconditions:
+// Words of map values that programs change atomically are kept big-endian, since the
+// target's memory engine takes them so. Agree and UsesWith find which words these are
+// (wordclasses.go).
+//
+// Postconditions of Lift:
 //   - ir.Check holds;
 //   - the entry of an XDP or TC program returns the low half of R0, other
 //     functions return all of it; the entry of a raw program has R1 and R2 as
@@ -26,9 +33,10 @@ package jit
 //   - every pointer to a key or value that a map helper gets is a multiple of 4
 //     in the stack, every pointer to the stack that any helper gets is a
 //     multiple of 4, and no helper sees counter words;
-//   - Value.Big is set on the accesses to counter words (build_use.go) and no
-//     access mixes them with others;
+//   - Value.Big is set on the accesses to counter words and no access mixes them
+//     with others;
 //   - every value has the pc it came from.
+package lift
 
 import (
 	"fmt"
@@ -40,15 +48,15 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/ir"
-	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// build translates a program. What the firmware p cannot do is *Unsupported,
-// with every reason found.
-func build(f *verify.Facts, p *firmware.Profile, opt *Options) (*ir.Module, error) {
-	b := &builder{f: f, code: f.Code, p: p, mod: &ir.Module{Name: f.Code.Name}}
-	b.mapNames = mapNames(f.Code)
-	b.use = wordUses(f, b.mapNames, opt.Use)
+// Lift translates a verified program for a target. Other programs that share maps with
+// it use words of their values as others says (see Agree). What the target cannot do
+// is *Unsupported, with every reason found; any other error is a fault of Lift.
+func Lift(f *verify.Facts, t *Target, others []MapUse) (*ir.Module, error) {
+	b := &builder{f: f, code: f.Code, t: t, mod: &ir.Module{Name: f.Code.Name}}
+	b.mapNames = MapNames(f.Code)
+	b.use = wordUses(f, b.mapNames, others)
 	for _, c := range b.use.conflicts {
 		b.refuse(c.insn, "map-use", "map %s: word %d is a counter for one program that shares the map and plain for another", b.mapNames[c.mp], c.word)
 	}
@@ -86,7 +94,7 @@ func build(f *verify.Facts, p *firmware.Profile, opt *Options) (*ir.Module, erro
 type builder struct {
 	f        *verify.Facts
 	code     *code.Code
-	p        *firmware.Profile
+	t        *Target
 	mod      *ir.Module
 	mapNames []string
 	use      *wordUse
@@ -96,12 +104,12 @@ type builder struct {
 
 // refuse notes a reason why the firmware cannot run instruction i.
 func (b *builder) refuse(i int, reason, format string, args ...any) {
-	b.reasons = append(b.reasons, placed(b.code, i, verify.Reason{Reason: reason, Message: fmt.Sprintf(format, args...)}))
+	b.reasons = append(b.reasons, Place(b.code, i, verify.Reason{Reason: reason, Message: fmt.Sprintf(format, args...)}))
 }
 
-// placed is a reason with the place and text of instruction i, and the hint that
+// Place returns a reason with the place and text of instruction i, and the hint that
 // explains its word unless it has one of its own.
-func placed(c *code.Code, i int, r verify.Reason) verify.Reason {
+func Place(c *code.Code, i int, r verify.Reason) verify.Reason {
 	if i != code.None {
 		ins := &c.Insns[i]
 		r.PC, r.Insn = ins.PC, asmtext.Format(ins.Instruction)
@@ -118,21 +126,6 @@ func placed(c *code.Code, i int, r verify.Reason) verify.Reason {
 
 // raw reports whether the program is a raw one: the conformance runner's.
 func (b *builder) raw() bool { return b.code.Type == ebpf.UnspecifiedProgram }
-
-// mapNames returns the name of each map of the program, as relocations and
-// MapUse have it.
-func mapNames(c *code.Code) []string {
-	names := make([]string, len(c.Maps))
-	for i, m := range c.Maps {
-		names[i] = m.Name
-	}
-	for i := range c.Insns {
-		if m := c.Insns[i].Map; m != code.None && names[m] == "" {
-			names[m] = c.Insns[i].Reference()
-		}
-	}
-	return names
-}
 
 // funcBuilder is the state of one function's translation.
 type funcBuilder struct {

@@ -1,4 +1,4 @@
-package jit
+package lift
 
 // Staging of helpers' memory arguments.
 //
@@ -89,8 +89,8 @@ func (b *funcBuilder) copyIn(proto helper.Proto, call *verify.Call, i, at int) *
 		b.refuse(b.i, "helper-memory", "helper %s writes to memory that the firmware does not reach", proto.Name)
 		return ptr
 	}
-	if mem.Size > b.p.Stack {
-		b.refuse(b.i, "stack-size", "helper %s needs a copy of %d bytes in the stack, firmware %s has %d", proto.Name, mem.Size, b.p.Name, b.p.Stack)
+	if mem.Size > b.t.Stack {
+		b.refuse(b.i, "stack-size", "helper %s needs a copy of %d bytes in the stack, firmware %s has %d", proto.Name, mem.Size, b.t.Name, b.t.Stack)
 		return ptr
 	}
 	sized := proto.Args[i] == helper.ArgMem || proto.Args[i] == helper.ArgMemOrNull

@@ -1,4 +1,4 @@
-package jit
+package lift
 
 import (
 	"fmt"

@@ -1,15 +1,12 @@
-package jit_test
+package lift_test
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/nfpkit/nfpkit/bpf/asmtext"
-	"github.com/nfpkit/nfpkit/bpf/code"
+	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/nfp"
-	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
 // One program counts in bytes 4 to 7; the other reads bytes 0 to 7 and 8 to 15
@@ -44,31 +41,13 @@ out:
 	exit
 `
 
-// verified returns the facts of a program of a text.
-func verified(t *testing.T, text, program string) *verify.Facts {
-	t.Helper()
-	file, err := asmtext.Parse("text", text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, faults := code.New(file.Spec.Programs[program], file.Spec.Maps)
-	if len(faults) > 0 {
-		t.Fatal(faults)
-	}
-	f, err := verify.Verify(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 func TestAgree(t *testing.T) {
 	var programs []*verify.Facts
 	for _, name := range []string{"reads", "counts"} {
-		programs = append(programs, verified(t, sharing, name))
+		programs = append(programs, verified(t, parsed(t, sharing), name))
 	}
-	want := []nfp.MapUse{{Name: "m", Words: []nfp.WordUse{nfp.UseCounter, nfp.UseCounter, nfp.UseNone, nfp.UseNone}}}
-	if diff := cmp.Diff(want, jit.Agree(programs)); diff != "" {
+	want := []lift.MapUse{{Name: "m", Words: []lift.WordUse{lift.Counter, lift.Counter, lift.Unused, lift.Unused}}}
+	if diff := cmp.Diff(want, lift.Agree(programs)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
