@@ -1,3 +1,4 @@
+# make check       seconds: format, vet, lint, voice, and tests that need nothing
 # make test        everything that guards a change; installs what it needs when root
 # make soak        the same comparisons with larger counts; hours
 # make bench       the numbers of docs/performance.md
@@ -9,7 +10,10 @@ GO ?= go
 # One test process per core: the suites are CPU bound.
 TESTFLAGS ?= -timeout 40m
 
-.PHONY: test packages lint prepare unit examples golden bench compare soak
+# Packages whose tests need no kernel, guest, prover or other program and end in seconds.
+CHECK = . ./bpf/asmtext ./bpf/code ./bpf/helper ./bpf/maps ./ir ./nfp ./nfp/firmware ./nfp/jit/mach ./internal/jsonfile ./internal/voice
+
+.PHONY: check test packages format lint voice prepare unit examples golden bench compare soak
 .DEFAULT_GOAL := test
 
 test: packages lint prepare unit
@@ -17,9 +21,18 @@ test: packages lint prepare unit
 packages:
 	@scripts/packages
 
-lint:
-	@files=$$(git ls-files '*.go') && [ -n "$$files" ] || { echo "lint: git lists no Go files"; exit 1; }; \
+# Works on what git lists, as lint does; go's cache makes repeated runs short.
+check: lint voice
+	@$(GO) test -short $(CHECK)
+
+voice:
+	@$(GO) run ./internal/voice
+
+format:
+	@files=$$(git ls-files '*.go') && [ -n "$$files" ] || { echo "format: git lists no Go files"; exit 1; }; \
 	out=$$(gofmt -l $$files) || exit 1; [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+
+lint: format
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 	@echo "lint: gofmt, vet and staticcheck found nothing"

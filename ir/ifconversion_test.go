@@ -76,6 +76,9 @@ func b2i(b bool) int {
 
 // Each form of a choice is the choice, for all values and either comparison.
 func TestChoicesProved(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes longer than make check may")
+	}
 	z3, err := exec.LookPath("z3")
 	if err != nil {
 		t.Skip("no z3 (Debian package z3): TestFlattenDiamonds alone checks the choices")

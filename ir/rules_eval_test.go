@@ -75,6 +75,9 @@ func inputs(n int) []uint64 {
 // installed. It also checks that the proofs' semantics are Eval's, since a rule that
 // z3 proves must hold here.
 func TestRulesExhaustive(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes longer than make check may")
+	}
 	for _, r := range Rules {
 		from, to, cond := parse(t, r.From), parse(t, r.To), parse(t, r.If)
 		names := letters(cond, letters(to, letters(from, nil)))

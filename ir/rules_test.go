@@ -199,6 +199,9 @@ const proofTime = 60 * time.Second
 
 // Each rule holds for all inputs at each width it claims.
 func TestRulesProved(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes longer than make check may")
+	}
 	z3, err := exec.LookPath("z3")
 	if err != nil {
 		t.Skip("no z3 (Debian package z3): TestRulesExhaustive alone checks the rules")
