@@ -88,6 +88,23 @@ func File(t *testing.T, path, got string) {
 	}
 }
 
+// Section is File for one part of a page that people write: the lines between
+// <!-- begin name --> and <!-- end name -->.
+func Section(t *testing.T, path, name, got string) {
+	t.Helper()
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
+	before, rest, ok := strings.Cut(string(page), begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !ok || !ended {
+		t.Fatalf("%s has no lines %s and %s", path, strings.TrimSpace(begin), end)
+	}
+	File(t, path, before+begin+withNewline(got)+end+after)
+}
+
 func withNewline(s string) string {
 	if s != "" && !strings.HasSuffix(s, "\n") {
 		s += "\n"

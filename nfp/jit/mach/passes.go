@@ -25,32 +25,33 @@ type Options struct {
 // pass is one transformation of a function.
 type pass struct {
 	name   string
+	doc    string // what it does, for docs/compiler.md
 	run    func(*Func, *Options) error
 	needed bool // cannot be left out
 }
 
 // passes run in this order on what instruction selection produced.
 var passes = []pass{
-	{"xfer-targeting", always(sendDirectly), false},
-	{"lm-targeting", always(coalesce), false},
-	{"regalloc", func(f *Func, opt *Options) error {
+	{"xfer-targeting", "computes values directly in the transfer registers that commands send", always(sendDirectly), false},
+	{"lm-targeting", "computes values directly in local memory", always(coalesce), false},
+	{"regalloc", "assigns banks and registers by linear scan, coalesces, rematerialises and spills", func(f *Func, opt *Options) error {
 		allocate(f)
 		if opt.Check {
 			return CheckAllocation(f)
 		}
 		return nil
 	}, true},
-	{"branch-cleanup", always(cleanFlow), true},
-	{"preschedule", reordering(spread), false},
-	{"waits", func(f *Func, opt *Options) error { addWaits(f, opt.Signals); return nil }, true},
-	{"block-placement", func(f *Func, opt *Options) error { orderBlocks(f, opt.Count); return nil }, false},
-	{"fall-through", always(link), true},
-	{"block-merging", always(share), false},
-	{"schedule", reordering(schedule), false},
-	{"swap-slots", moving(func(f *Func, _ *Options) { advance(f) }), false},
-	{"branch-slots", moving(func(f *Func, opt *Options) { fill(f, opt.Count, opt.Small) }), false},
-	{"cross-jumping", moving(func(f *Func, opt *Options) { merge(f, opt.Small) }), false},
-	{"pointer-delay", always(delay), true},
+	{"branch-cleanup", "removes self-copies, empty blocks and needless branches, and joins blocks", always(cleanFlow), true},
+	{"preschedule", "moves commands up and uses of their results down, so that waits overlap", reordering(spread), false},
+	{"waits", "assigns signals to commands, and inserts waits as late as possible", func(f *Func, opt *Options) error { addWaits(f, opt.Signals); return nil }, true},
+	{"block-placement", "orders blocks so that the hot path falls through", func(f *Func, opt *Options) error { orderBlocks(f, opt.Count); return nil }, false},
+	{"fall-through", "inverts branches whose target follows, and adds explicit jumps", always(link), true},
+	{"block-merging", "merges identical blocks that only branches lead to", always(share), false},
+	{"schedule", "list scheduling within blocks; fills slots of swaps and branches", reordering(schedule), false},
+	{"swap-slots", "fills empty slots of swaps with instructions of later blocks", moving(func(f *Func, _ *Options) { advance(f) }), false},
+	{"branch-slots", "fills empty slots of branches with copies of the target's first instructions", moving(func(f *Func, opt *Options) { fill(f, opt.Count, opt.Small) }), false},
+	{"cross-jumping", "lets blocks with equal tails share one", moving(func(f *Func, opt *Options) { merge(f, opt.Small) }), false},
+	{"pointer-delay", "inserts nops between the write of a local-memory pointer and its use", always(delay), true},
 }
 
 // passOrder lists which pass must run before which.

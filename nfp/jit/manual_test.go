@@ -1,0 +1,30 @@
+package jit
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nfpkit/nfpkit/internal/golden"
+)
+
+// TestManual keeps the ir passes of docs/compiler.md current.
+func TestManual(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| | pass | what it does | --off | for size |\n|---|---|---|---|---|\n")
+	for i, p := range passes {
+		off, small := "yes", ""
+		if p.needed {
+			off = "needed"
+		}
+		if p.grows {
+			small = "left out"
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s |\n", i+1, p.name, p.doc, off, small)
+	}
+	b.WriteString("\n| pass | runs before | because |\n|---|---|---|\n")
+	for _, o := range passOrder {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", o.first, o.then, o.because)
+	}
+	golden.Section(t, "../../docs/compiler.md", "ir passes", b.String())
+}
