@@ -1,9 +1,17 @@
-// Package code lays a program of cilium/ebpf out for reading: every jump, call
-// and map reference resolved to a place, every instruction given its pc.
+// Package code resolves the control flow and the references of an eBPF program that
+// cilium/ebpf has read.
 //
-// It is no second model of eBPF: an Insn is cilium's asm.Instruction with the
-// answers to "where does it go" beside it, which the verifier, the interpreter
-// and the compiler would otherwise each work out anew.
+// New takes an *ebpf.ProgramSpec and the maps by name, and returns a Code: the
+// instructions with their pc, jump targets, callees and maps as indices, and the
+// functions that the instructions divide into. An Insn embeds cilium's
+// asm.Instruction, so the package defines no second model of eBPF. The verifier, the
+// interpreter and the compiler all start from a Code, and compute no jump distance
+// themselves.
+//
+// A Code is consistent: every Target, Callee and Map is None or a valid index, and
+// every jump stays in its function. New lists what those consumers may assume. If the
+// instructions do not form a program, New returns all Faults and no Code. A Code is
+// not changed after New, so goroutines may share it.
 package code
 
 import (
@@ -15,10 +23,11 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// None stands in Insn.Target, Insn.Callee and Insn.Map for "has none".
+// None is the value of Insn.Target, Insn.Callee and Insn.Map if the instruction has
+// none.
 const None = -1
 
-// Insn is one instruction with its places resolved.
+// Insn is one instruction with its jump target, callee and map resolved.
 type Insn struct {
 	asm.Instruction
 	PC     int // in 8-byte slots from the program's start, as bpftool counts
@@ -34,12 +43,13 @@ type Func struct {
 	Start, End int // indices into Code.Insns
 }
 
-// Code is a whole program: the entry function first, its callees behind it.
+// Code is a whole program. The entry function is Funcs[0]; the others follow in order
+// of their instructions.
 type Code struct {
 	Name    string
 	Type    ebpf.ProgramType
-	Section string          // of the object, which says how loaders attach the program
-	Attach  ebpf.AttachType // where it means to be attached; decides what a context has
+	Section string          // of the object; loaders derive the attach type from it
+	Attach  ebpf.AttachType // expected attach type; decides which context fields exist
 	Flags   uint32          // BPF_F_*, as BPF_PROG_LOAD takes them
 	License string          // decides which helpers the kernel lets the program call
 	Insns   []Insn
@@ -47,8 +57,8 @@ type Code struct {
 	Maps    []*ebpf.MapSpec // in order of first reference
 }
 
-// A Fault is a structural error: the bytes are no program, whatever the
-// registers hold. Reason is one of the stable words of bpf/verify's table.
+// A Fault is a structural error: the instructions form no program, independent of
+// register contents. Reason is a stable identifier from bpf/verify's table.
 type Fault struct {
 	PC     int
 	Reason string
@@ -68,8 +78,8 @@ func (c *Code) Line(i int) *btf.Line {
 	return nil
 }
 
-// Index returns the index of the instruction at pc, or None where pc is
-// outside the program or the second slot of a wide instruction.
+// Index returns the index of the instruction at pc. It returns None if pc is outside
+// the program or is the second slot of a wide instruction.
 func (c *Code) Index(pc int) int {
 	i := sort.Search(len(c.Insns), func(i int) bool { return c.Insns[i].PC >= pc })
 	if i == len(c.Insns) || c.Insns[i].PC != pc {

@@ -12,7 +12,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// parse reads eBPF text; the program to look at is called p.
+// parse reads eBPF text and returns its program p and its maps.
 func parse(t *testing.T, src string) (*ebpf.ProgramSpec, map[string]*ebpf.MapSpec) {
 	t.Helper()
 	f, err := asmtext.Parse("test", src)
@@ -82,7 +82,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// TestFaults has a program and the fault it must give: "pc N reason".
+// TestFaults checks that each program gives the expected faults: "pc N reason".
 func TestFaults(t *testing.T) {
 	for _, c := range []struct{ src, want string }{
 		{"r0 = 0", "pc 0 fall-through"},
@@ -115,7 +115,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestRaw has instructions that text cannot say.
+// TestRaw covers instructions that the text syntax cannot express.
 func TestRaw(t *testing.T) {
 	exit := asm.Return()
 	call := func(dist int64) asm.Instruction {

@@ -7,15 +7,18 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// New resolves a program's places. Maps gives the map specs by name.
+// New resolves the jumps, calls and map references of spec. The maps are looked up by
+// name.
 //
-// On return without faults:
-//   - every Target and Callee is a valid index, and a Target stays in its function;
-//   - no instruction falls off its function's end;
+// A Code that New returns has these properties:
+//   - every Target and Callee is None or a valid index, and a Target is in the same
+//     function;
+//   - no instruction falls off the end of its function;
 //   - registers are R0 to R10, and R10 is not written;
 //   - every map reference names an entry of maps.
 //
-// Instruction contents (opcodes, types, bounds) are bpf/verify's business.
+// If one of them does not hold, New returns nil and all faults. It does not check
+// opcodes, types and bounds: bpf/verify does.
 func New(spec *ebpf.ProgramSpec, maps map[string]*ebpf.MapSpec) (*Code, []Fault) {
 	b := &builder{
 		code:  &Code{Name: spec.Name, Type: spec.Type, Section: spec.SectionName, Attach: spec.AttachType, Flags: spec.Flags, License: spec.License},
@@ -45,7 +48,7 @@ type builder struct {
 	mapIndex map[string]int
 	symbols  map[string]int // symbol -> insn index
 	atPC     map[int]int    // pc -> insn index
-	starts   map[int]string // insn index a function starts at -> name
+	starts   map[int]string // index of a function's first insn -> its name
 	faults   []Fault
 }
 
@@ -70,8 +73,8 @@ func (b *builder) place(insns asm.Instructions) {
 	b.starts = map[int]string{0: b.code.Name}
 }
 
-// reference resolves what instruction i names: a map, or a function, whose
-// start it records.
+// reference resolves the map or function that instruction i names, and records where
+// the function starts.
 func (b *builder) reference(i int) {
 	ins := &b.code.Insns[i]
 	if ins.Dst > asm.R10 || ins.Src > asm.R10 && !ins.OpCode.IsDWordLoad() {
@@ -109,7 +112,7 @@ func (b *builder) callee(i int) {
 		b.fault(i, "bad-call-target", "call goes to no instruction of the program")
 		return
 	}
-	ins.Target = at // until split knows the functions
+	ins.Target = at // an instruction index; split replaces it by Callee
 	if _, known := b.starts[at]; !known {
 		b.starts[at] = name
 	}
