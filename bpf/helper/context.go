@@ -2,15 +2,15 @@ package helper
 
 import "github.com/cilium/ebpf"
 
-// FieldKind is what a load from a context field gives.
+// FieldKind is the kind of value that a load from a context field gives.
 type FieldKind uint8
 
 const (
 	FieldScalar     FieldKind = iota
 	FieldPacket               // pointer to the packet's first byte
-	FieldPacketEnd            // pointer behind the packet's last byte
-	FieldPacketMeta           // pointer to the metadata in front of the packet
-	FieldForbidden            // present in the layout, not for these programs
+	FieldPacketEnd            // pointer past the packet's last byte
+	FieldPacketMeta           // pointer to the metadata before the packet
+	FieldForbidden            // in the layout, but these program types may not access it
 )
 
 // Field is one member of a context.
@@ -42,9 +42,10 @@ func (c *Ctx) At(off int) (Field, bool) {
 	return Field{}, false
 }
 
-// Access returns the field that a load or store of size bytes at off touches,
-// and whether the context's rules allow it: inside one field, aligned to its
-// size, whole unless the field is Narrow, to a writable field if it is a store.
+// Access returns the field that a load or store of size bytes at off touches, and
+// reports whether the access is allowed. An access is inside one field, aligned to its
+// size, and covers the whole field unless the field is Narrow. A store is to a
+// writable field.
 func (c *Ctx) Access(off, size int, write bool) (Field, bool) {
 	f, ok := c.At(off)
 	if !ok || size <= 0 || f.Kind == FieldForbidden || off%size != 0 || off+size > f.Off+f.Size || size > f.Elem {
@@ -56,7 +57,7 @@ func (c *Ctx) Access(off, size int, write bool) (Field, bool) {
 	return f, size == f.Elem || f.Narrow
 }
 
-// Context returns the context of programs of type t. Raw programs have none.
+// Context returns the context of programs of type t. Raw programs have no context.
 func Context(t ebpf.ProgramType) (*Ctx, bool) {
 	switch t {
 	case ebpf.XDP:
@@ -67,13 +68,13 @@ func Context(t ebpf.ProgramType) (*Ctx, bool) {
 	return nil, false
 }
 
-// DefaultIfindex is the interface that packets come from if an engine is given
-// none: the first card of a host, which Linux numbers after the loopback's 1. No
-// packet of a kernel comes from interface 0.
+// DefaultIfindex is the interface that packets arrive on if an engine is given none.
+// It is the first network card of a host: Linux numbers it 2, after the loopback's 1.
+// Interface 0 does not exist.
 const DefaultIfindex = 2
 
-// xdpMD is struct xdp_md. A store to rx_queue_index selects the queue, in
-// offloaded programs only; egress_ifindex is for programs in a devmap.
+// xdpMD is struct xdp_md. A store to rx_queue_index selects the queue, in offloaded
+// programs only. Only programs in a devmap may read egress_ifindex.
 var xdpMD = &Ctx{Name: "xdp_md", Size: 24, Fields: []Field{
 	{Name: "data", Off: 0, Size: 4, Elem: 4, Kind: FieldPacket},
 	{Name: "data_end", Off: 4, Size: 4, Elem: 4, Kind: FieldPacketEnd},
@@ -103,13 +104,13 @@ var skBuff = &Ctx{Name: "__sk_buff", Size: 192, Fields: []Field{
 	{Name: "data", Off: 76, Size: 4, Elem: 4, Kind: FieldPacket},
 	{Name: "data_end", Off: 80, Size: 4, Elem: 4, Kind: FieldPacketEnd},
 	{Name: "napi_id", Off: 84, Size: 4, Elem: 4, Narrow: true},
-	{Name: "family", Off: 88, Size: 52, Elem: 4, Kind: FieldForbidden}, // to local_port: socket programs'
+	{Name: "family", Off: 88, Size: 52, Elem: 4, Kind: FieldForbidden}, // family to local_port: for socket programs only
 	{Name: "data_meta", Off: 140, Size: 4, Elem: 4, Kind: FieldPacketMeta},
 	{Name: "flow_keys", Off: 144, Size: 8, Elem: 8, Kind: FieldForbidden},
 	{Name: "tstamp", Off: 152, Size: 8, Elem: 8, Writable: true},
 	{Name: "wire_len", Off: 160, Size: 4, Elem: 4, Narrow: true},
 	{Name: "gso_segs", Off: 164, Size: 4, Elem: 4, Narrow: true},
-	{Name: "sk", Off: 168, Size: 8, Elem: 8, Kind: FieldForbidden}, // a socket pointer, which nothing here models
+	{Name: "sk", Off: 168, Size: 8, Elem: 8, Kind: FieldForbidden}, // a socket pointer, which no engine models
 	{Name: "gso_size", Off: 176, Size: 4, Elem: 4, Narrow: true},
 	{Name: "tstamp_type", Off: 180, Size: 1, Elem: 1},
 	{Name: "hwtstamp", Off: 184, Size: 8, Elem: 8},

@@ -1,9 +1,16 @@
-// Package helper holds what the kernel and the verifier agree on about helpers,
-// map types and contexts, as tables.
+// Package helper contains tables of the eBPF interface of Linux: helper prototypes,
+// map types and program contexts.
 //
-// Sources: the prototypes and the program types that may call them are those of
-// Linux 6.12 (net/core/filter.c and kernel/bpf/*.c: facts of the kernel's
-// interface, in our own rows); ids and names are include/uapi/linux/bpf.h's.
+// A Proto is one helper: its number, name, argument kinds (Arg), result (Ret), and the
+// program types that may call it. A MapType is one map type: its key rule, its
+// properties, and the helpers that accept it. A Ctx is the layout of a program type's
+// context, struct xdp_md or struct __sk_buff, as Fields with access rules. The
+// verifier, the interpreter and the compiler read these tables and contain no second
+// copy. Tables are sorted by number, and their rows do not change at run time.
+//
+// Sources: the prototypes, and the program types that may call them, are those of
+// Linux 6.12 (net/core/filter.c and kernel/bpf/*.c; the rows are our own). Numbers and
+// names are those of include/uapi/linux/bpf.h.
 package helper
 
 import (
@@ -13,7 +20,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Arg is what a helper asks of an argument register.
+// Arg is the kind of value that a helper requires in an argument register.
 type Arg uint8
 
 const (
@@ -43,7 +50,7 @@ const (
 	ArgKernel             // pointer to another kernel object
 )
 
-// Ret is what a helper leaves in R0.
+// Ret is the kind of value that a helper returns in R0.
 type Ret uint8
 
 const (
@@ -51,7 +58,7 @@ const (
 	RetVoid
 	RetMapValueOrNull
 	RetMemOrNull    // bytes of the size given by the constant size argument, or NULL
-	RetSockOrNull   // socket, to be released with sk_release when a lookup helper made it
+	RetSockOrNull   // socket or NULL; one that a lookup helper returned must be released with sk_release
 	RetKernelOrNull // pointer to another kernel object, or NULL
 )
 
@@ -73,13 +80,13 @@ type Proto struct {
 	GPL         bool   // only for programs whose license GPLCompatible accepts
 	Doc         string // one line
 
-	ProgTypes ProgTypes // who may call it; none for a helper of other program types
+	ProgTypes ProgTypes // the types that may call it; 0 for a helper of other program types
 	Packet    bool      // memory arguments may point into the packet
 	Fixed     int       // bytes of an ArgFixedMem or ArgUninitFixedMem argument
 }
 
 // Allows reports whether programs of type t may call the helper. A raw program
-// (ebpf.UnspecifiedProgram) may call what an XDP program may.
+// (ebpf.UnspecifiedProgram) may call the helpers of XDP programs.
 func (p Proto) Allows(t ebpf.ProgramType) bool { return p.ProgTypes&typeBit(t) != 0 }
 
 func typeBit(t ebpf.ProgramType) ProgTypes {
@@ -93,7 +100,7 @@ func typeBit(t ebpf.ProgramType) ProgTypes {
 }
 
 // GPLCompatible reports whether a program of that license may call the kernel's
-// GPL-only helpers: include/linux/license.h's list, to the letter.
+// GPL-only helpers. The accepted texts are exactly those of include/linux/license.h.
 func GPLCompatible(license string) bool {
 	switch license {
 	case "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL":
@@ -102,7 +109,7 @@ func GPLCompatible(license string) bool {
 	return false
 }
 
-// ByID returns the prototype of helper id, and whether it is known.
+// ByID returns the prototype of helper id, and reports whether the helper is known.
 func ByID(id asm.BuiltinFunc) (Proto, bool) {
 	i, ok := slices.BinarySearchFunc(protos, id, func(p Proto, id asm.BuiltinFunc) int { return int(p.ID) - int(id) })
 	if !ok {
@@ -111,7 +118,8 @@ func ByID(id asm.BuiltinFunc) (Proto, bool) {
 	return protos[i], true
 }
 
-// ByName returns the prototype of the helper called name, with or without bpf_.
+// ByName returns the prototype of the helper called name, with or without the prefix
+// bpf_, and reports whether the helper is known.
 func ByName(name string) (Proto, bool) {
 	for _, p := range protos {
 		if p.Name == name || "bpf_"+p.Name == name {
@@ -121,5 +129,5 @@ func ByName(name string) (Proto, bool) {
 	return Proto{}, false
 }
 
-// All returns every known prototype by ascending id.
+// All returns every known prototype in ascending order of id.
 func All() []Proto { return slices.Clone(protos) }

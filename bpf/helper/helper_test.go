@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// TestProtosAreWellFormed holds the table to its own rules: sorted ids, names
-// that agree with cilium's, sizes behind the memory they measure.
+// TestProtosAreWellFormed checks that ids are sorted, that names agree with cilium's,
+// and that a size argument follows the memory that it measures.
 func TestProtosAreWellFormed(t *testing.T) {
 	all := All()
 	if !slices.IsSortedFunc(all, func(a, b Proto) int { return int(a.ID) - int(b.ID) }) {
@@ -151,7 +151,7 @@ func TestMapTypes(t *testing.T) {
 	}
 }
 
-// Only perf event arrays are neutral to offload in the kernel.
+// Only perf event arrays stay in host memory (bpf_map_offload_neutral).
 func TestOffloadNeutral(t *testing.T) {
 	for _, m := range MapTypes() {
 		if got, want := OffloadNeutral(m.Type), m.Type == ebpf.PerfEventArray; got != want {

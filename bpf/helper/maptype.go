@@ -7,17 +7,18 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// KeyRule is what a map's key is.
+// KeyRule is the rule that the keys of a map type follow.
 type KeyRule uint8
 
 const (
 	KeyBytes  KeyRule = iota // any bytes, compared whole
 	KeyIndex                 // 4 bytes, an index below max_entries
-	KeyPrefix                // 4 bytes of prefix length in bits, then the bytes it counts
+	KeyPrefix                // 4 bytes of prefix length in bits, then the bytes of the prefix
 	KeyNone                  // no key
 )
 
-// MapType is what programs may do with maps of a type.
+// MapType describes a map type: its keys, its properties and the helpers that accept
+// it.
 type MapType struct {
 	Type        ebpf.MapType
 	Name        string // as bpftool writes it
@@ -28,13 +29,13 @@ type MapType struct {
 	LookupRead  bool              // a looked-up value may not be written
 	Neutral     bool              // offloaded programs use the host's map (bpf_map_offload_neutral)
 	Ops         []asm.BuiltinFunc // helpers that accept the map
-	Unsupported string            // why programs that use it cannot be run here; empty if they can
+	Unsupported string            // the reason if programs that use it cannot run here, else empty
 }
 
 // Allows reports whether helper id accepts maps of the type.
 func (m MapType) Allows(id asm.BuiltinFunc) bool { return slices.Contains(m.Ops, id) }
 
-// MapTypeInfo returns the row of map type t.
+// MapTypeInfo returns the row of map type t, and reports whether the type is known.
 func MapTypeInfo(t ebpf.MapType) (MapType, bool) {
 	i := slices.IndexFunc(mapTypes, func(m MapType) bool { return m.Type == t })
 	if i < 0 {
@@ -43,7 +44,8 @@ func MapTypeInfo(t ebpf.MapType) (MapType, bool) {
 	return mapTypes[i], true
 }
 
-// MapTypeByName returns the row of the map type bpftool calls name.
+// MapTypeByName returns the row of the map type that bpftool calls name, and reports
+// whether there is one.
 func MapTypeByName(name string) (MapType, bool) {
 	i := slices.IndexFunc(mapTypes, func(m MapType) bool { return m.Name == name })
 	if i < 0 {
@@ -52,14 +54,14 @@ func MapTypeByName(name string) (MapType, bool) {
 	return mapTypes[i], true
 }
 
-// OffloadNeutral reports whether maps of type t stay in the host's memory even
-// where an offloaded program uses them: they are created without a device.
+// OffloadNeutral reports whether maps of type t stay in host memory even if an
+// offloaded program uses them. Such maps are created without a device.
 func OffloadNeutral(t ebpf.MapType) bool {
 	m, ok := MapTypeInfo(t)
 	return ok && m.Neutral
 }
 
-// MapTypes returns every row by ascending type number.
+// MapTypes returns every row in ascending order of type number.
 func MapTypes() []MapType { return slices.Clone(mapTypes) }
 
 var (
@@ -72,8 +74,8 @@ var (
 		asm.FnRingbufReserveDynptr, asm.FnRingbufSubmitDynptr, asm.FnRingbufDiscardDynptr}
 )
 
-// mapTypes is sorted by Type. Ops is what the kernel's verifier accepts
-// (check_map_func_compatibility), helpers of other program types left out.
+// mapTypes is sorted by Type. Ops are the helpers that the kernel's verifier accepts
+// (check_map_func_compatibility), without helpers of other program types.
 var mapTypes = []MapType{
 	{Type: ebpf.Hash, Name: "hash", Ops: elemOps},
 	{Type: ebpf.Array, Name: "array", Key: KeyIndex, Direct: true, Ops: elemOps},

@@ -1,6 +1,6 @@
 package helper
 
-// Short names keep one helper on one line.
+// These short names let a helper fit on one line.
 const (
 	both = XDP | SchedCLS
 	any_ = ArgAnything
@@ -8,8 +8,8 @@ const (
 	sizZ = ArgConstSizeZero
 )
 
-// protos is sorted by ID. Rows without ProgTypes are helpers of other program
-// types, kept so that a message can name them.
+// protos is sorted by ID. Rows without ProgTypes are helpers of other program types:
+// errors can name them.
 var protos = []Proto{
 	{ID: 1, Name: "map_lookup_elem", Args: [5]Arg{ArgConstMap, ArgMapKey}, Ret: RetMapValueOrNull, Packet: true, ProgTypes: both,
 		Doc: "pointer to the value of a key, or NULL"},
