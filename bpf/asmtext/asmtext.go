@@ -1,5 +1,11 @@
-// Package asmtext parses and prints eBPF assembly text, in the C-like syntax
-// of the kernel's verifier log and of llvm-objdump:
+// Package asmtext parses and prints eBPF assembly text, in the C-like syntax of the
+// kernel's verifier log and of llvm-objdump.
+//
+// Parse reads a whole text and returns a File: an *ebpf.CollectionSpec, which
+// cilium/ebpf can load, and the order of its maps and programs. Print writes a File
+// back as text, and the round trip loses nothing. ParseInsn and Format do the same for
+// one instruction. Parse reports all errors of a text at once, as Errors; each has
+// line and column. A text:
 //
 //	; count packets by protocol
 //	.map counts hash key=4 value=8 entries=256
@@ -25,24 +31,24 @@
 //	    r0 = 2
 //	    exit
 //
-// One instruction a line. A comment begins with ; or //, or with # where it
-// does not follow a name. Jumps go to labels or to pc+N, which counts 8-byte
-// slots from the next instruction. Names that are no identifiers are quoted.
-// A pc in front ("12:") is checked, and so are the opcode or bytes behind it.
+// Each line has one instruction. A comment begins with ; or //, or with # except
+// directly after a name. Jumps go to labels or to pc+N, which counts 8-byte slots from
+// the next instruction. Names that are not identifiers are quoted. A pc before an
+// instruction ("12:") is checked, and so are an opcode or bytes after the pc.
 //
-// A whole listing of llvm-objdump -d, bpftool prog dump xlated or the verifier
-// may be given in place of text, with the prefixes of libbpf and of the kernel's
-// log. What it does not show is not guessed:
+// The text may also be a whole listing of llvm-objdump -d, bpftool prog dump xlated or
+// the verifier, with the prefixes of libbpf and of the kernel's log. The parser does
+// not guess what a listing omits:
 //
 //   - llvm-objdump without -r does not show which map, variable or function an
-//     instruction refers to; without bytes, a call of a helper and of a function
-//     of .text look alike, and old versions print ISA v4 as v3.
-//   - bpftool names maps by id: the lines of bpftool map show in front, or a .map
-//     with id=, declare them. Instructions are those that the kernel made of the
-//     program: loads of ctx fields and inlined helpers are rewritten there.
-//   - A verifier log names a map only where the verifier visits the load, and
-//     before Linux 6.16 has only instructions that it visits. It does not show
-//     maps' types and sizes: .map lines declare them.
+//     instruction refers to. Without bytes, a call of a helper and of a function of
+//     .text have the same text, and old versions print ISA v4 as v3.
+//   - bpftool names maps by id: the output of bpftool map show before it, or a .map
+//     with id=, declares them. The instructions are those that the kernel rewrote:
+//     loads of ctx fields and inlined helpers differ from the program's.
+//   - A verifier log names a map only if the verifier visits the load. Before Linux
+//     6.16 it has only instructions that the verifier visits. It does not show maps'
+//     types and sizes: .map lines declare them.
 //
 // The directives:
 //
@@ -52,16 +58,14 @@
 //	.func NAME                      a function of the program, to be called
 //	.insn OPCODE DST SRC OFFSET CONSTANT [REFERENCE]   an instruction, field by field
 //
-// Types are bpftool's words (hash, lpm_trie, xdp, sched_cls; also tc). data= is
-// the value at key 0, as global variables have it; inner= names the map that
-// an array or hash of maps takes as its pattern; id= is its number in a kernel, for
-// map[id:N]. Functions and labels belong
-// to the program they stand in. Text without .program is one XDP program named
-// "main".
+// Types are bpftool's words (hash, lpm_trie, xdp, sched_cls; also tc). data= is the
+// value at key 0, as for global variables. inner= names the map that describes the
+// inner maps of an array or hash of maps. id= is the map's number in a kernel, for
+// map[id:N]. Functions and labels belong to the program that contains them. Text
+// without .program is one XDP program named "main".
 //
-// Jumps come out of the parser resolved: numeric distances in 8-byte slots.
-// Calls between functions are references to the callee's symbol, as in an
-// object read by cilium/ebpf.
+// The parser resolves jumps to distances in 8-byte slots. A call of a function is a
+// reference to the callee's symbol, as in an object that cilium/ebpf reads.
 package asmtext
 
 import "github.com/cilium/ebpf"

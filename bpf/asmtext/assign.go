@@ -24,7 +24,7 @@ func (p *line) assign() asm.Instruction {
 			return p.operand(ins, wide)
 		}
 	}
-	p.fail(sign, "want an assignment, have %v", sign)
+	p.fail(sign, "expected an assignment, found %v", sign)
 	return ins
 }
 
@@ -69,18 +69,17 @@ func (p *line) value(ins asm.Instruction, wide bool) asm.Instruction {
 		}
 		return p.fetch(t, ins.Dst, wide)
 	}
-	p.fail(t, "want a value, have %v", t)
+	p.fail(t, "expected a value, found %v", t)
 	return ins
 }
 
-// constant parses a number, a number with ll behind it, or the -rN of a
-// negation.
+// constant parses a number, a number followed by ll, or the -rN of a negation.
 func (p *line) constant(ins asm.Instruction, wide bool) asm.Instruction {
 	start := p.pos
 	if p.accept("-") && p.isRegister() {
 		t := p.peek()
 		if src := p.regOf(wide); p.err == nil && src != ins.Dst {
-			p.fail(t, "a negation is in place: want r%d", ins.Dst)
+			p.fail(t, "a negation works in place: expected r%d", ins.Dst)
 		}
 		ins.OpCode = ins.OpCode.SetALUOp(asm.Neg)
 		return ins
@@ -113,7 +112,7 @@ func (p *line) signExtend(ins asm.Instruction, wide bool) asm.Instruction {
 			return ins
 		}
 	}
-	p.fail(t, "want s8, s16 or, for a 64-bit register, s32, have %v", t)
+	p.fail(t, "expected s8, s16 or, for a 64-bit register, s32, found %v", t)
 	return ins
 }
 
@@ -153,7 +152,7 @@ func (p *line) packetLoad(t token, dst asm.Register, size asm.Size, sign bool) a
 	return asm.LoadInd(asm.R0, src, int32(n), size)
 }
 
-// mapLoad parses [name], [fd:3], [name][0]+16 and an optional ll behind it.
+// mapLoad parses [name], [fd:3] or [name][0]+16, optionally followed by ll.
 func (p *line) mapLoad(dst asm.Register, wide bool) asm.Instruction {
 	t := p.peek()
 	if !wide {
@@ -212,7 +211,7 @@ var swaps = map[string]asm.Instruction{
 func (p *line) swap(ins asm.Instruction, dst asm.Register) asm.Instruction {
 	t := p.peek()
 	if src, _ := p.reg(); p.err == nil && src != dst {
-		p.fail(t, "a byte swap is in place: want r%d", dst)
+		p.fail(t, "a byte swap works in place: expected r%d", dst)
 	}
 	ins.Dst = dst
 	return ins
@@ -223,7 +222,7 @@ func (p *line) swap(ins asm.Instruction, dst asm.Register) asm.Instruction {
 func (p *line) fetch(t token, dst asm.Register, wide bool) asm.Instruction {
 	op, size, ok := atomicName(t.text)
 	if !ok {
-		p.fail(t, "want a value, have %v", t)
+		p.fail(t, "expected a value, found %v", t)
 		return asm.Instruction{}
 	}
 	p.expect("(")
@@ -248,15 +247,15 @@ func (p *line) fetch(t token, dst asm.Register, wide bool) asm.Instruction {
 	p.expect(")")
 	switch {
 	case op != asm.CmpXchg && src != dst:
-		p.fail(r, "an atomic returns the old value in its source: want r%d", dst)
+		p.fail(r, "an atomic returns the old value in its source: expected r%d", dst)
 	case !wide && size == asm.DWord:
 		p.fail(r, "a 64-bit atomic takes a 64-bit register (r)")
 	}
 	return p.atomicInsn(op, base, src, size, off)
 }
 
-// atomicName splits the name of a fetching atomic. The size is InvalidSize
-// where a cast tells it.
+// atomicName splits the name of a fetching atomic into operation and size. The size is
+// InvalidSize if a cast gives it instead.
 func atomicName(s string) (asm.AtomicOp, asm.Size, bool) {
 	switch s {
 	case "xchg_64":

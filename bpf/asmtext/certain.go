@@ -6,11 +6,11 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// certain reports whether an instruction's text surely tells all of it: every
-// field that the syntax leaves out is zero, every number is one that the parser
-// takes, and no name in the text can be read as something else. Of what it
-// refuses, some has an exact text all the same; Format parses that back to find
-// out, which costs twenty times as much. Target is as formatTo has it.
+// certain reports whether an instruction's text is known to be exact. It requires that
+// each field which the syntax omits is zero, that the parser accepts each number, and
+// that no name in the text has another meaning. It is conservative: some instructions
+// that it refuses have an exact text too. For those, Format parses the text back,
+// which costs twenty times as much. Target is as for formatTo.
 func certain(ins asm.Instruction, target string) bool {
 	if ins.Dst > asm.R10 || target != "" && target[0] == '"' {
 		return false

@@ -22,7 +22,7 @@ func (p *parser) directive(l *line) bool {
 	case l.accept(".license"):
 		t := l.next()
 		if t.kind != tokString {
-			l.fail(t, "want a quoted license, have %v", t)
+			l.fail(t, "expected a quoted license, found %v", t)
 		}
 		p.license = t.text
 	default:
@@ -51,7 +51,7 @@ func (p *parser) programDirective(l *line) {
 			l.expect("=")
 			spec.Flags = uint32(l.number(0, math.MaxUint32))
 		default:
-			l.fail(t, "want section=, attach= or flags=, have %v", t)
+			l.fail(t, "expected section=, attach= or flags=, found %v", t)
 		}
 	}
 	if spec.Name != "" {
@@ -97,12 +97,12 @@ func (p *parser) mapField(l *line, m *ebpf.MapSpec) {
 		// Hexadecimal digits lex as a name or as a number.
 		data, err := hex.DecodeString(l.next().text)
 		if err != nil {
-			l.fail(at, "want the bytes in hexadecimal, two digits each")
+			l.fail(at, "expected the bytes in hexadecimal, two digits each")
 			return
 		}
 		m.Contents = []ebpf.MapKV{{Key: uint32(0), Value: data}}
 	default:
-		l.fail(t, "want key=, value=, entries=, flags=, inner=, data= or id=, have %v", t)
+		l.fail(t, "expected key=, value=, entries=, flags=, inner=, data= or id=, found %v", t)
 	}
 }
 

@@ -8,14 +8,14 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Format returns one instruction's text. The text is exact: ParseInsn gives
-// the same instruction back. An instruction that the syntax cannot tell fully
-// (an unused field that is not zero, an opcode the ISA does not have) is
-// printed field by field, as ".insn opcode dst src offset constant".
+// Format returns one instruction's text. The text is exact: ParseInsn returns the same
+// instruction for it. An instruction that the syntax cannot express fully is printed
+// field by field, as ".insn opcode dst src offset constant". Examples are an unused
+// field that is not zero and an opcode that the ISA does not have.
 func Format(ins asm.Instruction) string { return formatTo(ins, "") }
 
-// formatTo is Format with the place that a jump or call goes to given a name,
-// where target is not empty.
+// formatTo is Format with a name for the jump or call target. An empty target prints
+// the number.
 func formatTo(ins asm.Instruction, target string) string {
 	if ref := ins.Reference(); ref != "" && target == "" {
 		target = quoteName(ref)
@@ -63,8 +63,8 @@ func isLongJump(op asm.OpCode) bool {
 	return op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja
 }
 
-// render writes the text of an instruction without asking whether the text
-// tells all of it; "" where there is no syntax for the opcode.
+// render returns the text of an instruction without checking that the text is exact.
+// It returns "" if the opcode has no syntax.
 func render(ins asm.Instruction, target string) string {
 	switch class := ins.OpCode.Class(); {
 	case class.IsALU():

@@ -9,8 +9,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// ParseInsn parses one instruction. A jump or call to a name comes back as a
-// reference to it, in the way of cilium/ebpf's asm package.
+// ParseInsn parses one instruction. A jump or call to a name is returned as a
+// reference to it, as cilium/ebpf's asm package represents one.
 func ParseInsn(text string) (asm.Instruction, error) {
 	ins, to, err := parseInsn(text)
 	if err != nil {
@@ -24,7 +24,7 @@ func ParseInsn(text string) (asm.Instruction, error) {
 	return ins, nil
 }
 
-// A target is where a jump or call goes when the text names the place.
+// A target is the named destination of a jump or call.
 type target struct {
 	name string
 	col  int
@@ -61,7 +61,7 @@ type line struct {
 	toks   []token
 	pos    int
 	target target
-	listed *insnLine // what a listing has in front of the instruction; nil: nothing
+	listed *insnLine // the prefix that a listing prints before the instruction, or nil
 	mapID  bool      // the instruction loads map[id:N]
 	err    *Error
 }
@@ -111,7 +111,7 @@ func (p *line) accept(text string) bool {
 func (p *line) expect(texts ...string) {
 	for _, text := range texts {
 		if t := p.peek(); !p.accept(text) {
-			p.fail(t, "want %q, have %v", text, t)
+			p.fail(t, "expected %q, found %v", text, t)
 			return
 		}
 	}
@@ -129,7 +129,7 @@ func (p *line) number(min, max int64) int64 {
 	digits := p.next()
 	u, err := parseUint(digits.text)
 	if digits.kind != tokNumber || err != nil {
-		p.fail(digits, "want a number, have %v", digits)
+		p.fail(digits, "expected a number, found %v", digits)
 		return 0
 	}
 	n, wide := int64(u), min == math.MinInt64
@@ -144,7 +144,7 @@ func (p *line) number(min, max int64) int64 {
 		fits = fits && u <= math.MaxInt64
 	}
 	if !fits {
-		p.fail(t, "number out of range: want %d to %d", min, max)
+		p.fail(t, "number out of range: expected %d to %d", min, max)
 		return 0
 	}
 	return n
@@ -187,7 +187,7 @@ func (p *line) reg() (asm.Register, bool) {
 	t := p.next()
 	r, wide, ok := register(t.text)
 	if !ok || t.kind != tokName {
-		p.fail(t, "want a register, have %v", t)
+		p.fail(t, "expected a register, found %v", t)
 	}
 	return r, wide
 }
@@ -197,7 +197,7 @@ func (p *line) regOf(wide bool) asm.Register {
 	t := p.peek()
 	r, w := p.reg()
 	if p.err == nil && w != wide {
-		p.fail(t, "want %s, have %v", map[bool]string{true: "a 64-bit register (r)", false: "a 32-bit register (w)"}[wide], t)
+		p.fail(t, "expected %s, found %v", map[bool]string{true: "a 64-bit register (r)", false: "a 32-bit register (w)"}[wide], t)
 	}
 	return r
 }
@@ -208,7 +208,7 @@ func (p *line) name(what string) string {
 	if t.kind == tokName && !reserved(t.text) || t.kind == tokString && t.text != "" {
 		return t.text
 	}
-	p.fail(t, "want %s, have %v", what, t)
+	p.fail(t, "expected %s, found %v", what, t)
 	return ""
 }
 
@@ -244,7 +244,7 @@ func (p *line) insn() asm.Instruction {
 	if strings.HasPrefix(t.text, "BUG_") {
 		p.fail(t, "the tool that made the listing does not know this instruction: use bpftool prog dump xlated with opcodes, or a newer one")
 	}
-	p.fail(t, "want an instruction, have %v", t)
+	p.fail(t, "expected an instruction, found %v", t)
 	return asm.Instruction{}
 }
 
@@ -263,8 +263,8 @@ func (p *line) raw() asm.Instruction {
 	return ins
 }
 
-// jump parses a jump's target: pc+5, +5 or a name. What objdump writes behind
-// it in angle brackets says the same again.
+// jump parses a jump's target: pc+5, +5 or a name. It ignores the name that
+// llvm-objdump repeats after it in angle brackets.
 func (p *line) jump(ins asm.Instruction) asm.Instruction {
 	t := p.peek()
 	if t.text == "+" || t.text == "-" || p.accept("pc") {
@@ -273,7 +273,7 @@ func (p *line) jump(ins asm.Instruction) asm.Instruction {
 			min, max = math.MinInt32, math.MaxInt32
 		}
 		if sign := p.peek(); sign.text != "+" && sign.text != "-" {
-			p.fail(sign, "want + or -, have %v", sign)
+			p.fail(sign, "expected + or -, found %v", sign)
 			return ins
 		}
 		setDistance(&ins, p.number(min, max))
@@ -299,7 +299,7 @@ func (p *line) condition() asm.Instruction {
 		}
 	}
 	if !found || t.kind != tokOp {
-		p.fail(t, "want a comparison, have %v", t)
+		p.fail(t, "expected a comparison, found %v", t)
 		return ins
 	}
 	if p.isRegister() {
@@ -383,7 +383,7 @@ func (p *line) cast() (size asm.Size, sign bool) {
 	t := p.next()
 	size, ok := sizes[t.text]
 	if !ok {
-		p.fail(t, "want a type u8 to u64 or s8 to s32, have %v", t)
+		p.fail(t, "expected a type u8 to u64 or s8 to s32, found %v", t)
 		return asm.Byte, false
 	}
 	p.expect("*", ")")
@@ -409,7 +409,7 @@ func (p *line) store() asm.Instruction {
 		t := p.peek()
 		src, wide := p.reg()
 		if !wide && size == asm.DWord {
-			p.fail(t, "want a 64-bit register (r), have %v", t)
+			p.fail(t, "expected a 64-bit register (r), found %v", t)
 		}
 		return asm.StoreMem(dst, off, src, size)
 	}
@@ -442,7 +442,7 @@ func (p *line) atomic() asm.Instruction {
 			return p.atomicInsn(op, dst, src, p.atomicSize(t, size), off)
 		}
 	}
-	p.fail(sign, "want += &= |= or ^=, have %v", sign)
+	p.fail(sign, "expected += &= |= or ^=, found %v", sign)
 	return asm.Instruction{}
 }
 

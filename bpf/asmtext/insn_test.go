@@ -54,8 +54,8 @@ func decode(t testing.TB, b []byte) asm.Instruction {
 	return insns[0]
 }
 
-// TestVectors checks each line both ways: the bytes print as the text, and the
-// text assembles to the bytes.
+// TestVectors checks each line in both directions: the bytes print as the text, and
+// the text assembles to the bytes.
 func TestVectors(t *testing.T) {
 	for _, v := range vectors(t) {
 		if got := Format(decode(t, v.bytes)); got != v.text {
@@ -171,9 +171,9 @@ func TestAgainstClang(t *testing.T) {
 	}
 }
 
-// TestFormatExact formats every opcode byte with registers, offsets and
-// constants that the syntax tells and with ones it does not: parsing must give
-// the same fields back, always.
+// TestFormatExact formats every opcode byte with registers, offsets and constants,
+// both those that the syntax can express and others. Parsing must return the same
+// fields each time.
 func TestFormatExact(t *testing.T) {
 	offs := []uint16{0, 1, 8, 16, 32, 0x8000}
 	imms := []uint32{0, 1, 3, 16, 0x40, 0x51, 0xe1, 0xf1, 0x100, 0x110, 0x7fffffff, 0x80000000, 0xffffffff}
@@ -252,8 +252,8 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
-// TestConstructors checks that instructions made with package asm print: their
-// atomics leave the constant empty.
+// TestConstructors checks that instructions from the constructors of package asm
+// print. Their atomics leave the constant empty.
 func TestConstructors(t *testing.T) {
 	for _, tt := range []struct {
 		ins  asm.Instruction

@@ -15,8 +15,8 @@ const (
 	tokOp
 )
 
-// A token is one word of a line. Columns count bytes from 1; end is that of
-// the byte behind it.
+// A token is one word of a line. Columns count bytes from 1; end is the column past
+// the token's last byte.
 type token struct {
 	kind     kind
 	text     string // a string's text is unquoted
@@ -104,7 +104,7 @@ func matchOperator(s string) string {
 	return ""
 }
 
-// isName reports whether s needs no quotes where a name stands.
+// isName reports whether s can be written as a name without quotes.
 func isName(s string) bool {
 	if s == "" || !nameStart(s[0]) || reserved(s) || matchOperator(s) != "" {
 		return false
@@ -117,7 +117,7 @@ func isName(s string) bool {
 	return true
 }
 
-// reserved reports whether s means something else where a name may stand: a
+// reserved reports whether s has another meaning in the position of a name: a
 // register, or the "pc" of "pc+5".
 func reserved(s string) bool {
 	_, _, isReg := register(s)

@@ -14,21 +14,22 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Listings are what other tools print of programs: llvm-objdump -d, bpftool prog dump
-// xlated, and the verifier's log. People paste them into reports, whole or in part, with
-// the prefixes of libbpf and of the kernel's log.
+// A listing is a program as another tool prints it: llvm-objdump -d, bpftool prog dump
+// xlated, or the verifier's log. Users paste listings whole or in part, with the
+// prefixes of libbpf and of the kernel's log.
 //
-// relist turns a listing into the lines of a text, each with its number in the listing, so
-// that errors name the place where the reader sees it:
+// relist turns a listing into the lines of a text. Each line keeps its number in the
+// listing, so that errors name the place that the user sees.
 //
-//   - llvm-objdump: a symbol begins a program, in .text a function; relocations that -r
-//     prints become references to maps and functions. A function of .text is copied into
-//     each program that calls it, as a linker does.
-//   - bpftool: a function's header begins a program or function; what "bpftool map show"
-//     and "bpftool prog show" print before it declares maps by id, and the program.
-//   - verifier: the instructions are put in order of pc. The log repeats those that the
-//     verifier visits again, and of those that it never visits shows none, except for the
-//     table of live registers that kernels since 6.16 print.
+//   - llvm-objdump: a symbol begins a program, and in .text a function. Relocations
+//     that -r prints become references to maps and functions. A function of .text is
+//     copied into each program that calls it, as a linker does.
+//   - bpftool: a function's header begins a program or function. The output of
+//     "bpftool map show" and "bpftool prog show" before it declares maps by id, and
+//     the program.
+//   - verifier: the instructions are sorted by pc. The log repeats those that the
+//     verifier visits again and omits those that it never visits. Kernels since 6.16
+//     print a table of live registers, which has them all.
 
 // A numbered line is a line for the parser.
 type numbered struct {
@@ -46,9 +47,10 @@ type insnLine struct {
 	start int    // of the instruction's text
 }
 
-// prefix matches what stands in front of an instruction: its pc, and an opcode's parenthesis.
-// In the verifier's table of live registers, the number of a strongly connected component
-// may stand in front of the pc, and registers and stack slots behind it.
+// prefix matches the text before an instruction: its pc and an opcode's parenthesis.
+// livePrefix matches a line of the verifier's table of live registers. In that table,
+// the number of a strongly connected component may precede the pc, and registers and
+// stack slots follow it.
 var (
 	prefix     = regexp.MustCompile(`^\s*([0-9]+):(?:\s+\(|\s+)?`)
 	livePrefix = regexp.MustCompile(`^\s*(?:[0-9]+ +)?([0-9]+): [.0-9]{10,11}(?: +[-.0-9a-z]*)? +\(`)
@@ -59,7 +61,8 @@ var (
 	bytesText  = regexp.MustCompile(`^([0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}){0,8})(?:\s|$)`)
 )
 
-// cutPrefix reads what stands in front of an instruction.
+// cutPrefix parses the prefix of an instruction: its pc, and its opcode or bytes if
+// present.
 func cutPrefix(text string) (insnLine, bool) {
 	m := livePrefix.FindStringSubmatchIndex(text)
 	if m == nil {
@@ -88,8 +91,8 @@ func cutPrefix(text string) (insnLine, bool) {
 	return l, true
 }
 
-// check compares an instruction with the opcode or the bytes in front of it. A call of a
-// function and of a helper can look alike in text: the bytes decide.
+// check compares an instruction with the opcode or the bytes that precede it. Calls of
+// a function and of a helper can have the same text: the bytes then decide.
 func (l *insnLine) check(ins asm.Instruction, relocated bool) (asm.Instruction, string) {
 	if l.op >= 0 && byte(ins.OpCode) != byte(l.op) {
 		return ins, fmt.Sprintf("the listing's opcode is %02x, that of the text is %02x", l.op, byte(ins.OpCode))
@@ -335,7 +338,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 	return out, errs
 }
 
-// loadedFrom is what an instruction loads: what stands behind "= ".
+// loadedFrom returns the source operand of a load: the text after "= ".
 func loadedFrom(text string) string {
 	_, from, _ := strings.Cut(text, "= ")
 	return from

@@ -28,10 +28,10 @@ type objdump struct {
 	relocs  bool       // the listing shows relocations
 	loose   []int      // indexes of lines of 64-bit zeros and calls without one
 	errs    []*Error
-	next    int // pc, where lines do not say
+	next    int // pc of the next instruction, for lines that do not state it
 }
 
-// textSection is where compilers put functions that programs call.
+// textSection is the section into which compilers put functions that programs call.
 const textSection = ".text"
 
 func relistObjdump(plain []string) ([]numbered, []*Error) {
@@ -190,7 +190,7 @@ func (o *objdump) calls(f *dumped) {
 		name := o.at(f.section, l.pc+1+int(n))
 		switch {
 		case err != nil:
-		case n == -1, n < 0 && name == "": // -1 is what stands in place of a symbol
+		case n == -1, n < 0 && name == "": // -1 is the placeholder for a symbol
 			o.fail(l.number, "the listing does not show which function this calls: use llvm-objdump -dr")
 		case insn.bytes == nil && name != "" && n > 0:
 			o.fail(l.number, "call %d is helper %s or function %s: use llvm-objdump without --no-show-raw-insn", n, HelperName(n), name)

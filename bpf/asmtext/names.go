@@ -9,8 +9,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// programTypes are bpftool's words for program types, by the kernel's number
-// (enum bpf_prog_type). "tc" and "action" are what people say for two of them.
+// programTypes are bpftool's words for program types, indexed by the kernel's number
+// (enum bpf_prog_type). "tc" and "action" are the common names of two of them.
 var programTypes = [...]string{
 	"unspec", "socket_filter", "kprobe", "sched_cls", "sched_act", "tracepoint", "xdp", "perf_event",
 	"cgroup_skb", "cgroup_sock", "lwt_in", "lwt_out", "lwt_xmit", "sock_ops", "sk_skb", "cgroup_device",

@@ -56,7 +56,7 @@ func ParseInsns(src string) (asm.Instructions, error) {
 		return nil, err
 	}
 	if len(f.Programs) != 1 || f.Programs[0] != implicitName || len(f.Maps) > 0 {
-		return nil, Errors{{Line: 1, Col: 1, Msg: "want instructions only"}}
+		return nil, Errors{{Line: 1, Col: 1, Msg: "expected instructions only"}}
 	}
 	insns := f.Spec.Programs[implicitName].Instructions
 	if len(insns.ReferenceOffsets()[implicitName]) == 0 {
@@ -94,7 +94,7 @@ type program struct {
 }
 
 type label struct {
-	insn int // index of the instruction behind it
+	insn int // index of the instruction after it
 	fn   bool
 	line int
 }
@@ -285,8 +285,8 @@ func (p *parser) symbol(prog *program, name string) string {
 	return ins.Symbol()
 }
 
-// mapByID makes a load of a map by its id one by the map's name. A map that the text does
-// not declare is referred to as id:N, for others to refuse.
+// mapByID turns a load of a map by id into a load by the map's name. A map that the
+// text does not declare is named id:N, and later stages refuse it.
 func (p *parser) mapByID(ins *asm.Instruction) {
 	id := uint32(ins.Constant)
 	name := p.mapIDs[id]

@@ -143,8 +143,8 @@ func TestListings(t *testing.T) {
 	}
 }
 
-// TestErrors reads testdata/errors.txt, where each expected error stands
-// behind the line that causes it.
+// TestErrors reads testdata/errors.txt. Each expected error is a comment on the line
+// that causes it.
 func TestErrors(t *testing.T) {
 	data, err := os.ReadFile("testdata/errors.txt")
 	if err != nil {

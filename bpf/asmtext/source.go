@@ -8,16 +8,16 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// A sourceLine is where an instruction stands in the text.
+// A sourceLine is the position of an instruction in the text.
 type sourceLine struct {
 	pc, line, col int
 	text          string
 }
 
-// addSource gives each instruction its line as a *btf.Line, which is what
-// readers of objects find there too. Lines can be made only by decoding BTF:
-// so the strings and records are encoded as .BTF.ext has them. Where a text is
-// too large for that, its instructions have no lines.
+// addSource attaches to each instruction its line as a *btf.Line, as readers of
+// objects do. The btf package creates lines only by decoding BTF, so addSource encodes
+// the strings and records as .BTF.ext does. If the text is too large for that, its
+// instructions have no lines.
 func addSource(insns asm.Instructions, file string, lines []sourceLine) {
 	if file == "" {
 		return
