@@ -55,8 +55,8 @@ func record(b []byte) (kind, n int) {
 	return int(info >> 24 & 0x1f), int(info & 0xffff)
 }
 
-// readBTF reads section .BTF, and takes fields out of map definitions that only
-// say where a host keeps the map.
+// readBTF reads section .BTF. It removes those fields of map definitions that describe
+// only how a host keeps the map.
 func (m *mender) readBTF() {
 	for i := range m.file.sections {
 		if s := &m.file.sections[i]; s.name == ".BTF" && s.Size > 0 {
@@ -185,7 +185,7 @@ func (m *mender) dropNodes(name string, def uint32, depth int) {
 			t = slices.Delete(slices.Clone(t), at, at+btfMember)
 			le.PutUint32(t[4:], le.Uint32(t[4:])-1)
 			r.types[id], r.changed = t, true
-			m.note("map %s: numa_node says where a host keeps the map, a card has no such place", printable(name))
+			m.note("map %s: numa_node is ignored: a card has no NUMA nodes", printable(name))
 			continue
 		case "values": // an array of pointers to definitions
 			if a := r.typ(le.Uint32(t[at+4:])); len(a) == btfHead+12 {

@@ -58,8 +58,8 @@ type reloc struct {
 	addend int64
 }
 
-// relocate adds the relocations of a section: with their addends, or without,
-// where the contents hold them.
+// relocate adds the relocations of a section. With rela, an entry has its addend;
+// otherwise the section's contents hold it.
 func (b *build) relocate(section int, rela bool, rels ...reloc) {
 	var buf bytes.Buffer
 	for _, r := range rels {

@@ -188,7 +188,7 @@ func (o *Object) addBroken(m *mender) {
 	}
 }
 
-// explain puts a reason that a reader can act on in front of the library's.
+// explain replaces an error of the library's by one with a cure if it knows the cause.
 func explain(f *file, err error) error {
 	hasMaps, hasBTF := false, false
 	for i := range f.sections {
@@ -212,8 +212,8 @@ func loadSpec(data []byte) (spec *ebpf.CollectionSpec, err error) {
 	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data))
 }
 
-// dropEmptyTails forgets what loaders of old appended to a map definition
-// (inner map, NUMA node, pinning) where it says nothing.
+// dropEmptyTails removes the fields that old loaders appended to a map definition
+// (inner map, NUMA node, pinning). It notes the loss if a field is not zero.
 func (o *Object) dropEmptyTails() {
 	for name, m := range o.Spec.Maps {
 		if m.Extra == nil {
@@ -221,7 +221,7 @@ func (o *Object) dropEmptyTails() {
 		}
 		tail := make([]byte, m.Extra.Len())
 		if _, err := m.Extra.ReadAt(tail, 0); err == nil && len(bytes.Trim(tail, "\x00")) > 0 {
-			o.note("map %s: fields behind map_flags are ignored", name)
+			o.note("map %s: fields after map_flags are ignored", name)
 		}
 		m.Extra = nil
 	}

@@ -52,7 +52,7 @@ func oneLine(err error) error {
 	return err
 }
 
-// A FaultError holds everything that makes a program's bytes no program.
+// A FaultError lists the structural faults of a program.
 type FaultError struct {
 	Path, Program string
 	Faults        []code.Fault // at least one

@@ -224,7 +224,7 @@ func rank(s symbol) int {
 	return n
 }
 
-// hideSymbol makes a symbol one that cilium/ebpf does not look at.
+// hideSymbol changes a symbol so that cilium/ebpf ignores it.
 func hideSymbol(s *symbol) { s.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_FILE) }
 
 // unique gives a function whose name is taken another one: names of static
@@ -259,8 +259,8 @@ func (m *mender) decode(section int, sym *symbol) {
 // platform is whose helpers calls mean.
 const platform = "linux"
 
-// add makes a function symbol, named after the section and the pc in it, and
-// returns its index.
+// add appends a function symbol, named after the section and its pc, and returns its
+// index.
 func (m *mender) add(section int, off, size uint64) int {
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
@@ -298,7 +298,7 @@ func (m *mender) objects(section int) []int {
 		return sym.typ() == elf.STT_OBJECT || sym.typ() == elf.STT_NOTYPE
 	})
 	bare := false
-	end, at := s.Size, s.Size // of the symbol, and where the one behind it starts
+	end, at := s.Size, s.Size // end of the symbol, and start of the one after it
 	for _, i := range slices.Backward(found) {
 		sym := &m.file.symbols[i]
 		if sym.Value < at {
@@ -322,8 +322,8 @@ func (m *mender) objects(section int) []int {
 	return found
 }
 
-// Sizes of struct bpf_map_def: type, key size, value size, entries; then
-// flags; loaders added more behind them.
+// Sizes of struct bpf_map_def in bytes. oldMapDef has type, key size, value size and
+// entries; mapDef has flags too. Loaders appended more fields.
 const (
 	oldMapDef = 16
 	mapDef    = 20
@@ -386,8 +386,8 @@ type hidden struct {
 	btf      bool // and .BTF
 }
 
-// write returns the mended file: the changed tables stand behind the old file's
-// end, and a section header table that points at them.
+// write returns the mended file: the old file, the changed tables after it, and last a
+// section header table that refers to them.
 func (m *mender) write(h *hidden) []byte {
 	old := m.out
 	defer func() { m.out = old }()

@@ -1,14 +1,22 @@
-// Package object reads eBPF programs from the places people keep them: ELF
-// objects of any clang since 6, and text (package asmtext).
+// Package object reads eBPF programs from files: ELF objects of any clang since 6, and
+// eBPF text (package asmtext).
 //
-// Objects are read by cilium/ebpf. What it refuses but libbpf or iproute2
-// accepted in its day is first mended in memory (mend.go): symbols without
-// size or type, map definitions of fewer fields, static maps, objects that
-// were stripped. CO-RE relocations are left alone: instructions are as
+// Load takes the argument of a command line, a path with an optional program name, and
+// returns an Object: an *ebpf.CollectionSpec, the order of its programs, and Notes of
+// what was guessed, mended or left out. Read does the same for contents in memory.
+// Object.Code resolves one program for the verifier, interpreter and compiler. Options
+// supply what a loader in user space would: program types, values of global variables
+// and sizes of maps.
+//
+// cilium/ebpf reads the objects. Some objects that it refuses were accepted by libbpf
+// or iproute2: those with symbols without size or type, short map definitions or
+// static maps, and stripped ones. Package object first mends them in memory (mend.go);
+// the file does not change. It does not apply CO-RE relocations: instructions stay as
 // compiled.
 //
-// Every error is one line that begins with the path, and no input makes Load
-// panic.
+// Every error is one line that begins with the path, of type *Error or *FaultError. No
+// input causes a panic. A damaged program does not prevent reading the others of its
+// object.
 package object
 
 import (
@@ -29,8 +37,8 @@ import (
 
 // Options for Load. The zero value, or nil, is the default.
 type Options struct {
-	Type    ebpf.ProgramType // of every program, whatever its section is called
-	Hook    ebpf.ProgramType // of the programs whose section does not tell: what the hook takes
+	Type    ebpf.ProgramType // type of every program, regardless of its section's name
+	Hook    ebpf.ProgramType // type of the programs whose section's name implies none
 	Set     []string         // NAME=VALUE, NAME.member=VALUE, NAME[2]=VALUE: values of global variables
 	Entries []string         // MAP=N: sizes of maps
 	Stdin   io.Reader        // read for the argument "-"; os.Stdin if nil

@@ -28,7 +28,7 @@ func fixtures(t testing.TB) []string {
 	return names
 }
 
-// describe writes all that tests look at of an object.
+// describe prints the parts of an object that tests compare.
 func describe(o *Object) string {
 	var b strings.Builder
 	for _, n := range o.Notes {
@@ -92,8 +92,8 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-// TestVariantsAgree checks that what stripping and old compilers leave out
-// makes no difference: the program is the same as that of the whole object.
+// TestVariantsAgree checks that stripped objects, and those of old compilers, give the
+// same program as the whole object.
 func TestVariantsAgree(t *testing.T) {
 	text := func(path string) string {
 		o, err := Load(path, nil)
@@ -350,7 +350,7 @@ func TestErrors(t *testing.T) {
 		want string
 	}{
 		{4, 1, "class ELFCLASS32, an eBPF object is ELFCLASS64"},
-		{16, 62 << 16, "machine EM_X86_64, want EM_BPF"},
+		{16, 62 << 16, "machine EM_X86_64, expected EM_BPF"},
 		{40, 1 << 30, "section headers: "},
 		{field("xdp1", 24), 1 << 20, "section xdp1: contents at offset 1048576, 248 bytes, reach beyond the end of the file, "},
 		{field("xdp1", 32), 247, "section xdp1: 247 bytes of code, no multiple of 8"},

@@ -128,10 +128,10 @@ func addend(r rel, insn []byte, wide bool) int64 {
 	return imm // LLVM writes the lower half only, also of negative numbers
 }
 
-// GNU as 2.40, behind gcc 12, puts the symbol's value into the instruction as
-// well: for a load value plus addend, for a call the value in bytes less one.
-// Its objects are known by GCC's comment, and by no load's constant being below
-// its symbol's value.
+// isGNU reports whether GNU as wrote the object. GNU as 2.40, which gcc 12 uses, also
+// adds the symbol's value to the instruction: a load has value plus addend, a call the
+// value in bytes less one. Such an object has GCC's comment, and the constant of each
+// load is at least its symbol's value.
 func (m *mender) isGNU() bool {
 	comment := false
 	for i := range m.file.sections {
@@ -252,7 +252,7 @@ func (m *mender) resolveOne(at place, r rel) {
 	}
 }
 
-// refer makes the instruction refer to an offset of a section.
+// refer changes the instruction to refer to an offset of a section.
 func (m *mender) refer(at place, section int, to int64, name string, insn []byte, wide bool) {
 	t := &m.file.sections[section]
 	where := place{section, uint64(to)}
@@ -308,7 +308,7 @@ func (m *mender) nameOf(i int) string {
 	return printable(s.name)
 }
 
-// A link is what a relocation was resolved to.
+// A link is the symbol and offset that a relocation resolves to.
 type link struct {
 	to      place
 	section bool // by the section's symbol; else symbol

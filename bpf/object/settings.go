@@ -15,8 +15,8 @@ import (
 	contents "github.com/nfpkit/nfpkit/bpf/maps"
 )
 
-// Settings are what a loader in user space gives an object before it loads it:
-// values of global variables, and sizes of maps.
+// Settings are the values that a loader in user space assigns before it loads an
+// object: values of global variables, and sizes of maps.
 
 // errSetting is for settings that the object does not take.
 var errSetting = errors.New("cannot be set")
@@ -70,7 +70,7 @@ func (o *Object) resize(name string, n uint32) error {
 // isVariables reports whether a map is a data section.
 func isVariables(m *ebpf.MapSpec) bool { return strings.HasPrefix(m.Name, ".") }
 
-// unknown lists the names that there are.
+// unknown returns an error that lists the names that exist.
 func unknown(what string, names []string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("the object has no %s", what)
@@ -79,7 +79,7 @@ func unknown(what string, names []string) error {
 	if n := len(names); n > 30 {
 		names = append(names[:30], fmt.Sprintf("and %d more", n-30))
 	}
-	return fmt.Errorf("there is no such %s, but %s", what, strings.Join(names, ", "))
+	return fmt.Errorf("no such %s; there are: %s", what, strings.Join(names, ", "))
 }
 
 // set gives a variable, or a part of it, a value: NAME, NAME.member, NAME[2].
@@ -226,7 +226,7 @@ func inRange(text string, t btf.Type) error {
 		low.Neg(high)
 	}
 	if high.Sub(high, big.NewInt(1)); n.Cmp(low) < 0 || n.Cmp(high) > 0 {
-		return fmt.Errorf("%v is not from %v to %v, what %s holds", n, low, high, i.Name)
+		return fmt.Errorf("%v is outside the range of %s, %v to %v", n, i.Name, low, high)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestSettings sets variables of every kind, and looks at their bytes.
+// TestSettings sets variables of every kind and checks their bytes.
 func TestSettings(t *testing.T) {
 	data, err := os.ReadFile("testdata/settings.o")
 	if err != nil {
@@ -46,7 +46,7 @@ func TestSettings(t *testing.T) {
 	}
 	for set, want := range map[string]string{
 		"port":              `"port" is not NAME=VALUE`,
-		"prot=1":            "variable prot cannot be set: there is no such variable, but counter, enabled, hidden, large, limits, list, mode, name, offset, pointer, port",
+		"prot=1":            "variable prot cannot be set: no such variable; there are: counter, enabled, hidden, large, limits, list, mode, name, offset, pointer, port",
 		"port=4294967296":   "variable port cannot be set: ",
 		"port=-1":           "variable port cannot be set: ",
 		"offset=128":        "variable offset cannot be set: ",
@@ -57,7 +57,7 @@ func TestSettings(t *testing.T) {
 		"list[x]=1":         "[x] is no element [0] to [2]",
 		"list=[1,2,3,4]":    "variable list cannot be set: ",
 		"port.low=1":        ".low: a value of type unsigned int has no parts",
-		"limits.none=1":     "there is no such member, but bits, high, in, low",
+		"limits.none=1":     "no such member; there are: bits, high, in, low",
 		"limits.bits=1":     ".bits is a bit field",
 		"pointer=1":         "it is a pointer",
 		"limits=1":          "variable limits cannot be set: ",
@@ -74,8 +74,8 @@ func TestSettings(t *testing.T) {
 		t.Errorf("entries: %v", err)
 	}
 	for entries, want := range map[string]string{
-		"sized=0": "is not MAP=N", "sized=-1": "is not MAP=N", "sized": "is not MAP=N", "sized=4294967296": "is not MAP=N", "size=1": "there is no such map, but sized",
-		".rodata=2": "there is no such map, but sized",
+		"sized=0": "is not MAP=N", "sized=-1": "is not MAP=N", "sized": "is not MAP=N", "sized=4294967296": "is not MAP=N", "size=1": "no such map; there are: sized",
+		".rodata=2": "no such map; there are: sized",
 	} {
 		_, err := Read("settings.o", data, &Options{Entries: []string{entries}})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -67,7 +67,7 @@ func parse(data []byte) (*file, error) {
 	}
 	// Old LLVM versions set the machine to none.
 	if m := elf.Machine(le.Uint16(data[18:])); m != elf.EM_BPF && m != elf.EM_NONE {
-		return nil, fmt.Errorf("ELF header: machine %v, want EM_BPF: compile with -target bpf", m)
+		return nil, fmt.Errorf("ELF header: machine %v, expected EM_BPF: compile with -target bpf", m)
 	}
 	f := &file{data: data}
 	if err := f.readSections(); err != nil {
@@ -85,7 +85,7 @@ func (f *file) readSections() error {
 		return errors.New("ELF header: no sections")
 	}
 	if size := le.Uint16(f.data[58:]); size != sectionSize {
-		return fmt.Errorf("ELF header: section headers of %d bytes, want %d", size, sectionSize)
+		return fmt.Errorf("ELF header: section headers of %d bytes, expected %d", size, sectionSize)
 	}
 	if !f.inside(at, uint64(n)*sectionSize) {
 		return fmt.Errorf("section headers: %d of them at offset %d reach beyond the end of the file, %d bytes: %w", n, at, len(f.data), errTruncated)
@@ -267,7 +267,7 @@ func (f *file) checkRelocations() error {
 		}
 		switch size := relocationSize(s); {
 		case s.Entsize != size || s.Size%size != 0:
-			return fmt.Errorf("section %s: entries of %d bytes in %d, want %d each", printable(s.name), s.Entsize, s.Size, size)
+			return fmt.Errorf("section %s: entries of %d bytes in %d, expected %d each", printable(s.name), s.Entsize, s.Size, size)
 		case f.symtab == 0:
 			return fmt.Errorf("section %s: the symbol table it refers to is missing: the object was stripped too far", printable(s.name))
 		}

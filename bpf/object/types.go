@@ -8,16 +8,16 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// Types of programs by the names of their sections. cilium/ebpf knows libbpf's
-// names, matched as prefixes. Added here:
+// A section's name implies the type of its program. cilium/ebpf matches libbpf's names
+// as prefixes. This file adds:
 //
 //   - libbpf's names before 1.0: xdp_devmap/ and xdp_cpumap/;
-//   - iproute2's: "prog" is what ip link's xdp takes unless a section is given;
-//     its examples for tc have "ingress", "egress", "cls…" and "act…";
-//   - iproute2's tail calls, "ID/KEY" in decimal: of the type that all other
-//     programs of the object have.
+//   - iproute2's: "prog" is the section that ip link's xdp loads by default; its
+//     examples for tc have "ingress", "egress", "cls…" and "act…";
+//   - iproute2's tail calls, "ID/KEY" in decimal: they have the type of all other
+//     programs of the object.
 //
-// A prefix that ends inside a word is no match: "tcp_filter" is no tc program.
+// A prefix that ends inside a word does not match: "tcp_filter" is not a tc program.
 
 // setTypes gives programs their types.
 func (o *Object) setTypes(opt *Options) {
@@ -75,8 +75,8 @@ func isTailCall(section string) bool {
 	return ok && id != "" && key != "" && strings.Trim(id+key, "0123456789") == ""
 }
 
-// untyped is the fault of a program whose section does not tell its type. One
-// without a section is text that says so, and runs on plain memory.
+// untyped returns the fault of a program whose section implies no type. Text can have
+// a program without a section: it is raw, and runs on plain memory.
 func untyped(p *ebpf.ProgramSpec) []code.Fault {
 	if p.Type != ebpf.UnspecifiedProgram || p.SectionName == "" {
 		return nil
