@@ -113,7 +113,8 @@ func (m *Machine) jump(top *frame, ins *code.Insn) error {
 	}
 }
 
-// call runs a call of any kind. The return address is the instruction behind it.
+// call executes a call of any kind. The return address is that of the next
+// instruction.
 func (m *Machine) call(top *frame, ins *code.Insn) error {
 	switch {
 	case ins.Callee != code.None:

@@ -29,7 +29,7 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("%s%s%s (%s)", place, access, f.Msg, f.Reason)
 }
 
-// fault makes a Fault at the instruction that is running, if one is.
+// fault returns a Fault at the running instruction, or at pc -1 outside a run.
 func (m *Machine) fault(reason, format string, args ...any) *Fault {
 	f := &Fault{PC: -1, Reason: reason, Msg: fmt.Sprintf(format, args...)}
 	if n := len(m.frames); n > 0 {

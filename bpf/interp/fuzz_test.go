@@ -14,8 +14,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 )
 
-// FuzzRun runs any bytes as a program. Map references without a name mean a hash
-// map; whatever happens is a result or a *Fault.
+// FuzzRun runs arbitrary bytes as a program. Map references without a name refer to a
+// hash map. Each run must return a result or a *Fault.
 func FuzzRun(f *testing.F) {
 	var seed bytes.Buffer
 	insns := randomProgram(rand.New(rand.NewSource(1)))

@@ -113,7 +113,7 @@ func (m *Machine) mapHelper(proto helper.Proto, a [5]uint64) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		// The value may lie in the map itself, where the update moves it.
+		// The value may lie in the map itself, and the update may move it: so copy it.
 		return status(x.Update(key, append([]byte(nil), value...), a[3])), nil
 	case asm.FnMapDeleteElem:
 		return status(x.Delete(key)), nil
@@ -143,8 +143,8 @@ func (m *Machine) queueHelper(id asm.BuiltinFunc, q *maps.Queue, a [5]uint64) (u
 	return status(q.Peek(value)), nil
 }
 
-// tailCall replaces the running function by another program; where there is
-// none it goes on behind the call. R0 keeps what it had.
+// tailCall replaces the running function by another program. If the entry has none,
+// the run continues after the call. R0 keeps its value.
 func (m *Machine) tailCall(top *frame) error {
 	x, err := m.mapOf(m.regs[2])
 	if err != nil {
@@ -173,8 +173,8 @@ func (m *Machine) tailCall(top *frame) error {
 	return nil
 }
 
-// loop is bpf_loop: calls fn(i, ctx) until it returns non-zero or n calls are
-// made, and returns how many were.
+// loop is bpf_loop: it calls fn(i, ctx) up to n times, until a call returns non-zero.
+// It returns the number of calls.
 func (m *Machine) loop(a [5]uint64) (uint64, error) {
 	n := uint32(a[0])
 	if a[3] != 0 {

@@ -45,8 +45,8 @@ func TestInsns(t *testing.T) {
 	}
 }
 
-// runLine returns what the line should say in its last part, and what it says,
-// both written the same way.
+// runLine returns the expected and the actual last part of a line, in the same
+// notation.
 func runLine(t *testing.T, insn, before, after string) (got, want string) {
 	ins, err := asmtext.ParseInsn(insn)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 )
 
-// machine makes a machine for a program and fresh maps.
+// machine returns a machine for a program with new maps.
 func machine(t testing.TB, spec *ebpf.ProgramSpec, ms map[string]*ebpf.MapSpec, opt *Options) *Machine {
 	t.Helper()
 	c, faults := code.New(spec, ms)

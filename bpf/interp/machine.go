@@ -1,9 +1,16 @@
-// Package interp is the reference interpreter: the meaning of an eBPF program,
-// slow and obvious. All of RFC 9669 (ISA v1 to v4) is executed, bpf-to-bpf
-// calls, callbacks, tail calls and the legacy packet loads included.
+// Package interp is the reference interpreter for eBPF. It favours being obviously
+// right over speed, and the other engines are compared with it. It executes all of RFC
+// 9669 (ISA v1 to v4), with bpf-to-bpf calls, callbacks, tail calls and the legacy
+// packet loads.
 //
-// A program sees 64-bit addresses in a space of its own. Everything a card
-// keeps in 32-bit address registers lies below 2^32:
+// New returns a Machine for a code.Code and its maps. Run executes it on an Input, a
+// packet or a raw program's memory, and returns a Result: return code, packet, events
+// and counts. Options set the packet buffer, the clock, the random numbers and limits.
+// Engines with their own control, such as the evaluator of IR in internal/difftest, use
+// only a Machine's memory and helpers: Reset, Load, Store, Atomic, Helper, Result.
+//
+// A program sees 64-bit addresses in an address space of its own. All regions that a
+// card addresses with 32-bit registers lie below 2^32:
 //
 //	0x1001_0000  context
 //	0x2001_0000  stack: frame n of a call chain is the 512 bytes at n x 0x1000
@@ -12,9 +19,10 @@
 //	(i+1) x 2^40 value storage of the i-th map seen
 //	0x6d00 ...   map handles, 0x6600 ... function pointers: never dereferenced
 //
-// Every access is checked against what is there; a stray one ends the run with
-// a *Fault. What the language leaves open is fixed: registers, stack frames and
-// packet headroom begin as zero, byte order is little-endian.
+// Every access is checked against these regions, and an access outside them ends the
+// run with a *Fault. The interpreter defines behaviour that the language leaves open:
+// registers, stack frames and packet headroom start as zero, and byte order is
+// little-endian. Runs are therefore deterministic.
 package interp
 
 import (
@@ -67,8 +75,8 @@ type Options struct {
 	Headroom, HeadMin, HeadMax, HardEnd int
 	ShrinkOnly                          bool // xdp_adjust_tail may not grow the packet
 	NoMeta                              bool // xdp_adjust_meta fails with ENOTSUPP
-	// FoldCsum makes csum_diff return its sum folded to 16 bits, as kernels since
-	// 6.13 do; before, x86 returned all 32 bits.
+	// FoldCsum selects csum_diff's result: folded to 16 bits as in kernels since 6.13
+	// if true, else all 32 bits, as in earlier kernels on x86.
 	FoldCsum bool
 }
 
@@ -91,12 +99,12 @@ type Input struct {
 	Mem []byte
 }
 
-// Result is what a run left behind.
+// Result is the outcome of a run.
 type Result struct {
 	R0        uint64
 	Action    uint32 // low half of R0
 	Packet    []byte
-	Meta      []byte  // metadata in front of the packet
+	Meta      []byte  // metadata before the packet
 	Mem       []byte  // raw program's memory
 	Ctx       []byte  // context, pointers included
 	RxQueue   *uint32 // queue the program selected, nil if it did not
@@ -127,8 +135,9 @@ type Event struct {
 	Packet []byte // first bytes of the packet, as many as the flags asked for
 }
 
-// Machine runs one program, packet after packet. Maps keep their contents
-// between runs; all else begins anew. It is not safe for concurrent use.
+// Machine runs one program on one packet after another. Maps keep their contents
+// between runs; all other state starts from zero in each run. A Machine is not safe
+// for concurrent use.
 type Machine struct {
 	opt   Options
 	prog  *Program
@@ -145,7 +154,7 @@ type run struct {
 	frames []frame
 	buffer []byte // packet buffer
 	start  int    // packet's first byte in buffer
-	end    int    // behind its last
+	end    int    // past its last
 	meta   int    // metadata's first byte
 	mem    []byte
 	ctxMem []byte
@@ -162,7 +171,8 @@ type frame struct {
 	stack []byte
 }
 
-// New makes a machine. Maps are by c.Maps index; there must be one for each.
+// New returns a machine that runs c. The maps are indexed as c.Maps, and each must be
+// given.
 func New(c *code.Code, ms []maps.Map, opt *Options) (*Machine, error) {
 	m := &Machine{prog: &Program{Code: c, Maps: ms}, seed: 1}
 	if opt != nil {

@@ -88,9 +88,9 @@ func (m *Machine) Store(addr uint64, size int, v uint64) error {
 	return nil
 }
 
-// Atomic applies op to the size bytes at addr, 4 or 8, and returns what they
-// were. With asm.CmpXchg, value is stored where they equal expected. Context
-// and packet have no atomic operations.
+// Atomic applies op to the size bytes at addr, 4 or 8, and returns their old value.
+// With asm.CmpXchg, it stores value if the old value equals expected. Context and
+// packet do not support atomic operations.
 func (m *Machine) Atomic(op asm.AtomicOp, addr uint64, size int, value, expected uint64) (old uint64, err error) {
 	if m.inCtx(addr) || m.inPacket(addr) {
 		return 0, m.badAccess(addr, size, "atomic-place", "atomic operation on the packet or context")
@@ -139,7 +139,7 @@ func put(b []byte, v uint64) {
 	}
 }
 
-// within returns b[addr-base:][:size], or nil where that is not inside.
+// within returns b[addr-base:][:size], or nil if that range is not inside b.
 func within(b []byte, base, addr uint64, size int) []byte {
 	off := addr - base
 	if addr < base || size < 0 || off > uint64(len(b)) || uint64(size) > uint64(len(b))-off {

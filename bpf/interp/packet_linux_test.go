@@ -115,7 +115,8 @@ func TestLegacyLoadsAgainstKernel(t *testing.T) {
 	}
 }
 
-// kernelRun gives the kernel's verdict and packet; it skips where bpf(2) may not.
+// kernelRun returns the kernel's verdict and packet. It skips the test if bpf(2) is
+// not permitted.
 func kernelRun(t *testing.T, typ ebpf.ProgramType, insns asm.Instructions, packet []byte) (uint32, []byte) {
 	t.Helper()
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "packet", Type: typ, Instructions: insns, License: "GPL"})

@@ -41,9 +41,9 @@ func (m *Machine) vprintk(a [5]uint64) (uint64, error) {
 	return m.printk(a[0], a[1], args)
 }
 
-// format expands the conversions the kernel's bpf_trace_printk knows: d i u x X
-// c s p, with flags, width and the sizes l and ll. It is not ok where the
-// format is not terminated, has another conversion, or wants too many values.
+// format expands the conversions of the kernel's bpf_trace_printk: d i u x X c s p,
+// with flags, width and the sizes l and ll. The result is not ok if the format is not
+// terminated, has another conversion, or needs too many values.
 func (m *Machine) format(format []byte, args []uint64) (string, bool) {
 	f, _, terminated := strings.Cut(string(format), "\x00")
 	if !terminated {

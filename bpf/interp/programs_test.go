@@ -140,7 +140,7 @@ func describe(o outcome) string {
 	return s
 }
 
-// TestFaultText pins the line a fault is told in.
+// TestFaultText checks the text of a fault.
 func TestFaultText(t *testing.T) {
 	o := runText(t, ".program xdp p\nr1 = *(u32 *)(r1 + 0)\nr0 = *(u16 *)(r1 + 63)\nexit\n", false)
 	want := "pc 1: r0 = *(u16 *)(r1 + 63): 2 bytes at 0x8001013f: outside the packet, 64 bytes at 0x80010100 (packet-bounds)"

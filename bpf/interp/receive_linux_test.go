@@ -76,7 +76,7 @@ func contextProgram(t ebpf.ProgramType, fields []helper.Field) *ebpf.ProgramSpec
 
 var outMap = &ebpf.MapSpec{Name: "out", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 32}
 
-// contextHere is what the interpreter's context says of a packet.
+// contextHere returns the fields of the interpreter's context for a packet.
 func contextHere(t *testing.T, typ ebpf.ProgramType, in *Input) map[string]uint64 {
 	t.Helper()
 	fields := scalars(typ)
@@ -224,8 +224,7 @@ func TestContextAgainstWire(t *testing.T) {
 	}
 }
 
-// vethPair makes two devices that are connected with each other, and on which no
-// packets are but the test's.
+// vethPair creates two connected devices that carry only the test's packets.
 func vethPair(t *testing.T) (from, to *net.Interface) {
 	t.Helper()
 	names := [2]string{"nfpkit-a", "nfpkit-b"}
