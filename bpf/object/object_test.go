@@ -220,7 +220,7 @@ func TestArguments(t *testing.T) {
 		{write("c.txt", "#include <linux/bpf.h>\n"), filepath.Join(dir, "c.txt") + ": it is C source: compile it first, with clang -target bpf -O2 -g -c (bad-object)"},
 		{write("p.bc", "BC\xc0\xde"), filepath.Join(dir, "p.bc") + ": it is LLVM bitcode, neither an ELF object nor eBPF text: finish it with llc -march=bpf -filetype=obj (bad-object)"},
 		{write("p.gz", "\x1f\x8b\x08"), filepath.Join(dir, "p.gz") + ": it is compressed, neither an ELF object nor eBPF text: uncompress it first (bad-object)"},
-		{write("bad.bpf", "exit\nr1 == 2\n"), filepath.Join(dir, "bad.bpf") + `:2:4: want an assignment, have "==" (bad-text)`},
+		{write("bad.bpf", "exit\nr1 == 2\n"), filepath.Join(dir, "bad.bpf") + `:2:4: expected an assignment, found "==" (bad-text)`},
 	} {
 		_, err := Load(tt.arg, nil)
 		wantError(t, err, tt.want)
