@@ -8,28 +8,28 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// Bench is how a program is measured; its card is that of Options.Spec.
+// Bench configures a measurement of a program. The card is that of Options.Spec.
 type Bench struct {
-	Workers    int // engines; 0 is the card's
+	Workers    int // number of engines; 0 selects the card's
 	Traffic    sim.Traffic
-	Seed       uint64 // 0 is 1
+	Seed       uint64 // 0 selects 1
 	Measure    sim.Measure
-	Profile    bool   // count cycles by word: BenchResult.Words
-	Functional bool   // run packets one after another, without time
-	Ifindex    uint32 // as Input has them, of all packets
+	Profile    bool   // count cycles by control-store word: BenchResult.Words
+	Functional bool   // run packets one after another, without timing
+	Ifindex    uint32 // as in Input, for all packets
 	RxQueue    uint32
 }
 
-// BenchResult is a sim.Result, with the cost of each word where that was asked
-// for.
+// BenchResult is a sim.Result, with the cost of each control-store word if Profile is
+// set.
 type BenchResult struct {
 	sim.Result
 	Words []sim.WordCost `json:"-"` // by word of the program
 	Store []sim.WordCost `json:"-"` // by address in the code store, other programs included
 }
 
-// Bench runs a program on all of the card's workers and measures it. Maps keep
-// what the packets made of them. A *RunError is the program's doing.
+// Bench runs a program on all of the card's workers and measures it. Maps keep the
+// contents that the packets left. A *RunError is a fault of the program.
 func (n *NIC) Bench(prog *Program, opt *Bench) (*BenchResult, error) {
 	if raw(prog.Type) {
 		return nil, fmt.Errorf("%s: not a program for packets", prog.Name)
@@ -79,7 +79,8 @@ func (n *NIC) fits() error {
 	return nil
 }
 
-// alonePackets is how many packets the program's own cycles are the mean of.
+// alonePackets is the number of packets over which the program's own cycles are
+// averaged.
 const alonePackets = 256
 
 // alone measures the program on one context, from entry to exit.
@@ -138,8 +139,8 @@ func (n *NIC) benchChip(prog *Program, opt *Bench) (*BenchResult, error) {
 	return out, nil
 }
 
-// chipLanes lays the contexts of a chip out: packet buffers one behind the other
-// in the CTM of each island, stacks and vectors in local memory.
+// chipLanes lays out the contexts of a chip: consecutive packet buffers in the CTM of
+// each island, stacks and vectors in local memory.
 func (n *NIC) chipLanes(ch *sim.Chip) ([]*lane, error) {
 	stack := uint32(n.Profile.Stack+63) &^ 63
 	if need := vectorBytes + sim.Contexts*(stack+vectorBytes); need > 4*sim.LMWords {
@@ -163,8 +164,8 @@ func (n *NIC) chipLanes(ch *sim.Chip) ([]*lane, error) {
 	return lanes, nil
 }
 
-// arrive puts a packet before the program, as firmware does: what the contract
-// leaves open is what was there before.
+// arrive delivers a packet to the program, as firmware does. Registers that the
+// contract leaves undefined keep their old values.
 func (n *lane) arrive(prog *Program, data []byte, in *Input) error {
 	k := min(len(data), n.Profile.CTMBytes())
 	copy(n.buffer[packetOffset:], data[:k])
@@ -175,7 +176,7 @@ func (n *lane) arrive(prog *Program, data []byte, in *Input) error {
 	return nil
 }
 
-// leave is what the program decided.
+// leave returns the program's verdict.
 func (n *lane) leave() (sim.Verdict, error) {
 	if _, _, err := n.done(n.ctx); err != nil {
 		return sim.Verdict{}, fmt.Errorf("%s: %w", n.run.prog.Name, err)
@@ -192,7 +193,7 @@ func (n *lane) leave() (sim.Verdict, error) {
 	return v, nil
 }
 
-// functionalWords is how much a functional run executes.
+// functionalWords is the maximum number of instructions of a functional run.
 const functionalWords = 200_000_000
 
 // benchFunctional runs packets one after another on one engine.

@@ -10,7 +10,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// The chip decides of each packet what an engine alone does.
+// TestChipDecidesAsOneEngine checks that the chip's verdict on each packet is that of
+// a single engine.
 func TestChipDecidesAsOneEngine(t *testing.T) {
 	for _, e := range []struct{ program, capture string }{
 		{"firewall", "mixed.pcap"}, {"l4lb", "web.pcap"}, {"counters", "mixed.pcap"},

@@ -52,7 +52,8 @@ func benchCard(t testing.TB, profile, text string, opt *Options) (*NIC, *Program
 
 func benchTraffic(size int) sim.Traffic { return sim.Traffic{Packets: [][]byte{make([]byte, size)}} }
 
-// What contexts spend and wait for makes up all of their time, whatever binds.
+// TestBenchAccountsForAllCycles checks that the cycles that contexts spend and wait
+// add up to all of their time, whatever the bottleneck.
 func TestBenchAccountsForAllCycles(t *testing.T) {
 	for _, offered := range []float64{0, 1, 5} {
 		nic, prog := benchCard(t, "stock", readDrop, nil)
@@ -77,7 +78,8 @@ func TestBenchAccountsForAllCycles(t *testing.T) {
 	}
 }
 
-// The same seed gives the same bytes, wall time apart; another seed other traffic.
+// TestBenchRepeats checks that the same seed gives the same bytes, except for wall
+// time, and another seed other traffic.
 func TestBenchRepeats(t *testing.T) {
 	one := func(seed uint64) string {
 		nic, prog := benchCard(t, "corenic", readDrop, nil)
@@ -104,7 +106,7 @@ func TestBenchRepeats(t *testing.T) {
 	}
 }
 
-// No packet costs an allocation.
+// TestBenchAllocatesNothing checks that no packet costs an allocation.
 func TestBenchAllocatesNothing(t *testing.T) {
 	nic, prog := benchCard(t, "stock", readDrop, nil)
 	count := func(packets uint64) float64 {
@@ -134,8 +136,8 @@ const slowOnes = `
 	nop
 `
 
-// Packets leave in order, so a slow one fills the buffers with those that wait
-// behind it, and contexts wait for a buffer until it is gone.
+// TestBenchSlowPackets: packets leave in order, so a slow one fills the buffers with
+// packets that wait for it, and contexts wait for a buffer until it has left.
 func TestBenchSlowPackets(t *testing.T) {
 	nic, prog := benchCard(t, "stock", slowOnes, nil)
 	tr := sim.Traffic{Weights: []float64{99, 1}, Packets: [][]byte{make([]byte, 60), append(make([]byte, 12), make([]byte, 48)...)}}
@@ -150,7 +152,8 @@ func TestBenchSlowPackets(t *testing.T) {
 	}
 }
 
-// Profiled, the words' cycles are the program's, and what it computes is the same.
+// TestBenchProfile checks that the cycles of the profiled words add up to the
+// program's, and that profiling changes no result.
 func TestBenchProfile(t *testing.T) {
 	for _, text := range []string{readDrop, slowOnes} {
 		nic, prog := benchCard(t, "stock", text, nil)

@@ -9,11 +9,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// RunError is a program that the engine stopped, with the eBPF instruction and
-// the source line that the word was compiled from where the image says so.
+// RunError reports a program that the engine stopped, with the eBPF instruction and
+// the source line from which the instruction was compiled, if the image records them.
 type RunError struct {
 	Program string
-	Line    nfp.Line // PC -1: not known
+	Line    nfp.Line // PC is -1 if unknown
 	Fault   *sim.Fault
 }
 
@@ -35,7 +35,8 @@ func (e *RunError) Error() string {
 
 func (e *RunError) Unwrap() error { return e.Fault }
 
-// blame names the program and the instruction behind an engine's fault.
+// blame wraps an engine's fault in a RunError that names the program and the eBPF
+// instruction.
 func (n *NIC) blame(err error) error {
 	var fault *sim.Fault
 	if !errors.As(err, &fault) {

@@ -17,12 +17,12 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// The simulated chip against silicon. Every measured point below is of Krude et
-// al., Determination of Throughput Guarantees for Processor-based SmartNICs,
-// CoNEXT '21, doi 10.1145/3485983.3494842, and its data: Agilio CX 2x40GbE, open
-// CoreNIC firmware, packets of 60 bytes back to back on both ports. The programs'
-// words were not published; these are ours, in the Linux driver's way of
-// translating. docs/accuracy.md is what this test prints.
+// This file compares the simulated chip with silicon. Every measured point below is
+// from Krude et al., Determination of Throughput Guarantees for Processor-based
+// SmartNICs, CoNEXT '21, doi 10.1145/3485983.3494842, and its data: Agilio CX 2x40GbE,
+// open CoreNIC firmware, packets of 60 bytes back to back on both ports. The words of
+// the programs were not published; ours are written as the Linux driver translates.
+// docs/accuracy.md is the output of this test.
 
 // calibrationMpps are measured points: workers 5, 10, ... 50.
 var calibrationMpps = []struct {
@@ -42,7 +42,8 @@ var calibrationAdds = []struct {
 	mpps float64
 }{{1, 54.26}, {10, 24.94}, {20, 12.48}}
 
-// Where the MAC binds, measured plateaus lie between these, and are not fitted.
+// macLow and macHigh enclose the measured plateaus where the MAC is the bottleneck.
+// They are not fitted.
 const macLow, macHigh = 51.5, 55.0
 
 // TestCalibration prints measured against simulated and fails past the limits.
@@ -71,10 +72,11 @@ func printed(t *testing.T, part, text string) {
 	golden.File(t, file, head+begin+text+end+tail)
 }
 
-// Queue selection costs what it costs, as words or as waits: four contexts that go
-// round in step pay a quarter of each wait on top of what they issue, so drop and
-// slow cannot tell. Without it the same chip takes drop's packets in little more
-// than firmware and program issue: docs/accuracy.md.
+// TestQueueSelectionWordsOrWaits: queue selection costs the same as issue cycles or as
+// waits. Four contexts that run in lockstep spend a quarter of each wait in addition
+// to their issue cycles, so drop and slow cannot distinguish the two. Without queue
+// selection the same chip takes drop's packets in little more than the issue cycles of
+// firmware and program: docs/accuracy.md.
 func TestQueueSelectionWordsOrWaits(t *testing.T) {
 	one := func(name string, wait int, profile string) float64 {
 		p, err := firmware.Load(profile)
@@ -191,7 +193,7 @@ func (c *calibration) near(what string, measured, simulated, limit float64, fitt
 	c.row(what, measured, simulated, fmt.Sprintf("%+.2f %%", off), verdict, use)
 }
 
-// mac is a point where the MAC binds.
+// mac is a point at which the MAC is the bottleneck.
 func (c *calibration) mac(what string, measured, simulated float64) {
 	if simulated < macLow || simulated > macHigh {
 		c.t.Errorf("%s: simulated %.2f Mpps, the MAC's plateau is %.1f to %.1f", what, simulated, macLow, macHigh)
@@ -247,8 +249,8 @@ func udpFrame() []byte {
 	return p
 }
 
-// calibrationProgram is the text of a program: a file, or what kernelReads and
-// kernelAdds make.
+// calibrationProgram returns the text of a program: a file, or the output of
+// kernelReads and kernelAdds.
 func calibrationProgram(t *testing.T, name string) (text string, array *ebpf.MapSpec) {
 	t.Helper()
 	var n int
@@ -299,7 +301,7 @@ func (c *calibration) points() {
 	}
 }
 
-// derived are what the points say together.
+// derived prints the values that follow from the points together.
 func (c *calibration) derived() {
 	c.head("What the points say together")
 	slope := func(y []float64) float64 { // least squares through the origin over 5, 10, ...
@@ -344,8 +346,8 @@ func (c *calibration) adds() {
 	c.doc.WriteString(fmt.Sprintf("\nPer add, measured: %.3f cycles at k = 10, %.3f at k = 20.\n", per(1, 10), per(2, 20)))
 }
 
-// listing is a program being written in the Linux driver's way: numbered words,
-// branches to labels.
+// listing builds a program as the Linux driver translates: numbered words, branches to
+// labels.
 type listing struct{ strings.Builder }
 
 func (l *listing) words(text string) {
@@ -490,10 +492,10 @@ func randomAdds(size int) string {
 	return l.String()
 }
 
-// External memory's cache: random adds are many times faster up to its size than
-// far beyond. Published are about 67 M/s uncached and a knee at 3 MB
-// (Netmon/HeteroSketch); the rate within the cache was never measured apart from the
-// engines that made the adds.
+// TestCacheKnee checks external memory's cache: random adds are many times faster up
+// to its size than far beyond. Published are about 67 M/s uncached and a knee at 3 MB
+// (Netmon/HeteroSketch). The rate within the cache was never measured separately from
+// the engines that issued the adds.
 func TestCacheKnee(t *testing.T) {
 	var doc strings.Builder
 	doc.WriteString("\n| table | million adds a second | cache hits | bound by |\n|---|---|---|---|\n")

@@ -9,8 +9,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Capabilities of a firmware as it tells the host: a sequence of type, length,
-// value in little-endian words, in symbol _abi_bpf_capabilities.
+// This file encodes and parses the capabilities that a firmware presents to the host:
+// a sequence of type, length, value in little-endian 32-bit words, in symbol
+// _abi_bpf_capabilities.
 
 // Capability types, drivers/net/ethernet/netronome/nfp/bpf/fw.h.
 const (
@@ -24,12 +25,12 @@ const (
 	capMultiEnt   = 8
 )
 
-// Caps is what the Linux driver learns from a firmware.
+// Caps is the set of capabilities that the Linux driver reads from a firmware.
 type Caps struct {
 	ABI        int           // 2 or 3; 0 turns offload off
-	Funcs      map[int32]int // helper id -> code-store address, of ids the driver knows
+	Funcs      map[int32]int // helper id -> code-store address, for the ids that the driver knows
 	AdjustHead *firmware.AdjustHead
-	NoMeta     bool // no metadata in front of the packet that adjust_head would have to move
+	NoMeta     bool // the packet is preceded by no metadata that adjust_head would have to move
 	Maps       *MapCaps
 	Random     bool
 	Queue      bool // a program may select the receive queue
@@ -38,17 +39,18 @@ type Caps struct {
 	Warnings   []string
 }
 
-// MapCaps is the MAPS capability. Zero means no limit to us, none to the driver.
+// MapCaps is the MAPS capability. Zero means no limit in our profiles, but a limit of
+// zero to the driver.
 type MapCaps struct {
 	Types                            uint32 // 1 << map type
 	Count, Entries, Key, Value, Elem uint32
 }
 
-// driverFuncs are the helpers whose address the Linux driver asks for.
+// driverFuncs are the helpers that the Linux driver can call by address.
 var driverFuncs = map[int32]bool{1: true, 2: true, 3: true, 25: true}
 
-// EncodeCaps writes a profile's capabilities. No limit is written as the largest
-// number.
+// EncodeCaps encodes a profile's capabilities. It writes an absent limit as the
+// largest number.
 func EncodeCaps(p *firmware.Profile) []byte {
 	var b []byte
 	put := func(typ uint32, words ...uint32) {
@@ -93,7 +95,7 @@ func EncodeCaps(p *firmware.Profile) []byte {
 	return b
 }
 
-// mapMask is the mask of map types by the names of a profile.
+// mapMask returns the mask of the map types that a profile names.
 func mapMask(names []string) uint32 {
 	var mask uint32
 	for _, name := range names {
@@ -104,9 +106,9 @@ func mapMask(names []string) uint32 {
 	return mask
 }
 
-// ParseCaps reads capabilities as the Linux driver does: the area must be
-// consumed exactly, unknown types are skipped, a type known but too short is an
-// error. Nil data is a firmware without the symbol.
+// ParseCaps parses capabilities as the Linux driver does: the records must fill the
+// area exactly, unknown types are skipped, and a known type that is too short is an
+// error. Nil data stands for a firmware without the symbol.
 func ParseCaps(data []byte) (*Caps, error) {
 	c := &Caps{ABI: 2, Funcs: map[int32]int{}}
 	for at := 0; at < len(data); {
@@ -126,7 +128,7 @@ func ParseCaps(data []byte) (*Caps, error) {
 	return c, nil
 }
 
-// capWords is the least length of a capability's value in words.
+// capWords is the minimum length of a capability's value in 32-bit words.
 var capWords = map[uint32]int{capFunc: 2, capAdjustHead: 5, capMaps: 6, capABI: 1}
 
 func (c *Caps) add(typ uint32, value []byte) error {

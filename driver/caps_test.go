@@ -19,7 +19,8 @@ func profile(t testing.TB, name string) *firmware.Profile {
 	return p
 }
 
-// What the Linux driver understands of each profile.
+// TestCapsRoundTrip prints the capabilities of each profile as the Linux driver reads
+// them.
 func TestCapsRoundTrip(t *testing.T) {
 	for _, name := range firmware.Names() {
 		p := profile(t, name)
@@ -85,7 +86,8 @@ func TestParseCapsRules(t *testing.T) {
 	}
 }
 
-// A parse never panics, and what is read has no more than the data holds.
+// FuzzParseCaps checks that a parse never panics and returns no more than the data
+// holds.
 func FuzzParseCaps(f *testing.F) {
 	for _, name := range firmware.Names() {
 		f.Add(EncodeCaps(profile(f, name)))
@@ -99,7 +101,8 @@ func FuzzParseCaps(f *testing.F) {
 	})
 }
 
-// Each code's word gives back the code, or a smaller one with the same word.
+// TestResultWords checks that each code's word gives back the code, or a smaller one
+// with the same word.
 func TestResultWords(t *testing.T) {
 	for _, name := range firmware.Names() {
 		p := profile(t, name)
@@ -122,8 +125,9 @@ func TestResultWords(t *testing.T) {
 	}
 }
 
-// The tables of the common exit: XDP 0x44112282 by 8 bits a code, TC 0x41221211
-// and 0x41001211 by 4 bits, low and high nibble of the word's byte.
+// TestResultTables compares with the tables of the common exit: XDP 0x44112282 with 8
+// bits per code, TC 0x41221211 and 0x41001211 with 4 bits per code, the low and high
+// nibble of the word's byte.
 func TestResultTables(t *testing.T) {
 	p := profile(t, "stock")
 	for code := uint32(0); code < 4; code++ {

@@ -11,10 +11,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// What every compiler takes and the card's firmware does otherwise than a Linux host:
-// a packet's verdict or a helper's result is another one. A row warns of one of them.
-// The firmware's side stands in docs/firmware-contract.md, the host's in net/core/filter.c
-// and net/sched/cls_bpf.c.
+// This file lists the cases in which the card's firmware differs from a Linux host
+// although every compiler accepts the program: the verdict on a packet or the result
+// of a helper differs. Each row warns of one case. The firmware's side is described in
+// docs/firmware-contract.md, the host's in net/core/filter.c and net/sched/cls_bpf.c.
 
 var cardFaults = []Fault{
 	{"card-redirect", "XDP_REDIRECT is no verdict of this firmware: it drops the packet and counts it as aborted.",
@@ -29,23 +29,24 @@ var cardFaults = []Fault{
 		"store numbers from 0 to 255: mask with 0xff", cardQueue},
 }
 
-// CardFaults lists what the card does otherwise than a host, for explanations.
+// CardFaults lists the differences between the card and a host, for explanations.
 func CardFaults() []Fault { return slices.Clone(cardFaults) }
 
-// WarnCard says where a program on the card does something else than on a host, in
-// the order of the program.
+// WarnCard returns the instructions at which a program acts differently on the card
+// than on a host, in the order of the program.
 func WarnCard(f *verify.Facts, p *firmware.Profile) []verify.Reason {
 	return warn(newRuleCheck(f, p, nil), cardFaults)
 }
 
-// isVerdict reports an exit of the program itself, not of one of its functions.
+// isVerdict reports whether instruction i exits the program itself, not one of its
+// functions.
 func (c *ruleCheck) isVerdict(i int) bool {
 	ins := c.insn(i)
 	return ins.Func == 0 && ins.OpCode.Class() == asm.JumpClass && ins.OpCode.JumpOp() == asm.Exit
 }
 
-// mayReturn reports whether code is among few verdicts that exit i may have: one that
-// can be any number is not taken for each of them.
+// mayReturn reports whether exit i may return code and few other verdicts. An exit
+// that may return any number is not reported for each code.
 func (c *ruleCheck) mayReturn(i int, code uint64) bool {
 	const few = 16
 	for _, r0 := range c.facts.Exits[i] {
@@ -77,7 +78,7 @@ func cardVerdict(c *ruleCheck, i int) string {
 	return ""
 }
 
-// distance is what a helper's second argument, an int, may be.
+// distance returns the range of a helper's second argument, an int.
 func (c *ruleCheck) distance(i int, id asm.BuiltinFunc) (low, high int32, ok bool) {
 	if !c.calls(i, id) {
 		return 0, 0, false
@@ -98,7 +99,7 @@ func cardTail(c *ruleCheck, i int) string {
 }
 
 func cardHead(c *ruleCheck, i int) string {
-	const wide = 1 << 12 // numbers that are not bounded so far say nothing
+	const wide = 1 << 12 // a bound this large means that the number is unknown
 	low, high, ok := c.distance(i, asm.FnXdpAdjustHead)
 	a := &c.profile.AdjustHead
 	switch {

@@ -17,10 +17,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// parserText is a packet parser of about n instructions, as a compiler leaves
-// one: protocols in layers of four, each with a bounds check, a field that picks
-// the way, options of variable length, a key built on the stack, a lookup, a
-// counter in the value, a kept field, and ways that meet again.
+// parserText returns a packet parser of about n instructions, as a compiler emits it:
+// protocols in layers of four, each with a bounds check, a field that selects the next
+// one, options of variable length, a key built on the stack, a lookup, a counter in
+// the value, a kept field, and a join of the paths.
 func parserText(n int) string {
 	const perLayer = 43
 	var b strings.Builder
@@ -111,10 +111,10 @@ func parser(tb testing.TB, n int) *code.Code {
 	return c
 }
 
-// BenchmarkVerifyCompile is the way from decoded eBPF to an image for firmware
-// unlimited: both steps, and each alone. CPU time is the process's, the garbage
-// collector's on other cores included; on a machine shared with others it says
-// more than time on the clock.
+// BenchmarkVerifyCompile measures the compilation of decoded eBPF to an image for
+// firmware unlimited: verification and compilation together, and each alone. CPU time
+// is the process's, including the garbage collector's on other cores; on a machine
+// shared with others it is more reliable than wall-clock time.
 func BenchmarkVerifyCompile(b *testing.B) {
 	p, err := firmware.Load("unlimited")
 	if err != nil {
@@ -153,7 +153,7 @@ func BenchmarkVerifyCompile(b *testing.B) {
 	}
 }
 
-// cpuTime is what the process has used so far.
+// cpuTime returns the CPU time of the process so far.
 func cpuTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u unix.Rusage

@@ -9,8 +9,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 )
 
-// directArray is the one array of profile corenic-direct: values a power of two
-// apart, so that a program finds them by shift and mask.
+// directArray is the only array of profile corenic-direct. Its values are a power of
+// two apart, so that a program computes their addresses by shift and mask.
 type directArray struct {
 	spec   *ebpf.MapSpec
 	values []byte

@@ -13,15 +13,16 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Where the Linux driver's translator accepts a program and makes code that does
-// something else than the program says, or stops the kernel. docs/kernel-jit.md has
-// them with a reproducer each; a row here warns of one. Some depend on the order in
-// which the kernel's verifier walks a program and on which paths it prunes: their
-// rows warn where the paths differ, whether or not the kernel would prune.
+// This file lists the cases in which the Linux driver's translator accepts a program
+// and generates code that does something else, or stops the kernel. docs/kernel-jit.md
+// describes them with a reproducer each, and each row here warns of one. Some depend
+// on the order in which the kernel's verifier walks a program and on the paths that it
+// prunes. Their rows warn if the paths differ, whether or not the kernel would prune
+// one.
 
-// A Fault is one thing that comes out otherwise than the program says.
+// A Fault is one case in which the result differs from the program's meaning.
 type Fault struct {
-	Reason string // of the translator: jit- and the fault's name in docs/kernel-jit.md
+	Reason string // a fault of the translator: jit- and its name in docs/kernel-jit.md
 	Why    string
 	Hint   string
 	insn   func(*ruleCheck, int) string
@@ -66,11 +67,12 @@ var faults = []Fault{
 		"compare before the pointer is moved, or load data and data_end from the context again; kernel 6.18 is right", staleEnd},
 }
 
-// Faults lists what the Linux driver's translator and its kernel get wrong, for explanations.
+// Faults lists the faults of the Linux driver's translator and of its kernel, for
+// explanations.
 func Faults() []Fault { return append(slices.Clone(faults), unsureSize) }
 
-// WarnLinux says where the Linux driver's code may do something else than the
-// program, in the order of the program.
+// WarnLinux returns the instructions for which the Linux driver's code may do
+// something else than the program, in the order of the program.
 func WarnLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
 	k := opt.kernel()
 	f, _ = asLinux(f, k)
@@ -86,11 +88,11 @@ func WarnLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify
 	return found
 }
 
-// unsureSize is for programs whose length only the driver's translator can tell.
+// unsureSize is for programs whose length is known only to the driver's translator.
 var unsureSize = Fault{Reason: "driver-words-unsure", Why: "The driver's code for the program may be longer than the code store: its length is known between two bounds, and the store's lies between them.",
 	Hint: "load it to be sure, or shorten the program until driver_words_max fits"}
 
-// warn asks each row of every instruction.
+// warn applies each row to every reachable instruction.
 func warn(c *ruleCheck, rows []Fault) []verify.Reason {
 	var found []verify.Reason
 	for i := range c.facts.Code.Insns {
@@ -109,7 +111,8 @@ func warn(c *ruleCheck, rows []Fault) []verify.Reason {
 	return found
 }
 
-// differs reports a register that is not the same on all paths to instruction i.
+// differs reports whether register r may hold different values on the paths to
+// instruction i.
 func (c *ruleCheck) differs(i int, r asm.Register) bool { return c.facts.Differs[i]>>r&1 != 0 }
 
 func isShift(op asm.ALUOp) bool { return op == asm.LSh || op == asm.RSh || op == asm.ArSh }
@@ -209,7 +212,7 @@ func faultSdiv(c *ruleCheck, i int) string {
 	return ""
 }
 
-// divisor is the constant that instruction i divides by.
+// divisor returns the constant by which instruction i divides.
 func (c *ruleCheck) divisor(i int) (uint64, bool) {
 	ins := c.insn(i)
 	if !ins.OpCode.Class().IsALU() || ins.OpCode.ALUOp() != asm.Div && ins.OpCode.ALUOp() != asm.SDiv {
@@ -265,16 +268,16 @@ func faultKeyPadding(c *ruleCheck, i int) string {
 	return ""
 }
 
-// A chain is a run of load and store pairs that the translator makes one copy.
+// A chain is a run of load and store pairs that the translator combines to one copy.
 type chain struct {
 	first, last int // load of the first pair, store of the last
 	pairs, size int
 	down        bool
 }
 
-// chainFrom is the run of copying pairs that begins with the load at i. It is as
-// long as the translator could make it; where two packet pointers overlap it makes
-// shorter ones.
+// chainFrom returns the run of copying pairs that begins with the load at i. It is the
+// longest one that the translator could form; if two packet pointers overlap, the
+// translator forms shorter ones.
 func (c *ruleCheck) chainFrom(i int) (ch chain) {
 	insns := c.facts.Code.Insns
 	jumped := map[int]bool{}
@@ -300,8 +303,8 @@ func (c *ruleCheck) chainFrom(i int) (ch chain) {
 	return ch
 }
 
-// copies reports a load from packet or map value whose register the next
-// instruction stores to the packet.
+// copies reports whether instruction i loads from packet or map value into a register
+// that the next instruction stores to the packet.
 func (c *ruleCheck) copies(i int) bool {
 	ld, st := c.insn(i), c.insn(i+1)
 	from, to := c.facts.Mem[i], c.facts.Mem[i+1]
@@ -310,7 +313,8 @@ func (c *ruleCheck) copies(i int) bool {
 		ld.OpCode.Size() == st.OpCode.Size() && ld.Dst == st.Src
 }
 
-// starts reports a chain of two pairs or more that begins at i and not before.
+// starts returns the chain that begins at i, if it has at least two pairs and does not
+// begin earlier.
 func (c *ruleCheck) starts(i int) (chain, bool) {
 	if i+3 >= len(c.facts.Code.Insns) || !c.copies(i) {
 		return chain{}, false

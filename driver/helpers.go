@@ -14,7 +14,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// The firmware's helpers: docs/firmware-contract.md section 4.
+// This file implements the firmware's helpers: docs/firmware-contract.md section 4.
 
 // Kinds of pointer arguments.
 const (
@@ -27,10 +27,10 @@ const (
 // maxTailCalls is the kernel's MAX_TAIL_CALL_CNT.
 const maxTailCalls = 33
 
-// call is one helper call: it returns r0 and the cost.
+// call performs one helper call and returns r0 and the cost.
 type call func(n *lane, c *sim.Context) (r0 uint64, cost firmware.Cost, err error)
 
-// helper is the trap of helper id, nil where there is none.
+// helper returns the trap of helper id, or nil if there is none.
 func (n *NIC) helper(id int32) sim.TrapFunc {
 	var fn call
 	switch id {
@@ -74,7 +74,7 @@ func (n *NIC) helper(id int32) sim.TrapFunc {
 	}
 }
 
-// lose destroys what a helper does not keep.
+// lose overwrites the registers that a helper does not preserve.
 func (n *lane) lose() {
 	c := n.ctx
 	c.ScrambleRegs(0, 12)
@@ -89,7 +89,7 @@ func (n *lane) lose() {
 
 func (n *NIC) cost(what string) firmware.Cost { return n.Profile.Costs[what] }
 
-// table finds a map by its table id.
+// table returns the map with a table id.
 func (n *NIC) table(id uint32) (*Map, error) {
 	if id == 0 || id > uint32(len(n.maps)) || n.maps[id-1].freed {
 		return nil, fmt.Errorf("no map with table id %d", id)
@@ -97,8 +97,8 @@ func (n *NIC) table(id uint32) (*Map, error) {
 	return n.maps[id-1], nil
 }
 
-// local reads size bytes of local memory that the program owns. They are good
-// until the next helper is called.
+// local returns size bytes of local memory that the program owns. They are valid until
+// the next helper call.
 func (n *lane) local(addr uint32, size int, what string) ([]byte, error) {
 	switch {
 	case addr&3 != 0:
@@ -113,8 +113,8 @@ func (n *lane) local(addr uint32, size int, what string) ([]byte, error) {
 	return n.scratch[from:len(n.scratch):len(n.scratch)], nil
 }
 
-// mapKey finds the map of A0 and its key at LM0, and clears the bytes of the
-// key's last word behind it, as the open firmware does.
+// mapKey returns the map of A0 and its key at LM0. As the open firmware does, it
+// clears the bytes that follow the key in its last word.
 func (n *lane) mapKey(c *sim.Context) (*Map, []byte, error) {
 	m, err := n.table(c.A(0))
 	if err != nil {
@@ -129,8 +129,8 @@ func (n *lane) mapKey(c *sim.Context) (*Map, []byte, error) {
 	return m, key, err
 }
 
-// bucket is where in a table of size bytes a key's entry is looked for, as far as
-// queues and caches care (FNV-1a; the firmware's hash is not known).
+// bucket returns the position of a key's entry in a table of size bytes, for the model
+// of queues and caches (FNV-1a; the firmware's hash is not known).
 func bucket(key []byte, size int) uint64 {
 	h := uint64(0xcbf29ce484222325)
 	for _, b := range key {
@@ -139,10 +139,10 @@ func bucket(key []byte, size int) uint64 {
 	return (h >> 8) % uint64(max(size, 1))
 }
 
-// arg is argument r1 to r5: pairs 2/3 to 10/11 of bank A.
+// arg returns argument r1 to r5, held in pairs 2/3 to 10/11 of bank A.
 func arg(c *sim.Context, r int) uint64 { return uint64(c.A(2*r+1))<<32 | uint64(c.A(2*r)) }
 
-// status is an error as a helper returns it.
+// status returns an error as the number that a helper returns for it.
 func status(err error) uint64 {
 	var no syscall.Errno
 	if errors.As(err, &no) {
@@ -189,7 +189,7 @@ func (n *lane) delete(c *sim.Context) (uint64, firmware.Cost, error) {
 	return status(m.Delete(key)), n.cost("delete"), nil
 }
 
-// time is nanoseconds: the caller's clock, or the engine's.
+// time returns nanoseconds of the caller's clock, or else of the engine's.
 func (n *lane) time(*sim.Context) (uint64, firmware.Cost, error) {
 	if n.opt.Time != nil {
 		return n.opt.Time(), n.cost("other"), nil
@@ -197,7 +197,7 @@ func (n *lane) time(*sim.Context) (uint64, firmware.Cost, error) {
 	return n.engine.Clock() * 1000 / uint64(max(n.spec.ClockMHz, 1)), n.cost("other"), nil
 }
 
-// memory reads n bytes at a pointer argument of the given kind.
+// memory returns size bytes at a pointer argument of the given kind.
 func (n *lane) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
 	if size == 0 {
 		return nil, nil
@@ -227,7 +227,8 @@ const (
 	ctxLenMask = 0xf_ffff << 32
 )
 
-// perfEvent collects a record; the packet part ends where CTM does.
+// perfEvent collects a record. The part taken from the packet ends where the packet's
+// part in CTM ends.
 func (n *lane) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 	cost := n.cost("other")
 	m, err := n.eventMap(c.A(4))
@@ -265,8 +266,8 @@ func (n *lane) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 	return 0, cost, nil
 }
 
-// eventMap finds the perf_event_array of a record. Of one that the host numbered
-// the card knows only the number.
+// eventMap returns the perf_event_array of a record. If the host numbered the map, the
+// card knows only that number.
 func (n *NIC) eventMap(id uint32) (*Map, error) {
 	if n.opt.HostEvents {
 		return &Map{Map: hostEvents{}, spec: hostEvents{}.Spec()}, nil
@@ -274,7 +275,7 @@ func (n *NIC) eventMap(id uint32) (*Map, error) {
 	return n.table(id)
 }
 
-// tailCall enters another program; it returns only where there is none.
+// tailCall enters another program. It returns only if there is none at the index.
 func (n *lane) tailCall(c *sim.Context) (int, sim.Cost, error) {
 	m, err := n.table(c.A(4))
 	if err != nil {
@@ -297,7 +298,7 @@ func (n *lane) tailCall(c *sim.Context) (int, sim.Cost, error) {
 	return back, cost, nil
 }
 
-// redirect remembers an interface.
+// redirect records an interface.
 func (n *lane) redirect(c *sim.Context) (uint64, firmware.Cost, error) {
 	r := &Redirect{Ifindex: c.A(2), Flags: arg(c, 2)}
 	if IsTC(n.run.prog.Type) {
@@ -316,12 +317,12 @@ func (n *lane) redirect(c *sim.Context) (uint64, firmware.Cost, error) {
 
 // Flags of redirect_map.
 const (
-	actionMask     = 3 // verdict if there is no such entry
+	actionMask     = 3 // verdict if the entry does not exist
 	broadcast      = 1 << 3
 	excludeIngress = 1 << 4
 )
 
-// redirectMap remembers an entry of a devmap or cpumap.
+// redirectMap records an entry of a devmap or cpumap.
 func (n *lane) redirectMap(c *sim.Context) (uint64, firmware.Cost, error) {
 	cost := n.cost("lookup_array")
 	m, err := n.table(c.A(2))
@@ -355,10 +356,10 @@ func (n *lane) redirectMap(c *sim.Context) (uint64, firmware.Cost, error) {
 	return XDPRedirect, cost, nil
 }
 
-// csumMax is what the kernel's csum_diff takes in all: its stack's size.
+// csumMax is the kernel's limit of bytes for csum_diff, the size of its stack.
 const csumMax = 512
 
-// csumDiff is the one's complement sum of the words of to, less those of from,
+// csumDiff returns the one's complement sum of the words of to, minus those of from,
 // plus a seed, folded to 16 bits as kernels do since 6.13.
 func (n *lane) csumDiff(c *sim.Context) (uint64, firmware.Cost, error) {
 	kinds, cost := c.A(0), n.cost("other")

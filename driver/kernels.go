@@ -11,20 +11,20 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// What releases of Linux do differently with a program for the card. The nfp driver's
-// own hooks and translator are the same from 6.1 to 6.12; the kernel's verifier, which
-// walks the program for it, is not.
+// This file describes how releases of Linux differ in their treatment of a program for
+// the card. The nfp driver's own hooks and translator are the same from 6.1 to 6.12;
+// the kernel's verifier, which walks the program for the driver, is not.
 
-// A Kernel is a release of Linux by what differs.
+// A Kernel is a release of Linux with its differences.
 type Kernel struct {
-	Release  string // as 6.12
+	Release  string // such as 6.12
 	Compared string // with what the rules for it were compared; "" if with nothing
 	V4       bool   // has the instructions of -mcpu=v4
-	Sums     bool   // links a number to one that a constant was added to (BPF_ADD_CONST)
-	StaleEnd bool   // keeps what a comparison found of a packet pointer when the pointer moves back
+	Sums     bool   // relates a number to another one plus a constant (BPF_ADD_CONST)
+	StaleEnd bool   // keeps the result of comparing a packet pointer when the pointer moves back
 }
 
-// kernels are in order of their releases.
+// kernels is sorted by release.
 var kernels = []Kernel{
 	{Release: "6.1", Compared: "Debian's 6.1.192 with its nfp driver: 9 of 731 programs differ, in what its verifier knows of branches and of zeros on the stack", StaleEnd: true},
 	{Release: "6.6", V4: true, StaleEnd: true},
@@ -33,15 +33,15 @@ var kernels = []Kernel{
 	{Release: "6.18", V4: true, Sums: true},
 }
 
-// DefaultKernel is the release that the rules were compared with most.
+// DefaultKernel is the release with which the rules were compared most.
 const DefaultKernel = "6.12"
 
-// Kernels lists the releases that rules are known of, in their order.
+// Kernels lists the releases with known rules, sorted by release.
 func Kernels() []Kernel { return slices.Clone(kernels) }
 
-// KernelFor returns the rules of a release such as 6.12, 6.12.3 or 6.18.0-1-amd64:
-// those of the nearest one that is not later. The note says so where they are another
-// release's; it is empty where they are the release's own.
+// KernelFor returns the rules of a release such as 6.12, 6.12.3 or 6.18.0-1-amd64, or
+// those of the nearest earlier release. In the latter case note says so; otherwise it
+// is empty.
 func KernelFor(release string) (k Kernel, note string, err error) {
 	major, minor, ok := releaseNumbers(release)
 	if !ok {
@@ -63,7 +63,7 @@ func KernelFor(release string) (k Kernel, note string, err error) {
 	return k, note, nil
 }
 
-// releaseNumbers are the first two numbers of a kernel's release.
+// releaseNumbers returns the first two numbers of a kernel's release.
 func releaseNumbers(release string) (major, minor int, ok bool) {
 	first, rest, ok := strings.Cut(release, ".")
 	if !ok {
@@ -85,7 +85,7 @@ func releases() string {
 	return strings.Join(list, ", ")
 }
 
-// tooNew refuses the instructions of -mcpu=v4 on a kernel from before them.
+// tooNew refuses the instructions of -mcpu=v4 on a kernel without them.
 func tooNew(c *ruleCheck, i int) string {
 	if c.kernel.V4 {
 		return ""
@@ -108,8 +108,9 @@ func tooNew(c *ruleCheck, i int) string {
 	return fmt.Sprintf("kernel %s does not know %s", c.kernel.Release, what)
 }
 
-// staleEnd: the edge on which the packet is long enough is never walked, so that the
-// kernel takes what is there for dead and removes it.
+// staleEnd reports a comparison that the kernel takes for decided. The kernel never
+// walks the edge on which the packet is long enough, considers the code there dead,
+// and removes it.
 func staleEnd(c *ruleCheck, i int) string {
 	if c.kernel.StaleEnd && slices.Contains(c.facts.StaleEnds, i) {
 		return fmt.Sprintf("kernel %s takes the comparison for decided: an earlier one found the pointer past the packet's end, and it was moved back since", c.kernel.Release)
@@ -117,7 +118,7 @@ func staleEnd(c *ruleCheck, i int) string {
 	return ""
 }
 
-// asLinux is what the verifier of a release, or of 6.12, would tell the driver of a
+// asLinux returns the facts that the verifier of a release, or of 6.12, has of a
 // program.
 func asLinux(f *verify.Facts, k *Kernel) (*verify.Facts, *verify.Rejection) {
 	opt := verify.Options{Linux: true}

@@ -10,24 +10,26 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// The words that BPF_OBJ_GET_INFO_BY_FD shows of an offloaded program are those
-// the Linux driver's translator made, before they are placed: an instruction in
-// bits 44:0 without check bits, the type of its relocation in bits 63:56
-// (nfp-bpf-abi.md section 10). Branches to the program's own routines have the
-// same target outside of it, so the routines are found by their shape: the abort
-// stub is the first branch to the firmware, three words long, and the common exit
-// follows it; the routines that push and pop R6 to R9 are nine words that return
-// by their sixth.
+// This file reads the words of an offloaded program that BPF_OBJ_GET_INFO_BY_FD
+// returns. They are the output of the Linux driver's translator before it places them:
+// an instruction in bits 44:0 without check bits, and the type of its relocation in
+// bits 63:56 (nfp-bpf-abi.md section 10).
+//
+// Branches to the program's own routines all have the same target outside of the
+// program, so the routines are identified by their shape. The abort stub is the first
+// branch to the firmware, three words long, and the common exit follows it. The
+// routines that push and pop R6 to R9 have nine words and return in their sixth.
 
-// Fields of a word as the kernel shows it.
+// Fields of a word as the kernel returns it.
 const (
 	kernelRelocShift = 56
 	kernelWordBits   = 45
-	abortWords       = 3 // a branch and its two slots
-	saveReturn       = 5 // word of push and pop that returns
+	abortWords       = 3 // a branch and its two delay slots
+	saveReturn       = 5 // index of the word of push and pop that returns
 )
 
-// KernelImage reads words that the kernel showed. An error names the word.
+// KernelImage converts words that the kernel returned to an image. An error names the
+// word.
 func KernelImage(name string, words []uint64) (*nfp.Image, error) {
 	im := &nfp.Image{Name: name, Words: make([]nfp.Word, len(words))}
 	need := map[nfp.RelocKind]bool{}
@@ -65,13 +67,13 @@ func KernelImage(name string, words []uint64) (*nfp.Image, error) {
 	return im, nil
 }
 
-// kernelRoutine is where a relocation other than to the program itself goes.
+// kernelRoutine is the target of a relocation other than to the program itself.
 type kernelRoutine struct {
 	kind nfp.RelocKind
 	at   int
 }
 
-// kernelRoutines finds the program's own routines.
+// kernelRoutines locates the program's own routines.
 func kernelRoutines(im *nfp.Image, insts []nfp.Inst) []kernelRoutine {
 	var found []kernelRoutine
 	for _, r := range im.Relocs {
@@ -95,9 +97,9 @@ func kernelRoutines(im *nfp.Image, insts []nfp.Inst) []kernelRoutine {
 	return found
 }
 
-// LinkKernel places words that the kernel showed, as the driver does before it
-// sends them to the card: all eight types of relocation applied. The card
-// receives nfp.WithECC of each word.
+// LinkKernel places words that the kernel returned, as the driver does before it sends
+// them to the card: it applies all eight types of relocation. The card receives
+// nfp.WithECC of each word.
 func LinkKernel(words []uint64, p nfp.Placement) ([]nfp.Word, error) {
 	im, err := KernelImage("kernel", words)
 	if err != nil {
@@ -106,10 +108,10 @@ func LinkKernel(words []uint64, p nfp.Placement) ([]nfp.Word, error) {
 	return im.Link(p)
 }
 
-// LoadKernel links words that the kernel showed for the place behind the programs
-// loaded before, and loads them. Table ids of maps are constants in the words: the
-// maps must have them. Which words of values are counters the driver knows, not
-// the code: see LinuxUse and Map.Agree.
+// LoadKernel links words that the kernel returned for the address after the last
+// loaded program, and loads them. Table ids of maps are constants in the words, so the
+// maps must have those ids. The code does not show which words of values are counters;
+// only the driver knows: see LinuxUse and Map.Agree.
 func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Program, error) {
 	linked, err := LinkKernel(words, nfp.Placement{Start: n.next, Done: n.Profile.Done, Helpers: n.Profile.Helpers})
 	if err != nil {
@@ -118,9 +120,10 @@ func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Pr
 	return n.LoadWords(name, linked, typ)
 }
 
-// CreateKernelMaps makes the maps of a program with the table ids that its words
-// have, in order of Code.Maps, and has them know which words of their values are
-// counters (LinuxUse). Ids in between go to maps named otherN. The card must have no maps yet.
+// CreateKernelMaps creates the maps of a program, in order of Code.Maps, with the
+// table ids in its words, and marks the words of their values that are counters
+// (LinuxUse). Maps named otherN take the ids in between. The card must have no maps
+// yet.
 func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
 	if len(tables) != len(f.Code.Maps) || len(n.maps) > 0 {
 		return fmt.Errorf("%d table ids for %d maps, %d maps there", len(tables), len(f.Code.Maps), len(n.maps))
@@ -147,13 +150,13 @@ func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
 	return nil
 }
 
-// Agree joins a program's use of the words of the map's values with what is
-// known, as loading its image does. A *MapError says which words do not agree.
+// Agree combines a program's use of the words of the map's values with earlier uses,
+// as loading its image does. A *MapError names the words whose uses conflict.
 func (m *Map) Agree(use []nfp.WordUse) error { return m.setUse(use) }
 
-// LinuxUse is what the Linux driver's verifier remembers of the words of a
-// program's maps, one entry a map in order of Code.Maps: words that are added to
-// are counters, which the driver swaps in control messages.
+// LinuxUse returns the uses of the words of a program's maps that the Linux driver's
+// verifier records, one entry per map in order of Code.Maps. Words that are added to
+// are counters, whose bytes the driver swaps in control messages.
 func LinuxUse(f *verify.Facts) []nfp.MapUse {
 	f, _ = asLinux(f, nil)
 	c := newRuleCheck(f, nil, nil)

@@ -2,24 +2,24 @@ package driver
 
 import "github.com/nfpkit/nfpkit/nfp/sim"
 
-// lane is a context that runs programs, and what of the card's memories is its
-// own: a packet's buffer in CTM, a stack and a packet vector in local memory.
+// lane is a context that runs programs, with its part of the card's memories: a packet
+// buffer in CTM, a stack and a packet vector in local memory.
 type lane struct {
 	*NIC
 	engine  *sim.Engine
 	ctx     *sim.Context
 	mem     *sim.Memory // of its island
-	number  uint32      // of its packets
+	number  uint32      // packet number
 	buffer  []byte      // the packet's buffer in CTM
-	stack   uint32      // local memory: stack, and packet vector
+	stack   uint32      // addresses in local memory of the stack and the packet vector
 	vector  uint32
 	run     run
-	scratch []byte // helpers' copies of keys and values
-	touched uint64 // address in external memory that a helper's reads go to
+	scratch []byte // copies of keys and values for helpers
+	touched uint64 // external-memory address that a helper reads, for its cost
 }
 
-// newLane gives a context its memories: packet number and its buffer at base in
-// CTM, stack and vector in local memory.
+// newLane assigns memories to a context: packet number and buffer at base in CTM,
+// stack and vector in local memory.
 func (n *NIC) newLane(c *sim.Context, number uint32, base int, stack, vector uint32) (*lane, error) {
 	e := c.Engine()
 	l := &lane{NIC: n, engine: e, ctx: c, mem: e.Mem, number: number, stack: stack, vector: vector}

@@ -16,24 +16,24 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// Map is a map on the card: its values lie in external memory. The methods are
-// the host's; they swap the bytes of words that programs count in.
+// Map is a map on the card; its values are in external memory. The methods are those
+// of the host: they swap the bytes of words that programs use as counters.
 type Map struct {
 	ID  uint32 // table id
 	Use []nfp.WordUse
 
-	maps.Map // as the table holds it: values of whole words
+	maps.Map // as the table holds it: values padded to whole words
 	spec     *ebpf.MapSpec
 	region   sim.Region
 	stride   int
-	absent   []bool // array elements not written yet, where the firmware has no such elements
+	absent   []bool // array elements not yet written, if the firmware does not find such elements
 	neutral  bool   // kept by the host: perf_event_array
-	freed    bool   // given back; only the table id is left
+	freed    bool   // freed: only the table id is left
 }
 
-// MapError is a map the firmware cannot hold. Reason is one of map-type,
-// map-count, map-entries, map-key, map-value, map-entry, map-address,
-// map-create, map-use.
+// MapError reports a map that the firmware cannot hold. Reason is one of map-type,
+// map-count, map-entries, map-key, map-value, map-entry, map-address, map-create,
+// map-use.
 type MapError struct {
 	Map, Reason, Msg string
 	Err              error
@@ -42,7 +42,7 @@ type MapError struct {
 func (e *MapError) Error() string { return fmt.Sprintf("map %s: %s (%s)", e.Map, e.Msg, e.Reason) }
 func (e *MapError) Unwrap() error { return e.Err }
 
-// newMap makes a map and places it. A nil memory keeps it off the card.
+// newMap creates a map and places it. If mem is nil, the map is not on the card.
 func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory, neutral bool) (*Map, error) {
 	m := &Map{ID: id, spec: spec, stride: (int(spec.ValueSize) + 7) &^ 7, neutral: neutral, Use: make([]nfp.WordUse, (spec.ValueSize+3)/4)}
 	size, err := tableSize(p, spec)
@@ -70,9 +70,9 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	return m, nil
 }
 
-// wholeWords is spec with values rounded up to words, as the card keeps them: a
-// counter in the last, partial word needs its other bytes. Per-CPU values are
-// whole words already.
+// wholeWords returns spec with values rounded up to whole words, as the card stores
+// them: a counter in the last, partial word needs all four bytes. Per-CPU values are
+// already whole words.
 func wholeWords(spec *ebpf.MapSpec) *ebpf.MapSpec {
 	switch spec.Type {
 	case ebpf.Array, ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
@@ -85,14 +85,13 @@ func wholeWords(spec *ebpf.MapSpec) *ebpf.MapSpec {
 	return spec
 }
 
-// Spec is the map's, as it was created.
+// Spec returns the specification with which the map was created.
 func (m *Map) Spec() *ebpf.MapSpec { return m.spec }
 
-// Name is the map's name in the object.
+// Name returns the map's name in the object.
 func (m *Map) Name() string { return m.spec.Name }
 
-// host is a table's value as the host sees it: its counters swapped, its padding
-// cut off.
+// host converts a table's value to the host's form: counters swapped, padding removed.
 func (m *Map) host(v []byte) []byte {
 	m.swap(v)
 	if pad := int(m.Map.Spec().ValueSize - m.spec.ValueSize); pad > 0 && len(v) > pad {
@@ -101,10 +100,11 @@ func (m *Map) host(v []byte) []byte {
 	return v
 }
 
-// Base is the address of the first value, a multiple of 256.
+// Base returns the address of the first value, a multiple of 256.
 func (m *Map) Base() uint64 { return m.region.Base }
 
-// find is the firmware's lookup: the offset of the value in the table.
+// find performs the firmware's lookup and returns the offset of the value in the
+// table.
 func (m *Map) find(key []byte) (int, bool) {
 	if m.missing(key) {
 		return 0, false
@@ -112,8 +112,8 @@ func (m *Map) find(key []byte) (int, bool) {
 	return m.Map.Lookup(key)
 }
 
-// missing reports whether an array element was never written and so, to this
-// firmware, is not there.
+// missing reports whether the key is an array element that was never written, which
+// this firmware does not find.
 func (m *Map) missing(key []byte) bool {
 	if m.absent == nil || len(key) != 4 {
 		return false
@@ -122,14 +122,14 @@ func (m *Map) missing(key []byte) bool {
 	return int64(i) < int64(len(m.absent)) && m.absent[i]
 }
 
-// wrote notes that an array element is there.
+// wrote records that an array element was written.
 func (m *Map) wrote(key []byte) {
 	if m.missing(key) {
 		m.absent[binary.LittleEndian.Uint32(key)] = false
 	}
 }
 
-// program update and delete: bytes are stored as given.
+// store performs a program's update. Bytes are stored as given.
 func (m *Map) store(key, value []byte, flags uint64) error {
 	err := m.Map.Update(key, value, flags)
 	if err == nil {
@@ -138,7 +138,7 @@ func (m *Map) store(key, value []byte, flags uint64) error {
 	return err
 }
 
-// LookupAll is a copy of the value of key, as the host sees it.
+// LookupAll returns a copy of the value of key, in the host's form.
 func (m *Map) LookupAll(key []byte) ([]byte, error) {
 	if m.missing(key) {
 		return nil, maps.ENOENT
@@ -147,7 +147,7 @@ func (m *Map) LookupAll(key []byte) ([]byte, error) {
 	return m.host(v), err
 }
 
-// UpdateAll stores a value as the host gives it.
+// UpdateAll stores a value given in the host's form.
 func (m *Map) UpdateAll(key, value []byte, flags uint64) error {
 	if len(value) == int(m.spec.ValueSize) {
 		value = append(bytes.Clone(value), make([]byte, m.Map.Spec().ValueSize-m.spec.ValueSize)...)
@@ -162,15 +162,15 @@ func (m *Map) UpdateAll(key, value []byte, flags uint64) error {
 	return err
 }
 
-// Value is a copy of the value at an offset, as the host sees it.
+// Value returns a copy of the value at an offset, in the host's form.
 func (m *Map) Value(off int) []byte {
 	return m.host(bytes.Clone(m.Map.Value(off)))
 }
 
-// Update is UpdateAll.
+// Update calls UpdateAll.
 func (m *Map) Update(key, value []byte, flags uint64) error { return m.UpdateAll(key, value, flags) }
 
-// swap reverses the bytes of counter words in a value, or in values that lie one
+// swap reverses the bytes of counter words in a value, or in consecutive values one
 // stride apart.
 func (m *Map) swap(v []byte) {
 	if !slices.Contains(m.Use, nfp.UseCounter) {
@@ -185,8 +185,8 @@ func (m *Map) swap(v []byte) {
 	}
 }
 
-// LoadJSON fills the map as bpf/maps does. Array elements that the firmware
-// would not find before a first write are all written by it.
+// LoadJSON fills the map as bpf/maps does. It writes all array elements that the
+// firmware would not find before a first write.
 func (m *Map) LoadJSON(r io.Reader) error {
 	if m.Map.Spec() != m.spec {
 		err := maps.LoadJSON(m, r)
@@ -216,7 +216,7 @@ func (m *Map) DumpJSON() ([]byte, error) {
 	return maps.DumpJSON(m.Map)
 }
 
-// plain is a copy of the map without padding, off the card.
+// plain returns a copy of the map without padding, off the card.
 func (m *Map) plain() (maps.Map, error) {
 	c, err := maps.New(m.spec, nil, nil)
 	if err != nil {
@@ -234,16 +234,16 @@ func (m *Map) plain() (maps.Map, error) {
 	return c, nil
 }
 
-// Absent reports whether the map is an array with elements that programs do not
-// find, because they were never written and the firmware has no zero ones.
+// Absent reports whether the map is an array with elements that programs do not find:
+// they were never written, and the firmware does not provide zeros.
 func (m *Map) Absent() bool { return slices.Contains(m.absent, true) }
 
-// Init writes zero to every array element that was never written, as a careful
-// host does with firmware that does not find them otherwise.
+// Init writes zero to every array element that was never written, as a host should
+// with firmware that does not find them otherwise.
 func (m *Map) Init() { clear(m.absent) }
 
-// setUse joins a program's use of the value's words with what is known. Words
-// that become counters are swapped in what the table holds already.
+// setUse combines a program's use of the value's words with earlier uses. The bytes of
+// words that become counters are swapped in the table's existing values.
 func (m *Map) setUse(use []nfp.WordUse) error {
 	if err := m.checkUse(use); err != nil {
 		return err
@@ -275,7 +275,7 @@ func (m *Map) checkUse(use []nfp.WordUse) error {
 	return nil
 }
 
-// directStride is the distance of values where programs compute addresses
+// directStride returns the distance between values if programs compute addresses
 // themselves: the value's size rounded up to a power of two.
 func directStride(spec *ebpf.MapSpec) int {
 	if spec.ValueSize <= 1 {

@@ -59,7 +59,8 @@ func TestMapLimits(t *testing.T) {
 	}
 }
 
-// On the open firmware an array element is not found before its first write.
+// TestArrayNotThere checks that an array element is not found before its first write
+// on the open firmware.
 func TestArrayNotThere(t *testing.T) {
 	n, err := New(profile(t, "corenic"), nil)
 	if err != nil {
@@ -90,8 +91,8 @@ func TestArrayNotThere(t *testing.T) {
 	}
 }
 
-// Words that become counters are swapped in what the host wrote before, and the
-// host sees no difference.
+// TestCounterUse checks that words that become counters are swapped in the host's
+// earlier values, and that the host sees no difference.
 func TestCounterUse(t *testing.T) {
 	n, err := New(profile(t, "stock"), nil)
 	if err != nil {
@@ -125,7 +126,8 @@ func TestCounterUse(t *testing.T) {
 	}
 }
 
-// Values of corenic-direct's array lie a power of two apart.
+// TestDirectArray checks that values of corenic-direct's array are a power of two
+// apart.
 func TestDirectArray(t *testing.T) {
 	n, err := New(profile(t, "corenic-direct"), nil)
 	if err != nil {

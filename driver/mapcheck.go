@@ -15,9 +15,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// CheckMaps says which maps of the programs, which share those of one name, the
-// firmware cannot hold together, without making any: CreateMap's errors, at the
-// place where each map is first used.
+// CheckMaps returns the reasons why the firmware cannot hold all maps of the programs,
+// which share maps of the same name. It creates no map. Each reason is an error of
+// CreateMap, at the first use of the map.
 func CheckMaps(programs []*verify.Facts, p *firmware.Profile) []verify.Reason {
 	var found []verify.Reason
 	seen := map[string]bool{}
@@ -46,7 +46,7 @@ func CheckMaps(programs []*verify.Facts, p *firmware.Profile) []verify.Reason {
 	return found
 }
 
-// mapReason is a MapError as a reason, at the instruction that uses the map.
+// mapReason converts a MapError to a reason, at the instruction that uses the map.
 func mapReason(f *verify.Facts, i int, err error) verify.Reason {
 	r := reasonAt(f, i)
 	r.Message = err.Error()
@@ -65,12 +65,12 @@ func neutral(p *firmware.Profile, spec *ebpf.MapSpec) bool {
 	return helper.OffloadNeutral(spec.Type) && p.Offers(25)
 }
 
-// maxTable is the largest table: 512 MiB, so that adding small offsets to the
+// maxTable is the size limit of a table: 512 MiB, so that adding small offsets to the
 // low word of a value pointer never carries (open CoreNIC firmware).
 const maxTable = 512 << 20
 
-// checkMap compares a spec with the profile's limits; used and entries are what
-// other maps take.
+// checkMap compares a spec with the profile's limits. used and entries are the numbers
+// of other maps and of their entries.
 func checkMap(p *firmware.Profile, spec *ebpf.MapSpec, used, entries int) error {
 	fail := func(reason, format string, args ...any) error {
 		return &MapError{Map: spec.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
@@ -108,7 +108,7 @@ func checkMap(p *firmware.Profile, spec *ebpf.MapSpec, used, entries int) error 
 	return nil
 }
 
-// tableSize is the bytes of external memory that a map's values take.
+// tableSize returns the bytes of external memory for a map's values.
 func tableSize(p *firmware.Profile, spec *ebpf.MapSpec) (int64, error) {
 	size, err := maps.StorageSize(spec, nil)
 	if err != nil {
@@ -123,7 +123,7 @@ func tableSize(p *firmware.Profile, spec *ebpf.MapSpec) (int64, error) {
 	return size, nil
 }
 
-// createError is a fault that bpf/maps found, which names the map too.
+// createError converts an error of bpf/maps to a MapError, which names the map too.
 func createError(spec *ebpf.MapSpec, err error) *MapError {
 	return &MapError{Map: spec.Name, Reason: "map-create", Msg: strings.TrimPrefix(err.Error(), "map "+spec.Name+": "), Err: err}
 }

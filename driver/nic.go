@@ -1,13 +1,23 @@
-// Package driver is the contract between a card and its host: what the firmware
-// says of itself, what a program finds when it is entered and owes when it
-// ends, where maps lie, how helpers are called. docs/firmware-contract.md is the
-// contract in words.
+// Package driver implements the contract between a card and its host: the firmware's
+// capabilities, the state in which a program is entered and must end, the layout of
+// maps, the calls of helpers. docs/firmware-contract.md states the contract. The
+// package also holds the rules by which Linux's nfp driver accepts programs.
 //
-// NIC keeps the firmware's side of it: a simulated engine, a Go function at the
-// address of each helper and of the exit, maps in simulated memory. It is
-// severe. Whatever the contract does not promise is garbage, anew for each
-// packet and after each helper, and a program that touches what is not its own
-// stops with the address and text of the word.
+// A NIC performs the firmware's part of the contract on a simulated engine. A Go
+// function is at the address of each helper and of the exit, and maps are in simulated
+// memory. Create one with New for a firmware profile, create maps with CreateMap, load
+// a program with Load, LoadWords or LoadKernel, and process packets with Run. Bench
+// measures a program on all engines of a chip. Place loads programs by slot, for a
+// card that an operating system's driver uses.
+//
+// CheckLinux returns the reasons for which the Linux driver refuses a program,
+// WarnLinux the instructions that it translates wrongly, and WarnCard those that act
+// differently on the card than on a host.
+//
+// The NIC is strict. All state that the contract leaves undefined is filled with
+// garbage, which differs for each packet and after each helper. A program that
+// accesses a resource that is not its own stops with the address and text of the
+// instruction.
 package driver
 
 import (
@@ -24,28 +34,28 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// Guard says how closely packet accesses are watched. A write outside the
-// packet and any access outside its buffer always fault.
+// Guard selects how strictly packet accesses are checked. A write outside the packet
+// and any access outside its buffer always fault.
 type Guard uint8
 
 const (
-	GuardBuffer Guard = iota // reads anywhere in the packet's buffer
-	GuardPacket              // reads that begin in the packet and end at most 64 bytes behind it
+	GuardBuffer Guard = iota // reads are allowed anywhere in the packet's buffer
+	GuardPacket              // reads must begin in the packet and end at most 64 bytes past its end
 )
 
-// Options for New; the zero value is the default.
+// Options configures New. The zero value selects the defaults.
 type Options struct {
-	Spec     *sim.Spec // chip; nil is sim.NFP4000
-	MaxWords uint64    // words a packet may take; 0 is 1,000,000
+	Spec     *sim.Spec // chip; nil selects sim.NFP4000
+	MaxWords uint64    // limit of instructions per packet; 0 selects 1,000,000
 	Guard    Guard
-	// ZeroBuffer makes the bytes of a packet's buffer around it zero instead of
-	// garbage, as the reference interpreter has them.
+	// ZeroBuffer fills the packet's buffer around the packet with zeros instead of
+	// garbage, as in the reference interpreter.
 	ZeroBuffer bool
-	// Time is the clock of helper 5 in nanoseconds; nil is the engine's, a time
-	// that follows from the words executed.
+	// Time is the clock of helper 5 in nanoseconds. If nil, the time follows from the
+	// number of executed instructions.
 	Time func() uint64
-	// HostEvents says that helper 25 names its map by the host's number, which the
-	// card passes on, as with the Linux driver: Event.ID.
+	// HostEvents states that helper 25 names its map by the host's number, which the
+	// card passes on in Event.ID, as with the Linux driver.
 	HostEvents bool
 }
 
@@ -58,16 +68,16 @@ type NIC struct {
 	spec     *sim.Spec
 	store    *sim.Store
 	mem      *sim.Memory
-	main     *lane   // where Run runs programs
+	main     *lane   // the lane on which Run runs programs
 	lanes    []*lane // by context ID, of the engine or chip that is running
 	maps     []*Map  // by table id - 1
 	programs []*Program
 	next     int // address of the next program
 	slots    []placed
-	iface    bool // programs find the interface in the packet vector
+	iface    bool // the packet vector contains the interface
 }
 
-// Stat counts packets, as firmware does by the result word.
+// Stat counts packets by result word, as the firmware does.
 type Stat struct{ Packets, Bytes uint64 }
 
 // Program is a program in the code store.
@@ -80,10 +90,10 @@ type Program struct {
 
 	insts  []nfp.Inst
 	id     uint32
-	placed bool // by Place: of either type
+	placed bool // by Place: its result may be of either program type
 }
 
-// LoadError is a program that the card cannot take. Reason is one of code-size,
+// LoadError reports a program that the card cannot take. Reason is one of code-size,
 // stack-size, helper-missing, map-missing, firmware-register, bad-word, link.
 type LoadError struct {
 	Program, Reason, Msg string
@@ -106,7 +116,7 @@ const (
 	vectorBytes  = 64
 )
 
-// New makes a card with the given firmware.
+// New returns a card with the given firmware.
 func New(p *firmware.Profile, opt *Options) (*NIC, error) {
 	n := &NIC{Profile: p}
 	if opt != nil {
@@ -138,14 +148,14 @@ func New(p *firmware.Profile, opt *Options) (*NIC, error) {
 	return n, nil
 }
 
-// Unload forgets all programs; maps stay, and what programs made of their words.
+// Unload removes all programs. Maps stay, and so do the recorded uses of their words.
 func (n *NIC) Unload() {
 	n.store.Clear()
 	n.programs, n.slots, n.next = nil, nil, n.Profile.Start
 	n.trap()
 }
 
-// trap puts the firmware's functions into the code store.
+// trap installs the firmware's functions in the code store.
 func (n *NIC) trap() {
 	n.store.Trap(n.Profile.Done, func(c *sim.Context) (int, sim.Cost, error) { return n.lanes[c.ID].done(c) })
 	for id, at := range n.Profile.Helpers {
@@ -155,8 +165,8 @@ func (n *NIC) trap() {
 	}
 }
 
-// Reset forgets programs, maps and statistics: the card as New made it, but for
-// the garbage in it.
+// Reset removes programs, maps and statistics. The card is then as New returned it,
+// except for the garbage in it.
 func (n *NIC) Reset() {
 	for _, m := range n.maps {
 		n.mem.Free(m.Base())
@@ -165,9 +175,9 @@ func (n *NIC) Reset() {
 	n.Unload()
 }
 
-// CreateMap makes a map and fills it with the spec's contents. Errors are
-// *MapError. A perf_event_array stays with the host and counts against no limit;
-// names of programs in a prog_array are resolved as programs are loaded.
+// CreateMap creates a map and fills it with the spec's contents. Errors are *MapError.
+// A perf_event_array stays with the host and counts against no limit. Names of
+// programs in a prog_array are resolved when programs are loaded.
 func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
 	neutral := neutral(n.Profile, spec)
 	if !neutral {
@@ -201,7 +211,7 @@ func (n *NIC) CreateMap(spec *ebpf.MapSpec) (*Map, error) {
 	return m, nil
 }
 
-// Map finds a map by name; nil where there is none.
+// Map returns the map of a name, or nil if there is none.
 func (n *NIC) Map(name string) *Map {
 	for _, m := range n.maps {
 		if m.Name() == name {
@@ -211,11 +221,11 @@ func (n *NIC) Map(name string) *Map {
 	return nil
 }
 
-// Maps are the card's maps in order of their table ids.
+// Maps returns the card's maps in order of their table ids.
 func (n *NIC) Maps() []*Map { return append([]*Map(nil), n.maps...) }
 
-// Load places a program behind those loaded before. Its maps must exist. Errors
-// are *LoadError, and *MapError where programs disagree about a map.
+// Load places a program after those already loaded. Its maps must exist. Errors are
+// *LoadError, or *MapError if programs use a map in conflicting ways.
 func (n *NIC) Load(im *nfp.Image, typ ebpf.ProgramType) (*Program, error) {
 	p := n.Profile
 	fail := func(reason string, err error, format string, args ...any) (*Program, error) {
@@ -262,8 +272,9 @@ func (n *NIC) Load(im *nfp.Image, typ ebpf.ProgramType) (*Program, error) {
 	return prog, nil
 }
 
-// LoadWords places words that are linked for the address they are loaded at, as
-// the Linux driver's are: NextStart says which. Check bits are ignored.
+// LoadWords places words that are linked for the address of the next program, as
+// returned by NextStart. The Linux driver's words are linked like that. Check bits are
+// ignored.
 func (n *NIC) LoadWords(name string, words []nfp.Word, typ ebpf.ProgramType) (*Program, error) {
 	p := n.Profile
 	switch end := p.Start + p.MaxLen; {
@@ -286,7 +297,7 @@ func (n *NIC) LoadWords(name string, words []nfp.Word, typ ebpf.ProgramType) (*P
 	return prog, nil
 }
 
-// decode reads words, and refuses those that touch what is the firmware's.
+// decode decodes words, and refuses those that access the firmware's resources.
 func (n *NIC) decode(name string, words []nfp.Word) ([]nfp.Inst, error) {
 	insts := make([]nfp.Inst, len(words))
 	for i, w := range words {
@@ -302,13 +313,14 @@ func (n *NIC) decode(name string, words []nfp.Word) ([]nfp.Inst, error) {
 	return insts, nil
 }
 
-// Programs are the programs loaded in a row, in order.
+// Programs returns the loaded programs in the order of their addresses, without those
+// of Place.
 func (n *NIC) Programs() []*Program { return slices.Clone(n.programs) }
 
-// NextStart is the address at which the next program will be placed.
+// NextStart returns the address at which the next program will be placed.
 func (n *NIC) NextStart() int { return n.next }
 
-// fillProgArrays puts a program where the initial contents of prog_arrays name it.
+// fillProgArrays stores a program in each prog_array whose initial contents name it.
 func (n *NIC) fillProgArrays(prog *Program) {
 	for _, m := range n.maps {
 		if m.Spec().Type != ebpf.ProgramArray {
@@ -317,14 +329,15 @@ func (n *NIC) fillProgArrays(prog *Program) {
 		for _, kv := range m.Spec().Contents {
 			name, _ := kv.Value.(string)
 			if index, ok := kv.Key.(uint32); ok && name == prog.Name {
-				// A key outside the map has no place to go; the object's reader reports it.
+				// A key outside the map cannot be stored; the object's reader reports
+				// it.
 				_ = n.SetProgArray(m, index, prog)
 			}
 		}
 	}
 }
 
-// SetProgArray puts a program at index of a prog_array.
+// SetProgArray stores a program at index of a prog_array.
 func (n *NIC) SetProgArray(m *Map, index uint32, prog *Program) error {
 	if m.Spec().Type != ebpf.ProgramArray {
 		return &MapError{Map: m.Name(), Reason: "map-type", Msg: "not a prog_array"}
@@ -336,7 +349,8 @@ func (n *NIC) SetProgArray(m *Map, index uint32, prog *Program) error {
 	return nil
 }
 
-// trespass says what an instruction touches that is the firmware's, or "".
+// trespass returns a description of the firmware's resource that an instruction
+// accesses, or "".
 func trespass(p *firmware.Profile, in *nfp.Inst) string {
 	for _, d := range in.Dests(nil) {
 		switch d.Kind {
@@ -366,12 +380,12 @@ func trespass(p *firmware.Profile, in *nfp.Inst) string {
 	return ""
 }
 
-// ownCSR are the control registers a program may write: LM pointers 0, 2 and 3
-// with and without BYTE_INDEX, T_INDEX, the predicate, the indirect references.
+// ownCSR is the set of control registers that a program may write: LM pointers 0, 2
+// and 3 with and without BYTE_INDEX, T_INDEX, the predicate, the indirect references.
 var ownCSR = map[uint32]bool{
 	0x064: true, 0x094: true, 0x09c: true, 0x0a4: true, 0x0ac: true, 0x0e4: true,
 	0x070: true, 0x074: true, 0x0f4: true, 0x0b0: true, 0x190: true, 0x194: true, 0x140: true,
 }
 
-// errOutstanding ends a run that leaves a command behind.
+// errOutstanding is the error of a run that ends with an outstanding command.
 var errOutstanding = errors.New("a command was not waited for")

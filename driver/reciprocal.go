@@ -5,11 +5,11 @@ import (
 	"math/bits"
 )
 
-// NoShift reports whether the Linux driver's division by d ends with a shift by zero. It
-// multiplies by a reciprocal of 32 bits and shifts right by as little as will do
-// (Granlund and Montgomery, "Division by invariant integers using multiplication",
-// 1994); of an even divisor whose reciprocal has 33 bits it shifts out the zeros first.
-// By more than 2^31 it compares instead.
+// NoShift reports whether the Linux driver's division by d ends with a shift by zero.
+// The driver multiplies by a 32-bit reciprocal and shifts right by the least
+// sufficient amount (Granlund and Montgomery, "Division by invariant integers using
+// multiplication", 1994). For an even divisor whose reciprocal needs 33 bits it first
+// shifts out the trailing zeros. For a divisor above 2^31 it compares instead.
 func NoShift(d uint32) bool {
 	if d&(d-1) == 0 || d > 1<<31 {
 		return d == 1
@@ -21,9 +21,9 @@ func NoShift(d uint32) bool {
 	return fits && shift == 0
 }
 
-// reciprocal is the least shift with which some m has n*m/2^(32+shift) equal n/d for all
-// numerators n of so many bits, and whether that m has 32 bits. There is one below 32 for
-// divisors up to 2^31.
+// reciprocal returns the least shift for which some m satisfies n*m/2^(32+shift) = n/d
+// for all n of numerator bits, and whether that m fits 32 bits. For divisors up to
+// 2^31 there is such a shift below 32.
 func reciprocal(d uint64, numerator int) (shift int, fits bool) {
 	for ; ; shift++ {
 		one := uint64(1) << (32 + shift)

@@ -22,11 +22,12 @@ const (
 	TCRedirect = 7
 )
 
-// IsTC reports whether programs of the type return TC codes: filters in direct
-// action, and actions.
+// IsTC reports whether programs of the type return TC codes: filters in direct action
+// mode, and actions.
 func IsTC(t ebpf.ProgramType) bool { return t == ebpf.SchedCLS || t == ebpf.SchedACT }
 
-// ResultWord is the word a program of type t leaves in A0 for return code r0.
+// ResultWord returns the word that a program of type t leaves in A0 for return code
+// r0.
 func ResultWord(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
 	if IsTC(t) {
 		return p.TCWord(r0)
@@ -34,9 +35,9 @@ func ResultWord(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
 	return p.XDPWord(r0)
 }
 
-// Action is the code that a result word stands for: the inverse of ResultWord,
-// which is not one to one; the smallest code that gives the word is returned
-// (TC_ACT_OK for all that passes). A word that no code gives is an error.
+// Action returns the code that a result word stands for. It is the inverse of
+// ResultWord, which is not one to one: Action returns the smallest code that gives the
+// word (TC_ACT_OK for all that pass). A word that no code gives is an error.
 func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error) {
 	codes := uint32(XDPRedirect)
 	if IsTC(t) {
@@ -50,8 +51,8 @@ func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error
 	return 0, fmt.Errorf("result word 0x%08x is none that a program gives", word)
 }
 
-// Canonical is what the card makes of return code r0: the code Action gives
-// back, so that verdicts of different engines can be compared.
+// Canonical returns the code that Action returns for the result word of r0, so that
+// verdicts of different engines can be compared.
 func Canonical(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
 	code, err := Action(p, t, ResultWord(p, t, r0))
 	if err != nil {

@@ -10,37 +10,37 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// What the Linux driver's verifier hooks and translator accept, beyond what the
-// kernel's verifier does: kernel 6.12, drivers/net/ethernet/netronome/nfp/bpf and
-// kernel/bpf/offload.c. The rules are facts of that driver restated over
-// verify.Facts, one row each.
+// This file lists what the Linux driver's verifier hooks and translator accept, beyond
+// the kernel's verifier: kernel 6.12, drivers/net/ethernet/netronome/nfp/bpf and
+// kernel/bpf/offload.c. Each row states one of the driver's rules over verify.Facts.
 //
-// The driver looks at each instruction whenever the kernel's verifier walks over
-// it; facts are joined over all paths. So a rule here is broken if any path breaks
-// it. The kernel prunes paths that look like earlier ones to it, and the driver
-// may then accept what one of those breaks: it never sees it. Whether the kernel
-// prunes depends on heuristics; such a program is refused here.
+// The driver checks each instruction whenever the kernel's verifier walks over it,
+// whereas facts are joined over all paths. So a rule here is broken if any path breaks
+// it. The kernel prunes paths that it finds similar to earlier ones. The driver then
+// never sees such a path, and may accept a program although the path breaks a rule.
+// Whether the kernel prunes depends on heuristics; such a program is refused here.
 
-// A Stage is when the driver, or the kernel on its behalf, looks at a rule.
+// A Stage is the step of loading at which the driver, or the kernel on its behalf,
+// checks a rule.
 type Stage string
 
 // The stages of loading an offloaded program, in order.
 const (
 	StageMap       Stage = "map"       // BPF_MAP_CREATE
-	StageLoad      Stage = "load"      // BPF_PROG_LOAD, before anything is verified
+	StageLoad      Stage = "load"      // BPF_PROG_LOAD, before verification
 	StageVerify    Stage = "verify"    // before each instruction that the kernel's verifier walks over
 	StageFinalize  Stage = "finalize"  // at the end of verification
-	StageTranslate Stage = "translate" // when code is made: an errno only, details in the kernel's log
+	StageTranslate Stage = "translate" // code generation: an errno only, details are in the kernel's log
 	StageAttach    Stage = "attach"    // netlink
 )
 
-// A Rule is one thing the Linux driver asks of a program.
+// A Rule is one requirement of the Linux driver.
 type Rule struct {
 	Reason string // stable word
 	Stage  Stage
-	Source string // where it stands: kernel 6.12, file and function
-	Why    string // what lies behind it
-	Hint   string // the usual cure
+	Source string // source of the rule: kernel 6.12, file and function
+	Why    string // why the requirement exists
+	Hint   string // the usual remedy
 	Says   string // what the driver says, as a regular expression over log, extack or kernel log; "" where it says nothing of its own
 	insn   func(*ruleCheck, int) string
 	whole  func(*ruleCheck) []finding
@@ -52,20 +52,20 @@ type finding struct {
 	msg  string
 }
 
-// ruleCheck is the program a rule looks at.
+// ruleCheck holds the program to which rules are applied, and facts derived from it.
 type ruleCheck struct {
 	facts   *verify.Facts
 	profile *firmware.Profile
 	caps    *Caps
-	kernel  *Kernel // nil where no rule asks for it
+	kernel  *Kernel // nil if no rule needs it
 	mtu     int
-	use     map[int][]wordUse // per map of Code.Maps
-	demand  []verify.Demand   // nil until somebody asks
+	use     map[int][]wordUse // by index in Code.Maps
+	demand  []verify.Demand   // nil until first needed
 }
 
 func (c *ruleCheck) insn(i int) *code.Insn { return &c.facts.Code.Insns[i] }
 
-// rules are in the order in which the driver meets them at one instruction.
+// rules is in the order in which the driver checks them at one instruction.
 var rules = []Rule{
 	{Reason: "driver-map-create", Stage: StageMap, Source: "kernel/bpf/syscall.c map_create; arraymap.c and hashtab.c map_alloc_check",
 		Why:  "the kernel makes no map whose sizes, entries or flags its type does not allow, wherever the map is to lie",
@@ -170,14 +170,14 @@ var rules = []Rule{
 		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},
 }
 
-// Rules lists what the Linux driver asks, for explanations.
+// Rules lists the requirements of the Linux driver, for explanations.
 func Rules() []Rule { return slices.Clone(rules) }
 
-// LinuxOptions is what a program's acceptance depends on besides itself and the
-// firmware.
+// LinuxOptions holds the conditions, other than the program and the firmware, on which
+// acceptance depends.
 type LinuxOptions struct {
-	MTU    int     // of the interface, in bytes; 0: 1500, what an interface has until it is changed
-	Kernel *Kernel // the release whose rules are asked; nil: those of DefaultKernel
+	MTU    int     // of the interface, in bytes; 0 selects 1500, an interface's default
+	Kernel *Kernel // the release whose rules apply; nil selects DefaultKernel
 }
 
 func (o *LinuxOptions) kernel() *Kernel {
@@ -188,9 +188,9 @@ func (o *LinuxOptions) kernel() *Kernel {
 	return &k
 }
 
-// CheckLinux says why the Linux driver does not take a program on a firmware, all
-// reasons, in the order of the program: what Linux's verifier cannot prove, and
-// which rules of the driver are broken.
+// CheckLinux returns all reasons why the Linux driver refuses a program on a firmware,
+// in the order of the program: properties that Linux's verifier cannot prove, and
+// rules of the driver that the program breaks.
 func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
 	k := opt.kernel()
 	f, refused := asLinux(f, k)
@@ -231,7 +231,8 @@ func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verif
 func newRuleCheck(f *verify.Facts, p *firmware.Profile, k *Kernel) *ruleCheck {
 	c := &ruleCheck{facts: f, profile: p, kernel: k, mtu: defaultMTU, use: map[int][]wordUse{}}
 	if p != nil {
-		// What the driver would read from the card; a profile that loads encodes well.
+		// The capabilities that the driver would read from the card. A profile that
+		// was loaded always encodes.
 		if caps, err := ParseCaps(EncodeCaps(p)); err == nil {
 			c.caps = caps
 		}
@@ -240,7 +241,7 @@ func newRuleCheck(f *verify.Facts, p *firmware.Profile, k *Kernel) *ruleCheck {
 	return c
 }
 
-// reasonAt is a reason yet to be named, with instruction i's place.
+// reasonAt returns a reason located at instruction i, without name and message.
 func reasonAt(f *verify.Facts, i int) verify.Reason {
 	ins := &f.Code.Insns[i]
 	r := verify.Reason{PC: ins.PC, Insn: asmtext.Format(ins.Instruction)}

@@ -11,7 +11,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// The rules for single instructions: a message where instruction i breaks one.
+// This file holds the rules for single instructions. Each returns a message if
+// instruction i breaks the rule, otherwise "".
 
 func badOpcode(c *ruleCheck, i int) string {
 	ins := c.insn(i)
@@ -163,10 +164,11 @@ func stackMoved(c *ruleCheck, i int) string {
 	return ""
 }
 
-// callerByte: the translator counts from the bottom of the running function's frame,
-// so that what lies in a caller's may have a negative offset. The place in the word is
-// the remainder of a division by 4 as C has it, -3 to 0; of -3 and -2 the sum with the
-// size, 1, is taken for a large unsigned number.
+// callerByte refuses the middle bytes of a word in a caller's frame. The translator
+// counts from the bottom of the running function's frame, so bytes in a caller's frame
+// may have negative offsets. It computes the position in the word as the remainder of
+// a division by 4 in C, which is -3 to 0. For -3 and -2 the sum with the size, 1, is
+// negative, and taken for a large unsigned number.
 func callerByte(c *ruleCheck, i int) string {
 	m, op := c.facts.Mem[i], c.insn(i).OpCode
 	if m == nil || m.Kind != verify.PtrStack || m.Up == 0 || m.Size != 1 || op.Mode() != asm.MemMode {
@@ -219,7 +221,8 @@ func ctxField(c *ruleCheck, i int) string {
 	return fmt.Sprintf("%d-byte load of the context field at offset %d", m.Size, m.Min)
 }
 
-// missingHelper: what of the driver's helpers the firmware's capabilities offer.
+// missingHelper refuses helpers that the driver does not know or that the firmware's
+// capabilities do not offer.
 func missingHelper(c *ruleCheck, i int) string {
 	ins := c.insn(i)
 	if !ins.IsBuiltinCall() {
@@ -268,7 +271,7 @@ func helperPointer(c *ruleCheck, i int) string {
 	return ""
 }
 
-// stackArgument says why a helper cannot take what register n points to.
+// stackArgument returns the reason why a helper cannot take the pointer in register n.
 func stackArgument(r *verify.Reg, m *verify.Access, n int) string {
 	switch {
 	case r.Kind != verify.PtrStack:

@@ -16,10 +16,11 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// The rules for a program as a whole: its maps, its type, its stack, its length.
+// This file holds the rules for a whole program: its maps, its type, its stack, its
+// length.
 
-// mapRule is a rule for each map that the driver would create, at the instruction
-// that uses it first.
+// mapRule returns a rule that checks each map that the driver would create, located at
+// the instruction that uses the map first.
 func mapRule(check func(*ruleCheck, *ebpf.MapSpec) string) func(*ruleCheck) []finding {
 	return func(c *ruleCheck) []finding {
 		var found []finding
@@ -54,7 +55,8 @@ func (c *ruleCheck) eachUsed(fn func(i int, spec *ebpf.MapSpec)) {
 	}
 }
 
-// mapCreate asks what the kernel asks of every map, those of the host's memory too.
+// mapCreate checks the kernel's requirements for every map, including those that stay
+// in the host's memory.
 func mapCreate(c *ruleCheck) []finding {
 	var found []finding
 	c.eachUsed(func(i int, spec *ebpf.MapSpec) {
@@ -65,7 +67,7 @@ func mapCreate(c *ruleCheck) []finding {
 	return found
 }
 
-// withoutErrno is what bpf/maps says of a definition, less the error number.
+// withoutErrno returns the message of a bpf/maps error without the error number.
 func withoutErrno(err error) string {
 	text := err.Error()
 	if inner := errors.Unwrap(err); inner != nil {
@@ -149,10 +151,9 @@ func loadFlags(c *ruleCheck) []finding {
 	return nil
 }
 
-// attachType refuses programs that are meant for another hook than the two with a
-// hardware mode. A tcx link takes a program of the card and runs it on the host, where
-// it has no code: each packet gives a kernel warning. A tcx attach type of a section
-// "tc/..." is libbpf's name for both: a tc filter takes such a program.
+// attachType refuses programs for any hook other than the two with a hardware mode. A
+// tcx attach type of a section "tc/..." is libbpf's name for both tcx and tc: a tc
+// filter takes such a program.
 func attachType(c *ruleCheck) []finding {
 	p, hook := c.facts.Code, ""
 	switch {
@@ -170,8 +171,8 @@ func attachType(c *ruleCheck) []finding {
 	return []finding{{0, fmt.Sprintf("the program is for %s (attach type %v), which run no program on a card", hook, p.Attach)}}
 }
 
-// LinuxStack is the bytes of stack that the Linux driver counts for a program: the
-// deepest chain of calls, reachable or not, frames rounded up to 64 bytes.
+// LinuxStack returns the bytes of stack that the Linux driver counts for a program:
+// the deepest chain of calls, reachable or not, with frames rounded up to 64 bytes.
 func LinuxStack(f *verify.Facts) int {
 	const align = 64
 	frame := make([]int, len(f.Code.Funcs))
@@ -179,7 +180,7 @@ func LinuxStack(f *verify.Facts) int {
 		frame[n] = (linuxFrame(f, n) + align - 1) &^ (align - 1)
 	}
 	var deepest func(n int) int
-	sum := make([]int, len(frame)) // 0: not known
+	sum := make([]int, len(frame)) // 0 means not yet known
 	deepest = func(n int) int {
 		if sum[n] > 0 {
 			return sum[n]
@@ -196,7 +197,7 @@ func LinuxStack(f *verify.Facts) int {
 	return deepest(0)
 }
 
-// linuxFrame is the bytes of stack that the Linux driver gives function n.
+// linuxFrame returns the bytes of stack that the Linux driver assigns to function n.
 func linuxFrame(f *verify.Facts, n int) int {
 	const returnAddress, saved = 4, 32
 	if n == 0 {
@@ -218,8 +219,8 @@ func stackSize(c *ruleCheck) []finding {
 	return nil
 }
 
-// codeSize refuses what is too long for certain: the fewest words that the
-// driver's translator makes of the instructions that are left.
+// codeSize refuses programs that are certainly too long: it uses the fewest words that
+// the driver's translator generates for the instructions that are left.
 func codeSize(c *ruleCheck) []finding {
 	least, _ := linuxWordsOf(c.facts)
 	if least > c.profile.MaxLen {
@@ -228,9 +229,8 @@ func codeSize(c *ruleCheck) []finding {
 	return nil
 }
 
-// farthest is what the kernel calls max_pkt_offset: the largest offset of a packet
-// byte that an access may reach, and the instruction. It does not count classic
-// loads.
+// farthest returns the kernel's max_pkt_offset: the largest offset of a packet byte
+// that an access may reach, and the instruction. It does not count classic loads.
 func farthest(f *verify.Facts) (offset int64, insn int) {
 	see := func(i int, m *verify.Access) {
 		if m.Kind == verify.PtrPacket && m.Max+int64(m.Size)-1 > offset {
@@ -250,7 +250,7 @@ func farthest(f *verify.Facts) (offset int64, insn int) {
 	return offset, insn
 }
 
-// defaultMTU is an Ethernet interface's, until somebody changes it.
+// defaultMTU is the default MTU of an Ethernet interface.
 const defaultMTU = 1500
 
 func packetSplit(c *ruleCheck) []finding {

@@ -8,13 +8,13 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// wordUse is what the Linux driver remembers of a 4-byte word of a map value.
+// wordUse is the use of a 4-byte word of a map value that the Linux driver records.
 type wordUse uint8
 
 const (
 	useRead wordUse = 1 << iota
 	useAtomic
-	useUpdate // bpf_map_update_elem may have put something else than zero there
+	useUpdate // bpf_map_update_elem may have stored a value other than zero there
 )
 
 // recordUse marks the map words that the program loads, adds to and updates.
@@ -27,8 +27,9 @@ func (c *ruleCheck) recordUse() {
 	}
 }
 
-// eachWord calls fn for each map word that instruction i may use. A place that varies
-// on some path is refused anyway, but the driver may walk another first.
+// eachWord calls fn for each map word that instruction i may use. An offset that
+// varies on one path is refused in any case, but the driver may walk another path
+// first.
 func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
 	if !c.facts.Reachable[i] {
 		return
@@ -61,7 +62,7 @@ func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
 	}
 }
 
-// places are those that an access reaches, of one whose place does not vary.
+// places returns the offsets that an access reaches, if none varies on a single path.
 func places(m *verify.Access) []int64 {
 	if m.Places == nil && !m.Variable {
 		return []int64{m.Min}
@@ -69,7 +70,8 @@ func places(m *verify.Access) []int64 {
 	return m.Places
 }
 
-// eachUpdated calls fn for the words that a bpf_map_update_elem may make non-zero.
+// eachUpdated calls fn for the words that a bpf_map_update_elem may set to other than
+// zero.
 func (c *ruleCheck) eachUpdated(i int, fn func(m, word int, use wordUse)) {
 	ins, call := c.insn(i), c.facts.Calls[i]
 	if call == nil || !ins.IsBuiltinCall() || asm.BuiltinFunc(ins.Constant) != asm.FnMapUpdateElem {
@@ -84,8 +86,8 @@ func (c *ruleCheck) eachUpdated(i int, fn func(m, word int, use wordUse)) {
 	}
 }
 
-// clash is the message of instruction i's words that are used as mine here and as
-// theirs anywhere.
+// clash returns the message for a word that instruction i uses as mine and any
+// instruction uses as theirs.
 func (c *ruleCheck) clash(i int, mine, theirs wordUse, text string) string {
 	var msg string
 	c.eachWord(i, func(m, word int, use wordUse) {

@@ -12,34 +12,34 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// Input is one packet, or a raw program's memory.
+// Input is one packet, or the memory of a raw program.
 type Input struct {
 	Packet  []byte
 	RxQueue uint32 // 0..511
-	Ifindex uint32 // interface that it came from; 0 is helper.DefaultIfindex
+	Ifindex uint32 // interface of arrival; 0 selects helper.DefaultIfindex
 	Mem     []byte // raw programs: r1 points to it, r2 is its length
 }
 
-// Result is what a run left behind.
+// Result is the outcome of a run.
 type Result struct {
 	Word     uint32 // result word
-	Action   uint32 // XDP or TC code it stands for
+	Action   uint32 // the XDP or TC code of the result word
 	R0       uint64 // raw programs
 	Packet   []byte // as the program left it, or the raw program's memory
 	Queue    *uint32
-	Redirect *Redirect // target remembered, counts only where Action is to redirect
+	Redirect *Redirect // recorded target; it takes effect only if Action is a redirect
 	Events   []Event
-	Issue    uint64 // cycles the program and its helpers held the engine
-	Helpers  uint64 // of these, the helpers', which are firmware
+	Issue    uint64 // issue cycles of the program and its helpers
+	Helpers  uint64 // the part of Issue in helpers, which are firmware
 	Elapsed  uint64 // cycles from entry to exit
 	Words    uint64
-	Tails    int // tail calls made
+	Tails    int // number of tail calls
 	Warnings []string
 }
 
-// Redirect is the target that a redirect helper remembered.
+// Redirect is the target that a redirect helper recorded.
 type Redirect struct {
-	Ifindex uint32 // of redirect
+	Ifindex uint32 // argument of redirect
 	Map     string // of redirect_map, else ""
 	Key     uint32
 	Value   []byte // the map's entry, nil for a broadcast
@@ -79,7 +79,7 @@ const (
 	queueChosen = 1 << 4
 )
 
-// Run processes one packet. A *RunError is the program's doing; any other error
+// Run processes one packet. A *RunError is a fault of the program; any other error is
 // the caller's.
 func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
 	data := in.Packet
@@ -107,7 +107,7 @@ func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
 	return r, l.finish(r, prog, len(data))
 }
 
-// explain adds to a watchdog's fault where the program goes round.
+// explain adds the addresses of the loop to a watchdog's fault.
 func (n *lane) explain(err error) error {
 	var fault *sim.Fault
 	if errors.As(err, &fault) && fault.Reason == "watchdog" {
@@ -119,7 +119,7 @@ func (n *lane) explain(err error) error {
 
 func raw(t ebpf.ProgramType) bool { return t == ebpf.UnspecifiedProgram }
 
-// place puts a packet into its buffer.
+// place copies a packet into its buffer.
 func (n *lane) place(data []byte, raw bool) error {
 	if len(data) > lengthMask {
 		return fmt.Errorf("packet of %d bytes, the most is %d", len(data), lengthMask)
@@ -139,8 +139,8 @@ func (n *lane) place(data []byte, raw bool) error {
 	return nil
 }
 
-// enter makes the state of section 1 of the contract: packet vector and raw
-// arguments, then what every program finds.
+// enter sets up the state of section 1 of the contract: packet vector and raw
+// arguments, then the state common to all programs.
 func (n *lane) enter(in *Input, length int) {
 	v := int(n.vector / 4)
 	n.engine.GarbageLM(v, v+vectorBytes/4)
@@ -156,7 +156,7 @@ func (n *lane) enter(in *Input, length int) {
 	}
 }
 
-// describe writes what the packet vector says of a packet.
+// describe writes a packet's description into the packet vector.
 func (n *lane) describe(in *Input, length int) {
 	e, v := n.engine, int(n.vector/4)
 	set := func(word int, mask, value uint32) {
@@ -177,8 +177,8 @@ func (n *lane) describe(in *Input, length int) {
 	}
 }
 
-// start makes what a program finds at its first word, at entry and after a tail
-// call: garbage, A22, LM0, LM1.
+// start sets up the state at a program's first word, at entry and after a tail call:
+// garbage, A22, LM0, LM1.
 func (n *lane) start() {
 	c := n.ctx
 	c.Scramble()
@@ -186,7 +186,7 @@ func (n *lane) start() {
 	n.promise()
 }
 
-// promise makes of that what is no garbage.
+// promise sets the part of that state that the contract defines.
 func (n *lane) promise() {
 	c := n.ctx
 	c.SetA(22, n.stack)
@@ -207,23 +207,23 @@ func (n *lane) setPair(r int, v uint64) {
 	}
 }
 
-// vec reads a packet vector word.
+// vec reads a word of the packet vector.
 func (n *lane) vec(word int) uint32 { return n.engine.LM[int(n.vector/4)+word] }
 
-// bounds is where the packet lies now: offsets in the buffer of its first byte
-// and behind its last byte in CTM.
+// bounds returns the packet's current position: the offsets in the buffer of its first
+// byte and of the end of its part in CTM.
 func (n *lane) bounds() (start, end int) {
 	start = int(n.vec(vecStart) & offsetMask)
 	end = start + int(n.vec(vecLength)&lengthMask)
 	return start, min(end, packetOffset+n.run.in)
 }
 
-// window is how far behind a packet's end a read that begins in it may go: the
-// compiler reads header fields that it may want by one command
-// (docs/firmware-contract.md section 3).
+// window is how many bytes past a packet's end a read may extend that begins in the
+// packet. The compiler loads neighbouring header fields by one command, although it
+// may not use all of them (docs/firmware-contract.md section 3).
 const window = 64
 
-// guard judges an access to packet memory.
+// guard returns the fault of an access to packet memory, or "".
 func (n *lane) guard(write bool, addr uint32, size int) string {
 	if addr>>16&0x3ff != n.number {
 		return fmt.Sprintf("packet %d is not the one being processed", addr>>16&0x3ff)
@@ -239,7 +239,7 @@ func (n *lane) guard(write bool, addr uint32, size int) string {
 	return ""
 }
 
-// done is the firmware behind the program's exit.
+// done is the firmware's function at the address of the program's exit.
 func (n *lane) done(c *sim.Context) (int, sim.Cost, error) {
 	if m := c.Outstanding(); m != 0 {
 		return sim.Halt, sim.Cost{}, fmt.Errorf("exit with signals 0x%x outstanding: %w", m, errOutstanding)
@@ -250,7 +250,7 @@ func (n *lane) done(c *sim.Context) (int, sim.Cost, error) {
 	return sim.Halt, sim.Cost{}, nil
 }
 
-// finish reads what the program left.
+// finish reads the results that the program left.
 func (n *lane) finish(r *Result, prog *Program, length int) error {
 	start, end := n.bounds()
 	now := int(n.vec(vecLength) & lengthMask)

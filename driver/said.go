@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Meaning returns the reasons that a line which the kernel or its nfp driver says of a
-// program or a map may stand for: a line of the verifier's log, of the netlink answer
-// or of the kernel's log, or a part of one that a rule's Says has as it stands.
+// Meaning returns the reasons for which the kernel or its nfp driver may print a line
+// about a program or a map. The line may come from the verifier's log, the netlink
+// answer or the kernel's log, or be a literal part of a rule's Says.
 func Meaning(line string) []string {
 	var words []string
 	for _, r := range rules {
@@ -25,20 +25,21 @@ func Meaning(line string) []string {
 	return slices.Compact(words)
 }
 
-// quotes reports whether a line is a part, of two words at least, of one alternative
-// of what a rule says.
+// quotes reports whether a line of at least two words is a part of one alternative of
+// a rule's Says.
 func quotes(says, line string) bool {
 	line = strings.TrimSpace(line)
 	return strings.Contains(line, " ") && slices.ContainsFunc(strings.Split(says, "|"), func(s string) bool { return strings.Contains(s, line) })
 }
 
-// verifierWords says what lines of the kernel's verifier mean in our words.
+// verifierWords maps messages of the kernel's verifier to our reasons. The first match
+// counts.
 var verifierWords = []struct {
 	says  *regexp.Regexp
 	words []string
 }{
-	// The driver looks at an instruction before the verifier does, and may be the first
-	// to trip over what is no rule of its own.
+	// The driver checks an instruction before the verifier does, and may be the first
+	// to refuse it although no rule of the driver is broken.
 	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 0$`), []string{"uninit-register"}},
 	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 1$`), []string{"not-a-pointer", "uninit-register"}},
 	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 260$`), []string{"null-check"}}, // PTR_TO_MAP_VALUE | PTR_MAYBE_NULL
@@ -58,7 +59,7 @@ var verifierWords = []struct {
 	{regexp.MustCompile(`helper access to the packet is not allowed`), []string{"helper-arg"}},
 	{regexp.MustCompile(`cannot write into packet`), []string{"packet-bounds"}},
 	{regexp.MustCompile(`BPF_ATOMIC stores into`), []string{"atomic-target"}},
-	{regexp.MustCompile(`misaligned (value|stack|packet|pkt|access|ctx)`), []string{"misaligned-atomic", "misaligned-stack", "stack-bounds", "ctx-access"}}, // asked before bounds are
+	{regexp.MustCompile(`misaligned (value|stack|packet|pkt|access|ctx)`), []string{"misaligned-atomic", "misaligned-stack", "stack-bounds", "ctx-access"}}, // checked before the bounds
 	{regexp.MustCompile(`makes [a-z_]+ pointer be out of bounds`), []string{"pointer-offset", "pointer-arithmetic"}},
 	{regexp.MustCompile(`invalid size of register (spill|fill)`), []string{"spill-partial"}},
 	{regexp.MustCompile(`unknown func|program of this type cannot use helper`), []string{"helper-not-allowed", "unknown-helper"}},

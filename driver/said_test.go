@@ -8,7 +8,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// Lines as the driver, the kernel's verifier and tools print them.
+// TestMeaning uses lines as the driver, the kernel's verifier and tools print them.
 func TestMeaning(t *testing.T) {
 	for line, want := range map[string]string{
 		"[nfp] map flags are not supported":                               "driver-map-flags",
@@ -37,7 +37,8 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
-// What lines mean are reasons that can be explained, and patterns are good ones.
+// TestMeaningsAreReasons checks that every reason a line may stand for can be
+// explained, and that the patterns are valid.
 func TestMeaningsAreReasons(t *testing.T) {
 	for _, r := range Rules() {
 		if _, err := regexp.Compile(r.Says); err != nil {

@@ -11,21 +11,22 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// A card whose host is an operating system's driver is filled by slot: each
-// vNIC has its own program, replaced in place while packets flow, and maps come
-// and go by table id. A card is loaded by slot or in a row (Load, LoadWords),
-// not both.
+// This file loads a card by slot, for a host that is an operating system's driver.
+// Each vNIC has its own program, which may be replaced in place while packets flow,
+// and maps are created and freed by table id. A card is loaded either by slot or
+// sequentially (Load, LoadWords), not both.
 
-// placed is a program in a slot, with what is needed to write the code store anew.
+// placed is a program in a slot, with its words, from which the code store is
+// rewritten.
 type placed struct {
 	prog  *Program
 	insts []nfp.Inst
 }
 
-// Place writes words, linked for start, into the code store there, in place of
-// the program that started there before. The result word of such a program may
-// be an XDP program's or a TC program's, for nothing tells the card which it is.
-// On an error, a *LoadError, the earlier program stays.
+// Place writes words, linked for start, into the code store at start. It replaces the
+// program that started there before. The result word may be that of an XDP or of a TC
+// program, as the card does not know the type. If it fails with a *LoadError, the
+// earlier program stays.
 func (n *NIC) Place(name string, start int, words []nfp.Word) (*Program, error) {
 	switch {
 	case len(n.programs) > 0:
@@ -62,8 +63,8 @@ func (n *NIC) without(start int) []placed {
 	return slices.DeleteFunc(n.slots, func(p placed) bool { return p.prog.Start == start })
 }
 
-// rewrite makes the code store from the slots: all of it, so that nothing of a
-// program stays behind.
+// rewrite rebuilds the whole code store from the slots, so that no words of an earlier
+// program remain.
 func (n *NIC) rewrite() error {
 	n.store.Clear()
 	n.trap()
@@ -75,7 +76,7 @@ func (n *NIC) rewrite() error {
 	return nil
 }
 
-// Table finds a map by its table id; nil where there is none.
+// Table returns the map with a table id, or nil if there is none.
 func (n *NIC) Table(id uint32) *Map {
 	m, err := n.table(id)
 	if err != nil {
@@ -84,8 +85,7 @@ func (n *NIC) Table(id uint32) *Map {
 	return m
 }
 
-// FreeMap gives a map's table id and memory back. A program that still uses the
-// id faults.
+// FreeMap frees a map's table id and memory. A program that still uses the id faults.
 func (n *NIC) FreeMap(id uint32) error {
 	m, err := n.table(id)
 	if err != nil {
@@ -96,7 +96,7 @@ func (n *NIC) FreeMap(id uint32) error {
 	return nil
 }
 
-// freeID is the lowest table id that no map has.
+// freeID returns the lowest unused table id.
 func (n *NIC) freeID() uint32 {
 	for i, m := range n.maps {
 		if m.freed {
@@ -106,10 +106,10 @@ func (n *NIC) freeID() uint32 {
 	return uint32(len(n.maps) + 1)
 }
 
-// errFreed is the error of a map that was given back.
+// errFreed is the error of operations on a freed map.
 var errFreed = errors.New("the map was freed")
 
-// freed stands in the place of a map that was given back.
+// freed takes the place of a map that was freed.
 type freed struct{}
 
 // hostEvents is a perf_event_array that the host keeps.
@@ -126,6 +126,6 @@ func (freed) Value(int) []byte                      { return nil }
 func (freed) LookupAll([]byte) ([]byte, error)      { return nil, maps.ENOENT }
 func (freed) UpdateAll(_, _ []byte, _ uint64) error { return errFreed }
 
-// MarkUse notes which words of m's values a placed program counts in or reads, as Load
-// does; a *MapError says that another program uses one otherwise.
+// MarkUse records which words of m's values a placed program uses as counters or
+// reads, as Load does. A *MapError means that another program's use conflicts.
 func (m *Map) MarkUse(use []nfp.WordUse) error { return m.setUse(use) }

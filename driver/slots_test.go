@@ -24,7 +24,8 @@ func verdictWords(t *testing.T, start, high int) []nfp.Word {
 	return words
 }
 
-// Slots are independent, replaced in place, and either type's result is right.
+// TestSlots checks that slots are independent and can be replaced in place, and that
+// either program type's result is right.
 func TestSlots(t *testing.T) {
 	n, err := New(profile(t, "stock"), nil)
 	if err != nil {
@@ -71,8 +72,8 @@ func TestSlots(t *testing.T) {
 	expect(b, XDPDrop)
 }
 
-// Table ids of freed maps are given out again, the lowest first; what they took
-// of the firmware's limits is free again.
+// TestFreeMap checks that table ids of freed maps are assigned again, the lowest
+// first, and that freed maps no longer count against the firmware's limits.
 func TestFreeMap(t *testing.T) {
 	n, err := New(profile(t, "stock"), nil)
 	if err != nil {

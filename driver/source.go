@@ -6,8 +6,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Line is what a word of the program was compiled from; false where the program
-// came as words.
+// Line returns the source of a word of the program. ok is false if the program was
+// loaded as words.
 func (p *Program) Line(word int) (nfp.Line, bool) {
 	if p.Image == nil {
 		return nfp.Line{PC: -1}, false
@@ -20,5 +20,5 @@ func (p *Program) Line(word int) (nfp.Line, bool) {
 	return lines[i-1], true
 }
 
-// Text is a word of the program as it was loaded.
+// Text returns the text of a word of the program as it was loaded.
 func (p *Program) Text(word int) string { return p.insts[word].String() }

@@ -45,7 +45,8 @@ func words(reasons []verify.Reason) (list []string) {
 	return list
 }
 
-// Each warning of what the card does otherwise than a host, from both sides.
+// TestWarnCard checks that each warning about a difference between card and host is
+// given if it applies, and only then.
 func TestWarnCard(t *testing.T) {
 	call := func(helper, r2 string) string { return "\tr1 = r9\n" + r2 + "\n\tcall " + helper }
 	for _, x := range []struct{ name, typ, body, firmware, want string }{
@@ -81,7 +82,7 @@ func TestWarnCard(t *testing.T) {
 	}
 }
 
-// What differs between releases, from both sides of each.
+// TestKernels checks each difference between releases with one program on either side.
 func TestKernels(t *testing.T) {
 	p, err := firmware.Load("stock")
 	if err != nil {
@@ -114,7 +115,8 @@ func TestKernels(t *testing.T) {
 	}
 }
 
-// A release without rules of its own has those of the nearest before it, and says so.
+// TestKernelFor checks that a release without rules of its own has those of the
+// nearest earlier one, with a note.
 func TestKernelFor(t *testing.T) {
 	for _, x := range []struct{ release, want, note, err string }{
 		{"6.1", "6.1", "", ""},
@@ -141,8 +143,8 @@ func TestKernelFor(t *testing.T) {
 	}
 }
 
-// A program whose length lies between two bounds is refused where the fewest words are
-// too many, and warned of where the most are.
+// TestWordsUnsure checks that a program whose length lies between two bounds is
+// refused if the fewest words are too many, and warned of if the most are.
 func TestWordsUnsure(t *testing.T) {
 	p, err := firmware.Load("stock")
 	if err != nil {

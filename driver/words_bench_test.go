@@ -16,9 +16,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// BenchmarkExample is whole programs on the card, packet by packet through its
-// capture: words executed per second of one core, the packets' way in and out,
-// garbage for all that the contract does not promise, and helpers included.
+// BenchmarkExample runs whole programs on the card, packet by packet through a
+// capture, and reports instructions executed per second of one core. That includes
+// delivery of the packets, garbage for all state that the contract leaves undefined,
+// and helpers.
 func BenchmarkExample(b *testing.B) {
 	for _, e := range []struct{ program, capture string }{
 		{"counters", "mixed.pcap"},
