@@ -32,7 +32,7 @@ type BenchResult struct {
 // contents that the packets left. A *RunError is a fault of the program.
 func (n *NIC) Bench(prog *Program, opt *Bench) (*BenchResult, error) {
 	if raw(prog.Type) {
-		return nil, fmt.Errorf("%s: not a program for packets", prog.Name)
+		return nil, fmt.Errorf("%s: the program does not process packets", prog.Name)
 	}
 	for i, p := range opt.Traffic.Packets {
 		if len(p) > lengthMask {
@@ -188,7 +188,7 @@ func (n *lane) leave() (sim.Verdict, error) {
 	case word&firmware.ResultPass != 0:
 		v.To = sim.ToHost
 	case word&firmware.ResultDrop == 0:
-		return v, fmt.Errorf("%s: result word 0x%08x is none that a program gives", n.run.prog.Name, word)
+		return v, fmt.Errorf("%s: no return code gives result word 0x%08x", n.run.prog.Name, word)
 	}
 	return v, nil
 }

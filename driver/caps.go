@@ -113,7 +113,7 @@ func ParseCaps(data []byte) (*Caps, error) {
 	c := &Caps{ABI: 2, Funcs: map[int32]int{}}
 	for at := 0; at < len(data); {
 		if len(data)-at < 8 {
-			return nil, fmt.Errorf("capabilities: offset %d: %d bytes left, a header takes 8", at, len(data)-at)
+			return nil, fmt.Errorf("capabilities: offset %d: %d bytes left, a header has 8", at, len(data)-at)
 		}
 		typ, n := binary.LittleEndian.Uint32(data[at:]), binary.LittleEndian.Uint32(data[at+4:])
 		if uint64(n) > uint64(len(data)-at-8) {

@@ -61,7 +61,7 @@ func TestParseCapsRules(t *testing.T) {
 	}{
 		{"none", nil, "", "", 2},
 		{"unknown type is skipped", tlv(99, 4, 1, 7, 4, 3), "", "", 3},
-		{"half a header", tlv(4, 0, 4), "a header takes 8", "", 0},
+		{"half a header", tlv(4, 0, 4), "a header has 8", "", 0},
 		{"overrun", tlv(1, 12, 1, 2), "12 bytes, 8 left", "", 0},
 		{"huge length", tlv(1, 0xffffffff), "0 left", "", 0},
 		{"short function", tlv(1, 4, 1), "at least 8", "", 0},

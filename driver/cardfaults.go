@@ -19,11 +19,11 @@ import (
 var cardFaults = []Fault{
 	{"card-redirect", "XDP_REDIRECT is no verdict of this firmware: it drops the packet and counts it as aborted.",
 		"return XDP_TX to send the packet out of the port it came from, XDP_PASS to let the host redirect it; or take a firmware with bpf_redirect", cardRedirect},
-	{"card-tc-verdict", "The card and tc on a host do different things with a packet of this verdict.",
+	{"card-tc-verdict", "The card and tc on a host treat a packet with this verdict differently.",
 		"return TC_ACT_SHOT or TC_ACT_STOLEN to drop, TC_ACT_UNSPEC to pass", cardVerdict},
 	{"card-tail-grow", "bpf_xdp_adjust_tail only cuts packets on the card: a call that would add bytes fails with -EINVAL, where a host adds them.",
-		"test the result and pass the packet to the host, or add bytes in front with bpf_xdp_adjust_head", cardTail},
-	{"card-head-room", "bpf_xdp_adjust_head fails on the card where the firmware keeps no room for the distance, which a host has.",
+		"test the result and pass the packet to the host, or add bytes at the start with bpf_xdp_adjust_head", cardTail},
+	{"card-head-room", "bpf_xdp_adjust_head fails on the card if the firmware keeps no room for the distance, which a host has.",
 		"move the head less far, and test the result", cardHead},
 	{"card-queue", "The card selects queue 64 for every number above 255 that is stored to rx_queue_index.",
 		"store numbers from 0 to 255: mask with 0xff", cardQueue},
@@ -94,7 +94,7 @@ func cardTail(c *ruleCheck, i int) string {
 	case low > 0:
 		return fmt.Sprintf("r2 is %d at least: the call always fails on the card", low)
 	default:
-		return fmt.Sprintf("r2 may be as large as %d: the call fails on the card where it is above 0", high)
+		return fmt.Sprintf("r2 may be as large as %d: the call fails on the card if it is above 0", high)
 	}
 }
 
@@ -106,7 +106,7 @@ func cardHead(c *ruleCheck, i int) string {
 	case !ok || low < -wide || high > wide:
 		return ""
 	case int(low) < -a.GuaranteedSub:
-		return fmt.Sprintf("r2 may be %d: firmware %s has room for %d bytes in front of a packet", low, c.profile.Name, a.GuaranteedSub)
+		return fmt.Sprintf("r2 may be %d: firmware %s has room for %d bytes before a packet", low, c.profile.Name, a.GuaranteedSub)
 	case int(high) > a.GuaranteedAdd:
 		return fmt.Sprintf("r2 may be %d: firmware %s moves a packet's start by %d bytes at most", high, c.profile.Name, a.GuaranteedAdd)
 	}

@@ -37,7 +37,7 @@ var faults = []Fault{
 		"add constants", faultXadd},
 	{"jit-head-range", "bpf_xdp_adjust_head is translated for the constant on the paths that the kernel's verifier walked; another one on a path that it pruned goes unchecked.",
 		"one constant at one call", faultHeadRange},
-	{"jit-head-short", "bpf_xdp_adjust_head by a constant does not look at the packet's length, which bpf_xdp_adjust_tail may have made less than the 60 bytes it relies on.",
+	{"jit-head-short", "bpf_xdp_adjust_head by a constant does not check the packet's length, which bpf_xdp_adjust_tail may have made less than the 60 bytes it relies on.",
 		"move the head first", faultHeadShort},
 	{"jit-minus-2-31", "Add, subtract and compare with -2^31 negate the constant in 32 bits, which overflows.",
 		"load the constant to a register", faultMinus},
@@ -45,23 +45,23 @@ var faults = []Fault{
 		"shift left, then right with sign; or compile with -mcpu=v3", faultMovsx},
 	{"jit-sdiv", "A signed division is taken for an unsigned one.",
 		"divide the absolute value; or compile with -mcpu=v3", faultSdiv},
-	{"jit-div-shift-0", "A division whose reciprocal needs no shift gets a shift by 0, which the machine takes for an indirect one.",
+	{"jit-div-shift-0", "A division whose reciprocal needs no shift gets a shift by 0, which the micro-engine takes for an indirect one.",
 		"divide by another number", faultDivShift},
-	{"jit-negative-offset", "An access to a map value at a negative offset of its pointer adds the offset as an unsigned number: another address, 256 bytes away.",
+	{"jit-negative-offset", "An access to a map value at a negative offset of its pointer adds the offset as an unsigned number, which gives an address 256 bytes away.",
 		"point to the value's start", faultNegative},
 	{"jit-caller-bytes", "Part of a word in a caller's stack frame: its place in the word is taken as the remainder of a negative number, and another byte is accessed.",
 		"access whole words, or inline the function", faultCallerBytes},
 	{"jit-key-padding", "The firmware clears the bytes that follow the key in its last word on the stack; the driver's code does not put them back.",
 		"use keys of whole words", faultKeyPadding},
-	{"jit-copy-chain", "A run of 4-byte load and store pairs is made one block copy, behind which the register holds the first word, not the last.",
+	{"jit-copy-chain", "A run of 4-byte load and store pairs is combined into one block copy, after which the register holds the first word, not the last.",
 		"load the word again", faultCopyChain},
 	{"jit-copy-wide", "A block copy of more than 40 bytes with an unaligned tail computes the tail's offset in 8 bits.",
 		"copy in smaller runs", faultCopyWide},
-	{"jit-classic-shifts", "A shift by 32 right then left behind a classic load of a word is left out, but it clears the register.",
+	{"jit-classic-shifts", "A shift by 32 right, then left, after a classic load of a word is omitted, but it clears the register.",
 		"put 0 into the register", faultClassicShifts},
 	{"jit-crash-div-register", "A division by a register that is zero on every path: the translator divides by zero and the kernel stops.",
 		"do not divide by zero", faultDivRegister},
-	{"jit-crash-copy-last", "A block copy right before the program's last instruction: the translator looks behind the end of its list and the kernel stops.",
+	{"jit-crash-copy-last", "A block copy right before the program's last instruction: the translator reads past the end of its list and the kernel stops.",
 		"put an instruction between", faultCopyLast},
 	{"kernel-stale-end", "Before the translator sees the program, the kernel's verifier removes live code: it keeps what a comparison with the packet's end found of a pointer when the pointer is moved back, and takes the next comparison for decided.",
 		"compare before the pointer is moved, or load data and data_end from the context again; kernel 6.18 is right", staleEnd},
@@ -82,7 +82,7 @@ func WarnLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify
 	if least, most := linuxWordsOf(c.facts); least <= p.MaxLen && most > p.MaxLen {
 		r := reasonAt(c.facts, 0)
 		r.Reason, r.Hint = unsureSize.Reason, unsureSize.Hint
-		r.Message = fmt.Sprintf("the driver makes between %d and %d words of the program, firmware %s takes %d", least, most, p.Name, p.MaxLen)
+		r.Message = fmt.Sprintf("the driver generates between %d and %d words for the program, firmware %s has room for %d", least, most, p.Name, p.MaxLen)
 		found = append(found, r)
 	}
 	return found
@@ -122,7 +122,7 @@ func faultShift(c *ruleCheck, i int) string {
 	if !ins.OpCode.Class().IsALU() || !isShift(ins.OpCode.ALUOp()) || ins.OpCode.Source() != asm.RegSource || !c.differs(i, ins.Src) {
 		return ""
 	}
-	return fmt.Sprintf("the amount in r%d is not the same on all paths", ins.Src)
+	return fmt.Sprintf("the amount in r%d differs between paths", ins.Src)
 }
 
 func faultMul(c *ruleCheck, i int) string {
@@ -136,7 +136,7 @@ func faultMul(c *ruleCheck, i int) string {
 	}
 	for _, r := range operands {
 		if c.differs(i, r) && c.facts.Regs[i][r].UMax > math.MaxUint16 {
-			return fmt.Sprintf("the factor in r%d is not the same on all paths, and up to %#x", r, c.facts.Regs[i][r].UMax)
+			return fmt.Sprintf("the factor in r%d differs between paths, and may be as large as %#x", r, c.facts.Regs[i][r].UMax)
 		}
 	}
 	return ""
@@ -148,7 +148,7 @@ func faultXadd(c *ruleCheck, i int) string {
 		return ""
 	}
 	if high := c.facts.Regs[i][ins.Src].UMax; high > math.MaxUint16 {
-		return fmt.Sprintf("what is added, r%d, is not the same on all paths, and up to %#x", ins.Src, high)
+		return fmt.Sprintf("the addend in r%d differs between paths, and may be as large as %#x", ins.Src, high)
 	}
 	return ""
 }
@@ -162,7 +162,7 @@ func faultHeadRange(c *ruleCheck, i int) string {
 	if !c.calls(i, asm.FnXdpAdjustHead) || !c.differs(i, asm.R2) {
 		return ""
 	}
-	return "the distance in r2 is not the same on all paths"
+	return "the distance in r2 differs between paths"
 }
 
 func faultHeadShort(c *ruleCheck, i int) string {
@@ -207,7 +207,7 @@ func faultMovsx(c *ruleCheck, i int) string {
 
 func faultSdiv(c *ruleCheck, i int) string {
 	if op := c.insn(i).OpCode; op.Class().IsALU() && op.ALUOp() == asm.SDiv {
-		return "the division is made unsigned"
+		return "the division is translated as an unsigned one"
 	}
 	return ""
 }
@@ -262,7 +262,7 @@ func faultKeyPadding(c *ruleCheck, i int) string {
 	for _, m := range k.Maps {
 		spec := c.facts.Code.Maps[m]
 		if odd := spec.KeySize % 4; odd != 0 && k.Mem[1].Kind == verify.PtrStack {
-			return fmt.Sprintf("the key of map %s has %d bytes; the %d behind it are cleared", spec.Name, spec.KeySize, 4-odd)
+			return fmt.Sprintf("the key of map %s has %d bytes; the %d after it are cleared", spec.Name, spec.KeySize, 4-odd)
 		}
 	}
 	return ""
@@ -340,7 +340,7 @@ func faultCopyChain(c *ruleCheck, i int) string {
 	if c.demand[ch.last+1][r] == 0 {
 		return ""
 	}
-	return fmt.Sprintf("r%d is used behind the copy of %d words", r, ch.pairs)
+	return fmt.Sprintf("r%d is used after the copy of %d words", r, ch.pairs)
 }
 
 func faultCopyWide(c *ruleCheck, i int) string {

@@ -45,7 +45,7 @@ func Kernels() []Kernel { return slices.Clone(kernels) }
 func KernelFor(release string) (k Kernel, note string, err error) {
 	major, minor, ok := releaseNumbers(release)
 	if !ok {
-		return k, "", fmt.Errorf("kernel %q: want a release as 6.12; rules are known of %s", release, releases())
+		return k, "", fmt.Errorf("kernel %q: write a release such as 6.12; there are rules for %s", release, releases())
 	}
 	found := false
 	for _, row := range kernels {
@@ -55,10 +55,10 @@ func KernelFor(release string) (k Kernel, note string, err error) {
 		}
 	}
 	if !found {
-		return k, "", fmt.Errorf("kernel %s is older than %s; rules are known of %s", release, kernels[0].Release, releases())
+		return k, "", fmt.Errorf("kernel %s is older than %s; there are rules for %s", release, kernels[0].Release, releases())
 	}
 	if own := fmt.Sprintf("%d.%d", major, minor); own != k.Release {
-		note = fmt.Sprintf("no rules are known of kernel %s: those of %s, the nearest before it, are taken", own, k.Release)
+		note = fmt.Sprintf("there are no rules for kernel %s: those of %s, the nearest earlier release, are used", own, k.Release)
 	}
 	return k, note, nil
 }
@@ -113,7 +113,7 @@ func tooNew(c *ruleCheck, i int) string {
 // and removes it.
 func staleEnd(c *ruleCheck, i int) string {
 	if c.kernel.StaleEnd && slices.Contains(c.facts.StaleEnds, i) {
-		return fmt.Sprintf("kernel %s takes the comparison for decided: an earlier one found the pointer past the packet's end, and it was moved back since", c.kernel.Release)
+		return fmt.Sprintf("kernel %s takes the comparison for decided: an earlier one found the pointer past the packet's end, and the pointer was moved back since", c.kernel.Release)
 	}
 	return ""
 }

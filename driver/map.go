@@ -54,7 +54,7 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	}
 	if m.region = mem.Alloc(spec.Name, int(size)); m.region.Base+uint64(size) > 1<<40 {
 		mem.Free(m.region.Base)
-		return nil, &MapError{Map: spec.Name, Reason: "map-address", Msg: "no address is left"}
+		return nil, &MapError{Map: spec.Name, Reason: "map-address", Msg: "the address space for maps is full"}
 	}
 	if p.DirectMap {
 		m.Map = &directArray{spec: spec, values: m.region.Data, stride: m.stride}

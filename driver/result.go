@@ -48,7 +48,7 @@ func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error
 			return code, nil
 		}
 	}
-	return 0, fmt.Errorf("result word 0x%08x is none that a program gives", word)
+	return 0, fmt.Errorf("no return code gives result word 0x%08x", word)
 }
 
 // Canonical returns the code that Action returns for the result word of r0, so that

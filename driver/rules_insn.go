@@ -277,7 +277,7 @@ func stackArgument(r *verify.Reg, m *verify.Access, n int) string {
 	case r.Kind != verify.PtrStack:
 		return fmt.Sprintf("r%d is %s, not a pointer to the stack", n, r.Kind)
 	case m.Variable:
-		return fmt.Sprintf("r%d points to a variable place on the stack", n)
+		return fmt.Sprintf("r%d points to a variable offset in the stack", n)
 	}
 	for _, at := range places(m) {
 		if at%4 != 0 {

@@ -224,7 +224,7 @@ func stackSize(c *ruleCheck) []finding {
 func codeSize(c *ruleCheck) []finding {
 	least, _ := linuxWordsOf(c.facts)
 	if least > c.profile.MaxLen {
-		return []finding{{0, fmt.Sprintf("the driver makes at least %d words of the program, firmware %s takes %d", least, c.profile.Name, c.profile.MaxLen)}}
+		return []finding{{0, fmt.Sprintf("the driver generates at least %d words for the program, firmware %s has room for %d", least, c.profile.Name, c.profile.MaxLen)}}
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (n *lane) explain(err error) error {
 	var fault *sim.Fault
 	if errors.As(err, &fault) && fault.Reason == "watchdog" {
 		low, high := n.engine.Loop(n.ctx)
-		fault.Msg += fmt.Sprintf(": words %d to %d go round", low, high)
+		fault.Msg += fmt.Sprintf(": words %d to %d form the loop", low, high)
 	}
 	return err
 }

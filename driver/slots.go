@@ -34,7 +34,7 @@ func (n *NIC) Place(name string, start int, words []nfp.Word) (*Program, error) 
 	case len(words) == 0:
 		return nil, &LoadError{Program: name, Reason: "code-size", Msg: "no words"}
 	case start < n.Profile.Start || start+len(words) > nfp.StoreWords:
-		return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("words %d to %d are not a program's", start, start+len(words)-1)}
+		return nil, &LoadError{Program: name, Reason: "code-size", Msg: fmt.Sprintf("words %d to %d are outside the regions for programs", start, start+len(words)-1)}
 	}
 	for _, p := range n.slots {
 		if q := p.prog; q.Start != start && start < q.Start+q.Words && q.Start < start+len(words) {

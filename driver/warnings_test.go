@@ -123,13 +123,13 @@ func TestKernelFor(t *testing.T) {
 		{"6.12", "6.12", "", ""},
 		{"6.12.117-amd64", "6.12", "", ""},
 		{"6.18.44-fc-v1045", "6.18", "", ""},
-		{"6.10", "6.6", "no rules are known of kernel 6.10", ""},
-		{"7.3", "6.18", "no rules are known of kernel 7.3", ""},
-		{"5.15", "", "", "kernel 5.15 is older than 6.1; rules are known of 6.1, 6.6, 6.11, 6.12, 6.18"},
-		{"six", "", "", `kernel "six": want a release`},
-		{"", "", "", `kernel "": want a release`},
-		{"6.", "", "", `want a release`},
-		{"-6.1", "", "", `want a release`},
+		{"6.10", "6.6", "there are no rules for kernel 6.10", ""},
+		{"7.3", "6.18", "there are no rules for kernel 7.3", ""},
+		{"5.15", "", "", "kernel 5.15 is older than 6.1; there are rules for 6.1, 6.6, 6.11, 6.12, 6.18"},
+		{"six", "", "", `kernel "six": write a release such as`},
+		{"", "", "", `kernel "": write a release such as`},
+		{"6.", "", "", `write a release such as`},
+		{"-6.1", "", "", `write a release such as`},
 	} {
 		k, note, err := KernelFor(x.release)
 		switch {

@@ -371,7 +371,7 @@ func (ch *Chip) stretch(e *Engine, c *Context) (at uint64, more bool) {
 	if j.words >= ch.maxWords {
 		at := c.pc
 		low, high := e.Loop(c)
-		e.stop(at, "watchdog", "still running after %d words: words %d to %d go round", ch.maxWords, low, high)
+		e.stop(at, "watchdog", "still running after %d words: words %d to %d form the loop", ch.maxWords, low, high)
 		return e.clock, true
 	}
 	issue, idle := c.issue, c.idle
