@@ -1,12 +1,14 @@
-// Package live is a simulated card as an offload.Kernel: what an operating system
-// keeps of a card's programs and maps, without an operating system. Programs are
-// compiled by nfp/jit and run on the packets that Receive is given; maps lie in the
-// card's memory. Objects live as the kernel's do, as long as a process holds them, a
-// pin names them, or they stand in front of a port, and a process that dies lets go of
-// all it held: so a manager can be killed at any step, in one test process, and what it
-// left can be counted.
+// Package live implements offload.Kernel with a simulated card, so that a manager can
+// be tested without an operating system. Programs are compiled by nfp/jit and run on
+// the packets that Receive is given. Maps are in the card's memory.
 //
-// There is no host behind the card: modes that run programs there are refused.
+// A Card is created by New. Card.Open starts a process and returns its Kernel, and
+// Kernel.Close ends the process. Objects have the kernel's lifetimes: a program or map
+// exists as long as a process holds it, a pin names it, or it is attached to a port. A
+// process that dies releases everything that it held. So a test can kill a manager at
+// any step, within one test process, and count the objects that remain (Card.Left).
+//
+// The simulated card has no host: modes that run programs on the host are refused.
 package live
 
 import (
@@ -22,15 +24,16 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Options for New; the zero value is a card of two ports with stock firmware.
+// Options configures New. The zero value is a card of two ports with stock firmware.
 type Options struct {
-	Firmware *firmware.Profile // nil: stock
-	Ports    []offload.Ref     // nil: nfp0 and nfp1
-	Bus      string            // the card's address; empty: 0000:01:00.0
+	Firmware *firmware.Profile // nil selects stock
+	Ports    []offload.Ref     // nil selects nfp0 and nfp1
+	Bus      string            // the card's address; empty selects 0000:01:00.0
 }
 
-// Card is a card with what the operating system keeps of it. It is safe for concurrent
-// use; packets are processed one at a time, as programs are replaced between two.
+// Card is a card together with the operating system's state for it. It is safe for
+// concurrent use. Packets are processed one at a time, and programs are replaced only
+// between two packets.
 type Card struct {
 	opt      Options
 	profile  *firmware.Profile
@@ -42,27 +45,27 @@ type Card struct {
 	pins     map[string]object
 	lastID   uint32
 	watchers map[chan offload.Event]bool
-	loaded   int64 // a clock that counts loads
+	loaded   int64 // number of loads so far, used as a clock
 	boots    int
 }
 
 // port is a network interface of the card.
 type port struct {
 	offload.Port
-	start    int // of its slot in the code store
+	start    int // start of its slot in the code store
 	mode     offload.Mode
 	runs     *program
 	placed   *driver.Program
 	verdicts offload.Verdicts
 }
 
-// object is a program or a map, which is there while something refers to it.
+// object is a program or a map. It exists as long as there are references to it.
 type object interface {
 	refs() *int
 	free(*Card)
 }
 
-// New plugs a card in.
+// New returns a plugged-in card.
 func New(opt *Options) (*Card, error) {
 	c := &Card{
 		programs: map[uint32]*program{}, maps: map[uint32]*table{}, pins: map[string]object{},
@@ -92,7 +95,7 @@ func New(opt *Options) (*Card, error) {
 	return c, nil
 }
 
-// Plug puts an unplugged card back: its ports appear, without programs.
+// Plug plugs an unplugged card in again: its ports appear, without programs.
 func (c *Card) Plug() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +111,7 @@ func (c *Card) Plug() {
 	}
 }
 
-// Unplug takes the card away under whatever uses it: programs and maps that are held or
+// Unplug removes the card, even if it is in use. Programs and maps that are held or
 // pinned stay as objects without a device.
 func (c *Card) Unplug() {
 	c.mu.Lock()
@@ -129,7 +132,7 @@ func (c *Card) Unplug() {
 	c.nic.Reset()
 }
 
-// Reboot forgets everything but the card itself. Processes must have been closed.
+// Reboot resets all state except the card itself. All processes must have been closed.
 func (c *Card) Reboot() {
 	c.Unplug()
 	c.mu.Lock()
@@ -144,14 +147,14 @@ func (c *Card) Reboot() {
 	c.Plug()
 }
 
-// Received is what became of a packet.
+// Received is the outcome of a packet.
 type Received struct {
-	Program uint32 // id of the program that decided; 0: none was there
+	Program uint32 // id of the program that processed it; 0 if there was none
 	Action  uint32 // XDP or TC code
 	Packet  []byte
 }
 
-// Receive gives a packet from the wire to a port.
+// Receive delivers a packet from the wire to a port.
 func (c *Card) Receive(ref offload.Ref, packet []byte) (*Received, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,7 +188,7 @@ func (c *Card) find(ref offload.Ref) (*port, error) {
 	return nil, &offload.Error{Op: "find port", Object: ref.String(), Reason: "no-port", Msg: "no such interface"}
 }
 
-// byIndex finds a port as it was looked at before.
+// byIndex returns the port that p describes, or an error if it no longer exists.
 func (c *Card) byIndex(op string, p *offload.Port) (*port, error) {
 	for _, q := range c.ports {
 		if q.Index == p.Index && q.Card == p.Card {
@@ -195,7 +198,7 @@ func (c *Card) byIndex(op string, p *offload.Port) (*port, error) {
 	return nil, &offload.Error{Op: op, Object: p.Ref().String(), Reason: "port-gone", Msg: "the interface is no more"}
 }
 
-// hold and drop count what refers to an object.
+// hold and drop count the references to an object.
 func (c *Card) hold(o object) { *o.refs()++ }
 
 func (c *Card) drop(o object) {
@@ -204,19 +207,21 @@ func (c *Card) drop(o object) {
 	}
 }
 
-// tell passes an event on; a watcher that does not keep up gets one that says so.
+// tell sends an event to all watchers. A watcher whose channel is full instead
+// receives the empty event, which means that events were lost.
 func (c *Card) tell(e offload.Event) {
 	for w := range c.watchers {
 		select {
 		case w <- e:
 		default:
 			<-w
-			w <- offload.Event{} // there is room: only tell sends, under the lock
+			w <- offload.Event{} // there is room: only tell sends, and it holds the lock
 		}
 	}
 }
 
-// Left counts what is on the card and what names it: for tests of leaks.
+// Left is the number of objects on the card and of references to them, for tests of
+// leaks.
 type Left struct{ Programs, Maps, Pins, Ports, Tables int }
 
 // Left counts programs, maps, pins, ports that run a program, and maps in the card's

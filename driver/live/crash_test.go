@@ -13,18 +13,19 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// A process dies at each of its calls of the kernel, before it and after it, in each
-// operation of the manager, and now and then again in the recovery. Whatever it left, the
-// next process must come to the state before the operation or behind it, without anything
-// over, and no packet may have met neither program meanwhile.
+// In these tests a process dies at each of its calls of the kernel, before and after
+// it, in each operation of the manager, and sometimes again in the recovery. In every
+// case the next process must reach the state before the operation or the state after
+// it, with no objects left over. Meanwhile every packet must have met one of the two
+// programs.
 
 // killed is the death of a process, as a panic.
 type killed struct{}
 
-// mortal is a kernel on which the process dies at a moment.
+// mortal is a kernel whose process dies at a given moment.
 type mortal struct {
 	offload.Kernel
-	left int // moments until then; below 0: immortal
+	left int // moments until the death; below 0: never
 }
 
 func (m *mortal) moment() {
@@ -33,7 +34,7 @@ func (m *mortal) moment() {
 	}
 }
 
-// step is a call: a moment before it and one after.
+// step performs a call, with one moment before it and one after.
 func step[T any](m *mortal, do func() (T, error)) (T, error) {
 	m.moment()
 	v, err := do()
@@ -73,8 +74,8 @@ func (m *mortal) Hook(p *offload.Port, mode offload.Mode, on bool) (bool, error)
 	return step(m, func() (bool, error) { return m.Kernel.Hook(p, mode, on) })
 }
 
-// dies runs do as a process that dies after some moments; alive says that it came to its
-// end before.
+// dies runs do as a process that dies after the given number of moments. alive reports
+// that do completed before.
 func (b *bed) dies(moments int, do func(m *offload.Manager) error) (alive bool) {
 	process := b.card.Open()
 	defer process.Close()
@@ -91,13 +92,14 @@ func (b *bed) dies(moments int, do func(m *offload.Manager) error) (alive bool) 
 	return true
 }
 
-// operation is one that processes die in: from a state of the ports to another.
+// operation is an operation during which processes die, from one state of the ports to
+// another.
 type operation struct {
 	name          string
 	before        *offload.Deployment // nil: none
 	do            func(m *offload.Manager) error
-	old, new      [2]int // marks of the ports' packets before and behind
-	trial         int    // mark of a program that does not stay
+	old, new      [2]int // marks of the ports' packets before and after
+	trial         int    // mark of a program that is on trial and rolled back
 	oldMap, after int    // size of the map's values, 0: none
 }
 
@@ -149,7 +151,8 @@ func TestDeathAtEachMoment(t *testing.T) {
 	}
 }
 
-// try lets a process die after some moments and checks what the next one makes of it.
+// try lets a process die after the given number of moments and checks the recovery by
+// the next one.
 func (op *operation) try(t *testing.T, moments int, dice *rand.Rand) (alive, behind bool) {
 	b := newBed(t)
 	if op.before != nil {

@@ -19,18 +19,19 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// A journal's file is damaged in each way that disks, editors and restored backups do it.
-// Every look and every change must end with a reason, nothing may be loaded, packets must
-// meet the same program as before, and a rebuild must bring back what ran.
+// In these tests a journal's file is damaged in the ways in which disks, editors and
+// restored backups do it. Every query and every change must fail with a reason,
+// nothing may be loaded, packets must meet the same program as before, and a rebuild
+// must restore the state that ran.
 
-// damage is one file that is not as it was written.
+// damage is the damaged contents of a file.
 type damage struct {
 	what string
 	data []byte
 }
 
-// damages are a number of damages of a file, beginning with those that are not random.
-// other is an older state of the same journal.
+// damages returns n damages of a file, starting with those that are not random. other
+// is an older state of the same journal.
 func damages(good, other []byte, n int) []damage {
 	dice := rand.New(rand.NewPCG(7, 4))
 	all := []damage{{"empty", nil}, {"garbage", []byte("no journal at all\n")}, {"zeros", make([]byte, len(good))}, {"an older state", other}}
@@ -77,7 +78,7 @@ func damages(good, other []byte, n int) []damage {
 	return all[:n]
 }
 
-// damageCount is how many damages are tried: a share of those of make soak.
+// damageCount is the number of damages to try: a fraction of the number in make soak.
 func damageCount(t *testing.T) int {
 	n := 400
 	if text := os.Getenv("NFPKIT_DAMAGES"); text != "" {
@@ -89,7 +90,8 @@ func damageCount(t *testing.T) int {
 	return n
 }
 
-// damagedBed is a bed with two deployments, and its journal before and after the last change.
+// damagedBed returns a bed with two deployments, and its journal before and after the
+// last change.
 func damagedBed(t *testing.T) (b *bed, older, good []byte) {
 	b = newBed(t)
 	ctx := t.Context()
@@ -109,7 +111,8 @@ func (b *bed) file(path string) []byte {
 	return data
 }
 
-// refusesAll checks that nothing looks at or changes what a damaged journal says.
+// refusesAll checks that no operation reads or changes state on the basis of a damaged
+// journal.
 func (b *bed) refusesAll(what string) {
 	b.t.Helper()
 	ctx := b.t.Context()
@@ -170,7 +173,7 @@ func TestDamagedJournal(t *testing.T) {
 		if b.mark(port0) != 2 || b.mark(port1) != 9 {
 			t.Fatalf("%s: packets meet other programs", d.what)
 		}
-		if i%100 == 0 { // a rebuilt journal is one to work with
+		if i%100 == 0 { // the manager can work with a rebuilt journal
 			b.ok(b.manager.Reload(t.Context(), deployment(text(2, pass, 4, 8)), nil))
 			b.ok(b.manager.Reload(t.Context(), deployment(text(2, pass, 4, 8)), nil))
 			b.left(one)
@@ -189,8 +192,9 @@ func TestDamagedJournal(t *testing.T) {
 	t.Logf("suite: %d damages refused, %d rebuilt with the copy, %d from the kernel alone", n, fromCopy, fromKernel)
 }
 
-// Journals of version 1 are read and become those of now; damaged ones are refused or, where
-// a page says nothing that is used, read as they were.
+// TestVersion1 checks that journals of version 1 are read and converted to the current
+// version. Damaged ones are refused or, if the damage is in an unused part of a page,
+// read unchanged.
 func TestVersion1(t *testing.T) {
 	f, err := os.Open("testdata/journal-v1.db.gz")
 	if err != nil {
@@ -248,7 +252,7 @@ func TestVersion1(t *testing.T) {
 	}
 	t.Logf("suite: version 1: %d damages refused, %d of no consequence, %d that it has no checksum for", refused, same, changed)
 
-	// The next change writes the version of now, and keeps the old file.
+	// The next change writes the current version, and keeps the old file.
 	b := newBed(t)
 	b.ok(os.MkdirAll(filepath.Dir(b.journal), 0o700))
 	b.ok(os.WriteFile(b.journal, old, 0o600))
@@ -265,7 +269,7 @@ func TestVersion1(t *testing.T) {
 	}
 }
 
-// objects are the digests of a journal's objects by deployment.
+// objects returns the digests of a journal's objects, sorted by deployment.
 func objects(s *offload.Snapshot) []string {
 	var all []string
 	for _, name := range []string{"fw", "other"} {
@@ -276,8 +280,9 @@ func objects(s *offload.Snapshot) []string {
 	return all
 }
 
-// An operation dies and the journal is damaged as well: the rebuild finds what the operation
-// left, and what packets meet stays until the next command settles it.
+// TestDamageAfterDeath: an operation dies and the journal is damaged as well. The
+// rebuild finds the state that the operation left, and packets meet the same program
+// until the next command settles it.
 func TestDamageAfterDeath(t *testing.T) {
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
@@ -327,7 +332,7 @@ func TestDamageAfterDeath(t *testing.T) {
 	}
 }
 
-// The sizes that a file of version 1 gives are not trusted.
+// TestVersion1Sizes checks that the sizes in a file of version 1 are not trusted.
 func TestVersion1Sizes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	for _, page := range []uint32{0, 1, 1 << 31, 4096} {
@@ -345,8 +350,9 @@ func TestVersion1Sizes(t *testing.T) {
 	}
 }
 
-// A journal that is damaged while a program is on trial ends the operation with the reason;
-// packets go on meeting what they met, and a rebuild takes that up.
+// TestDamageOnTrial: if the journal is damaged while a program is on trial, the
+// operation ends with the reason. Packets keep meeting the same program, and a rebuild
+// records it.
 func TestDamageOnTrial(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))

@@ -15,7 +15,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Someone who may not read or write the journal is told so first, and to whom it belongs.
+// TestJournalPermission checks that a user who may not read or write the journal gets
+// an error before anything else, with the owner of the journal.
 func TestJournalPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be someone else")
@@ -24,7 +25,7 @@ func TestJournalPermission(t *testing.T) {
 	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
 	asNobody := func(do func() error) error {
 		result := make(chan error)
-		go func() { // the thread ends with the goroutine: it is nobody's for good
+		go func() { // the thread ends with the goroutine, so its credentials need not be restored
 			runtime.LockOSThread()
 			unix.SetfsuidRetUid(65534)
 			result <- do()
@@ -45,7 +46,7 @@ func TestJournalPermission(t *testing.T) {
 	}
 	// Its directory can be read, the journal cannot.
 	b.refused(asNobody(func() error { _, err := b.manager.Status(ctx); return err }), "journal-permission")
-	// A journal that can be read, in a directory that cannot be written: looking works.
+	// The journal can be read, but its directory cannot be written: queries work.
 	b.ok(os.Chown(b.journal, 65534, 65534))
 	b.ok(asNobody(func() error { _, err := b.manager.Status(ctx); return err }))
 	b.refused(asNobody(func() error { return b.manager.Reload(ctx, deployment(text(2, pass, 4, 8)), nil) }), "journal-permission")
@@ -54,7 +55,7 @@ func TestJournalPermission(t *testing.T) {
 	}
 }
 
-// mounted is a bed whose journal is on a file system of its own.
+// mounted returns a bed whose journal is on a file system of its own.
 func mounted(t *testing.T, options string) (b *bed, dir string) {
 	b = newBed(t)
 	dir = filepath.Join(t.TempDir(), "state")
@@ -74,8 +75,8 @@ func mounted(t *testing.T, options string) (b *bed, dir string) {
 	return b, dir
 }
 
-// On a read-only file system what only looks works, also when an operation was left half
-// done; what changes something says why it cannot.
+// TestReadOnlyFileSystem checks that queries work on a read-only file system, even if
+// an operation was left unfinished, and that changes fail with the reason.
 func TestReadOnlyFileSystem(t *testing.T) {
 	b, dir := mounted(t, "mode=700")
 	ctx := t.Context()
@@ -121,8 +122,9 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
-// On a full file system a change is refused, and the state before is kept; when the space
-// goes in the midst of one, it is rolled back as far as can be written.
+// TestFullFileSystem checks that on a full file system a change is refused and the old
+// state is kept. If the space runs out during a change, the change is rolled back as
+// far as the journal can still be written.
 func TestFullFileSystem(t *testing.T) {
 	b, dir := mounted(t, "mode=700,size=128k")
 	ctx := t.Context()

@@ -9,7 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Kernel is a card as one process sees it.
+// Kernel is a card as seen by one process. It implements offload.Kernel.
 type Kernel struct {
 	c    *Card
 	held map[*handle]bool
@@ -20,7 +20,7 @@ var _ offload.Kernel = (*Kernel)(nil)
 // Open starts a process.
 func (c *Card) Open() *Kernel { return &Kernel{c: c, held: map[*handle]bool{}} }
 
-// Close ends the process: all that it held and nothing else refers to is freed.
+// Close ends the process. Objects with no other reference are freed.
 func (k *Kernel) Close() {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -30,7 +30,7 @@ func (k *Kernel) Close() {
 	k.held = map[*handle]bool{}
 }
 
-// handle is one hold of a process on an object, as a file descriptor is.
+// handle is one reference of a process to an object, like a file descriptor.
 type handle struct {
 	k *Kernel
 	o object
@@ -43,7 +43,7 @@ func (k *Kernel) handle(o object) *handle {
 	return h
 }
 
-// Close gives the hold up; again is no harm.
+// Close drops the reference. Closing again has no effect.
 func (h *handle) Close() error {
 	h.k.c.mu.Lock()
 	defer h.k.c.mu.Unlock()
@@ -54,7 +54,7 @@ func (h *handle) Close() error {
 	return nil
 }
 
-// Boot counts the card's reboots.
+// Boot returns the number of the card's reboots, as text.
 func (k *Kernel) Boot() string {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -183,7 +183,7 @@ func (k *Kernel) Pins(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Unpin removes a name and what is below it.
+// Unpin removes a pin or directory with all pins below it.
 func (k *Kernel) Unpin(path string) error {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -203,7 +203,7 @@ func (k *Kernel) Unpin(path string) error {
 	return nil
 }
 
-// Attached lists what stands in front of a port: at most one program.
+// Attached lists the programs attached to a port: at most one.
 func (k *Kernel) Attached(p *offload.Port) ([]offload.Attachment, error) {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -217,7 +217,7 @@ func (k *Kernel) Attached(p *offload.Port) ([]offload.Attachment, error) {
 // Hook has nothing to do: the card needs no qdisc.
 func (k *Kernel) Hook(*offload.Port, offload.Mode, bool) (bool, error) { return false, nil }
 
-// Verdicts are a port's counts since the card was plugged in.
+// Verdicts returns the port's counters since the card was plugged in.
 func (k *Kernel) Verdicts(p *offload.Port) (offload.Verdicts, error) {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -228,7 +228,7 @@ func (k *Kernel) Verdicts(p *offload.Port) (offload.Verdicts, error) {
 	return q.verdicts, nil
 }
 
-// Watch tells of changes of any namespace.
+// Watch sends the changes in every namespace.
 func (k *Kernel) Watch(ctx context.Context, _ ...string) (<-chan offload.Event, error) {
 	const room = 16
 	events := make(chan offload.Event, room)

@@ -20,8 +20,9 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// text is eBPF text that marks each packet's byte 14 with mark, counts it in element 0
-// of map counts, and gives verdict. Entries and value size set the map's shape.
+// text returns eBPF text that marks byte 14 of each packet with mark, counts the
+// packet in element 0 of map counts, and returns verdict. entries and value are the
+// map's sizes.
 func text(mark, verdict, entries, value int) []byte {
 	return fmt.Appendf(nil, `
 .map counts array key=4 value=%d entries=%d
@@ -83,7 +84,7 @@ func newBed(t testing.TB) *bed {
 	return b
 }
 
-// restart is the manager's next process.
+// restart replaces the manager by that of a new process.
 func (b *bed) restart() {
 	if b.kernel != nil {
 		b.kernel.Close()
@@ -121,8 +122,8 @@ func (b *bed) refused(err error, reason string) *offload.Error {
 	return e
 }
 
-// mark sends a packet to a port and returns the mark that it came back with, 0 for none,
-// and -1 for a packet that was dropped.
+// mark sends a packet to a port and returns the mark with which it came back: 0 for
+// none, and -1 for a dropped packet.
 func (b *bed) mark(ref offload.Ref) int {
 	b.t.Helper()
 	r, err := b.card.Receive(ref, make([]byte, 64))
@@ -133,7 +134,7 @@ func (b *bed) mark(ref offload.Ref) int {
 	return int(r.Packet[14])
 }
 
-// count is what the program has counted so far, by its pinned map.
+// count returns the program's counter, read from its pinned map.
 func (b *bed) count() uint64 {
 	b.t.Helper()
 	status, err := b.manager.Status(b.t.Context())
@@ -151,7 +152,7 @@ func (b *bed) count() uint64 {
 
 func (b *bed) left(want live.Left) {
 	b.t.Helper()
-	b.restart() // lets go of descriptors
+	b.restart() // closes descriptors
 	if got := b.card.Left(); got != want {
 		b.t.Errorf("left: %+v, want %+v", got, want)
 	}
@@ -164,9 +165,9 @@ func TestLoadReloadUnload(t *testing.T) {
 		t.Error("a port does not run the program")
 	}
 	b.refused(b.manager.Load(ctx, deployment(text(2, pass, 4, 8)), nil), "name-taken")
-	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8), port0, port1), nil)) // as it is
+	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8), port0, port1), nil)) // unchanged
 
-	// The map keeps its shape: it goes on.
+	// The map keeps its shape, so the counter continues.
 	b.ok(b.manager.Reload(ctx, deployment(text(2, pass, 4, 8), port0, port1), nil))
 	if b.mark(port0) != 2 || b.mark(port1) != 2 {
 		t.Error("a port does not run the new program")
@@ -230,7 +231,7 @@ func TestRollBack(t *testing.T) {
 	}
 	b.left(one)
 
-	// On trial someone else takes the port.
+	// Another process takes the port during the trial.
 	thief := &offload.Change{Window: time.Second, Interval: time.Millisecond, Health: func(context.Context) error {
 		b.steal(port0)
 		return nil
@@ -239,7 +240,7 @@ func TestRollBack(t *testing.T) {
 	if m := b.mark(port0); m != -1 {
 		t.Errorf("mark %d: what the other put there was taken away", m)
 	}
-	// What the other put there is not overwritten unasked, and is when asked.
+	// The other process's program is overwritten only with --force.
 	b.refused(b.manager.Reload(ctx, deployment(text(4, pass, 4, 8)), nil), "program-changed")
 	drifts, err := b.manager.Drifts(ctx)
 	b.ok(err)
@@ -267,7 +268,7 @@ func TestRollBack(t *testing.T) {
 	b.left(one)
 }
 
-// steal puts another program in front of a port, as someone else would.
+// steal attaches another program to a port, as another tool might.
 func (b *bed) steal(ref offload.Ref) {
 	b.t.Helper()
 	other := b.card.Open()
@@ -332,7 +333,8 @@ func TestApply(t *testing.T) {
 	b.refused(err, "port-taken")
 }
 
-// A card that was taken out, and a machine that was booted again: apply brings all back.
+// TestDeviceRemovalAndReboot checks that apply restores everything after the card was
+// removed and after the machine was rebooted.
 func TestDeviceRemovalAndReboot(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	d := deployment(text(1, pass, 4, 8))
@@ -361,7 +363,7 @@ func TestDeviceRemovalAndReboot(t *testing.T) {
 	b.kernel.Close()
 	b.card.Reboot()
 	b.restart()
-	// Another program has the same number now.
+	// Another program now has the same number.
 	b.steal(port1)
 	_, err = b.manager.Apply(ctx, []*offload.Deployment{d}, nil)
 	b.ok(err)
@@ -371,7 +373,7 @@ func TestDeviceRemovalAndReboot(t *testing.T) {
 	b.ok(b.manager.Unload(ctx, "fw"))
 	b.left(live.Left{Programs: 1, Ports: 1})
 
-	// Unload while the card is out.
+	// Unload while the card is removed.
 	b.ok(b.manager.Load(ctx, d, nil))
 	b.card.Unplug()
 	b.ok(b.manager.Unload(ctx, "fw"))
@@ -454,7 +456,8 @@ func TestJournalMode(t *testing.T) {
 	b.refused(b.manager.Recover(t.Context()), "journal")
 }
 
-// While a program is on trial its deployment is locked, and nothing else.
+// TestTrialLocksOnlyItsDeployment checks that a deployment is locked while a program
+// is on trial, and no other deployment is.
 func TestTrialLocksOnlyItsDeployment(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
@@ -481,7 +484,7 @@ func TestTrialLocksOnlyItsDeployment(t *testing.T) {
 		thief := deployment(text(4, pass, 4, 8))
 		thief.Name = "thief"
 		b.refused(m.Load(ctx, thief, nil), "port-taken")
-		b.ok(m.Recover(ctx)) // does not take the trial for what a dead process left
+		b.ok(m.Recover(ctx)) // does not mistake the trial for an operation of a dead process
 		if mark := b.mark(port0); mark != 2 {
 			t.Errorf("on trial packets meet mark %d, want 2", mark)
 		}
@@ -540,7 +543,8 @@ func TestRefusals(t *testing.T) {
 	b.left(live.Left{})
 }
 
-// Objects with bytes changed are refused with a reason or run; nothing is left of them.
+// TestHostileObjects checks that objects with changed bytes run or are refused with a
+// reason, and leave nothing on the card.
 func TestHostileObjects(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	names, err := filepath.Glob("../../examples/*.o")
@@ -570,8 +574,8 @@ func TestHostileObjects(t *testing.T) {
 	b.left(live.Left{})
 }
 
-// Reloads while packets come in: each meets a program, none an older one than
-// the packet before it.
+// TestReloadsUnderTraffic reloads while packets arrive: each packet meets a program,
+// and none an older one than the previous packet.
 func TestReloadsUnderTraffic(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	const reloads = 100
@@ -608,7 +612,7 @@ func TestReloadsUnderTraffic(t *testing.T) {
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
-// Many entries on the card, through the manager's own interface.
+// TestManyEntries writes many entries to the card through the manager's own interface.
 func TestManyEntries(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	const entries = 100_000
@@ -636,7 +640,7 @@ func TestManyEntries(t *testing.T) {
 	}
 }
 
-// Managers of several processes take turns.
+// TestTurns checks that managers of several processes take turns.
 func TestTurns(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
@@ -660,7 +664,7 @@ func TestTurns(t *testing.T) {
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
-// Someone removed the pins: the maps are carried over all the same.
+// TestPinsRemoved checks that maps are carried over although their pins were removed.
 func TestPinsRemoved(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
@@ -674,7 +678,7 @@ func TestPinsRemoved(t *testing.T) {
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
-// jammed is a kernel whose firmware takes no program any more.
+// jammed is a kernel whose firmware accepts no further program.
 type jammed struct {
 	offload.Kernel
 	on bool
@@ -687,7 +691,8 @@ func (j *jammed) Swap(p *offload.Port, mode offload.Mode, old, new offload.Progr
 	return j.Kernel.Swap(p, mode, old, new)
 }
 
-// What cannot be rolled back is kept and shown, and does not keep others from being managed.
+// TestStuck checks that a deployment that cannot be rolled back is kept and shown, and
+// does not prevent others from being managed.
 func TestStuck(t *testing.T) {
 	b, ctx := newBed(t), t.Context()
 	b.ok(b.manager.Load(ctx, deployment(text(1, pass, 4, 8)), nil))
@@ -716,7 +721,8 @@ func TestStuck(t *testing.T) {
 	b.left(live.Left{Programs: 1, Maps: 1, Pins: 2, Ports: 1, Tables: 1})
 }
 
-// A new journal is whole or not there, whatever killed processes left of one.
+// TestJournalCreation checks that a new journal is either complete or absent, whatever
+// killed processes left of one.
 func TestJournalCreation(t *testing.T) {
 	b := newBed(t)
 	dir := filepath.Dir(b.journal)
@@ -725,7 +731,7 @@ func TestJournalCreation(t *testing.T) {
 		b.ok(os.WriteFile(b.journal+half, make([]byte, 4096), 0o600))
 	}
 	errs := make(chan error)
-	for i := range 4 { // processes that are all the first
+	for i := range 4 { // processes that each find no journal
 		go func() {
 			process := b.card.Open()
 			defer process.Close()

@@ -8,7 +8,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Limits that were found by trying are those of the firmware's profile.
+// TestProbe checks that the limits found by probing are those of the firmware's
+// profile.
 func TestProbe(t *testing.T) {
 	p, err := firmware.Load("stock")
 	if err != nil {

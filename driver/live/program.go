@@ -20,7 +20,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// program is a program that was compiled for the card.
+// program is a program compiled for the card.
 type program struct {
 	count  int
 	id     uint32
@@ -137,8 +137,8 @@ func (k *Kernel) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]offload.Map
 	return programHandle{k.handle(p), p}, nil
 }
 
-// compile takes a program through verifier, the driver's rules and compiler; log has
-// every reason.
+// compile runs verifier, the driver's rules and compiler on a program. log has every
+// reason.
 func (k *Kernel) compile(spec *ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec) (im *nfp.Image, log []string, err error) {
 	c, faults := code.New(spec, specs)
 	for _, f := range faults {
@@ -174,8 +174,8 @@ func lines(reasons []verify.Reason) []string {
 	return log
 }
 
-// faultError is a program that is not well formed, driverError one that breaks a rule
-// of the Linux driver.
+// faultError is the error of a malformed program, driverError that of a program that
+// breaks a rule of the Linux driver.
 type (
 	faultError  struct{ msg string }
 	driverError struct{ msg string }
@@ -184,7 +184,7 @@ type (
 func (e *faultError) Error() string  { return e.msg }
 func (e *driverError) Error() string { return e.msg }
 
-// reasonOf names who refused.
+// reasonOf returns the reason word for the step that refused.
 func reasonOf(err error) string {
 	var drv *driverError
 	var unsupported *jit.Unsupported
@@ -248,7 +248,8 @@ func (k *Kernel) Swap(p *offload.Port, mode offload.Mode, old, new offload.Progr
 	return nil
 }
 
-// put links a program for a port's slot and writes it there; nil empties it.
+// put links a program for a port's slot and writes it there. A nil program empties the
+// slot.
 func (c *Card) put(q *port, mode offload.Mode, p *program) error {
 	was := q.runs
 	if p == nil {

@@ -9,19 +9,19 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// samples is the stream of a map in host memory, which holds so many samples.
+// samples is the stream of a map in host memory. It holds at most ringSamples samples.
 type samples struct {
 	c    *Card
 	t    *table
 	ring chan offload.Sample
-	only *int // the index that is read; nil: every
+	only *int // the index to read; nil: every
 	lost uint64
 }
 
-// ringSamples is how many samples find room before one is read.
+// ringSamples is the number of samples kept until the reader takes one.
 const ringSamples = 1024
 
-// newEvents makes an array of perf events.
+// newEvents creates an array of perf events.
 func (c *Card) newEvents(k *Kernel, spec *ebpf.MapSpec) offload.Map {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -31,7 +31,7 @@ func (c *Card) newEvents(k *Kernel, spec *ebpf.MapSpec) offload.Map {
 	return mapHandle{k.handle(t), t}
 }
 
-// onCard tells the card of a host's map, if it does not know it yet.
+// onCard creates the card's entry for a map in host memory, if there is none yet.
 func (t *table) onCard(c *Card) error {
 	if !t.host || t.m != nil {
 		return nil
@@ -57,8 +57,8 @@ func (k *Kernel) Samples(m offload.Map, opt *offload.SampleOptions) (offload.Sam
 	return s, nil
 }
 
-// deliver passes what a program sent to whoever reads the map. Like the kernel, it lengthens
-// data so that the next sample is aligned.
+// deliver passes a program's events to the readers of their maps. Like the kernel, it
+// pads data so that the next sample is aligned.
 func (c *Card) deliver(events []driver.Event) {
 	for _, e := range events {
 		for _, t := range c.maps {

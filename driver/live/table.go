@@ -13,14 +13,14 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// table is a map in the card's memory, or, of a type that is neutral, in the host's.
+// table is a map in the card's memory or, if its type is neutral, in the host's.
 type table struct {
 	count  int
 	id     uint32
 	spec   *ebpf.MapSpec
-	m      *driver.Map // nil once gone, and of a host's map until a program needs it
+	m      *driver.Map // nil after removal, and for a host's map until a program uses it
 	host   bool
-	reader *samples // of a host's map; nil: there is none
+	reader *samples // reader of a host's map; nil if there is none
 	device int
 	gone   bool
 }
@@ -30,7 +30,7 @@ func (t *table) refs() *int { return &t.count }
 func (t *table) free(c *Card) {
 	delete(c.maps, t.id)
 	if t.m != nil {
-		_ = c.nic.FreeMap(t.m.ID) // it is there: only Unplug removes others, and clears m
+		_ = c.nic.FreeMap(t.m.ID) // the ID exists: only Unplug frees others, and it clears m
 	}
 }
 
@@ -43,7 +43,7 @@ type mapHandle struct {
 	t *table
 }
 
-// CreateMap makes a map on the card.
+// CreateMap creates a map on the card.
 func (k *Kernel) CreateMap(spec *ebpf.MapSpec, on *offload.Port) (offload.Map, error) {
 	fail := func(reason, msg string, err error) (offload.Map, error) {
 		return nil, &offload.Error{Op: "create map", Object: spec.Name, Reason: reason, Msg: msg, Err: err}
@@ -139,7 +139,7 @@ func (h mapHandle) Delete(key []byte) error {
 	return h.do("delete", func(m *driver.Map) error { return m.Delete(key) })
 }
 
-// Dump yields all entries, as they are between two packets.
+// Dump yields all entries. No packet is processed meanwhile.
 func (h mapHandle) Dump(yield func(key, value []byte) bool) error {
 	var keys, values [][]byte
 	err := h.do("dump", func(m *driver.Map) error {
