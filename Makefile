@@ -57,7 +57,7 @@ bench:
 compare:
 	@$(GO) run ./cmd/nfpsim compare --kernel --list examples/compare.list --corpus
 
-# Counts are set here so that a soak is repeatable; results go to docs/soak.md.
+# Counts are set here so that a soak is repeatable; results go to docs/soak.json.
 soak:
 	NFPKIT_DIFF_N=$${NFPKIT_DIFF_N:-200000} $(GO) test -count 1 -timeout 24h -v -run 'TestRandomPrograms' ./internal/difftest
 	NFPKIT_TWOJITS_N=$${NFPKIT_TWOJITS_N:-20000} $(GO) test -count 1 -timeout 24h -v -run 'TestTwoCompilers' ./internal/difftest
