@@ -38,7 +38,7 @@ func (d *Deployment) check() error {
 		return &Error{Op: "deployment", Object: d.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
 	}
 	if !ValidName(d.Name) {
-		return &Error{Op: "deployment", Reason: "bad-name", Msg: fmt.Sprintf("name %.80q", d.Name)}
+		return &Error{Op: "deployment", Reason: "bad-name", Msg: fmt.Sprintf("name %.80q is not 1 to 64 letters and digits, with _ and - after the first", d.Name)}
 	}
 	if !slices.Contains(modes, d.Mode) {
 		return fail("bad-state", "mode %q is unknown", string(d.Mode))

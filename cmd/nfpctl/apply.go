@@ -50,7 +50,7 @@ func newApply(e *env) *cobra.Command {
 				return err
 			}
 			for _, d := range want {
-				if err := flags.preflight(cmd, m.Kernel(), d); err != nil {
+				if _, err := flags.preflight(cmd, m.Kernel(), d); err != nil {
 					return err
 				}
 			}

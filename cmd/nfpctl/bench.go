@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
@@ -28,24 +27,23 @@ const (
 // runBench says how fast a program is on a simulated card, with empty maps and the smallest
 // frames. Only a program that is slower than was asked for is refused: one that cannot be
 // measured is for the card to judge.
-func (c *changeFlags) runBench(w io.Writer, d *offload.Deployment, facts *verify.Facts, p *firmware.Profile) error {
-	fail := func(format string, args ...any) error {
-		return &offload.Error{Op: "bench", Object: d.Source, Reason: "too-slow", Msg: fmt.Sprintf(format, args...)}
+func (c *changeFlags) runBench(d *offload.Deployment, facts *verify.Facts, p *firmware.Profile) (speed string, err error) {
+	fail := func(format string, args ...any) (string, error) {
+		return "", &offload.Error{Op: "bench", Object: d.Source, Reason: "too-slow", Msg: fmt.Sprintf(format, args...)}
 	}
 	r, err := measure(facts, p)
 	if err != nil {
 		if c.minimum > 0 {
 			return fail("it cannot be measured: %s", oneLine(err))
 		}
-		fmt.Fprintf(w, "nfpctl: bench: %s cannot be measured: %s\n", d.Source, oneLine(err))
-		return nil
+		return fmt.Sprintf("%s cannot be measured: %s", d.Source, oneLine(err)), nil
 	}
-	fmt.Fprintf(w, "nfpctl: bench: %.1f Mpps of %d-byte frames on a simulated %s, %.0f cycles a packet, bound by %s; compiled by nfpkit, the driver's own code is usually slower\n",
+	speed = fmt.Sprintf("%.1f Mpps of %d-byte frames on a simulated %s, %.0f cycles a packet, bound by %s; compiled by nfpkit, the driver's own code is usually slower",
 		r.Mpps, benchFrame+4, r.Card, r.CyclesPerPacket, r.Bottleneck)
 	if r.Mpps < c.minimum {
 		return fail("%.1f million packets per second, wanted are %g", r.Mpps, c.minimum)
 	}
-	return nil
+	return speed, nil
 }
 
 func measure(facts *verify.Facts, p *firmware.Profile) (*driver.BenchResult, error) {

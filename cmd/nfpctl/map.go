@@ -284,7 +284,13 @@ or bpftool map dump wrote, or of that form; "-" is standard input.
 						return err
 					}
 					n, err := fill(cmd, m, file)
-					fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %d entr%s written\n", n, map[bool]string{true: "y", false: "ies"}[n == 1])
+					entries := fmt.Sprintf("%d entr%s written", n, map[bool]string{true: "y", false: "ies"}[n == 1])
+					if err != nil && n > 0 {
+						return fmt.Errorf("%w; before it, %s", err, entries)
+					}
+					if err == nil {
+						fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %s\n", entries)
+					}
 					return err
 				}
 				key, err := m.parseKey(&w)

@@ -36,11 +36,15 @@ func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *chang
 			return err
 		}
 	}
-	if err := flags.preflight(cmd, m.Kernel(), d); err != nil {
+	speed, err := flags.preflight(cmd, m.Kernel(), d)
+	if err != nil {
 		return err
 	}
 	if err := do(m, cmd.Context(), d, change); err != nil {
 		return err
+	}
+	if speed != "" { // not before: the first line of a refusal is its reason
+		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: bench: %s\n", speed)
 	}
 	return e.printLoaded(cmd, d.Name)
 }
@@ -101,27 +105,26 @@ func safely(data []byte) (coll *ebpf.CollectionSpec, err error) {
 }
 
 // preflight asks, before anything is touched, whether the card's driver will take the
-// program at the ports' MTU, and how fast it will be. Programs for the host are the
-// kernel's business.
-func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload.Deployment) error {
+// program at the ports' MTU, and measures how fast it will be. Programs for the host are
+// the kernel's business.
+func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload.Deployment) (speed string, err error) {
 	if !d.Mode.Offloaded() || !c.check && !c.bench {
-		return nil
+		return "", nil
 	}
 	profile, err := firmware.Load(c.firmware)
 	if err != nil {
-		return usagef("--firmware: %w", err)
+		return "", usagef("--firmware: %w", err)
 	}
 	facts, err := factsOf(d)
 	if err != nil && !c.check {
-		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: bench: %s\n", oneLine(err))
-		return nil // for the card to judge
+		return oneLine(err), nil // for the card to judge
 	}
 	if err == nil && c.check {
 		linux := runningRules()
 		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, &driver.LinuxOptions{MTU: largestMTU(k, d.Ports), Kernel: &linux}))
 	}
 	if err == nil && c.bench {
-		return c.runBench(cmd.ErrOrStderr(), d, facts, profile)
+		return c.runBench(d, facts, profile)
 	}
 	var refused *offload.Error
 	if errors.As(err, &refused) && len(refused.Log) > 0 {
@@ -130,7 +133,7 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: checked by the rules of Linux %s; --check=false leaves the decision to the card\n", runningRules().Release)
 	}
-	return err
+	return "", err
 }
 
 // runningRules are the running kernel's rules, or those that were compared most where

@@ -226,16 +226,17 @@ func (c *changeFlags) change(k offload.Kernel, ports []offload.Ref) (*offload.Ch
 	for _, name := range c.migrate {
 		ch.Migrate[name] = offload.Resize
 	}
-	for _, share := range []float64{c.maxDrop, c.maxAbort} {
-		if !isShare(share) {
-			return nil, usagef("share %g is not from 0 to 1", share)
-		}
+	if !isShare(c.maxDrop) {
+		return nil, usagef("--max-drop %g is not from 0 to 1", c.maxDrop)
+	}
+	if !isShare(c.maxAbort) {
+		return nil, usagef("--max-aborted %g is not from 0 to 1", c.maxAbort)
 	}
 	if !(c.minimum >= 0) { // or no number
 		return nil, usagef("--min-mpps %g is not 0 or above", c.minimum)
 	}
 	if c.window < 0 {
-		return nil, usagef("window %v is negative", c.window)
+		return nil, usagef("--window %v is negative", c.window)
 	}
 	if c.maxDrop > 0 || c.maxAbort > 0 {
 		if ch.Window == 0 {

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +18,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/nfpkit/nfpkit/driver/live"
+	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -39,14 +44,15 @@ func newBed(dir string) (*bed, error) {
 
 // TestScripts runs testdata/script: nfpctl CODE ARGS..., send PORT COUNT [HEX], unplug,
 // plug, reboot, detach PORT, vanish DEPLOYMENT PORT (detached, and its pins removed), newer
-// JOURNAL.
+// JOURNAL, microcode LISTING JSON.
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:           "testdata/script",
+		UpdateScripts: golden.Updating(),
 		Setup: func(env *testscript.Env) error {
 			b, err := newBed(env.WorkDir)
 			env.Values["bed"] = b
@@ -68,11 +74,11 @@ func TestScripts(t *testing.T) {
 					}
 				}
 				got := ts.Value("bed").(*bed).nfpctl(args[1:], strings.NewReader(""), &stdout, &stderr)
-				io.Copy(ts.Stdout(), &stdout)
+				io.WriteString(ts.Stdout(), settled(ts, &stdout))
 				if got != want {
 					ts.Fatalf("exit code %d, want %d: %s", got, want, &stderr)
 				}
-				io.Copy(ts.Stderr(), &stderr)
+				io.WriteString(ts.Stderr(), settled(ts, &stderr))
 			},
 			"send": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(send(ts, args)) },
 			"unplug": func(ts *testscript.TestScript, _ bool, _ []string) {
@@ -90,6 +96,9 @@ func TestScripts(t *testing.T) {
 				defer k.Close()
 				ts.Check(k.Unpin(args[0]))
 			},
+			"microcode": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(microcode(ts.ReadFile(args[0]), ts.ReadFile(args[1])))
+			},
 			"newer": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(newer(ts.MkAbs(args[0]))) },
 			"left": func(ts *testscript.TestScript, _ bool, args []string) {
 				if got := fmt.Sprintf("%+v", ts.Value("bed").(*bed).card.Left()); got != strings.Join(args, " ") {
@@ -98,6 +107,45 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// What differs from one run of a script to the next.
+var (
+	linux     = regexp.MustCompile(`rules of Linux [\d.]+`)
+	timeStamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|\d{8}T\d{6}\.\d{3}`)
+	duration  = regexp.MustCompile(`"took_ns": \d+`)
+)
+
+// microcode checks that every line of a dump of microcode assembles to the word that the
+// same dump has as JSON.
+func microcode(text, asJSON string) error {
+	im, err := nfp.Assemble(text)
+	if err != nil {
+		return err
+	}
+	var dump struct{ Words []string }
+	if err := json.Unmarshal([]byte(asJSON), &dump); err != nil {
+		return err
+	}
+	words := make([]string, len(im.Words))
+	for i, w := range im.Words {
+		words[i] = fmt.Sprintf("0x%016x", uint64(w))
+	}
+	if len(words) == 0 || !slices.Equal(words, dump.Words) {
+		return fmt.Errorf("the listing assembles to %v, the words are %v", words, dump.Words)
+	}
+	return nil
+}
+
+// settled replaces what differs from run to run, so that a script compares whole lines: times
+// become TIME, the time that a load took NS, the running kernel VERSION, and the directories
+// of the script and the repository their variables.
+func settled(ts *testscript.TestScript, output *bytes.Buffer) string {
+	text := strings.ReplaceAll(output.String(), ts.Getenv("WORK"), "$WORK")
+	text = strings.ReplaceAll(text, ts.Getenv("EXAMPLES"), "$EXAMPLES")
+	text = strings.ReplaceAll(text, ts.Getenv("OBJECTS"), "$OBJECTS")
+	text = linux.ReplaceAllString(text, "rules of Linux VERSION")
+	return duration.ReplaceAllString(timeStamp.ReplaceAllString(text, "TIME"), `"took_ns": NS`)
 }
 
 // detach takes away what runs at a port behind the manager's back.

@@ -89,12 +89,16 @@ func printStatus(w io.Writer, s *offload.Status) {
 			}
 			fmt.Fprintln(w)
 		}
+		gone := slices.ContainsFunc(d.Drift, func(x offload.Drift) bool { return x.Lost() || x.Kind == "device-gone" })
 		for _, m := range d.Maps {
-			lost := ""
-			if m.Lost {
+			id, lost := fmt.Sprintf("id %d", m.ID), ""
+			switch {
+			case gone: // another map may have its id by now
+				id = "gone"
+			case m.Lost:
 				lost = ", started empty: what it held before was lost"
 			}
-			fmt.Fprintf(w, "  map %s: id %d, %v%s\n", m.Name, m.ID, m.Shape, lost)
+			fmt.Fprintf(w, "  map %s: %s, %v%s\n", m.Name, id, m.Shape, lost)
 		}
 		for _, x := range d.Drift {
 			fmt.Fprintf(w, "  drift: %v\n", x)

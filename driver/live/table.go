@@ -97,11 +97,12 @@ func (h mapHandle) Info() (offload.MapInfo, error) {
 func (h mapHandle) do(op string, fn func(m *driver.Map) error) error {
 	h.k.c.mu.Lock()
 	defer h.k.c.mu.Unlock()
-	fail := func(reason string, err error) error {
-		return &offload.Error{Op: op, Object: "map " + h.t.spec.Name, Reason: reason, Msg: err.Error(), Err: err}
+	refuse := func(reason, msg string, err error) error {
+		return &offload.Error{Op: op, Object: "map " + h.t.spec.Name, Reason: reason, Msg: msg, Err: err}
 	}
+	fail := func(reason string, err error) error { return refuse(reason, err.Error(), err) }
 	if h.t.gone {
-		return fail("gone", syscall.ENODEV)
+		return refuse("gone", "the map's card was removed", syscall.ENODEV)
 	}
 	if h.t.host {
 		return fail("map-type", fmt.Errorf("maps of type %s have no entries to read or write", offload.MapTypeName(h.t.spec.Type)))
@@ -110,9 +111,9 @@ func (h mapHandle) do(op string, fn func(m *driver.Map) error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, maps.ENOENT):
-		return fail("no-entry", err)
+		return refuse("no-entry", "the map has no such key", err)
 	case errors.Is(err, maps.EEXIST):
-		return fail("entry-exists", err)
+		return refuse("entry-exists", "the map has this key already", err)
 	case errors.Is(err, maps.E2BIG):
 		return fail("map-full", err)
 	default:
