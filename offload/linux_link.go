@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,51 +28,6 @@ var xdpIDs = []struct {
 	mode Mode
 	attr uint16
 }{{XDPOffload, unix.IFLA_XDP_HW_PROG_ID}, {XDPDriver, unix.IFLA_XDP_DRV_PROG_ID}, {XDPGeneric, unix.IFLA_XDP_SKB_PROG_ID}}
-
-// route opens rtnetlink in a namespace.
-func (l *Linux) route(netns string, groups uint32) (*netlink.Conn, error) {
-	c := netlink.Config{Groups: groups}
-	if netns != "" {
-		ns, err := l.openNetns(netns)
-		if err != nil {
-			return nil, err
-		}
-		defer ns.Close()
-		c.NetNS = int(ns.Fd())
-	}
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &c)
-	if err != nil {
-		return nil, errnoError("open netlink", netns, err)
-	}
-	// Kernels before 4.12 have no extended acknowledgements: errors are then without words.
-	_ = conn.SetOption(netlink.ExtendedAcknowledge, true)
-	return conn, nil
-}
-
-// ask sends one request and returns the answers.
-func (l *Linux) ask(netns string, typ uint16, flags netlink.HeaderFlags, data []byte) ([]netlink.Message, error) {
-	conn, err := l.route(netns, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return conn.Execute(netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | flags}, Data: data})
-}
-
-// words takes errno and the kernel's message out of a netlink error.
-func words(op, object string, err error) *Error {
-	var ours *Error
-	if errors.As(err, &ours) {
-		return ours
-	}
-	var operation *netlink.OpError
-	if errors.As(err, &operation) {
-		e := errnoError(op, object, operation.Err)
-		e.Extack = strings.TrimSpace(operation.Message)
-		return e
-	}
-	return errnoError(op, object, err)
-}
 
 // ifinfo is struct ifinfomsg.
 func ifinfo(index int) []byte {
@@ -95,51 +51,38 @@ func parseLink(data []byte) (link, error) {
 	}
 	l.index = int(int32(native.Uint32(data[4:])))
 	l.up = native.Uint32(data[8:])&unix.IFF_UP != 0
-	ad, err := netlink.NewAttributeDecoder(data[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return l, err
-	}
-	for ad.Next() {
-		switch ad.Type() {
+	err := attributes(data[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) {
+		switch typ {
 		case unix.IFLA_IFNAME:
-			l.name = ad.String()
+			l.name = unix.ByteSliceToString(value)
 		case unix.IFLA_MTU:
-			l.mtu = int(ad.Uint32())
+			l.mtu = int(number(value))
 		case unix.IFLA_XDP:
 			l.programs = map[Mode]uint32{}
-			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				for ad.Next() {
-					for _, x := range xdpIDs {
-						if ad.Type() == x.attr {
-							l.programs[x.mode] = ad.Uint32()
-						}
+			_ = attributes(value, func(typ uint16, value []byte) {
+				for _, x := range xdpIDs {
+					if typ == x.attr {
+						l.programs[x.mode] = number(value)
 					}
 				}
-				return nil
 			})
 		}
-	}
-	return l, ad.Err()
+	})
+	return l, err
 }
 
 // Ports lists interfaces, all or those of the given names.
 func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
 	fail := func(err error) ([]Port, error) { return nil, words("list ports", netns, err) }
-	var msgs []netlink.Message
+	var msgs [][]byte
 	if len(names) == 0 {
 		var err error
-		if msgs, err = l.ask(netns, unix.RTM_GETLINK, netlink.Dump, ifinfo(0)); err != nil {
+		if msgs, err = l.ask(netns, unix.RTM_GETLINK, unix.NLM_F_DUMP, ifinfo(0)); err != nil {
 			return fail(err)
 		}
 	}
 	for _, name := range names {
-		ae := netlink.NewAttributeEncoder()
-		ae.String(unix.IFLA_IFNAME, name)
-		attrs, err := ae.Encode()
-		if err != nil {
-			return fail(err)
-		}
-		one, err := l.ask(netns, unix.RTM_GETLINK, 0, append(ifinfo(0), attrs...))
+		one, err := l.ask(netns, unix.RTM_GETLINK, 0, ifinfo(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) { // the last two: no possible name
 			continue
 		}
@@ -150,7 +93,7 @@ func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
 	}
 	var all []Port
 	for _, m := range msgs {
-		k, err := parseLink(m.Data)
+		k, err := parseLink(m)
 		if err != nil {
 			return fail(err)
 		}
@@ -196,7 +139,7 @@ func (l *Linux) Attached(p *Port) ([]Attachment, error) {
 	if len(msgs) == 0 {
 		return nil, nil
 	}
-	k, err := parseLink(msgs[0].Data)
+	k, err := parseLink(msgs[0])
 	if err != nil {
 		return nil, words("look at", p.Ref().String(), err)
 	}
@@ -251,20 +194,13 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 	if err = errors.Join(err, err2); err != nil {
 		return &Error{Op: op, Object: p.Ref().String(), Reason: "wrong-device", Msg: err.Error()}
 	}
-	ae := netlink.NewAttributeEncoder()
-	ae.Nested(unix.IFLA_XDP, func(ae *netlink.AttributeEncoder) error {
-		ae.Int32(unix.IFLA_XDP_FD, fd)
-		ae.Uint32(unix.IFLA_XDP_FLAGS, xdpFlags[mode]|xdpReplace)
-		ae.Int32(unix.IFLA_XDP_EXPECTED_FD, expected)
-		return nil
-	})
-	attrs, err := ae.Encode()
-	if err != nil {
-		return errnoError(op, p.Ref().String(), err)
-	}
+	xdp := nl.NewRtAttr(unix.IFLA_XDP|unix.NLA_F_NESTED, nil)
+	xdp.AddRtAttr(unix.IFLA_XDP_FD, uint32Bytes(uint32(fd)))
+	xdp.AddRtAttr(unix.IFLA_XDP_FLAGS, uint32Bytes(xdpFlags[mode]|xdpReplace))
+	xdp.AddRtAttr(unix.IFLA_XDP_EXPECTED_FD, uint32Bytes(uint32(expected)))
 	log := listenKernelLog()
 	defer log.close()
-	if _, err := l.ask(p.Netns, unix.RTM_SETLINK, netlink.Acknowledge, append(ifinfo(p.Index), attrs...)); err != nil {
+	if _, err := l.ask(p.Netns, unix.RTM_SETLINK, unix.NLM_F_ACK, ifinfo(p.Index), xdp); err != nil {
 		e := words(op, p.Ref().String(), err)
 		e.Kernel = log.lines()
 		return l.attachError(e, p, mode, new)
@@ -353,7 +289,6 @@ func (l *Linux) foreign(n *linuxProgram, p *Port) bool {
 
 // Watch tells of changes to links and filters.
 func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error) {
-	const linkAndFilters = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_TC-1)
 	if len(netns) == 0 {
 		netns = []string{""}
 	}
@@ -361,7 +296,7 @@ func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error
 	running := make(chan struct{}, len(netns))
 	started := 0
 	for _, ns := range netns {
-		conn, err := l.route(ns, linkAndFilters)
+		conn, err := l.route(ns, unix.RTNLGRP_LINK, unix.RTNLGRP_TC)
 		if ReasonOf(err) == "no-port" && ns != "" {
 			continue // the namespace is gone; its ports are in the first one now
 		}
@@ -375,9 +310,9 @@ func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error
 			defer stop()
 			defer conn.Close()
 			for ctx.Err() == nil {
-				msgs, err := conn.Receive()
+				msgs, _, err := conn.Receive()
 				if errors.Is(err, unix.ENOBUFS) {
-					msgs, err = []netlink.Message{{}}, nil // some were lost
+					msgs, err = []syscall.NetlinkMessage{{}}, nil // some were lost
 				}
 				if err != nil {
 					return
@@ -402,7 +337,7 @@ func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error
 }
 
 // event is what a message says.
-func event(netns string, m netlink.Message) Event {
+func event(netns string, m syscall.NetlinkMessage) Event {
 	if m.Header.Type != unix.RTM_NEWLINK && m.Header.Type != unix.RTM_DELLINK {
 		return Event{}
 	}

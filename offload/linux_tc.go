@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,16 +50,11 @@ func tcmsg(index int, handle, parent, info uint32) []byte {
 }
 
 // kindAttr is TCA_KIND.
-func kindAttr(kind string) []byte {
-	ae := netlink.NewAttributeEncoder()
-	ae.String(tcaKind, kind)
-	b, _ := ae.Encode() // a constant text
-	return b
-}
+func kindAttr(kind string) *nl.RtAttr { return nl.NewRtAttr(tcaKind, nl.ZeroTerminated(kind)) }
 
 // clsacts are the interfaces of a namespace that have a clsact qdisc, by index.
 func (l *Linux) clsacts(netns string) (map[int]bool, error) {
-	msgs, err := l.ask(netns, unix.RTM_GETQDISC, netlink.Dump, tcmsg(0, 0, 0, 0))
+	msgs, err := l.ask(netns, unix.RTM_GETQDISC, unix.NLM_F_DUMP, tcmsg(0, 0, 0, 0))
 	if errors.Is(err, unix.EOPNOTSUPP) { // a kernel without traffic control
 		return nil, nil
 	}
@@ -68,7 +63,7 @@ func (l *Linux) clsacts(netns string) (map[int]bool, error) {
 	}
 	found := map[int]bool{}
 	for _, m := range msgs {
-		f, err := parseFilter(m.Data)
+		f, err := parseFilter(m)
 		if err != nil {
 			return nil, err
 		}
@@ -105,37 +100,27 @@ func parseFilter(data []byte) (filter, error) {
 	}
 	f.index = int(int32(native.Uint32(data[4:])))
 	f.handle, f.info = native.Uint32(data[8:]), native.Uint32(data[16:])
-	ad, err := netlink.NewAttributeDecoder(data[20:])
-	if err != nil {
-		return f, err
-	}
-	for ad.Next() {
-		switch ad.Type() {
-		case tcaKind:
-			f.kind = ad.String()
-		case tcaOptions:
-			if f.kind != "bpf" {
-				continue
-			}
-			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				for ad.Next() {
-					switch ad.Type() {
-					case tcaBPFID:
-						f.program = ad.Uint32()
-					case tcaBPFGen:
-						f.flags = ad.Uint32()
-					}
+	err := attributes(data[20:], func(typ uint16, value []byte) {
+		switch {
+		case typ == tcaKind:
+			f.kind = unix.ByteSliceToString(value)
+		case typ == tcaOptions && f.kind == "bpf":
+			_ = attributes(value, func(typ uint16, value []byte) {
+				switch typ {
+				case tcaBPFID:
+					f.program = number(value)
+				case tcaBPFGen:
+					f.flags = number(value)
 				}
-				return nil
 			})
 		}
-	}
-	return f, ad.Err()
+	})
+	return f, err
 }
 
 // filters lists those on one side of an interface's clsact qdisc.
 func (l *Linux) filters(p *Port, side uint32) ([]filter, error) {
-	msgs, err := l.ask(p.Netns, unix.RTM_GETTFILTER, netlink.Dump, tcmsg(p.Index, 0, side, 0))
+	msgs, err := l.ask(p.Netns, unix.RTM_GETTFILTER, unix.NLM_F_DUMP, tcmsg(p.Index, 0, side, 0))
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil // no such qdisc
 	}
@@ -144,7 +129,7 @@ func (l *Linux) filters(p *Port, side uint32) ([]filter, error) {
 	}
 	var all []filter
 	for _, m := range msgs {
-		f, err := parseFilter(m.Data)
+		f, err := parseFilter(m)
 		if err != nil {
 			return nil, err
 		}
@@ -182,9 +167,9 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd i
 		return &Error{Op: op, Object: object, Reason: "program-changed", Msg: fmt.Sprintf("in mode %s stands program %d, expected is %d", mode, found, idOf(old))}
 	}
 	const protocol = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
-	msg := append(tcmsg(p.Index, ourHandle, ingress, ourPreference<<16|protocol), kindAttr("bpf")...)
+	msg, kind := tcmsg(p.Index, ourHandle, ingress, ourPreference<<16|protocol), kindAttr("bpf")
 	if found != 0 { // what stands there may have another place than ours would
-		msg = append(tcmsg(p.Index, place.handle, ingress, place.info), kindAttr("bpf")...)
+		msg = tcmsg(p.Index, place.handle, ingress, place.info)
 	}
 	log := listenKernelLog()
 	defer log.close()
@@ -194,7 +179,7 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd i
 		return l.attachError(e, p, mode, new)
 	}
 	if fd < 0 {
-		if _, err := l.ask(p.Netns, unix.RTM_DELTFILTER, netlink.Acknowledge, msg); err != nil {
+		if _, err := l.ask(p.Netns, unix.RTM_DELTFILTER, unix.NLM_F_ACK, msg, kind); err != nil {
 			return fail(err)
 		}
 		return nil
@@ -202,27 +187,20 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd i
 	if mode == TCOffload && !p.TCOffload {
 		return &Error{Op: op, Object: object, Reason: "tc-offload-off", Msg: "its feature hw-tc-offload is off"}
 	}
-	ae := netlink.NewAttributeEncoder()
-	ae.Nested(tcaOptions, func(ae *netlink.AttributeEncoder) error {
-		ae.Uint32(tcaBPFFD, uint32(fd))
-		ae.String(tcaBPFName, "nfpkit")
-		ae.Uint32(tcaBPFFlags, directAction)
-		if mode == TCOffload {
-			ae.Uint32(tcaBPFGen, skipSW)
-		} else {
-			ae.Uint32(tcaBPFGen, skipHW)
-		}
-		return nil
-	})
-	attrs, err := ae.Encode()
-	if err != nil {
-		return errnoError(op, object, err)
+	options := nl.NewRtAttr(tcaOptions|unix.NLA_F_NESTED, nil)
+	options.AddRtAttr(tcaBPFFD, uint32Bytes(uint32(fd)))
+	options.AddRtAttr(tcaBPFName, nl.ZeroTerminated("nfpkit"))
+	options.AddRtAttr(tcaBPFFlags, uint32Bytes(directAction))
+	if mode == TCOffload {
+		options.AddRtAttr(tcaBPFGen, uint32Bytes(skipSW))
+	} else {
+		options.AddRtAttr(tcaBPFGen, uint32Bytes(skipHW))
 	}
-	flags := netlink.Acknowledge | netlink.Create
+	flags := unix.NLM_F_ACK | unix.NLM_F_CREATE
 	if old == nil {
-		flags |= netlink.Excl
+		flags |= unix.NLM_F_EXCL
 	}
-	if _, err := l.ask(p.Netns, unix.RTM_NEWTFILTER, flags, append(msg, attrs...)); err != nil {
+	if _, err := l.ask(p.Netns, unix.RTM_NEWTFILTER, flags, msg, kind, options); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -234,7 +212,7 @@ func (l *Linux) Hook(p *Port, mode Mode, on bool) (bool, error) {
 		return false, nil
 	}
 	object := p.Ref().String()
-	msg := append(tcmsg(p.Index, clsactHandle, clsactParent, 0), kindAttr("clsact")...)
+	msg, kind := tcmsg(p.Index, clsactHandle, clsactParent, 0), kindAttr("clsact")
 	if on {
 		qdiscs, err := l.clsacts(p.Netns)
 		if err != nil {
@@ -243,7 +221,7 @@ func (l *Linux) Hook(p *Port, mode Mode, on bool) (bool, error) {
 		if qdiscs[p.Index] {
 			return false, nil
 		}
-		_, err = l.ask(p.Netns, unix.RTM_NEWQDISC, netlink.Acknowledge|netlink.Create|netlink.Excl, msg)
+		_, err = l.ask(p.Netns, unix.RTM_NEWQDISC, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg, kind)
 		if errors.Is(err, unix.EEXIST) {
 			e := words("add qdisc", object, err)
 			e.Reason, e.Msg = "port-busy", "the port has another ingress qdisc"
@@ -272,7 +250,7 @@ func (l *Linux) Hook(p *Port, mode Mode, on bool) (bool, error) {
 			return false, nil // others use it
 		}
 	}
-	if _, err := l.ask(p.Netns, unix.RTM_DELQDISC, netlink.Acknowledge, msg); err != nil && !errors.Is(err, unix.ENOENT) {
+	if _, err := l.ask(p.Netns, unix.RTM_DELQDISC, unix.NLM_F_ACK, msg, kind); err != nil && !errors.Is(err, unix.ENOENT) {
 		return false, words("remove qdisc", object, err)
 	}
 	return true, nil

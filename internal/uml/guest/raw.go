@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/nfpkit/nfpkit/offload"
@@ -48,39 +49,73 @@ func (a answer) ok() error {
 	return nil
 }
 
-// request sends one request of rtnetlink.
-func request(typ uint16, flags netlink.HeaderFlags, data []byte) answer {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+// request sends one request of rtnetlink and returns the acknowledgement. The library's
+// own Execute drops the text of an acknowledgement that grants a request.
+func request(typ, flags int, header []byte, attrs ...*nl.RtAttr) answer {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE)
 	if err != nil {
 		return answer{err, ""}
 	}
-	defer conn.Close()
-	if err := conn.SetOption(netlink.ExtendedAcknowledge, true); err != nil {
+	defer s.Close()
+	if err := s.SetExtAck(true); err != nil {
 		return answer{err, ""}
 	}
-	msgs, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Acknowledge | flags}, Data: data,
-	})
-	var op *netlink.OpError
-	if errors.As(err, &op) {
-		return answer{op.Err, op.Message}
+	req := nl.NewNetlinkRequest(typ, unix.NLM_F_ACK|flags)
+	req.AddData(fixedHeader(header))
+	for _, a := range attrs {
+		req.AddData(a)
 	}
-	a := answer{errno: err}
-	for _, m := range msgs {
-		const errnoAndHeader = 4 + 16
-		if m.Header.Type != netlink.Error || m.Header.Flags&ackTLVs == 0 || len(m.Data) < errnoAndHeader {
-			continue
+	if err := s.Send(req); err != nil {
+		return answer{err, ""}
+	}
+	for {
+		msgs, _, err := s.Receive()
+		if err != nil {
+			return answer{err, ""}
 		}
-		if attrs, err := netlink.UnmarshalAttributes(m.Data[errnoAndHeader:]); err == nil {
-			for _, attr := range attrs {
-				if attr.Type == 1 { // NLMSGERR_ATTR_MSG
-					a.words += strings.TrimRight(string(attr.Data), "\x00")
-				}
+		for _, m := range msgs {
+			if m.Header.Type == unix.NLMSG_ERROR && m.Header.Seq == req.Seq {
+				return acknowledgement(m)
 			}
+		}
+	}
+}
+
+// fixedHeader is the part of a request before its attributes.
+type fixedHeader []byte
+
+func (h fixedHeader) Len() int          { return len(h) }
+func (h fixedHeader) Serialize() []byte { return h }
+
+// acknowledgement reads an error number, 0 if the request was granted, and the kernel's
+// text. A refusal repeats the whole request before the text, a grant its header alone.
+func acknowledgement(m syscall.NetlinkMessage) answer {
+	const header = unix.NLMSG_HDRLEN
+	if len(m.Data) < 4+header {
+		return answer{fmt.Errorf("acknowledgement of %d bytes", len(m.Data)), ""}
+	}
+	var a answer
+	echo := header
+	if errno := int32(binary.NativeEndian.Uint32(m.Data)); errno != 0 {
+		a.errno = unix.Errno(-errno)
+		echo = int(binary.NativeEndian.Uint32(m.Data[4:])+3) &^ 3
+	}
+	if m.Header.Flags&ackTLVs == 0 || len(m.Data) < 4+echo {
+		return a
+	}
+	attrs, err := nl.ParseRouteAttr(m.Data[4+echo:])
+	if err != nil {
+		return a
+	}
+	for _, attr := range attrs {
+		if attr.Attr.Type == nl.NLMSGERR_ATTR_MSG {
+			a.words += unix.ByteSliceToString(attr.Value)
 		}
 	}
 	return a
 }
+
+func word(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
 // Flags of IFLA_XDP_FLAGS.
 const (
@@ -94,17 +129,10 @@ const (
 func setXDP(p *offload.Port, fd int, flags uint32) answer {
 	b := make([]byte, unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(b[4:], uint32(p.Index))
-	ae := netlink.NewAttributeEncoder()
-	ae.Nested(unix.IFLA_XDP, func(ae *netlink.AttributeEncoder) error {
-		ae.Int32(unix.IFLA_XDP_FD, int32(fd))
-		ae.Uint32(unix.IFLA_XDP_FLAGS, flags)
-		return nil
-	})
-	attrs, err := ae.Encode()
-	if err != nil {
-		return answer{err, ""}
-	}
-	return request(unix.RTM_SETLINK, 0, append(b, attrs...))
+	xdp := nl.NewRtAttr(unix.IFLA_XDP|unix.NLA_F_NESTED, nil)
+	xdp.AddRtAttr(unix.IFLA_XDP_FD, word(uint32(fd)))
+	xdp.AddRtAttr(unix.IFLA_XDP_FLAGS, word(flags))
+	return request(unix.RTM_SETLINK, 0, b, xdp)
 }
 
 // tcFilter is a cls_bpf filter on ingress.
@@ -123,7 +151,8 @@ const (
 	inHW   = 1 << 2
 )
 
-func (f *tcFilter) encode(p *offload.Port, full bool) ([]byte, error) {
+// header is the fixed part of a request about the filter.
+func (f *tcFilter) header(p *offload.Port) []byte {
 	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8
 	b := make([]byte, 20)
 	ne := binary.NativeEndian
@@ -131,52 +160,46 @@ func (f *tcFilter) encode(p *offload.Port, full bool) ([]byte, error) {
 	ne.PutUint32(b[8:], f.handle)
 	ne.PutUint32(b[12:], 0xfffffff2) // clsact's ingress
 	ne.PutUint32(b[16:], uint32(f.prio)<<16|all)
-	ae := netlink.NewAttributeEncoder()
-	ae.String(1, "bpf")
+	return b
+}
+
+// attributes names the filter; full adds its program.
+func (f *tcFilter) attributes(full bool) []*nl.RtAttr {
+	attrs := []*nl.RtAttr{nl.NewRtAttr(1, nl.ZeroTerminated("bpf"))}
 	if f.chain != 0 {
-		ae.Uint32(11, f.chain) // TCA_CHAIN
+		attrs = append(attrs, nl.NewRtAttr(11, word(f.chain))) // TCA_CHAIN
 	}
-	if full {
-		ae.Nested(2, func(ae *netlink.AttributeEncoder) error {
-			if f.fd != 0 {
-				ae.Uint32(6, uint32(f.fd))
-			} else {
-				ae.Uint16(4, 1)                                         // TCA_BPF_OPS_LEN
-				ae.Bytes(5, []byte{6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}) // TCA_BPF_OPS: return -1
-			}
-			ae.String(7, "selftest")
-			if !f.indirect && f.fd != 0 {
-				ae.Uint32(8, 1)
-			}
-			if f.skip != 0 {
-				ae.Uint32(9, f.skip)
-			}
-			return nil
-		})
+	if !full {
+		return attrs
 	}
-	attrs, err := ae.Encode()
-	return append(b, attrs...), err
+	options := nl.NewRtAttr(2|unix.NLA_F_NESTED, nil)
+	if f.fd != 0 {
+		options.AddRtAttr(6, word(uint32(f.fd)))
+	} else {
+		options.AddRtAttr(4, binary.NativeEndian.AppendUint16(nil, 1))   // TCA_BPF_OPS_LEN
+		options.AddRtAttr(5, []byte{6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}) // TCA_BPF_OPS: return -1
+	}
+	options.AddRtAttr(7, nl.ZeroTerminated("selftest"))
+	if !f.indirect && f.fd != 0 {
+		options.AddRtAttr(8, word(1))
+	}
+	if f.skip != 0 {
+		options.AddRtAttr(9, word(f.skip))
+	}
+	return append(attrs, options)
 }
 
-// add, replace and remove do what they say.
-func (f tcFilter) add(p *offload.Port) answer { return f.ask(p, netlink.Create|netlink.Excl, true) }
+// add, replace and remove return the kernel's acknowledgement.
+func (f tcFilter) add(p *offload.Port) answer {
+	return request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL, f.header(p), f.attributes(true)...)
+}
+
 func (f tcFilter) replace(p *offload.Port) answer {
-	return f.ask(p, netlink.Create, true)
-}
-func (f tcFilter) remove(p *offload.Port) answer {
-	data, err := f.encode(p, false)
-	if err != nil {
-		return answer{err, ""}
-	}
-	return request(unix.RTM_DELTFILTER, 0, data)
+	return request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE, f.header(p), f.attributes(true)...)
 }
 
-func (f *tcFilter) ask(p *offload.Port, flags netlink.HeaderFlags, full bool) answer {
-	data, err := f.encode(p, full)
-	if err != nil {
-		return answer{err, ""}
-	}
-	return request(unix.RTM_NEWTFILTER, flags, data)
+func (f tcFilter) remove(p *offload.Port) answer {
+	return request(unix.RTM_DELTFILTER, 0, f.header(p), f.attributes(false)...)
 }
 
 // shownFilter is a filter as the kernel shows it.
@@ -187,75 +210,70 @@ type shownFilter struct {
 
 // filtersOf lists the bpf filters on ingress.
 func filtersOf(p *offload.Port) ([]shownFilter, error) {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
 	b := make([]byte, 20)
 	binary.NativeEndian.PutUint32(b[4:], uint32(p.Index))
 	binary.NativeEndian.PutUint32(b[12:], 0xfffffff2)
-	msgs, err := conn.Execute(netlink.Message{Header: netlink.Header{Type: unix.RTM_GETTFILTER, Flags: netlink.Request | netlink.Dump}, Data: b})
+	req := nl.NewNetlinkRequest(unix.RTM_GETTFILTER, unix.NLM_F_DUMP)
+	req.AddData(fixedHeader(b))
+	msgs, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	if err != nil {
 		return nil, err
 	}
 	var all []shownFilter
 	for _, m := range msgs {
-		if len(m.Data) < 20 || binary.NativeEndian.Uint32(m.Data[8:]) == 0 {
+		if len(m) < 20 || binary.NativeEndian.Uint32(m[8:]) == 0 {
 			continue
 		}
-		var f shownFilter
-		ad, err := netlink.NewAttributeDecoder(m.Data[20:])
+		f, err := parseShown(m[20:])
 		if err != nil {
 			return nil, err
-		}
-		for ad.Next() {
-			if ad.Type() != 2 {
-				continue
-			}
-			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				for ad.Next() {
-					switch ad.Type() {
-					case 9:
-						f.flags = ad.Uint32()
-					case 10:
-						f.tag = fmt.Sprintf("%x", ad.Bytes())
-					case 11:
-						f.program = ad.Uint32()
-					}
-				}
-				return nil
-			})
 		}
 		all = append(all, f)
 	}
 	return all, nil
 }
 
+// parseShown reads a filter's attributes.
+func parseShown(data []byte) (shownFilter, error) {
+	var f shownFilter
+	attrs, err := nl.ParseRouteAttr(data)
+	if err != nil {
+		return f, err
+	}
+	for _, a := range attrs {
+		if a.Attr.Type&nl.NLA_TYPE_MASK != 2 {
+			continue
+		}
+		options, err := nl.ParseRouteAttr(a.Value)
+		if err != nil {
+			return f, err
+		}
+		for _, o := range options {
+			switch o.Attr.Type & nl.NLA_TYPE_MASK {
+			case 9:
+				f.flags = binary.NativeEndian.Uint32(o.Value)
+			case 10:
+				f.tag = fmt.Sprintf("%x", o.Value)
+			case 11:
+				f.program = binary.NativeEndian.Uint32(o.Value)
+			}
+		}
+	}
+	return f, nil
+}
+
 // setMTU changes a port's MTU.
 func setMTU(p *offload.Port, mtu uint32) answer {
 	b := make([]byte, unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(b[4:], uint32(p.Index))
-	ae := netlink.NewAttributeEncoder()
-	ae.Uint32(unix.IFLA_MTU, mtu)
-	attrs, err := ae.Encode()
-	if err != nil {
-		return answer{err, ""}
-	}
-	return request(unix.RTM_SETLINK, 0, append(b, attrs...))
+	return request(unix.RTM_SETLINK, 0, b, nl.NewRtAttr(unix.IFLA_MTU, word(mtu)))
 }
 
 // moveTo puts a port into the namespace that a file stands for; fd is the file's.
 func moveTo(p *offload.Port, fd int) answer {
 	b := make([]byte, unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(b[4:], uint32(p.Index))
-	ae := netlink.NewAttributeEncoder()
-	ae.Uint32(unix.IFLA_NET_NS_FD, uint32(fd))
-	attrs, err := ae.Encode()
-	if err != nil {
-		return answer{err, ""}
-	}
-	return request(unix.RTM_SETLINK, 0, append(b, attrs...))
+	return request(unix.RTM_SETLINK, 0, b, nl.NewRtAttr(unix.IFLA_NET_NS_FD, word(uint32(fd))))
 }
 
 // deleteClsact removes the qdisc with whatever hangs on it.
