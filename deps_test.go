@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"nfp/sim":      {"nfp", "nfp/firmware"},
 	// the bridge
 	"ir":                {},
-	"nfp/jit/mach":      {"nfp"},
+	"nfp/jit/mach":      {"nfp", "nfp/firmware"},
 	"nfp/jit":           {"ir", "nfp", "nfp/jit/mach", "nfp/firmware", "bpf/lift", "bpf/code", "bpf/verify", "bpf/asmtext"},
 	"driver":            {"nfp/sim", "nfp/firmware", "nfp", "bpf/asmtext", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
 	"driver/card":       {"driver", "nfp", "nfp/firmware", "bpf/maps"},

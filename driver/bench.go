@@ -35,8 +35,8 @@ func (n *NIC) Bench(prog *Program, opt *Bench) (*BenchResult, error) {
 		return nil, fmt.Errorf("%s: the program does not process packets", prog.Name)
 	}
 	for i, p := range opt.Traffic.Packets {
-		if len(p) > lengthMask {
-			return nil, fmt.Errorf("packet %d: %d bytes, the most is %d", i+1, len(p), lengthMask)
+		if len(p) > firmware.LengthMask {
+			return nil, fmt.Errorf("packet %d: %d bytes, the most is %d", i+1, len(p), firmware.LengthMask)
 		}
 	}
 	if err := n.fits(); err != nil {
@@ -143,7 +143,7 @@ func (n *NIC) benchChip(prog *Program, opt *Bench) (*BenchResult, error) {
 // each island, stacks and vectors in local memory.
 func (n *NIC) chipLanes(ch *sim.Chip) ([]*lane, error) {
 	stack := uint32(n.Profile.Stack+63) &^ 63
-	if need := vectorBytes + sim.Contexts*(stack+vectorBytes); need > 4*sim.LMWords {
+	if need := firmware.VectorBytes + sim.Contexts*(stack+firmware.VectorBytes); need > 4*sim.LMWords {
 		return nil, fmt.Errorf("firmware %s: %d stacks of %d bytes do not fit local memory", n.Profile.Name, sim.Contexts, n.Profile.Stack)
 	}
 	var lanes []*lane
@@ -153,8 +153,8 @@ func (n *NIC) chipLanes(ch *sim.Chip) ([]*lane, error) {
 			number := next[e.Mem]
 			next[e.Mem]++
 			// No address of a context's local memory is zero.
-			at := vectorBytes + uint32(i)*(stack+vectorBytes)
-			l, err := n.newLane(&e.Ctx[i], uint32(number), number*bufferBytes, at, at+stack)
+			at := firmware.VectorBytes + uint32(i)*(stack+firmware.VectorBytes)
+			l, err := n.newLane(&e.Ctx[i], uint32(number), number*firmware.BufferBytes, at, at+stack)
 			if err != nil {
 				return nil, err
 			}
@@ -168,7 +168,7 @@ func (n *NIC) chipLanes(ch *sim.Chip) ([]*lane, error) {
 // contract leaves undefined keep their old values.
 func (n *lane) arrive(prog *Program, data []byte, in *Input) error {
 	k := min(len(data), n.Profile.CTMBytes())
-	copy(n.buffer[packetOffset:], data[:k])
+	copy(n.buffer[firmware.PacketOffset:], data[:k])
 	n.run.in, n.run.tail = k, data[k:]
 	n.run.prog, n.run.redirect, n.run.events, n.run.tails = prog, nil, n.run.events[:0], 0
 	n.describe(in, len(data))
@@ -181,7 +181,7 @@ func (n *lane) leave() (sim.Verdict, error) {
 	if _, _, err := n.done(n.ctx); err != nil {
 		return sim.Verdict{}, fmt.Errorf("%s: %w", n.run.prog.Name, err)
 	}
-	v := sim.Verdict{Bytes: int(n.vec(vecLength) & lengthMask)}
+	v := sim.Verdict{Bytes: int(n.vec(firmware.VectorLength) & firmware.LengthMask)}
 	switch word := n.ctx.A(0); {
 	case word&firmware.ResultTX != 0:
 		v.To = sim.ToWire

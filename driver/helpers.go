@@ -16,14 +16,6 @@ import (
 
 // This file implements the firmware's helpers: docs/firmware-contract.md section 4.
 
-// Kinds of pointer arguments.
-const (
-	kindScalar   = 1
-	kindMapValue = 4
-	kindStack    = 6
-	kindPacket   = 8
-)
-
 // maxTailCalls is the kernel's MAX_TAIL_CALL_CNT.
 const maxTailCalls = 33
 
@@ -77,14 +69,14 @@ func (n *NIC) helper(id int32) sim.TrapFunc {
 // lose overwrites the registers that a helper does not preserve.
 func (n *lane) lose() {
 	c := n.ctx
-	c.ScrambleRegs(0, 12)
-	c.ScrambleRegs(20, 22)
+	c.ScrambleRegs(0, firmware.FirstKept)
+	c.ScrambleRegs(firmware.LastKept+1, firmware.StackRegister)
 	c.ScrambleXfers(0, 32)
 	c.ScrambleState()
 	for _, p := range []int{2, 3} {
-		c.SetLMPointer(p, c.A(21)&^3, 8)
+		c.SetLMPointer(p, c.A(firmware.StackRegister-1)&^3, 8)
 	}
-	c.ScrambleRegs(21, 22)
+	c.ScrambleRegs(firmware.StackRegister-1, firmware.StackRegister)
 }
 
 func (n *NIC) cost(what string) firmware.Cost { return n.Profile.Costs[what] }
@@ -203,16 +195,16 @@ func (n *lane) memory(kind uint32, ptr uint64, size int) ([]byte, error) {
 		return nil, nil
 	}
 	switch kind {
-	case kindMapValue:
+	case firmware.KindMap:
 		if b := n.mem.Bytes(ptr>>32<<8+ptr&0xffffffff, size); b != nil {
 			return append([]byte(nil), b...), nil
 		}
-	case kindStack:
+	case firmware.KindStack:
 		b, err := n.local(uint32(ptr), size, "argument")
 		return slices.Clone(b), err
-	case kindPacket:
+	case firmware.KindPacket:
 		start, end := n.bounds()
-		off := int(ptr & offsetMask)
+		off := int(ptr & firmware.OffsetMask)
 		if uint32(ptr)>>16 == 1<<15|n.number && off >= start && off+size <= end {
 			return append([]byte(nil), n.buffer[off:off+size]...), nil
 		}
@@ -237,7 +229,7 @@ func (n *lane) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 	}
 	flags, size := arg(c, 3), int(c.A(10))
 	data, err := n.memory(c.A(1), arg(c, 4), size)
-	if c.A(1) == kindScalar {
+	if c.A(1) == firmware.KindScalar {
 		data, err = binary.LittleEndian.AppendUint64(nil, arg(c, 4))[:min(size, 8)], nil
 	}
 	start, end := n.bounds()
@@ -252,7 +244,7 @@ func (n *lane) perfEvent(c *sim.Context) (uint64, firmware.Cost, error) {
 		return 0, cost, fmt.Errorf("map %s is no perf_event_array", m.Name())
 	case flags&^uint64(indexMask|ctxLenMask) != 0:
 		return status(maps.EINVAL), cost, nil
-	case captured > int(n.vec(vecLength)&lengthMask):
+	case captured > int(n.vec(firmware.VectorLength)&firmware.LengthMask):
 		return status(syscall.Errno(14)), cost, nil // EFAULT
 	case limit != 0 && cpu >= limit:
 		return status(maps.E2BIG), cost, nil

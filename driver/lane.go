@@ -1,6 +1,9 @@
 package driver
 
-import "github.com/nfpkit/nfpkit/nfp/sim"
+import (
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+	"github.com/nfpkit/nfpkit/nfp/sim"
+)
 
 // lane is a context that runs programs, with its part of the card's memories: a packet
 // buffer in CTM, a stack and a packet vector in local memory.
@@ -23,11 +26,11 @@ type lane struct {
 func (n *NIC) newLane(c *sim.Context, number uint32, base int, stack, vector uint32) (*lane, error) {
 	e := c.Engine()
 	l := &lane{NIC: n, engine: e, ctx: c, mem: e.Mem, number: number, stack: stack, vector: vector}
-	c.LMParts = [2][2]uint32{{stack, stack + uint32(n.Profile.Stack)}, {vector, vector + vectorBytes}}
+	c.LMParts = [2][2]uint32{{stack, stack + uint32(n.Profile.Stack)}, {vector, vector + firmware.VectorBytes}}
 	c.Guard = l.guard
-	if err := e.Mem.SetPacket(uint16(number), base, bufferBytes); err != nil {
+	if err := e.Mem.SetPacket(uint16(number), base, firmware.BufferBytes); err != nil {
 		return nil, err
 	}
-	l.buffer = e.Mem.CTM[base : base+bufferBytes]
+	l.buffer = e.Mem.CTM[base : base+firmware.BufferBytes]
 	return l, nil
 }

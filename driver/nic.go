@@ -111,9 +111,6 @@ const (
 	workContext  = 1
 	packetNumber = 37
 	bufferBase   = 0x8000
-	bufferBytes  = 2048
-	packetOffset = 128 // adjust_head: guaranteed_sub + off_min
-	vectorBytes  = 64
 )
 
 // New returns a card with the given firmware.
@@ -129,11 +126,11 @@ func New(p *firmware.Profile, opt *Options) (*NIC, error) {
 		n.opt.MaxWords = 1_000_000
 	}
 	stack := (p.Stack + 63) &^ 63
-	if 2*stack+vectorBytes > 4*sim.LMWords {
+	if 2*stack+firmware.VectorBytes > 4*sim.LMWords {
 		return nil, fmt.Errorf("firmware %s: two stacks of %d bytes do not fit local memory", p.Name, p.Stack)
 	}
-	if p.CTMBytes() > bufferBytes-packetOffset {
-		return nil, fmt.Errorf("firmware %s: %d bytes of a packet in ctm, a buffer has %d", p.Name, p.CTMBytes(), bufferBytes-packetOffset)
+	if p.CTMBytes() > firmware.BufferBytes-firmware.PacketOffset {
+		return nil, fmt.Errorf("firmware %s: %d bytes of a packet in ctm, a buffer has %d", p.Name, p.CTMBytes(), firmware.BufferBytes-firmware.PacketOffset)
 	}
 	n.iface = slices.Contains(p.CtxFields, "ingress_ifindex")
 	n.store, n.mem = sim.NewStore(), sim.NewMemory()
@@ -355,7 +352,7 @@ func trespass(p *firmware.Profile, in *nfp.Inst) string {
 	for _, d := range in.Dests(nil) {
 		switch d.Kind {
 		case nfp.GPRA, nfp.GPRB:
-			if d.N > 22 {
+			if d.N > firmware.LastRegister {
 				return "registers 23 to 31 are the firmware's"
 			}
 		case nfp.AbsA, nfp.AbsB, nfp.NN, nfp.NNIndex:

@@ -65,20 +65,6 @@ type run struct {
 	tails    int
 }
 
-// Packet vector words: docs/firmware-contract.md section 3.
-const (
-	vecLength = 0
-	vecSplit  = 1
-	vecStart  = 2
-	vecFlags  = 4
-	vecQueue  = 6
-	vecIface  = 7
-
-	lengthMask  = 0x3fff
-	offsetMask  = 0x1fff
-	queueChosen = 1 << 4
-)
-
 // Run processes one packet. A *RunError is a fault of the program; any other error is
 // the caller's.
 func (n *NIC) Run(prog *Program, in *Input) (*Result, error) {
@@ -121,8 +107,8 @@ func raw(t ebpf.ProgramType) bool { return t == ebpf.UnspecifiedProgram }
 
 // place copies a packet into its buffer.
 func (n *lane) place(data []byte, raw bool) error {
-	if len(data) > lengthMask {
-		return fmt.Errorf("packet of %d bytes, the most is %d", len(data), lengthMask)
+	if len(data) > firmware.LengthMask {
+		return fmt.Errorf("packet of %d bytes, the most is %d", len(data), firmware.LengthMask)
 	}
 	k := min(len(data), n.Profile.CTMBytes())
 	if raw && k < len(data) {
@@ -131,10 +117,10 @@ func (n *lane) place(data []byte, raw bool) error {
 	if n.opt.ZeroBuffer {
 		clear(n.buffer)
 	} else {
-		n.engine.Garbage(n.buffer[:packetOffset])
-		n.engine.Garbage(n.buffer[packetOffset+k:])
+		n.engine.Garbage(n.buffer[:firmware.PacketOffset])
+		n.engine.Garbage(n.buffer[firmware.PacketOffset+k:])
 	}
-	copy(n.buffer[packetOffset:], data[:k])
+	copy(n.buffer[firmware.PacketOffset:], data[:k])
 	n.run.in, n.run.tail = k, data[k:]
 	return nil
 }
@@ -143,11 +129,11 @@ func (n *lane) place(data []byte, raw bool) error {
 // arguments, then the state common to all programs.
 func (n *lane) enter(in *Input, length int) {
 	v := int(n.vector / 4)
-	n.engine.GarbageLM(v, v+vectorBytes/4)
+	n.engine.GarbageLM(v, v+firmware.VectorBytes/4)
 	n.describe(in, length)
 	n.start()
 	if raw(n.run.prog.Type) && length > 0 {
-		n.setPair(2, uint64(n.vec(vecStart)))
+		n.setPair(2, uint64(n.vec(firmware.VectorStart)))
 	} else if raw(n.run.prog.Type) {
 		n.setPair(2, 0)
 	}
@@ -163,17 +149,17 @@ func (n *lane) describe(in *Input, length int) {
 		w := &e.LM[v+word]
 		*w = *w&^mask | value&mask
 	}
-	set(vecLength, 0x3ff<<16|lengthMask, n.number<<16|uint32(length))
+	set(firmware.VectorLength, 0x3ff<<16|firmware.LengthMask, n.number<<16|uint32(length))
 	split := uint32(0)
 	if len(n.run.tail) > 0 {
 		split = 1 << 31
 	}
-	set(vecSplit, 1<<31, split)
-	set(vecStart, ^uint32(0), 1<<31|n.number<<16|packetOffset)
-	set(vecFlags, queueChosen, 0)
-	set(vecQueue, 0x1ff<<23|0xff, in.RxQueue<<23)
+	set(firmware.VectorSplit, 1<<31, split)
+	set(firmware.VectorStart, ^uint32(0), 1<<31|n.number<<16|firmware.PacketOffset)
+	set(firmware.VectorFlags, firmware.QueueSelected, 0)
+	set(firmware.VectorQueue, 0x1ff<<firmware.QueueShift|firmware.QueueMask, in.RxQueue<<firmware.QueueShift)
 	if n.iface {
-		set(vecIface, ^uint32(0), cmp.Or(in.Ifindex, helper.DefaultIfindex))
+		set(firmware.VectorPort, ^uint32(0), cmp.Or(in.Ifindex, helper.DefaultIfindex))
 	}
 }
 
@@ -189,12 +175,12 @@ func (n *lane) start() {
 // promise sets the part of that state that the contract defines.
 func (n *lane) promise() {
 	c := n.ctx
-	c.SetA(22, n.stack)
+	c.SetA(firmware.StackRegister, n.stack)
 	c.SetLMPointer(0, n.stack, 1)
 	c.SetLMPointer(1, n.vector, 8)
 	if n.Profile.DirectMap {
 		for _, m := range n.maps {
-			c.SetB(23, uint32(m.Base()>>8))
+			c.SetB(firmware.MapRegister, uint32(m.Base()>>8))
 		}
 	}
 }
@@ -213,9 +199,9 @@ func (n *lane) vec(word int) uint32 { return n.engine.LM[int(n.vector/4)+word] }
 // bounds returns the packet's current position: the offsets in the buffer of its first
 // byte and of the end of its part in CTM.
 func (n *lane) bounds() (start, end int) {
-	start = int(n.vec(vecStart) & offsetMask)
-	end = start + int(n.vec(vecLength)&lengthMask)
-	return start, min(end, packetOffset+n.run.in)
+	start = int(n.vec(firmware.VectorStart) & firmware.OffsetMask)
+	end = start + int(n.vec(firmware.VectorLength)&firmware.LengthMask)
+	return start, min(end, firmware.PacketOffset+n.run.in)
 }
 
 // window is how many bytes past a packet's end a read may extend that begins in the
@@ -229,7 +215,7 @@ func (n *lane) guard(write bool, addr uint32, size int) string {
 		return fmt.Sprintf("packet %d is not the one being processed", addr>>16&0x3ff)
 	}
 	start, end := n.bounds()
-	off := int(addr & offsetMask)
+	off := int(addr & firmware.OffsetMask)
 	switch {
 	case write && (off < start || off+size > end):
 		return fmt.Sprintf("writes bytes %d to %d of a packet of %d", off-start, off-start+size-1, end-start)
@@ -253,18 +239,18 @@ func (n *lane) done(c *sim.Context) (int, sim.Cost, error) {
 // finish reads the results that the program left.
 func (n *lane) finish(r *Result, prog *Program, length int) error {
 	start, end := n.bounds()
-	now := int(n.vec(vecLength) & lengthMask)
+	now := int(n.vec(firmware.VectorLength) & firmware.LengthMask)
 	rest := n.run.tail
-	switch have := packetOffset + n.run.in - start + len(rest); {
-	case start > bufferBytes || now > have:
+	switch have := firmware.PacketOffset + n.run.in - start + len(rest); {
+	case start > firmware.BufferBytes || now > have:
 		return fmt.Errorf("%s: leaves a packet of %d bytes at offset %d, %d are there", prog.Name, now, start, have)
-	case n.vec(vecStart)>>16 != 1<<15|n.number:
-		return fmt.Errorf("%s: leaves packet pointer 0x%08x", prog.Name, n.vec(vecStart))
+	case n.vec(firmware.VectorStart)>>16 != 1<<15|n.number:
+		return fmt.Errorf("%s: leaves packet pointer 0x%08x", prog.Name, n.vec(firmware.VectorStart))
 	}
 	r.Packet = append(make([]byte, 0, now), n.buffer[start:max(start, end)]...)
 	r.Packet = append(r.Packet, rest[:max(0, now-len(r.Packet))]...)
-	if n.vec(vecFlags)&queueChosen != 0 {
-		q := n.vec(vecQueue) & 0xff
+	if n.vec(firmware.VectorFlags)&firmware.QueueSelected != 0 {
+		q := n.vec(firmware.VectorQueue) & firmware.QueueMask
 		r.Queue = &q
 	}
 	if raw(prog.Type) {

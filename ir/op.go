@@ -114,8 +114,7 @@ func (a AtomicOp) Base() AtomicOp { return a &^ AtomicFetch }
 func (a AtomicOp) Fetches() bool { return a&AtomicFetch != 0 }
 
 // Kinds of pointer arguments of OpCallHelper, as Value.Kinds holds them: four
-// bits an argument, bits 3:0 for r1. The numbers are the firmware's
-// (docs/firmware-contract.md section 4). Zero is an argument that is no pointer
+// bits an argument, bits 3:0 for r1. Zero is an argument that is no pointer
 // to memory.
 const (
 	KindScalar = 1 // a pointer argument that is NULL

@@ -98,7 +98,7 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 		}
 	}
 	e.machine, err = interp.New(main.Code, main.Maps, &interp.Options{
-		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true, FoldCsum: true,
+		Headroom: firmware.PacketOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax, ShrinkOnly: true, NoMeta: true, FoldCsum: true,
 		Trace: func(c *code.Code, index int, _ *[11]uint64) {
 			if e.counts != nil {
 				e.counts.note(c, index)
@@ -113,9 +113,6 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 	})
 	return e, err
 }
-
-// packetOffset is where a packet starts in its buffer: docs/firmware-contract.md, section 3.
-const packetOffset = 128
 
 // tailCallees are the programs that the prog arrays of c start with, in order of
 // their names, and those of the programs reached that way.

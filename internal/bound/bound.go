@@ -63,16 +63,12 @@ func New(c *code.Code, ms []maps.Map, p *firmware.Profile, m *nfp.Model) (*Meter
 	b := &Meter{maps: ms, profile: p, model: m}
 	var err error
 	b.machine, err = interp.New(c, ms, &interp.Options{
-		Headroom: packetOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax,
+		Headroom: firmware.PacketOffset, HeadMin: p.AdjustHead.OffMin, HeadMax: p.AdjustHead.OffMax,
 		ShrinkOnly: true, NoMeta: true, FoldCsum: true,
 		Trace: func(c *code.Code, index int, regs *[11]uint64) { b.step(&c.Insns[index], regs) },
 	})
 	return b, err
 }
-
-// packetOffset is the offset of a packet in its buffer: docs/firmware-contract.md,
-// section 3.
-const packetOffset = 128
 
 // Packet runs the program on a packet and returns the packet's limits.
 func (b *Meter) Packet(data []byte) (Bound, error) {

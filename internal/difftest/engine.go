@@ -12,15 +12,14 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/interp"
 	"github.com/nfpkit/nfpkit/bpf/maps"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// The card's room for the packet's start to move, which the interpreter is told
-// to keep to as well: bytes from the buffer's start, of nfp-bpf-abi's profile
-// table (off_min, off_max, and the place where guaranteed_sub begins).
+// Offsets in a packet's buffer between which its start may move: off_min and off_max of
+// every profile that programs are compared on. The interpreter keeps to them too.
 const (
-	cardHeadroom = 128
-	cardHeadMin  = 44
-	cardHeadMax  = 248
+	cardHeadMin = 44
+	cardHeadMax = 248
 )
 
 // resolve lays a program out.
@@ -106,7 +105,7 @@ func (w *world) target(p *Program, i uint32) error {
 // cardWorld is the interpreter with the card's limits on what a packet may grow.
 func cardWorld() *interp.Options {
 	return &interp.Options{
-		Headroom: cardHeadroom, HeadMin: cardHeadMin, HeadMax: cardHeadMax,
+		Headroom: firmware.PacketOffset, HeadMin: cardHeadMin, HeadMax: cardHeadMax,
 		ShrinkOnly: true, NoMeta: true, FoldCsum: true, MaxSteps: 1 << 20,
 	}
 }

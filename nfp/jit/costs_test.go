@@ -26,6 +26,9 @@ func TestCosts(t *testing.T) {
 		name := t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]
 		i := slices.IndexFunc(passes, func(p pass) bool { return p.name == name })
 		ext := ".ir"
+		if i < 0 && !slices.Contains(mach.Optional(), name) {
+			t.Fatalf("%s is no pass", name)
+		}
 		if i < 0 {
 			ext = ".s"
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/lift"
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
@@ -24,10 +25,15 @@ const (
 	helperAdjustTail = 65
 )
 
-// minPacket is the shortest packet adjust_head and adjust_tail leave.
-const minPacket = 14
-
 const errInvalid = 22 // EINVAL
+
+// Kinds in ir have the firmware's numbers: an index below is out of range otherwise.
+var (
+	_ = [1]int{}[ir.KindScalar-firmware.KindScalar]
+	_ = [1]int{}[ir.KindMap-firmware.KindMap]
+	_ = [1]int{}[ir.KindStack-firmware.KindStack]
+	_ = [1]int{}[ir.KindPacket-firmware.KindPacket]
+)
 
 // helper selects a call of a helper: in place, or by branch.
 func (s *selector) helper(v *ir.Value) {
@@ -248,7 +254,7 @@ func (s *selector) directLookup(v *ir.Value) {
 		s.move(low, key)
 	}
 	if high != none {
-		s.move(high, mach.GPRB(23))
+		s.move(high, mach.GPRB(firmware.MapRegister))
 	}
 	s.jump(outside)
 	s.begin(outside)
@@ -309,8 +315,8 @@ func (s *selector) adjustHead(v *ir.Value) {
 	if n, ok := constOf(delta); ok && surelyFits(s.env.profile, int32(n)) && s.env.singleAdjust {
 		if n != 0 {
 			grow := s.operandOrWordConst(-n)
-			s.alu(nfp.ALUSub, mach.LM(1, pvStart), mach.LM(1, pvStart), grow)
-			s.alu(nfp.ALUAdd, mach.LM(1, pvLength), mach.LM(1, pvLength), grow)
+			s.alu(nfp.ALUSub, mach.LM(1, firmware.VectorStart), mach.LM(1, firmware.VectorStart), grow)
+			s.alu(nfp.ALUAdd, mach.LM(1, firmware.VectorLength), mach.LM(1, firmware.VectorLength), grow)
 		}
 		s.result(v, -1)
 		return
@@ -318,16 +324,16 @@ func (s *selector) adjustHead(v *ir.Value) {
 	d := s.word(delta)
 	fail := s.block()
 	start, rel, length, after := s.newReg(), s.newReg(), s.newReg(), s.newReg()
-	s.alu(nfp.ALUAdd16, start, d, mach.LM(1, pvStart))
+	s.alu(nfp.ALUAdd16, start, d, mach.LM(1, firmware.VectorStart))
 	s.alu(nfp.ALUSub, rel, start, mach.Const(uint32(limits.OffMin)))
 	s.alu(nfp.ALUSub, none, mach.Const(uint32(limits.OffMax-limits.OffMin)), rel)
 	s.branch(nfp.CondCC, fail)
 	s.packetLen(length)
 	s.alu(nfp.ALUSub, after, length, d)
-	s.alu(nfp.ALUSub, none, after, mach.Const(minPacket))
+	s.alu(nfp.ALUSub, none, after, mach.Const(firmware.ShortestPacket))
 	s.branch(nfp.CondLT, fail)
-	s.field(mach.LM(1, pvStart), start, 0b0011, nfp.ShiftNone, 0, false)
-	s.alu(nfp.ALUSub, mach.LM(1, pvLength), mach.LM(1, pvLength), d)
+	s.field(mach.LM(1, firmware.VectorStart), start, 0b0011, nfp.ShiftNone, 0, false)
+	s.alu(nfp.ALUSub, mach.LM(1, firmware.VectorLength), mach.LM(1, firmware.VectorLength), d)
 	s.result(v, fail)
 }
 
@@ -348,8 +354,8 @@ func (s *selector) adjustTail(v *ir.Value) {
 	s.branch(nfp.CondLT, fail)
 	s.packetLen(length)
 	s.alu(nfp.ALUAdd, after, length, d)
-	s.alu(nfp.ALUSub, none, after, mach.Const(minPacket))
+	s.alu(nfp.ALUSub, none, after, mach.Const(firmware.ShortestPacket))
 	s.branch(nfp.CondLT, fail)
-	s.alu(nfp.ALUAdd, mach.LM(1, pvLength), mach.LM(1, pvLength), d)
+	s.alu(nfp.ALUAdd, mach.LM(1, firmware.VectorLength), mach.LM(1, firmware.VectorLength), d)
 	s.result(v, fail)
 }

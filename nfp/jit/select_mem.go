@@ -3,22 +3,12 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// Packet vector words (docs/firmware-contract.md section 3).
-const (
-	pvLength = 0 // bits 13:0
-	pvStart  = 2
-	pvFlags  = 4 // bit 4: a queue was selected
-	pvQueue  = 6 // 31:23 receive queue, 7:0 selected queue
-	pvPort   = 7 // ingress_ifindex
-)
-
-const pvLengthMask = 0x3fff
-
 func (s *selector) packetLen(d nfp.Operand) {
-	s.alu(nfp.ALUAnd, d, s.number(pvLengthMask), mach.LM(1, pvLength))
+	s.alu(nfp.ALUAnd, d, s.number(firmware.LengthMask), mach.LM(1, firmware.VectorLength))
 }
 
 func (s *selector) ctxLoad(v *ir.Value) {
@@ -31,13 +21,13 @@ func (s *selector) ctxLoad(v *ir.Value) {
 	case "data_end":
 		n := s.newReg()
 		s.packetLen(n)
-		s.alu(nfp.ALUAdd, d, n, mach.LM(1, pvStart))
+		s.alu(nfp.ALUAdd, d, n, mach.LM(1, firmware.VectorStart))
 	case "len":
 		s.packetLen(d)
 	case "rx_queue_index":
-		s.shift(nfp.ShfB, d, none, mach.LM(1, pvQueue), nfp.ShiftRight, 23)
+		s.shift(nfp.ShfB, d, none, mach.LM(1, firmware.VectorQueue), nfp.ShiftRight, firmware.QueueShift)
 	case "ingress_ifindex":
-		s.move(d, mach.LM(1, pvPort))
+		s.move(d, mach.LM(1, firmware.VectorPort))
 	default:
 		s.unsupported("ctx-field", "firmware "+s.env.profile.Name+" does not give programs "+v.Sym, "")
 		s.load(d, 0)
@@ -60,8 +50,8 @@ func (s *selector) ctxStore(v *ir.Value) {
 	s.load(q, 0x40)
 	s.jump(fits)
 	s.begin(fits)
-	s.field(mach.LM(1, pvQueue), q, 1, nfp.ShiftNone, 0, false)
-	s.alu(nfp.ALUOr, mach.LM(1, pvFlags), s.number(1<<4), mach.LM(1, pvFlags))
+	s.field(mach.LM(1, firmware.VectorQueue), q, 1, nfp.ShiftNone, 0, false)
+	s.alu(nfp.ALUOr, mach.LM(1, firmware.VectorFlags), s.number(firmware.QueueSelected), mach.LM(1, firmware.VectorFlags))
 }
 
 func (s *selector) memory(v *ir.Value) {
@@ -145,10 +135,10 @@ func isPacketStart(v *ir.Value) bool {
 // before the last use.
 func (s *selector) packetStart(v *ir.Value) {
 	if s.isStart(v) || s.xfers.stays(v, 0) {
-		s.reg[v.ID] = mach.LM(1, pvStart)
+		s.reg[v.ID] = mach.LM(1, firmware.VectorStart)
 		return
 	}
-	s.move(s.dst(v), mach.LM(1, pvStart))
+	s.move(s.dst(v), mach.LM(1, firmware.VectorStart))
 }
 
 // command issues a memory command over the transfer registers from base on:

@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
@@ -25,7 +26,7 @@ import (
 
 // frameAddr is the local-memory address of byte off of the frame.
 func (s *selector) frameAddr(off int) nfp.Operand {
-	base := mach.GPRA(22)
+	base := mach.GPRA(firmware.StackRegister)
 	if s.out.Entry && off == 0 {
 		return base
 	}

@@ -3,6 +3,7 @@ package jit
 import (
 	"github.com/nfpkit/nfpkit/ir"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
@@ -126,7 +127,7 @@ func (s *selector) mapBase(v *ir.Value) {
 	t := v.Args[0]
 	if s.env.profile.DirectMap {
 		s.isDirect(t.Sym)
-		s.reg[v.ID] = mach.GPRB(23)
+		s.reg[v.ID] = mach.GPRB(firmware.MapRegister)
 		return
 	}
 	low := s.emit(nfp.Inst{Op: nfp.OpImmed, Dst: s.dst(v)})

@@ -16,7 +16,10 @@
 // [Func.Text] and [Parse].
 package mach
 
-import "github.com/nfpkit/nfpkit/nfp"
+import (
+	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
+)
 
 // Inst is one instruction and what the back end knows of it.
 type Inst struct {
@@ -102,12 +105,14 @@ type RegSet uint64
 func BankA(n int) RegSet { return 1 << n }
 func BankB(n int) RegSet { return 1 << (32 + n) }
 
-// allRegs are the registers a program may use: A22 is the stack base.
-const AllRegs = RegSet(1<<22-1) | RegSet(1<<23-1)<<32
+// AllRegs are the registers that the allocator may use: the program's, but for the
+// stack's base. KeptByHelpers are those of them that the firmware's helpers preserve.
+const (
+	AllRegs       = RegSet(1<<firmware.StackRegister-1) | RegSet(1<<(firmware.LastRegister+1)-1)<<32
+	KeptByHelpers = RegSet(kept) | RegSet(kept|1<<firmware.StackRegister)<<32
 
-// keptByHelpers are the registers that firmware helpers preserve
-// (docs/firmware-contract.md section 4).
-const KeptByHelpers = RegSet(0xff<<12) | RegSet(0xff<<12|1<<22)<<32
+	kept = 1<<(firmware.LastKept+1) - 1<<firmware.FirstKept
+)
 
 // physical returns the register number 0..63 of a GPR operand.
 func Physical(o nfp.Operand) (int, bool) {
