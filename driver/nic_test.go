@@ -31,6 +31,23 @@ func TestPrograms(t *testing.T) {
 	})
 }
 
+// An image that contradicts itself is refused with the place.
+func TestLoadUnlinked(t *testing.T) {
+	p, err := firmware.Load("stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := New(p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	im := &nfp.Image{Name: "odd", Words: []nfp.Word{0}, Relocs: []nfp.Reloc{{Kind: nfp.RelocMap, Addr: 7}}}
+	_, err = n.Load(im, ebpf.XDP)
+	if err == nil || !strings.Contains(err.Error(), "7") || !strings.HasSuffix(err.Error(), "(link)") {
+		t.Errorf("relocation outside of the image: %v", err)
+	}
+}
+
 type rig struct {
 	t       *testing.T
 	files   map[string]string

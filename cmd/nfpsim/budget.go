@@ -32,6 +32,9 @@ func (u use) String() string {
 	if u.Max == 0 {
 		return fmt.Sprintf("%d, no limit", u.Used)
 	}
+	if u.Used > u.Max {
+		return fmt.Sprintf("%d of %d, %d too many", u.Used, u.Max, u.Used-u.Max)
+	}
 	return fmt.Sprintf("%d of %d, %d left", u.Used, u.Max, u.Max-u.Used)
 }
 

@@ -185,10 +185,11 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 		return r
 	}
 	linux := &driver.LinuxOptions{MTU: at.mtu, Kernel: &at.kernel}
-	r.Kernel = judge(driver.CheckLinux(facts, p, linux))
-	r.Warns = slices.Concat(r.Warns, facts.Warnings, driver.WarnLinux(facts, p, linux), driver.WarnCard(facts, p))
-	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
 	r.Budget = budget(facts, at)
+	memory := memoryReasons(name, at, r.Budget["map_bytes"])
+	r.Kernel = judge(append(driver.CheckLinux(facts, p, linux), memory...))
+	r.Warns = append(r.Warns, slices.Concat(facts.Warnings, driver.WarnLinux(facts, p, linux), driver.WarnCard(facts, p))...)
+	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
 	if refused != nil {
 		r.Ours = judge(refused.Reasons)
 		return r
@@ -203,12 +204,17 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 		r.Error = err.Error()
 		return r
 	}
-	if need := r.Budget["map_bytes"]; need.Used > need.Max {
-		msg := fmt.Sprintf("the maps take %d bytes, card %s has %d", need.Used, at.model.Name, need.Max)
-		reasons = append(reasons, verify.NewRejection(name, []code.Fault{{Reason: "map-address", Msg: msg}}).Reasons...)
-	}
-	r.Ours = judge(reasons)
+	r.Ours = judge(append(reasons, memory...))
 	return r
+}
+
+// memoryReasons is why the card cannot take the maps, whichever compiler makes the program's code.
+func memoryReasons(name string, at *checkTarget, need use) []verify.Reason {
+	if need.Used <= need.Max {
+		return nil
+	}
+	msg := fmt.Sprintf("the maps take %d bytes, card %s has %d", need.Used, at.model.Name, need.Max)
+	return verify.NewRejection(name, []code.Fault{{Reason: "map-address", Msg: msg}}).Reasons
 }
 
 func printChecks(w io.Writer, results []checkResult) error {
@@ -234,8 +240,16 @@ func printChecks(w io.Writer, results []checkResult) error {
 	return nil
 }
 
+// Of one reason a program often has hundreds of places: the first ones are printed.
+const placesPrinted = 8
+
+// printReasons prints each reason with its places, and its cure after the first of them.
 func printReasons(w io.Writer, who string, reasons []verify.Reason) {
+	places, cured := map[string]int{}, map[string]bool{}
 	for _, r := range reasons {
+		if places[r.Reason]++; places[r.Reason] > placesPrinted {
+			continue
+		}
 		fmt.Fprintf(w, "  %s: ", who)
 		if r.File != "" {
 			fmt.Fprintf(w, "%s:%d: ", r.File, r.Line)
@@ -245,8 +259,15 @@ func printReasons(w io.Writer, who string, reasons []verify.Reason) {
 			fmt.Fprintf(w, "%s: ", r.Insn)
 		}
 		fmt.Fprintf(w, "%s (%s)\n", r.Message, r.Reason)
-		if r.Hint != "" {
+		if r.Hint != "" && !cured[r.Hint] {
+			cured[r.Hint] = true
 			fmt.Fprintf(w, "    cure: %s\n", r.Hint)
+		}
+	}
+	for _, r := range reasons {
+		if n := places[r.Reason]; n > placesPrinted {
+			fmt.Fprintf(w, "  %s: %d more places of %s; --json lists all\n", who, n-placesPrinted, r.Reason)
+			delete(places, r.Reason)
 		}
 	}
 }
