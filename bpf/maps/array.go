@@ -10,7 +10,7 @@ type array struct {
 	perCPU bool
 }
 
-// index returns the key as a number; ok is false behind the array's end.
+// index returns the key as a number; ok is false if it is past the array's end.
 func (a *array) index(key []byte) (i int, ok bool) {
 	if len(key) != 4 {
 		return 0, false
@@ -47,7 +47,7 @@ func (a *array) Update(key, value []byte, flags uint64) error {
 	return nil
 }
 
-// writable makes the kernel's checks of an update, in its order.
+// writable applies the kernel's checks of an update, in the kernel's order.
 func (a *array) writable(key []byte, flags uint64) (int, error) {
 	i, ok := a.index(key)
 	switch {

@@ -165,8 +165,8 @@ func (w *twin) give(t *testing.T, to *twin) {
 	}
 }
 
-// TestBpftool holds reader and writer against the kernel's maps of every kind
-// and the dumps that bpftool makes of them.
+// TestBpftool compares reader and writer with the kernel's maps of every kind and with
+// bpftool's dumps of them.
 func TestBpftool(t *testing.T) {
 	needBPF(t)
 	rlimit.RemoveMemlock()

@@ -132,10 +132,10 @@ func createRule(t ebpf.MapType) (*createRow, bool) {
 	return nil, false
 }
 
-// CheckCreate makes the checks that the kernel makes of a map's definition when the
-// map is created, in its order; the error wraps the kernel's error number. Loaders
-// fill in a perf event array's sizes and entries, so zeros are taken there, and leave
-// BTF types out that the kernel does not take.
+// CheckCreate applies the kernel's checks of a map's definition, in the kernel's
+// order. The error wraps the kernel's error number. Loaders fill in a perf event
+// array's sizes and entries, so CheckCreate accepts zeros there. Loaders omit BTF
+// types that the kernel does not accept, and so CheckCreate ignores them.
 func CheckCreate(spec *ebpf.MapSpec) error {
 	spec = filled(spec)
 	fail := func(format string, args ...any) error { return specError(spec, EINVAL, format, args...) }
@@ -291,7 +291,8 @@ func bigLocal(most uint32) func(*ebpf.MapSpec) error {
 	}
 }
 
-// cgroupStorage refuses large values, as the kernel does, before it looks at flags.
+// cgroupStorage returns a check that refuses large values. Like the kernel, it does so
+// before it checks flags.
 func cgroupStorage(most uint32) func(*ebpf.MapSpec) error {
 	big := bigLocal(most)
 	return func(spec *ebpf.MapSpec) error {

@@ -37,7 +37,7 @@ func create(spec *ebpf.MapSpec, inner int) error {
 	if spec.Key != nil || spec.Value != nil {
 		value := spec.Value
 		if value == nil {
-			value = btf.Type(&btf.Void{}) // the library wants both; below it is left out
+			value = btf.Type(&btf.Void{}) // the library requires both; below it is omitted
 		}
 		h, k, v, err := btf.MarshalMapKV(spec.Key, value)
 		if err != nil {

@@ -36,7 +36,7 @@ func rawEntries(s string) iter.Seq2[*rawEntry, *readError] {
 	}
 }
 
-// errStopped says that no more entries are wanted.
+// errStopped is returned when the consumer needs no more entries.
 var errStopped = &readError{}
 
 // jsonEntries reads objects, in a list with commas between and a bracket at the

@@ -66,7 +66,7 @@ func (h *hash) UpdateAll(key, value []byte, flags uint64) error {
 	return nil
 }
 
-// place makes an update's checks and returns the slot its value goes to, and
+// place applies an update's checks. It returns the slot for the value, and reports
 // whether the key is new.
 func (h *hash) place(key []byte, flags uint64) (slot int, fresh bool, err error) {
 	if len(key) != int(h.spec.KeySize) {

@@ -21,7 +21,7 @@ import (
 type Codec struct {
 	spec             *ebpf.MapSpec
 	key, value       btf.Type // sound, or nil
-	ownKey, ownValue btf.Type // the same, and numbers where the kind of map has them
+	ownKey, ownValue btf.Type // as key and value, but integers for map types that fix their meaning
 	cpus             int
 }
 
@@ -339,15 +339,15 @@ func (c *Codec) readValue(raw *rawEntry) (image, *readError) {
 		if cpu < c.cpus {
 			copy(all.bytes[cpu*stride(c.spec):], m.bytes)
 			copy(all.given[cpu*stride(c.spec):], m.given)
-		} else if slices.Max(append(m.bytes, 0)) > 0 { // zero is what a CPU that is not there has
+		} else if slices.Max(append(m.bytes, 0)) > 0 { // zero is the value of an absent CPU
 			return all, errorAt(n.at, "a value of CPU %d, the map has %d CPU(s)", cpu, c.cpus).in(".values[%d]", i)
 		}
 	}
 	return all, nil
 }
 
-// agree checks that the bytes of an entry and its formatted members are the same
-// entry: if somebody changed one of them, it is not clear which one counts.
+// agree checks that the bytes of an entry and its formatted members describe the same
+// entry. If a user edited only one of them, the reader cannot know which to use.
 func (c *Codec) agree(raw *rawEntry, key, value []byte) *readError {
 	f := raw.formatted
 	if f.key != nil && f.key != raw.key && c.key != nil && f.key.complete() {

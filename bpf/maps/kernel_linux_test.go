@@ -68,7 +68,7 @@ func (m kernelMap) elem(cmd int, key, value []byte, flags uint64) error {
 	return err
 }
 
-// needBPF skips where bpf(2) may not make maps.
+// needBPF skips the test if bpf(2) may not create maps.
 func needBPF(t *testing.T) {
 	t.Helper()
 	m, err := newKernelMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1})
@@ -153,7 +153,7 @@ func compareWithKernel(t *testing.T, spec *ebpf.MapSpec, opt *Options, rng *rand
 		case 3:
 			op = fmt.Sprintf("delete % x", key)
 			want, got = k.elem(cmdDelete, key, nil, 0), m.Delete(key)
-			if spec.KeySize == 0 { // the kernel answers before it looks at the map
+			if spec.KeySize == 0 { // the kernel returns before it considers the map
 				want, got = nil, nil
 			}
 		case 4:

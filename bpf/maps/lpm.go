@@ -16,7 +16,7 @@ import (
 type trie struct {
 	base
 	keys   keyTable // under the masked key
-	given  []string // entry -> key as it was last given, bits behind the prefix included
+	given  []string // entry -> key as last given, with the bits after the prefix
 	slots  slots
 	counts []int // entries with each prefix length
 	sorted []int // entries in order of iteration, when not stale
@@ -32,7 +32,7 @@ func newTrie(b base) *trie {
 
 func (t *trie) maxPrefix() int { return (int(t.spec.KeySize) - 4) * 8 }
 
-// prefix returns the key's prefix length; ok is false where the key is no key.
+// prefix returns the key's prefix length; ok is false if the key is invalid.
 func (t *trie) prefix(key []byte) (n int, ok bool) {
 	if len(key) != int(t.spec.KeySize) {
 		return 0, false
@@ -169,8 +169,9 @@ func (t *trie) rank(e int) int {
 	return sort.Search(len(t.sorted), func(i int) bool { return !t.before(t.sorted[i], e) })
 }
 
-// before reports whether entry a comes before entry b: at the first bit in which
-// they differ the one with 0; where one contains the other the longer.
+// before reports whether entry a precedes entry b in the order of iteration. At the
+// first bit that differs, the entry with 0 precedes. If one prefix contains the other,
+// the longer precedes.
 func (t *trie) before(a, b int) bool {
 	ka, kb := t.keys.entries[a].key, t.keys.entries[b].key
 	na, nb := int(binary.LittleEndian.Uint32([]byte(ka[:4]))), int(binary.LittleEndian.Uint32([]byte(kb[:4])))

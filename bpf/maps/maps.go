@@ -1,26 +1,32 @@
-// Package maps says what eBPF maps mean: the kernel's create checks, flags and
-// error numbers, over value storage that the caller hands in.
+// Package maps models eBPF maps: the kernel's checks at creation, its operations,
+// flags and error numbers.
 //
-// Values live in the caller's byte slice, so that a simulated card can keep them
-// in its own memory and a program can hold pointers into it; a value is named
-// by its byte offset there. Keys and all else are kept outside it. A value
-// begins at a multiple of 8 bytes and takes its size rounded up to 8.
+// New creates a Map from an *ebpf.MapSpec, over value storage that the caller
+// supplies. Maps whose values stand for other objects, such as prog_array and devmap,
+// are *Targets; maps with a value for each CPU are PerCPU. A Codec reads and writes
+// the contents of a map as JSON or bpftool's text, with the types of the map's BTF.
+// LoadContents enters a spec's initial contents.
 //
-// Two views exist, as in the kernel. A program's: Lookup, Update and Delete see
-// the running CPU's copy of a per-CPU value, and a lookup counts as a use for
-// LRU maps. The host's: LookupAll and UpdateAll carry the values of all CPUs
-// one behind the other, and do not count as a use.
+// Values live in the caller's byte slice. A simulated card can thus keep them in its
+// own memory, and a program can hold pointers into them: a value is named by its byte
+// offset. Keys and all other state are kept outside the slice. A value starts at a
+// multiple of 8 bytes and occupies its size rounded up to 8.
 //
-// What the kernel leaves open is fixed here, so that runs repeat: hash maps
-// iterate in order of insertion, and LRU maps evict exactly the entry used
-// longest ago (the kernel's choice is approximate and depends on its CPUs).
-// As in the kernel, updating an entry of a hash, LRU hash or LPM trie puts the
-// value into another place: a pointer from an earlier lookup keeps seeing the
-// old value until that place is used again. Arrays and per-CPU maps are updated
-// in place.
+// As in the kernel, a map has two views. In a program's view, Lookup, Update and
+// Delete see the running CPU's copy of a per-CPU value, and a lookup counts as a use
+// in LRU maps. In the host's view, LookupAll and UpdateAll carry the values of all
+// CPUs in sequence, and do not count as a use.
 //
-// The rules are those of Linux 6.12, kernel/bpf: arraymap.c, hashtab.c,
-// lpm_trie.c, devmap.c, cpumap.c, queue_stack_maps.c.
+// The package fixes what the kernel leaves open, so that runs repeat. Hash maps
+// iterate in order of insertion. LRU maps evict exactly the entry used longest ago;
+// the kernel's choice is approximate and depends on its CPUs.
+//
+// As in the kernel, an update of an entry of a hash, LRU hash or LPM trie moves the
+// value to another offset. A pointer from an earlier lookup keeps the old value until
+// that offset is used again. Arrays and per-CPU maps are updated in place.
+//
+// The rules are those of Linux 6.12, kernel/bpf: arraymap.c, hashtab.c, lpm_trie.c,
+// devmap.c, cpumap.c, queue_stack_maps.c.
 package maps
 
 import (
@@ -31,8 +37,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Linux error numbers, whatever system this runs on: a program sees them as
-// negative return values.
+// Linux error numbers, on every host system: programs see them as negative return
+// values.
 const (
 	EPERM      = syscall.Errno(1)
 	ENOENT     = syscall.Errno(2)
@@ -84,8 +90,8 @@ type Map interface {
 	Update(key, value []byte, flags uint64) error
 	// Delete removes an entry.
 	Delete(key []byte) error
-	// NextKey returns the key behind key, the first one where key is nil or not
-	// in the map, ENOENT behind the last. The result is the caller's.
+	// NextKey returns the key after key. It returns the first key if key is nil or not
+	// in the map, and ENOENT after the last. The caller owns the result.
 	NextKey(key []byte) (next []byte, err error)
 	// Value returns the value at an offset that Lookup gave: the storage itself.
 	Value(off int) []byte
@@ -104,7 +110,7 @@ type PerCPU interface {
 	LookupCPU(key []byte, cpu int) (off int, ok bool)
 }
 
-// Options says where a map lives. Nil is one CPU.
+// Options describes the CPUs that a map serves. Nil means one CPU.
 type Options struct {
 	CPUs int        // number of CPUs, at least 1
 	CPU  func() int // CPU the program runs on; nil is CPU 0
@@ -124,9 +130,9 @@ func (o *Options) cpu() func() int {
 	return o.CPU
 }
 
-// New makes a map over storage, which it clears. Storage must have at least
-// StorageSize bytes; nil lets New allocate it. The spec's contents are not
-// loaded: see LoadContents.
+// New returns a map over storage, which it clears. Storage must have at least
+// StorageSize bytes; if it is nil, New allocates it. New does not load the spec's
+// contents: see LoadContents.
 func New(spec *ebpf.MapSpec, storage []byte, opt *Options) (Map, error) {
 	size, err := StorageSize(spec, opt)
 	if err != nil {
@@ -169,8 +175,8 @@ func New(spec *ebpf.MapSpec, storage []byte, opt *Options) (Map, error) {
 // for anything (assumed: more than any map of a card, which has 8 GiB).
 const maxOwnStorage = 4 << 30
 
-// StorageSize returns the bytes of value storage a map needs, after the checks
-// the kernel makes at creation; the error wraps the kernel's error number.
+// StorageSize returns the bytes of value storage that a map needs. It first applies
+// the kernel's checks at creation; an error wraps the kernel's error number.
 func StorageSize(spec *ebpf.MapSpec, opt *Options) (int64, error) {
 	if err := CheckCreate(spec); err != nil {
 		return 0, err
@@ -194,7 +200,7 @@ func StorageSize(spec *ebpf.MapSpec, opt *Options) (int64, error) {
 	return slots * per, nil
 }
 
-// modelled reports whether New makes maps of the type.
+// modelled reports whether New supports maps of the type.
 func modelled(t ebpf.MapType) bool {
 	switch t {
 	case ebpf.Array, ebpf.PerCPUArray, ebpf.Hash, ebpf.LRUHash, ebpf.PerCPUHash, ebpf.LRUCPUHash, ebpf.LPMTrie, ebpf.Queue, ebpf.Stack, ebpf.RingBuf,
@@ -229,7 +235,7 @@ func specError(spec *ebpf.MapSpec, errno syscall.Errno, format string, args ...a
 	return fmt.Errorf("map %s: %s: %w", spec.Name, fmt.Sprintf(format, args...), errno)
 }
 
-// base is what all maps share.
+// base is the state that all map types share.
 type base struct {
 	spec    *ebpf.MapSpec
 	storage []byte

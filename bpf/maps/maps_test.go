@@ -31,8 +31,8 @@ func open(t testing.TB, spec *ebpf.MapSpec, opt *Options) Map {
 	return m
 }
 
-// TestStorage checks where values lie: in the caller's bytes, each at a multiple
-// of 8, and that New clears what was there.
+// TestStorage checks that values lie in the caller's bytes, each at a multiple of 8,
+// and that New clears the storage.
 func TestStorage(t *testing.T) {
 	opt := &Options{CPUs: 3}
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestStorage(t *testing.T) {
 	}
 }
 
-// TestHostile asks for maps that must fail rather than be made.
+// TestHostile creates maps that must fail, not be created.
 func TestHostile(t *testing.T) {
 	for _, spec := range []*ebpf.MapSpec{
 		{Type: ebpf.Array, KeySize: 4, ValueSize: 1 << 31, MaxEntries: 1<<32 - 1},
@@ -130,8 +130,8 @@ func TestLRU(t *testing.T) {
 	}
 }
 
-// TestStaleValue pins where updates put values: a pointer from before keeps the
-// old one in a hash map and sees the new one in an array or per-CPU map.
+// TestStaleValue checks the offset of updated values. A pointer from before the update
+// keeps the old value in a hash map, and sees the new one in an array or per-CPU map.
 func TestStaleValue(t *testing.T) {
 	for typ, moves := range map[ebpf.MapType]bool{
 		ebpf.Array: false, ebpf.PerCPUArray: false, ebpf.PerCPUHash: false, ebpf.LRUCPUHash: false,
@@ -191,8 +191,8 @@ func TestPerCPU(t *testing.T) {
 	}
 }
 
-// TestOrder checks that hash maps walk in order of insertion, whatever happened
-// in between, and start again where a key has gone.
+// TestOrder checks that hash maps iterate in order of insertion after any operations,
+// and restart from the first key if the given key was deleted.
 func TestOrder(t *testing.T) {
 	m := open(t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 1, ValueSize: 1, MaxEntries: 8}, nil)
 	for _, k := range []byte{5, 3, 9, 1} {
@@ -209,7 +209,7 @@ func TestOrder(t *testing.T) {
 		t.Errorf("walk %v", got)
 	}
 	if k, err := m.NextKey([]byte{77}); err != nil || k[0] != 5 {
-		t.Errorf("behind a vanished key: %v, %v", k, err)
+		t.Errorf("after a deleted key: %v, %v", k, err)
 	}
 }
 
@@ -286,8 +286,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestJSON has a map, what is loaded, and what the dump says; where nothing
-// follows, the dump is what was loaded.
+// TestJSON has a map, the contents loaded, and the expected dump. An empty dump stands
+// for the contents loaded.
 func TestJSON(t *testing.T) {
 	u64, be32 := &btf.Int{Name: "u64", Size: 8}, &btf.Typedef{Name: "__be32", Type: &btf.Int{Name: "u32", Size: 4}}
 	array := &ebpf.MapSpec{Name: "a", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 9, Value: u64}

@@ -12,12 +12,12 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// printer appends values as JSON. Bpftool's form shows every integer as a number
-// of host order; ours has integers whose type's name begins with __be as hex
-// text, for a number would have its bytes the wrong way round.
+// printer appends values as JSON. Bpftool's form has every integer as a number in host
+// order. Our form has integers as hex text if their type's name begins with __be,
+// since a number would show their bytes reversed.
 type printer struct{ bpftool bool }
 
-// value appends a value of a sound type, or bytes where t is nil.
+// value appends a value of a sound type, or bytes if t is nil.
 func (p printer) value(dst []byte, t btf.Type, b []byte) []byte {
 	if !p.bpftool && len(b) > 1 && isBigEndian(t) {
 		return hexText(dst, b)
@@ -54,8 +54,8 @@ func (p printer) value(dst []byte, t btf.Type, b []byte) []byte {
 	return hexText(dst, b)
 }
 
-// whole appends a key or value. Ours is hex text where its type does not show
-// all of its bytes, as those between members.
+// whole appends a key or value. In our form it is hex text if its type does not cover
+// all of its bytes, such as those between members.
 func (p printer) whole(dst []byte, t btf.Type, b []byte) []byte {
 	start := len(dst)
 	dst = p.value(dst, t, b)

@@ -72,7 +72,7 @@ func (o *order) init() { o.links = []link{{}} }
 func (o *order) first() int      { return o.links[0].next - 1 }
 func (o *order) after(e int) int { return o.links[e+1].next - 1 }
 
-// toBack puts e behind all others, wherever it was.
+// toBack moves e to the end of the order, or appends it.
 func (o *order) toBack(e int) {
 	for len(o.links) <= e+1 {
 		o.links = append(o.links, link{none, none})

@@ -25,13 +25,13 @@ type Targets struct {
 	slots   slots           // devmap_hash
 }
 
-// targetRule is where the target maps differ.
+// targetRule describes the differences between the target maps.
 type targetRule struct {
 	anyOnly   bool          // update takes no flag
 	hashed    bool          // keys are not indices
-	tests     bool          // NOEXIST and EXIST look at the element; else elements always exist
+	tests     bool          // NOEXIST and EXIST test the element; else elements always exist
 	zeroEmpty bool          // an update with value 0 removes
-	behind    syscall.Errno // delete of an index behind the end
+	pastEnd   syscall.Errno // delete of an index past the end
 	absent    syscall.Errno // delete of an absent element; 0 is success
 	program   bool          // programs may look it up
 	host      syscall.Errno // host lookup; 0 is allowed
@@ -40,17 +40,17 @@ type targetRule struct {
 func ruleOf(t ebpf.MapType) targetRule {
 	switch t {
 	case ebpf.ProgramArray:
-		return targetRule{anyOnly: true, behind: E2BIG, absent: ENOENT}
+		return targetRule{anyOnly: true, pastEnd: E2BIG, absent: ENOENT}
 	case ebpf.PerfEventArray:
-		return targetRule{anyOnly: true, behind: E2BIG, absent: ENOENT, host: ENOTSUPP}
+		return targetRule{anyOnly: true, pastEnd: E2BIG, absent: ENOENT, host: ENOTSUPP}
 	case ebpf.DevMap:
-		return targetRule{zeroEmpty: true, behind: EINVAL, program: true}
+		return targetRule{zeroEmpty: true, pastEnd: EINVAL, program: true}
 	case ebpf.DevMapHash:
 		return targetRule{hashed: true, tests: true, absent: ENOENT, program: true}
 	case ebpf.CPUMap:
-		return targetRule{zeroEmpty: true, behind: EINVAL}
+		return targetRule{zeroEmpty: true, pastEnd: EINVAL}
 	default: // xskmap
-		return targetRule{tests: true, behind: EINVAL, program: true, host: EOPNOTSUPP}
+		return targetRule{tests: true, pastEnd: EINVAL, program: true, host: EOPNOTSUPP}
 	}
 }
 
@@ -88,7 +88,8 @@ func (t *Targets) Target(index uint32) ([]byte, bool) {
 	return t.Value(t.slot(slot)), true
 }
 
-// Lookup gives a program the value of an element, where the kernel lets it look.
+// Lookup returns the value of an element to a program, for map types that programs may
+// look up.
 func (t *Targets) Lookup(key []byte) (int, bool) {
 	if !t.rule.program {
 		return 0, false
@@ -141,7 +142,7 @@ func (t *Targets) Delete(key []byte) error {
 	}
 	index := binary.LittleEndian.Uint32(key)
 	if !t.rule.hashed && index >= t.entries {
-		return t.rule.behind
+		return t.rule.pastEnd
 	}
 	slot, found := t.at(key)
 	if !found {

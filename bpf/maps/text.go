@@ -149,7 +149,7 @@ func (s *scanner) peek() byte {
 	return s.s[s.i]
 }
 
-// wants returns an error that says what should stand here.
+// wants returns an error that names the expected text.
 func (s *scanner) wants(what string) *readError {
 	if s.peek() == 0 {
 		return errorAt(s.i, "the text ends where %s should follow", what)

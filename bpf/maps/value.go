@@ -61,8 +61,8 @@ func newImage(size int) image { return image{make([]byte, size), make([]byte, si
 
 func (m image) sub(off, n int) image { return image{m.bytes[off:][:n], m.given[off:][:n]} }
 
-// put sets the first bytes. It reports false where a bit was given before and
-// was another one: members of a union overlap.
+// put sets the first bytes. It reports whether each bit was unset or set to the same
+// value before: members of a union overlap.
 func (m image) put(b []byte) bool {
 	for i, c := range b {
 		if m.given[i]&(m.bytes[i]^c) != 0 {
@@ -102,8 +102,8 @@ func overlap(n *node) *readError {
 	return errorAt(n.at, "%v contradicts another member of the same bytes", n)
 }
 
-// readValue reads a sound type, or bytes where t is nil. A whole key or value
-// may be spelled as bytes whatever its type; inside of one, text is a number.
+// readValue reads a value of a sound type, or bytes if t is nil. A whole key or value
+// may be written as bytes, regardless of its type; inside of one, text is a number.
 func readValue(n *node, t btf.Type, m image, whole bool) *readError {
 	t = btf.UnderlyingType(t)
 	if b, ok, err := readBytes(n, t, len(m.bytes), whole); err != nil {
@@ -149,8 +149,8 @@ func readValue(n *node, t btf.Type, m image, whole bool) *readError {
 	return m.store(n, v[:len(m.bytes)])
 }
 
-// putTrue makes a byte other than zero, by its lowest bit that was not given: any
-// such number is true.
+// putTrue stores true as a byte that is not zero: it sets the lowest bit that was not
+// given. Any such number is true.
 func (m image) putTrue(n *node) *readError {
 	free := ^m.given[0]
 	switch {

@@ -117,7 +117,7 @@ func TestParseValue(t *testing.T) {
 		{u32, 4, `"12345678"`, "12345678"},
 		{nil, 4, `"258"`, "02010000"},
 		{nil, 4, `"0x0a000001"`, `("0x0a000001" is the number 167772161 or the bytes "0a 00 00 01": write one of these)`},
-		{nil, 4, `"0x0a00000a"`, "0a00000a"}, // the same either way
+		{nil, 4, `"0x0a00000a"`, "0a00000a"}, // the same in both byte orders
 		{nil, 4, `"0a 00"`, `("0a 00" has 2 byte(s), 4 wanted)`},
 		{nil, 4, `"0102"`, `("0102" has 2 byte(s), 4 wanted)`},
 		{nil, 4, "0a000001", "(is no hex, address or number)"}, // a word: hex would hang on its digits
@@ -243,7 +243,7 @@ func (c *choices) byte() byte {
 
 func (c *choices) below(n int) int { return int(c.byte()) % n }
 
-// typ makes a type of any shape that C has, at most so deep.
+// typ returns a random type of any form that C has, of at most the given depth.
 func (c *choices) typ(depth int) btf.Type {
 	ints := []btf.Type{u8, char, s16, u16, u32, u64, u128, truth, be32,
 		&btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}, &btf.Int{Size: 8, Encoding: btf.Signed},
@@ -281,8 +281,8 @@ func (c *choices) typ(depth int) btf.Type {
 	return &btf.Struct{Name: "s", Size: s.(*btf.Union).Size, Members: s.(*btf.Union).Members}
 }
 
-// compound makes a union, or the members of a struct one after the other with
-// gaps between them.
+// compound returns a union, or a struct whose members follow each other with gaps
+// between them.
 func (c *choices) compound(depth int, union bool) btf.Type {
 	u := &btf.Union{Name: "u"}
 	for i := range c.below(5) {
