@@ -199,7 +199,7 @@ func (x *explorer) overwriteBytes(s *state, v *val, n int64) {
 	}
 }
 
-// forget drops what is known of n bytes at v and whatever it may point to.
+// forget discards what is known of the n bytes at v, including pointers stored there.
 func (x *explorer) forget(s *state, v *val, n int64) {
 	lo, hi := max(v.min(), -maxStack), min(v.max()+n, 0)
 	if lo < hi {

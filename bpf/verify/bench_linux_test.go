@@ -148,8 +148,8 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
-// cpuTime is what the process has used of processors, in nanoseconds: other work on
-// the machine disturbs it less than the clock.
+// cpuTime returns the CPU time that the process has used, in nanoseconds. Other work
+// on the machine disturbs it less than wall-clock time.
 func cpuTime() int64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

@@ -70,7 +70,7 @@ func (x *explorer) edgeNumbers(s *state, ins *code.Insn, a, b *val, taken bool) 
 	op := ins.OpCode.JumpOp()
 	reg := ins.OpCode.Source() == asm.RegSource
 	if reg && ins.Src == ins.Dst {
-		// Equal to itself, whatever it is.
+		// A value equals itself.
 		switch op {
 		case asm.JEq, asm.JGE, asm.JLE, asm.JSGE, asm.JSLE:
 			return taken
@@ -106,7 +106,8 @@ func (x *explorer) edgeNull(s *state, p *val, op asm.JumpOp, taken bool) bool {
 	return !null // other pointers are never NULL
 }
 
-// edgeSame is where two pointers are equal: if one is not NULL, the other is not.
+// edgeSame refines s on the edge on which two pointers are equal: if one is not NULL,
+// the other is not.
 func (x *explorer) edgeSame(s *state, a, b *val) {
 	if b.kind == PtrMapValueOrNull {
 		a, b = b, a
@@ -127,9 +128,9 @@ func (x *explorer) learnNull(s *state, id uint32, value bool) {
 	})
 }
 
-// edgePacket is the comparison of a packet pointer with the packet's end (or of a
-// metadata pointer with the packet's start): where the pointer is not above the
-// end, the bytes up to it are there.
+// edgePacket refines s on an edge of a comparison of a packet pointer with the
+// packet's end, or of a metadata pointer with the packet's start. If the pointer is
+// not above the end, the bytes up to it exist.
 func (x *explorer) edgePacket(s *state, ins *code.Insn, a, b *val, op asm.JumpOp, taken bool) bool {
 	r := ins.Dst
 	if !bounds(a, b) {
@@ -173,8 +174,8 @@ func (x *explorer) edgePacket(s *state, ins *code.Insn, a, b *val, op asm.JumpOp
 	return true
 }
 
-// noteStale notes branch i if Linux 6.12 would foresee it by what an earlier comparison
-// told of a, or b, before it was moved back.
+// noteStale records branch i if Linux 6.12 would decide it from an outdated
+// comparison: one of a, or b, before that pointer was moved back.
 func (x *explorer) noteStale(i int, ins *code.Insn, a, b *val) {
 	op := ins.OpCode.JumpOp()
 	if !bounds(a, b) {
@@ -197,14 +198,14 @@ func (x *explorer) noteStale(i int, ins *code.Insn, a, b *val) {
 	}
 }
 
-// bounds reports that b is where a's region ends.
+// bounds reports whether b is the end of a's region.
 func bounds(a, b *val) bool {
 	return a.kind == PtrPacket && b.kind == PtrPacketEnd ||
 		a.kind == PtrPacketMeta && b.kind == PtrPacket && b.off == 0 && b.fixed() && b.n.bits.Value == 0
 }
 
-// below learns that rng bytes behind p's base are there. It learns nothing of a
-// pointer that may have wrapped around.
+// below records that rng bytes after p's base exist. It records nothing of a pointer
+// that may have wrapped around.
 func (x *explorer) below(s *state, p *val, rng int32) {
 	if p.off < 0 || p.n.w.uhi > maxPacketOffset || int64(p.off)+int64(p.n.w.uhi) > maxPacketOffset {
 		return

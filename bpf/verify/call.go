@@ -88,7 +88,7 @@ func (x *explorer) leaveFrame(s *state, i int) {
 	s.regs[asm.R10].frame = int8(s.cur)
 }
 
-// mostExits bounds the values of R0 that are told apart at an exit.
+// mostExits bounds the number of values of R0 that are kept apart at an exit.
 const mostExits = 16
 
 // noteExit adds R0 to what is known of exit i.
@@ -195,7 +195,7 @@ func (x *explorer) tailCall(s *state, i int) {
 	}
 }
 
-// returns is what every call does to the registers.
+// returns applies the effects on registers that all calls share.
 func (x *explorer) returns(s *state, p helper.Proto, set int16) {
 	x.clobber(s)
 	if p.MovesPacket {

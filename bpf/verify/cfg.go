@@ -6,8 +6,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// A block is a run of instructions [start, end) entered only at its start. It
-// ends before a jump target and behind a jump, an exit or a bpf-to-bpf call.
+// A block is a run of instructions [start, end) entered only at its start. It ends
+// before a jump target and after a jump, an exit or a bpf-to-bpf call.
 type block struct {
 	start, end int
 	succs      []int32 // taken first, then fall-through
@@ -22,10 +22,10 @@ type graph struct {
 	order  []item
 }
 
-// An item is a block, or a component: a loop head with the loop's body behind it.
-// This is a weak topological ordering (Bourdoncle, "Efficient chaotic iteration
-// strategies with widenings", 1993): every edge goes forward in it or to the head
-// of a component that it leaves from.
+// An item is a block, or a component: a loop head followed by the loop's body. Items
+// form a weak topological ordering (Bourdoncle, "Efficient chaotic iteration
+// strategies with widenings", 1993). Every edge goes forward in it, or to the head of
+// a component that contains the edge's source.
 type item struct {
 	block int32
 	loop  bool

@@ -2,8 +2,8 @@ package verify
 
 import "github.com/cilium/ebpf/asm"
 
-// A refined is what a conditional jump teaches about its two operands on one of
-// its edges; ok is false where the edge cannot be taken.
+// A refined holds the two operands of a conditional jump as refined on one of its
+// edges; ok is false if the edge is infeasible.
 type refined struct {
 	a, b num
 	ok   bool
@@ -59,7 +59,8 @@ func swapped(op asm.JumpOp) asm.JumpOp {
 	return op
 }
 
-// refine returns what the edge where `a op b` is taken (or not) teaches.
+// refine returns the operands a and b as refined on the edge on which `a op b` holds
+// (taken) or does not.
 func refine(op asm.JumpOp, a, b *num, wide, taken bool) refined {
 	r := refined{a: *a, b: *b, ok: true}
 	if op == asm.JSet {

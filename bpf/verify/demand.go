@@ -10,22 +10,24 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// Value demand: which bits of a register anybody will look at. The textbook
-// backward analysis, bit by bit, along the edges that the facts leave.
+// Value demand: the bits of a register that can affect the program's behaviour. This
+// is the textbook backward analysis (demanded bits), over the edges that the facts
+// leave.
 
 // A Demand has a set bit for each bit of R0 to R10 that may matter.
 type Demand [11]uint64
 
-// Demand says for each instruction which bits of each register, just before it,
-// may change what the program does: its verdict, where it goes, which addresses
-// it touches and what it stores or hands to a helper. All other bits may hold
-// anything, all of them at once. What is stored to memory counts as looked at, bytes
-// that are not stored do not. A register that is dead, or read only by
-// instructions whose result nobody looks at, has no bit set; so has an instruction
-// that is not reachable. A branch that the facts decide (one of Taken and Falls)
-// looks at nothing.
+// Demand returns for each instruction the demanded bits of each register just before
+// it. A bit is demanded if it may change the verdict, the path, an address accessed,
+// or a value stored or passed to a helper. All other bits may hold any value, all of
+// them at once.
 //
-// It is computed at each call, in time proportional to the program.
+// Bits stored to memory are demanded; bits that a narrow store omits are not. A
+// register has no demanded bit if it is dead, if it is read only by instructions whose
+// results are not demanded, or if the instruction is unreachable. A branch that the
+// facts decide (only one of Taken and Falls) demands nothing.
+//
+// Each call computes the demand again, in time proportional to the program.
 func (f *Facts) Demand() []Demand {
 	d := demand{f: f, before: make([]Demand, len(f.Code.Insns)), result: make([]uint64, len(f.Code.Funcs))}
 	d.result[0] = math.MaxUint32 // a verdict is an int
@@ -53,7 +55,8 @@ type demand struct {
 	changed bool
 }
 
-// after is the demand behind instruction i, on all edges that can be taken.
+// after returns the demand after instruction i: the union over all edges that can be
+// taken.
 func (d *demand) after(i int) Demand {
 	ins := &d.f.Code.Insns[i]
 	var r Demand
@@ -165,7 +168,7 @@ func (d *demand) arith(i int, ins *code.Insn, r *Demand) {
 	op, wide := ins.OpCode.ALUOp(), ins.OpCode.Class() == asm.ALU64Class
 	want, width := r[ins.Dst], uint(64)
 	if !wide && op != asm.Swap {
-		want, width = want&math.MaxUint32, 32 // the upper half is zero whatever the operands
+		want, width = want&math.MaxUint32, 32 // the upper half is zero for all operands
 	}
 	r[ins.Dst] = 0
 	if want == 0 {
@@ -185,8 +188,8 @@ func (d *demand) arith(i int, ins *code.Insn, r *Demand) {
 	}
 }
 
-// number is what is known of a register's bits before instruction i; of a
-// pointer, nothing.
+// number returns the known bits of a register before instruction i. For a pointer none
+// are known.
 func (f *Facts) number(i int, r asm.Register) Tnum {
 	if v := &f.Regs[i][r]; v.Kind == Scalar {
 		return v.Bits
@@ -194,12 +197,12 @@ func (f *Facts) number(i int, r asm.Register) Tnum {
 	return UnknownBits()
 }
 
-// operandDemand says which bits of the first and the second operand decide the
-// bits want of the result. What is known of one operand may excuse the other, but
-// never both of them at one bit.
+// operandDemand returns the bits of the first and the second operand that decide the
+// bits want of the result. Known bits of one operand can make bits of the other
+// irrelevant, but never both at the same bit.
 func operandDemand(op asm.ALUOp, want uint64, width uint, ins *code.Insn, a, b Tnum) (x, y uint64) {
 	all := uint64(math.MaxUint64) >> (64 - width)
-	low := all >> (uint(bits.LeadingZeros64(want)) - (64 - width)) // up to the highest bit wanted
+	low := all >> (uint(bits.LeadingZeros64(want)) - (64 - width)) // up to the highest demanded bit
 	switch op {
 	case asm.Mov:
 		return 0, want
@@ -245,7 +248,7 @@ func shiftDemand(op asm.ALUOp, want, low, all uint64, width uint, by Tnum) uint6
 		if op == asm.LSh {
 			return low
 		}
-		return all &^ (want&-want - 1) // from the lowest bit wanted up
+		return all &^ (want&-want - 1) // from the lowest demanded bit up
 	}
 	n := uint(by.Value) & (width - 1)
 	switch op {

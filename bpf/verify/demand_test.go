@@ -15,8 +15,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// Bits that nobody demands may hold anything: programs do the same when they are
-// overwritten with noise before each instruction.
+// TestDemandHolds overwrites bits that are not demanded with noise before each
+// instruction, and checks that programs behave the same.
 func TestDemandHolds(t *testing.T) {
 	const programs, inputs = 1500, 3
 	ran, free := 0, 0
@@ -59,8 +59,7 @@ func TestDemandHolds(t *testing.T) {
 	}
 }
 
-// oneWay makes plain jumps of branches that the facts have decided: those look at
-// nothing.
+// oneWay replaces branches that the facts decide by plain jumps, which demand nothing.
 func oneWay(f *verify.Facts) {
 	for i := range f.Code.Insns {
 		ins := &f.Code.Insns[i]

@@ -7,31 +7,32 @@ import (
 
 // Exploration.
 //
-// The explorer walks a program along all its paths, as the kernel's verifier
-// does, but not depth first: it visits the blocks of a function in a weak
-// topological order, carrying a set of states for each block. All states that
-// reach a join are there before the join is left, and a loop's states advance in
-// lockstep: the body is left for the head only when no state is pending in it, so
-// states that meet have gone round equally often.
+// The explorer follows all paths of a program, as the kernel's verifier does, but not
+// depth first. It visits the blocks of a function in a weak topological order and
+// keeps a set of states for each block. All states that reach a join arrive before the
+// explorer leaves it. The states of a loop advance in lockstep: the explorer returns
+// to the head only after no state is pending in the body. So states that meet have
+// done the same number of iterations.
 //
-//   - A state that another one at the same place covers is dropped.
-//   - At most width states wait at a place. When one more comes, the two of the
-//     same shape that differ least become their hull. That bounds the work by
-//     width times the program's length times the loops' trips, where the kernel's
-//     may double at every branch; a program that is refused after such a merge is
-//     explored again with more width, and at last walked path by path, as Linux does
-//     (walk.go), before the refusal counts. If the walk proves the program, the facts
-//     stand: exploring went on as if the program were right, which it is.
+//   - A state is dropped if another state at the same point covers it.
+//   - At most width states wait at a point. If one more arrives, the explorer replaces
+//     the two most similar states of equal shape by their hull. This bounds the work
+//     by width times program length times iterations; the kernel's work may double at
+//     every branch.
+//   - If a program is refused after such a merge, the explorer tries again with more
+//     width, and at last walks it path by path, as Linux does (walk.go). Only then
+//     does the refusal count. If the walk proves the program, the facts stand: the
+//     exploration assumed that the program is correct, and it is.
 //   - Calls between functions are explored in place, in the caller's context.
-//   - Facts are recorded at every visit. A dropped state is covered by a kept
-//     one, so the facts hold for it as well.
+//   - Facts are recorded at every visit. A kept state covers each dropped one, so the
+//     facts hold for dropped states as well.
 //
-// Termination: a loop is accepted when its exploration ends. The graph that has
-// the loop-head states as nodes, and an edge where one leads to, merges into, or
-// is dropped in favour of another, stays acyclic: a state is never dropped in
-// favour of its own ancestor. If it equals an ancestor, the loop is infinite as
-// far as anybody can tell; if it is merely covered by one (a counter running
-// down), exploration goes on.
+// Termination: a loop is accepted if its exploration ends. Consider the graph with the
+// loop-head states as nodes. It has an edge if a state leads to another, merges into
+// it, or is dropped because the other covers it. The graph stays acyclic: a state is
+// never dropped because of its own ancestor. If a state equals an ancestor, the loop
+// is reported as infinite. If an ancestor merely covers it (a counter that runs down),
+// exploration continues.
 
 // A place is a function being explored in one calling context.
 type activation struct {
@@ -149,8 +150,8 @@ func (x *explorer) process(a *activation, b int32) {
 	}
 }
 
-// straight executes the block's instructions up to a final branch, exit or call.
-// It returns false where the path ends.
+// straight executes the block's instructions up to a final branch, exit or call. It
+// reports whether the path continues after them.
 func (x *explorer) straight(s *state, bl *block) bool {
 	for i := bl.start; i < bl.end; i++ {
 		if x.budget--; x.budget < 0 {

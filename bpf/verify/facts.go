@@ -1,12 +1,27 @@
-// Package verify proves by abstract interpretation that a program is safe, and
-// hands what it learned to the compiler as Facts, or says why not as a Rejection.
+// Package verify proves by abstract interpretation that an eBPF program is safe.
+//
+// Verify takes a code.Code and returns Facts for the compiler, or a *Rejection with
+// every Reason found. Facts describe, before each instruction, the registers (Reg), the
+// memory that it accesses (Access) and the arguments of a call (Call), joined over all
+// paths. They hold in every execution. Survey returns facts of refused programs too.
+// Facts.Demand computes which bits of each register matter. Explain describes a reason.
+//
+// The rules are those of Linux's verifier for a privileged user. Options.Linux also
+// reproduces its limits: it discards facts that Linux does not find, and counts the
+// instructions that Linux walks. The abstract domain (value.go, number.go) has known
+// bits (Tnum), signed and unsigned intervals of 32 and 64 bits, and links between
+// numbers that differ by a constant. explore.go visits states in a weak topological
+// order; walk.go repeats Linux's depth-first walk.
+//
+// Invariants: the facts cover every concrete state that the reference interpreter
+// reaches, and Verify is deterministic. Random programs and the running kernel test both.
 package verify
 
 import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// Kind is what a register or stack slot holds.
+// Kind is the kind of value in a register or stack slot.
 type Kind uint8
 
 const (
@@ -25,7 +40,8 @@ const (
 	PtrUnsure // different kinds on different paths: may be moved and compared, never dereferenced
 )
 
-// Tnum is a number of which some bits are known: where Mask has 0, Value's bit.
+// Tnum is a number with some known bits: each bit is Value's if its Mask bit is 0, and
+// unknown otherwise.
 type Tnum struct{ Value, Mask uint64 }
 
 // Reg is an abstract register. For a pointer the numbers describe the variable
@@ -46,30 +62,30 @@ type Reg struct {
 	ID         uint32 // if not 0, numbers (variable parts of pointers) of one ID are equal
 }
 
-// Access is what one instruction's memory operand reaches, over all paths. For
-// PtrStack offsets count from r10 of the frame (negative); for PtrPacket, PtrMem,
-// PtrMapValue and PtrCtx from the start of the region.
+// Access describes the memory that an instruction's operand reaches, over all paths.
+// Offsets of PtrStack count from r10 of the frame (negative). Offsets of PtrPacket,
+// PtrMem, PtrMapValue and PtrCtx count from the start of the region.
 type Access struct {
-	Kind   Kind // PtrUnsure where paths differ
+	Kind   Kind // PtrUnsure if paths differ
 	Up     int8
 	Maps   []int
 	Min    int64 // first byte reached
-	Max    int64 // last first byte: Min = Max where the place is static
+	Max    int64 // highest first byte; equal to Min if the offset is constant
 	Bits   Tnum  // of the offset
 	Size   int   // bytes
 	Spill  bool  // stack: moves a pointer
 	Shared bool  // stack: reached through a pointer other than r10 too
-	// Variable says that the place varies on one path already; where it does not,
-	// but different paths reach different places, Places has them, in the order
-	// found.
+	// Variable says that the offset varies even on one path. If it does not, but paths
+	// reach different offsets, Places lists them in the order found.
 	Variable bool
 	Places   []int64
-	// Unproven says that the place may lie outside its memory (Options.Unproven):
-	// Min, Max and Bits tell nothing then, and who runs the program must check.
+	// Unproven says that the access may lie outside its memory (Options.Unproven).
+	// Min, Max and Bits then mean nothing, and an engine must check the access at run
+	// time.
 	Unproven bool
 }
 
-// Call is what a call's arguments are, over all paths.
+// Call describes a call's arguments, over all paths.
 type Call struct {
 	Args [5]Reg
 	// Mem describes, for each pointer argument to memory, the place and the most
@@ -77,14 +93,15 @@ type Call struct {
 	Mem   [5]Access
 	Maps  []int // map handle argument: possible maps
 	Const bool  // bpf_tail_call, adjust_head: R2 or R3 is the same constant on all paths
-	// Zeros says of each byte of bpf_map_update_elem's value on the stack whether it is
-	// marked as zero on all paths. With Options.Linux these are the marks of Linux's
-	// verifier. It makes none for zeros that were stored at a multiple of 8 below r10:
+	// Zeros reports for each byte of bpf_map_update_elem's value on the stack whether
+	// all paths mark it as zero. With Options.Linux these are the marks of Linux's
+	// verifier. It does not mark zeros that were stored at a multiple of 8 below r10:
 	// they become a spilled register (kernel 6.12, check_stack_write_fixed_off).
 	Zeros []bool
 }
 
-// Facts is what may be relied on, joined over all paths.
+// Facts are properties that hold in every execution of a program, joined over all
+// paths.
 type Facts struct {
 	Code      *code.Code
 	Reachable []bool    // per instruction
@@ -93,7 +110,7 @@ type Facts struct {
 	Calls     []*Call   // per call
 	Taken     []bool    // per conditional jump: may be taken
 	Falls     []bool    // per conditional jump: may fall through
-	Differs   []uint16  // per instruction: bit r where R[r] is not the same on all paths
+	Differs   []uint16  // per instruction: bit r is set if R[r] differs between paths
 	Depth     []int     // per function: bytes of its own frame used, rounded up to 8
 	// Exits has for each exit the values of R0 that paths bring there, each once;
 	// beyond 16 they are joined into the last.
@@ -104,7 +121,7 @@ type Facts struct {
 	// keeps what was found (adjust_ptr_min_max_vals) and never walks the edge on which
 	// the packet is long enough. 6.18 does.
 	StaleEnds []int
-	// Walked is what Linux's verifier walks of the program (Options.Linux).
+	// Walked counts what Linux's verifier walks of the program (Options.Linux).
 	Walked   Walked
 	Warnings []Reason
 }
@@ -142,9 +159,9 @@ type Options struct {
 	// Unproven keeps Facts although some accesses or the termination could not be
 	// proved; the caller runs the program under checks.
 	Unproven bool
-	// Linux forgets what Linux 6.12's verifier does not know either, where that is
-	// known to be less: the facts are then what a driver under that kernel is told,
-	// and a program may be refused that is safe. See kernelmode.go.
+	// Linux limits the analysis to what Linux 6.12's verifier knows, for the known
+	// differences. The facts are then those that a driver receives under that kernel,
+	// and safe programs may be refused. See kernelmode.go.
 	Linux bool
 	// Kernel is the release of that Linux, such as {6, 18}; zero means 6.12.
 	Kernel [2]int

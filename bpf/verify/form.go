@@ -55,11 +55,11 @@ func knownForm(ins *code.Insn) bool {
 	}
 }
 
-// reserved reports a field that the instruction does not use and that is not zero
-// (RFC 9669, section 3). The kernel looks at code that it reaches only. Loading
-// keeps every such field: what cilium/ebpf folds into the opcode (the offsets of
-// signed division and of moves, the constant of atomics) it clears or leaves to be
-// compared here.
+// reserved reports whether a field that the instruction does not use is not zero (RFC
+// 9669, section 3). The kernel checks only code that it reaches. cilium/ebpf folds
+// some fields into the opcode when it loads: the offsets of signed division and of
+// moves, and the constant of atomics. It clears those fields or leaves them to be
+// compared here; it keeps all others.
 func reserved(ins *code.Insn) bool {
 	op, reg := ins.OpCode, ins.OpCode.Source() == asm.RegSource
 	switch class := op.Class(); {
@@ -83,7 +83,7 @@ func reserved(ins *code.Insn) bool {
 		return ins.Src != 0
 	}
 	if op.Mode() == asm.AtomicMode {
-		return ins.Constant != 0 && ins.Constant != int64(op.AtomicOp()>>8) // 0 where the opcode alone was given
+		return ins.Constant != 0 && ins.Constant != int64(op.AtomicOp()>>8) // 0 if only the opcode was given
 	}
 	return ins.Constant != 0
 }
@@ -186,8 +186,8 @@ func checkCalls(c *code.Code, j *journal) {
 	visit(0)
 }
 
-// roundFrame is what a frame of depth bytes takes of the stack's budget.
-func roundFrame(depth int) int { return (depth + 15) &^ 15 } // kernel 6.12, check_max_stack_depth where a JIT runs: 16
+// roundFrame returns the part of the stack's budget that a frame of depth bytes uses.
+func roundFrame(depth int) int { return (depth + 15) &^ 15 } // kernel 6.12, check_max_stack_depth with a JIT: 16
 
 // checkDepth refuses chains of calls that need more than 512 bytes of stack.
 func (x *explorer) checkDepth() {

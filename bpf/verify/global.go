@@ -11,8 +11,8 @@ import (
 )
 
 // Global functions as Linux verifies them: once, by the types of their arguments, if
-// something calls them. A call tells nothing of the result but that it is a number
-// (kernel/bpf/btf.c, btf_prepare_func_args; verifier.c, check_func_call).
+// the program calls them. After a call only one fact is known of the result: it is a
+// number (kernel/bpf/btf.c, btf_prepare_func_args; verifier.c, check_func_call).
 
 // global reports that function f is verified by its types.
 func (x *explorer) global(f int) bool {
@@ -24,7 +24,7 @@ func isGlobal(c *code.Code, f int) bool {
 	return f > 0 && d != nil && d.Linkage == btf.GlobalFunc
 }
 
-// declared is what BTF says of function f, or nil.
+// declared returns function f's declaration in BTF, or nil.
 func declared(c *code.Code, f int) *btf.Func {
 	return btf.FuncMetadata(&c.Insns[c.Funcs[f].Start].Instruction)
 }
@@ -35,7 +35,8 @@ type argument struct {
 	size uint32
 }
 
-// arguments of function f; false where Linux refuses a type.
+// argumentsOf returns the arguments of function f; ok is false if Linux refuses a
+// type.
 func (x *explorer) argumentsOf(f int) (args []argument, ok bool) {
 	proto, ok := declared(x.c, f).Type.(*btf.FuncProto)
 	if !ok || len(proto.Params) > 5 {

@@ -2,7 +2,7 @@ package verify
 
 import "math/bits"
 
-// A history is what has been at a loop's head since the loop was entered.
+// A history is the set of states seen at a loop's head since the loop was entered.
 type history struct {
 	base   int32            // graph nodes below belong to what came before
 	hashes map[uint64]int32 // of every state -> its node
@@ -99,7 +99,7 @@ func (x *explorer) remember(h *history, s *state) {
 	h.at = (h.at + 1) % recentStates
 }
 
-// widen merges s into the hull of its shape; nil where nothing is new.
+// widen merges s into the hull of its shape. It returns nil if s adds nothing.
 func (x *explorer) widen(h *history, s *state) *state {
 	var t *state
 	for _, w := range h.wide {

@@ -96,8 +96,8 @@ const lookup = `
     call bpf_map_lookup_elem#1
 `
 
-// TestJoinedPaths: where many paths meet, each with something else proved, the verdict
-// is the kernel's, for Linux's driver and for us, and the facts hold.
+// TestJoinedPaths joins many paths, each with another fact proved. The verdict must be
+// the kernel's, both in Linux mode and without, and the facts must hold.
 func TestJoinedPaths(t *testing.T) {
 	kernelMaps(t)
 	programs := 80

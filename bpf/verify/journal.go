@@ -136,8 +136,8 @@ func (r *Rejection) Error() string {
 	return r.Reasons[0].At(r.Program)
 }
 
-// At is the reason as one line: place: pc: insn: message (reason). The place is
-// the source line, or the program where that is not known.
+// At returns the reason as one line: place: pc: insn: message (reason). The place is
+// the source line, or the program if the line is unknown.
 func (q *Reason) At(program string) string {
 	place := program
 	if q.File != "" {
@@ -171,8 +171,8 @@ func (r *Rejection) Format(f fmt.State, verb rune) {
 	}
 }
 
-// NewRejection makes a Rejection of faults in a program's structure, which are
-// found before there is anything to explore.
+// NewRejection returns a Rejection of structural faults, which package code finds
+// before there is a program to explore.
 func NewRejection(program string, faults []code.Fault) *Rejection {
 	r := &Rejection{Program: program}
 	for _, f := range faults {

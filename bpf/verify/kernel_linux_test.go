@@ -188,8 +188,8 @@ func TestReservedFields(t *testing.T) {
 	}
 }
 
-// loadRaw is BPF_PROG_LOAD of the fields as they stand; cilium/ebpf sets the offsets
-// of arithmetic anew.
+// loadRaw calls BPF_PROG_LOAD with the fields unchanged; cilium/ebpf would recompute
+// the offsets of arithmetic.
 func loadRaw(spec *ebpf.ProgramSpec) error {
 	var insns []byte
 	for _, ins := range spec.Instructions {
@@ -211,9 +211,9 @@ func loadRaw(spec *ebpf.ProgramSpec) error {
 	return unix.Close(int(fd))
 }
 
-// TestLicenses asks the kernel of each helper that xdp and tc programs may call
-// whether it wants GPL, and of licenses whether they are that. It looks at the
-// license before it looks at the arguments.
+// TestLicenses compares the table with the kernel: which helpers of xdp and tc
+// programs need a GPL-compatible license, and which licenses are. The kernel checks
+// the license before the arguments.
 func TestLicenses(t *testing.T) {
 	kernelMaps(t)
 	wants := func(typ ebpf.ProgramType, license string, id asm.BuiltinFunc) (gpl, known bool) {

@@ -10,7 +10,8 @@ import (
 // asks whether the branch can be foreseen. Only if not, it learns on both edges, be
 // there any such numbers or not: it walks on.
 
-// foresee is the way a comparison of two numbers goes as far as Linux can tell.
+// foresee returns the outcome of a comparison of two numbers; known reports whether
+// Linux can decide it.
 func foresee(op asm.JumpOp, a, b *num, wide bool) (taken, known bool) {
 	if op == asm.JSet {
 		return foreseeBits(a, b, wide)
@@ -75,8 +76,8 @@ func (a *span[U, S]) disjoint(b *span[U, S]) bool {
 	return a.ulo > b.uhi || a.uhi < b.ulo || a.slo > b.shi || a.shi < b.slo
 }
 
-// edgeLinux narrows s to what Linux learns of two numbers on one edge of a branch;
-// false where it does not walk there.
+// edgeLinux narrows s to what Linux derives from two numbers on one edge of a branch.
+// It reports whether Linux walks that edge.
 func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
 	if way, known := foresee(op, &a.n, &b.n, wide); known {
@@ -111,7 +112,7 @@ func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bo
 	case a.delta != b.delta: // and back
 		p = s.regs[ins.Dst].n
 		x.learn(s, ins.Dst, a, &p)
-	} // where they are equal the source's word is the last for both
+	} // if the deltas are equal, the source's result stands for both
 	return true
 }
 
@@ -154,7 +155,8 @@ func testLinux(a, b *num, wide, taken bool) {
 	}
 }
 
-// settle is sync where a number that contradicts itself is one of any size.
+// settle is sync, but forgets the bounds of a number whose views contradict each
+// other.
 func settle(n *num) {
 	if !n.sync() {
 		n.w, n.h = anyNum().w, anyNum().h

@@ -9,47 +9,50 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// Where Linux 6.12's verifier knows less than this one. A driver that looks over its
-// shoulder sees more instructions as reachable, and wider numbers: with
-// Options.Linux the same is forgotten here.
+// The known limits of Linux 6.12's verifier. A driver with access to its results sees
+// more instructions as reachable, and wider numbers. With Options.Linux this verifier
+// discards the same facts:
 //
-//   - negation and byte swaps give any number (check_alu_op)
-//   - so do division, remainder, and shifts by anything but a constant below the
-//     width, of all 64 bits even in 32 (is_safe_to_compute_dst_reg_range)
-//   - classic packet loads give any number (check_ld_abs)
-//   - a register subtracted from or xored with itself is like two
-//   - which way a comparison goes is told by the operands' bits and bounds alone, one
-//     after the other, and the same register twice is two that are equally bounded
-//     (is_scalar_branch_taken). Where that does not tell, both ways are walked, even
-//     one where what is learned contradicts itself: of such a number the bounds are
-//     forgotten and the bits kept (reg_bounds_sanity_check)
-//   - bits are tested with constants only; where none of them is set, what was known
-//     of the size is forgotten first (regs_refine_cond_op)
-//   - products of numbers that may be negative, or above half the width, have no bounds
-//     (scalar_min_max_mul)
-//   - 0 is added to a map at most, of all that must not be moved (adjust_ptr_min_max_vals)
-//   - that a packet pointer without a fixed offset is below the end says nothing of the
-//     byte there (find_good_pkt_pointers)
-//   - a pointer may be the verdict (check_return_code)
-//   - context, stack and packet pointers are compared with NULL as if they could be
-//     (reg_not_null)
-//   - bounds of a packet that are known already are tested anew
-//     (is_pkt_ptr_branch_taken)
-//   - a helper that reads the stack may have written it: nothing is known of the
-//     slots that it was given, until 6.14 (check_stack_range_initialized)
-//   - nothing is known of the packet behind a pointer that an unknown number was
-//     added to (adjust_ptr_min_max_vals)
-//   - a number is kept where it is stored at a multiple of 8, zero or not, and only its
-//     low bytes are found again; elsewhere zeros are kept, if all of the number is 0
-//     (check_stack_write_fixed_off, check_stack_read_fixed_off)
-//   - a store elsewhere in a slot that keeps a number, or a helper that may write there,
-//     loses the number and the zeros beside it (scrub_special_slot)
-//   - a number is linked to another by at most one 64-bit addition of a constant that
-//     is not negative, and no more when it is copied (assign_scalar_id_before_mov);
-//     what is learned over the link takes the place of what was known, and bounds
-//     that wrap are lost (sync_linked_regs)
-//   - a pointer is lost where a constant without bounds is added to it, which the two
-//     above leave behind (adjust_ptr_min_max_vals)
+//   - Negation and byte swaps give any number (check_alu_op).
+//   - So do division and remainder, and all shifts except those by a constant below
+//     the width. All 64 bits are then unknown, even for 32-bit operations
+//     (is_safe_to_compute_dst_reg_range).
+//   - Classic packet loads give any number (check_ld_abs).
+//   - A register that is subtracted from or xored with itself is treated as two
+//     registers.
+//   - The operands' bits and bounds decide a comparison, one after the other. A
+//     register compared with itself is treated as two with equal bounds
+//     (is_scalar_branch_taken). If they do not decide it, both edges are walked, even
+//     one on which the refined facts contradict each other. Such a number keeps its
+//     bits and loses its bounds (reg_bounds_sanity_check).
+//   - Bits are tested with constants only. On the edge on which none of them is set,
+//     the earlier bounds are forgotten first (regs_refine_cond_op).
+//   - Products of numbers that may be negative, or above half the width, have no
+//     bounds (scalar_min_max_mul).
+//   - Of all pointers that must not be moved, only a map accepts an addition, and only
+//     of 0 (adjust_ptr_min_max_vals).
+//   - If a packet pointer without a fixed offset is below the end, the byte there is
+//     still not proved (find_good_pkt_pointers).
+//   - The verdict may be a pointer (check_return_code).
+//   - Comparisons of context, stack and packet pointers with NULL are not decided
+//     (reg_not_null).
+//   - A comparison with the packet's end is not decided by bounds that are already
+//     known (is_pkt_ptr_branch_taken).
+//   - Until 6.14, a helper that reads the stack may also have written it: the contents
+//     of those slots are unknown (check_stack_range_initialized).
+//   - If an unknown number is added to a packet pointer, nothing is known of the
+//     packet after it (adjust_ptr_min_max_vals).
+//   - A number stored at a multiple of 8 is kept, zero or not, and only its low bytes
+//     are found again. Elsewhere only zeros are kept, if the whole number is 0
+//     (check_stack_write_fixed_off, check_stack_read_fixed_off).
+//   - A store elsewhere in a slot that keeps a number discards the number and the
+//     zeros beside it. So does a helper that may write there (scrub_special_slot).
+//   - A number is linked to another by at most one 64-bit addition of a constant that
+//     is not negative, and a copy of it is not linked further
+//     (assign_scalar_id_before_mov). Facts derived over the link replace the earlier
+//     ones, and bounds that wrap are lost (sync_linked_regs).
+//   - A pointer is lost if a constant without bounds is added to it; the two rules
+//     above leave such constants (adjust_ptr_min_max_vals).
 
 // forgets reports an ALU instruction whose result Linux does not know.
 func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
@@ -82,7 +85,7 @@ func coarseProduct(a, b, r *num) num {
 	return n
 }
 
-// carried is what Linux learns of the numbers of n plus d over a link.
+// carried returns what Linux derives over a link of the numbers of n plus d.
 func carried(n *num, d int64) num {
 	if d == 0 {
 		return *n

@@ -8,10 +8,11 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// TestShiftedExhaustive: x lies in n, and x + d in o. All such x + d lie in what
-// shifted keeps, and where there is one, it says so: for every interval n of 6-bit
-// signed numbers and every d, and for o the intervals that begin or end where n + d
-// does, or a step beside. The same for every Tnum of 6 bits.
+// TestShiftedExhaustive checks shifted for x in n and x + d in o. The result must
+// contain all such x + d, and shifted must report whether any exist. The test covers
+// every interval n of 6-bit signed numbers and every d. For o it takes the intervals
+// that begin or end at a bound of n + d, or one step beside. It does the same for
+// every Tnum of 6 bits.
 func TestShiftedExhaustive(t *testing.T) {
 	const n = 1 << (small - 1)
 	t.Parallel()
@@ -59,8 +60,8 @@ func TestShiftedExhaustive(t *testing.T) {
 	t.Logf("suite: linked numbers: %d pairs", pairs)
 }
 
-// TestConstantShift: where a 32- or 64-bit sum or difference is said to be a + d, it
-// is, for all members that can be found.
+// TestConstantShift checks that, if constantShift calls a 32- or 64-bit sum or
+// difference a + d, it is a + d for all members found.
 func TestConstantShift(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	kept := [3]int{}

@@ -9,8 +9,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// An extent is what a set of numbers is like at least: every abstract value that
-// covers the set covers it.
+// An extent is the least description of a set of numbers: every abstract value that
+// covers the set covers its extent.
 type extent struct {
 	ulo, uhi uint64
 	slo, shi int64

@@ -290,8 +290,8 @@ func TestRefine(t *testing.T) {
 	}
 }
 
-// TestRefineExact: against a constant, a small interval keeps exactly the values
-// on the edge, where they are an interval.
+// TestRefineExact checks small intervals against a constant. The result must be
+// exactly the values on the edge, if they form an interval.
 func TestRefineExact(t *testing.T) {
 	for lo := uint64(0); lo < 12; lo++ {
 		for hi := lo; hi < 12; hi++ {

@@ -6,17 +6,18 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Linked numbers: values of one id differ by constants for as long as none of them
-// is computed anew, so that what a branch tells of one it tells of the others:
+// Linked numbers: values of one id differ by constants until one of them is
+// recomputed. A fact that a branch proves of one therefore gives a fact about the
+// others:
 //
-//	r2 = r1; r2 += 4; if r1 > 100 goto ...   // r2 is at most 104
+// 	r2 = r1; r2 += 4; if r1 > 100 goto ...   // r2 is at most 104
 //
-// A 32-bit sum that may wrap is linked by its low half only. A known number has no
-// id: there is nothing to learn about it.
+// A 32-bit sum that may wrap is linked by its low half only. A known number has no id:
+// nothing remains to be learned of it.
 //
-// The kernel's verifier does so since 6.11 (BPF_ADD_CONST, sync_linked_regs) for one
-// addition; later releases take differences and 32-bit sums too. Here constants add
-// up.
+// The kernel's verifier links numbers since 6.11 (BPF_ADD_CONST, sync_linked_regs), by
+// one addition. Later releases link differences and 32-bit sums too. Here several
+// constants add up.
 
 // copyOf is a copy of v that will be refined together with it, all of it: a number
 // that is linked by its low half gives that up.
@@ -51,8 +52,8 @@ func (x *explorer) follow(a *val, op asm.ALUOp, b *num, wide bool) (id uint32, d
 	return a.id, int32(sum), a.low || !wide && leavesWord(&a.n, d)
 }
 
-// constantShift is d where `a op b` is a + d for every a, modulo 2^64 or, of 32-bit
-// operations, 2^32.
+// constantShift returns d if `a op b` is a + d for every a, modulo 2^64, or modulo
+// 2^32 for 32-bit operations.
 func constantShift(op asm.ALUOp, b *num, wide bool) (d int64, ok bool) {
 	if op != asm.Add && op != asm.Sub || !b.known() {
 		return 0, false
@@ -72,9 +73,9 @@ func leavesWord(a *num, d int64) bool {
 	return a.w.uhi > math.MaxUint32 || int64(a.w.ulo)+d < 0 || int64(a.w.uhi)+d > math.MaxUint32
 }
 
-// learn replaces what is known of register r, which holds v, by n, and tells all
-// that is linked to it. It returns false if no number is left for one of them: the
-// path is dead.
+// learn replaces what is known of register r, which holds v, by n, and refines all
+// numbers that are linked to it. It returns false if one of them has no possible value
+// left: the path is then infeasible.
 func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) bool {
 	if *n == v.n && !(x.opt.Linux && v.id != 0) { // which Linux says again
 		return true
@@ -104,8 +105,8 @@ func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) bool {
 	return alive
 }
 
-// shifted is what is known of a number that lies in o and is a number of n plus d,
-// modulo 2^64, or if low, modulo 2^32. It returns false if there is none.
+// shifted refines o, a number equal to a number of n plus d, modulo 2^64, or modulo
+// 2^32 if low. It returns false if no such number exists.
 func shifted(o, n *num, d int64, low bool) (num, bool) {
 	m := plus(n, d)
 	if low {

@@ -7,13 +7,13 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
-// Register liveness, the textbook backward analysis, over the whole program: a
-// call's uses are what its callee's entry needs. Registers that are dead are
-// ignored when states are compared and merged, and are NotInit in the Facts.
+// Register liveness: the textbook backward analysis over the whole program. A call
+// uses the registers that are live at its callee's entry. Comparing and merging states
+// ignores dead registers, and in the Facts they are NotInit.
 
-// liveness returns for each instruction the registers (bit per register) that
-// some path reads before writing them, just before the instruction. If linux, a global
-// function reads its arguments, whatever it does with them.
+// liveness returns the live registers before each instruction, one bit per register.
+// If linux, a global function uses all its arguments, even those that it does not
+// read.
 func liveness(c *code.Code, gs []*graph, linux bool) []uint16 {
 	in := make([]uint16, len(c.Insns))
 	args := make([]uint16, len(c.Funcs))

@@ -28,10 +28,10 @@ const (
 	updates // atomics: both
 )
 
-// access checks that size bytes at v+off may be touched and notes the place in
-// the facts. It returns false where nothing sensible is known of the place; after
-// a failed bound it reports the failure, goes on as if the bound held, and
-// returns true.
+// access checks that size bytes at v+off may be accessed, and records the access in
+// the facts. If a bound is not proved, it reports the failure, continues as if the
+// bound held, and returns true. It returns false if v says nothing useful of the
+// address.
 func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use) bool {
 	switch v.kind {
 	case PtrStack, PtrPacket, PtrPacketMeta, PtrMapValue, PtrMem, PtrCtx:
@@ -93,7 +93,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 	return true
 }
 
-// withoutBounds says that nothing useful is known of where v points.
+// withoutBounds reports an access through a pointer whose offset has no useful bounds.
 func (x *explorer) withoutBounds(s *state, i int, v *val, off int64, size int) {
 	word := map[Kind]string{PtrStack: "stack-bounds", PtrPacket: "packet-bounds", PtrPacketMeta: "packet-bounds", PtrMapValue: "map-value-bounds", PtrMem: "mem-bounds"}[v.kind]
 	x.fail(s, i, word, "the offset behind %v has no useful bounds (%v)", v.kind, v.n)
@@ -115,8 +115,9 @@ func (x *explorer) inStack(s *state, i int, v *val, lo, hi int64, size int) bool
 	return false
 }
 
-// alignedStack refuses loads and stores that are not aligned to their size: the
-// kernel wants that of the stack on every machine. Raw programs have no kernel.
+// alignedStack refuses stack loads and stores that are not aligned to their size, as
+// the kernel does on every machine. Raw programs are exempt, since no kernel loads
+// them.
 func (x *explorer) alignedStack(s *state, i int, v *val, off int64, size int) {
 	if x.c.Type == ebpf.UnspecifiedProgram || x.c.Insns[i].OpCode.Class().IsJump() || x.c.Insns[i].OpCode.Mode() == asm.AtomicMode {
 		return
@@ -148,8 +149,8 @@ func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bo
 	return true
 }
 
-// wrongSide says so where a comparison has shown that bytes behind v are missing:
-// the access is on the wrong side of it.
+// wrongSide returns a hint if a comparison has proved that the bytes after v are
+// missing: the access is then on the wrong edge of it.
 func (s *state) wrongSide(v *val) string {
 	for r := range s.regs[:10] {
 		if o := &s.regs[r]; o.kind == PtrPacket && o.id == v.id && o.past != 0 {
@@ -239,7 +240,7 @@ func other(k, a, b Kind) Kind {
 	return a
 }
 
-// mostPlaces bounds the places that an Access tells apart.
+// mostPlaces bounds the number of offsets that an Access lists.
 const mostPlaces = 16
 
 // joinPlaces joins what is known of each path's place.
@@ -299,9 +300,8 @@ func (x *explorer) funcOf(s *state, fi int) int {
 	return 0
 }
 
-// A sharing is a range of a function's frame that is reached in a way that the
-// function's code does not show: at a variable offset, by a helper, or from
-// another function.
+// A sharing is a range of a function's frame with accesses that the function's code
+// does not show: at a variable offset, by a helper, or from another function.
 type sharing struct {
 	f      int
 	lo, hi int64
@@ -321,7 +321,7 @@ func (x *explorer) share(s *state, i int, v *val, a *Access) {
 	x.shared = append(x.shared, n)
 }
 
-// markShared sets Access.Shared where a range of sharing overlaps.
+// markShared sets Access.Shared for accesses that overlap a range of sharing.
 func (x *explorer) markShared() {
 	for i, m := range x.facts.Mem {
 		if m == nil || m.Kind != PtrStack {

@@ -69,8 +69,8 @@ func (s *state) mix(o *state) {
 	}
 }
 
-// apart reports two different constants: the quickest way to tell states apart,
-// and mostly by the register that told the last two.
+// apart reports whether t and s are two different constants. This is the quickest test
+// that states differ, most often by the register that distinguished the last two.
 func apart(t, s *val) bool {
 	return t.kind == Scalar && s.kind == Scalar && t.n.bits.Mask|s.n.bits.Mask == 0 && t.n.bits.Value != s.n.bits.Value
 }
@@ -154,8 +154,8 @@ func (s *state) alone(id uint32) bool {
 	return n < 2
 }
 
-// coversSlot: what t's slot promises, s's keeps. Bytes t knows nothing of may be
-// anything; whether they were written matters to warnings only.
+// coversSlot reports whether s guarantees all that slot t guarantees. Bytes that are
+// unknown in t may hold any value; whether they were written affects warnings only.
 func (x *explorer) coversSlot(st *state, t *slot, s slot) bool {
 	if t.zero&^s.zero != 0 {
 		return false
@@ -352,7 +352,7 @@ func (x *explorer) mergeLink(t *state, a *val, an *num, b *val) {
 	}
 }
 
-// mergeNull makes a pointer that may be null of a map value and NULL.
+// mergeNull merges a pointer to a map value and NULL into a pointer that may be null.
 func (x *explorer) mergeNull(t *state, a, b *val) bool {
 	const null, apart = 1<<32 - 1, 1 << 30 // no id, and no distance, that occurs
 	r, ids := *a, [2]uint32{a.id, b.id}

@@ -12,8 +12,8 @@ import (
 	"github.com/nfpkit/nfpkit/internal/golden"
 )
 
-// TestMistakes shows what users are told of the mistakes that they make: each
-// rejection and warning in full, as %+v prints it.
+// TestMistakes shows the output for common mistakes: each rejection and warning in
+// full, as %+v prints it.
 func TestMistakes(t *testing.T) {
 	golden.Run(t, "testdata/mistakes/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
 		f, err := asmtext.Parse("prog.c", files["prog.bpf"])

@@ -55,9 +55,9 @@ func (n *num) known() bool { return n.bits.Mask == 0 }
 // empty reports that no number satisfies all views: the path is dead.
 func (n *num) empty() bool { return n.w.empty() || n.h.empty() }
 
-// sync lets the views learn from each other: bits to intervals, halves to words
-// and back, intervals to bits. Two rounds reach what the kernel's three steps
-// reach. It returns false where the views contradict each other.
+// sync refines each view of a number by the others: bits to intervals, 32-bit halves
+// to 64-bit words and back, intervals to bits. Two rounds are at least as precise as
+// the kernel's three steps. It returns false if the views contradict each other.
 func (n *num) sync() bool {
 	if n.bits.Mask == 0 { // the common case: nothing to learn but a contradiction
 		c := constNum(n.bits.Value)
@@ -149,7 +149,7 @@ func (n *num) hull(o *num) num {
 	return num{n.bits.Union(o.bits), n.w.hull(&o.w), n.h.hull(&o.h)}
 }
 
-// meet is what both say; false if no number satisfies both.
+// meet returns the intersection of n and o; ok is false if it is empty.
 func (n *num) meet(o *num) (num, bool) {
 	b, ok := n.bits.Intersect(o.bits)
 	r := num{b, n.w.meet(&o.w), n.h.meet(&o.h)}

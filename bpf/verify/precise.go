@@ -4,15 +4,16 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Numbers that matter.
+// Precision tracking.
 //
-// A walker's checkpoint covers states whose numbers differ from its own, if nothing
-// that came after depended on them: no branch was foreseen by them, no pointer moved,
-// no size was given. When something does depend on a number, the instructions that led
-// there are undone one by one to find the registers and stack slots that it was
-// computed from, and these are marked precise in every checkpoint passed, up to one
-// that has the mark already (kernel/bpf/verifier.c, mark_chain_precision and
-// backtrack_insn). Where a number's origin is lost, all numbers of the path are marked.
+// A walker's checkpoint covers states whose numbers differ from its own if nothing
+// after it depended on those numbers. A number matters if it decided a branch, moved a
+// pointer or gave a size. When a number matters, the walker undoes the instructions of
+// the path one by one, to find the registers and stack slots that the number was
+// computed from. It marks these as precise in every checkpoint passed, up to one that
+// has the mark already (kernel/bpf/verifier.c, mark_chain_precision and
+// backtrack_insn). If the origin of a number is lost, it marks all numbers of the
+// path.
 
 // marks are registers and stack slots, per frame.
 type marks struct {
@@ -78,7 +79,7 @@ func (c *checkpoint) mark(f int, m *marks) {
 	c.precise.slots[f] |= m.slots[f]
 }
 
-// register is register r of frame f, nil where it is not kept.
+// register returns register r of frame f, or nil if the checkpoint does not keep it.
 func (c *checkpoint) register(f, r int) *val {
 	switch {
 	case f == c.s.cur:
@@ -98,8 +99,8 @@ func (p *path) allPrecise() {
 	}
 }
 
-// undo turns what must be precise after step t into what must be before it; false
-// where that cannot be said.
+// undo converts the marks after step t into those before it. It returns false if it
+// cannot.
 func (w *walker) undo(t *footstep, m *marks) bool {
 	m.link(t.linked)
 	ins := &w.x.c.Insns[t.insn]

@@ -17,9 +17,9 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// TestSoundness: of random programs that the verifier accepts, every concrete
-// state that the reference interpreter goes through lies in the abstract state,
-// every branch goes where the facts allow, and no access faults.
+// TestSoundness runs random accepted programs in the reference interpreter. Every
+// concrete state must lie in the abstract state, every branch must take an edge that
+// the facts allow, and no access may fault.
 func TestSoundness(t *testing.T) {
 	const inputs = 4
 	programs, first := uint64(3000), uint64(0)
@@ -180,7 +180,7 @@ type random struct {
 	depth  int
 	calls  bool // the callee is called
 	short  bool // no loops that may run long
-	wrong  int  // one of so many accesses is made wrong; 0 means 40
+	wrong  int  // one access in so many is generated wrong; 0 means 40
 	links  []linkCheck
 }
 
@@ -384,8 +384,8 @@ func (g *random) piece() {
 	}
 }
 
-// A linkCheck is the place where a number is linked by a constant to one that was
-// just found to be at most max.
+// A linkCheck is an instruction at which a number is linked by a constant to one that
+// was just proved to be at most max.
 type linkCheck struct {
 	insn int
 	r    asm.Register
@@ -407,7 +407,7 @@ func (g *random) linksIn(f *verify.Facts) (reached, narrowed int) {
 }
 
 // linked moves a copy of a number by constants, checks one of the two, and uses the
-// other: as it is, or as an offset behind 64 bytes of stack.
+// other as a number or as an offset past 64 bytes of stack.
 func (g *random) linked(slot int16) {
 	l := g.label()
 	a := g.number()
@@ -463,8 +463,8 @@ func (g *random) number2(not asm.Register) asm.Register {
 	}
 }
 
-// wild does what is often wrong: reads after calls, pointers where numbers belong,
-// lookups without a test, sizes without bounds.
+// wild generates code that is often wrong: reads after calls, pointers used as
+// numbers, lookups without a test, sizes without bounds.
 func (g *random) wild() {
 	any := func() asm.Register { return asm.Register(g.IntN(11)) }
 	size := sizes[g.IntN(4)]

@@ -1,7 +1,7 @@
 package verify
 
-// A span is what is known of the size of a word: an unsigned and a signed
-// interval, both of which hold. W is the word's width: 32 or 64 bits.
+// A span bounds the value of a word by an unsigned and a signed interval, both of
+// which hold. The type parameters give the word's width, 32 or 64 bits.
 type span[U uint32 | uint64, S int32 | int64] struct {
 	ulo, uhi U
 	slo, shi S
@@ -41,7 +41,7 @@ func (a span[U, S]) meet(b *span[U, S]) span[U, S] {
 	return span[U, S]{max(a.ulo, b.ulo), min(a.uhi, b.uhi), max(a.slo, b.slo), min(a.shi, b.shi)}
 }
 
-// widen is hull, but a bound that moved goes all the way.
+// widen is hull, but moves a bound that changed to its extreme.
 func (a span[U, S]) widen(b *span[U, S]) span[U, S] {
 	r := a.full()
 	if b.ulo >= a.ulo {

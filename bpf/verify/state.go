@@ -58,7 +58,7 @@ func (x *explorer) clone(s *state) *state {
 	return c
 }
 
-// drop gives a state that nobody refers to back.
+// drop returns a state without references to the free list.
 func (x *explorer) drop(s *state) { x.free = append(x.free, s) }
 
 // own returns frame i for writing.
@@ -211,8 +211,8 @@ func (s *state) smudge(fi, off, size int, zero bool) {
 	}
 }
 
-// load reads size bytes at off of frame fi. It reports whether all bytes had been
-// written, and false in whole where part of a pointer is read.
+// load reads size bytes at off of frame fi. written reports whether all bytes had been
+// written; whole is false if the load reads only a part of a pointer.
 func (s *state) load(fi, off, size int) (v val, written, whole bool) {
 	f := s.frames[fi]
 	k, first := slotAt(off)
@@ -285,8 +285,9 @@ func sized(size int) num {
 	return rangeNum(0, 1<<(8*size)-1)
 }
 
-// each calls fn for every value that registers, saved registers and spills hold;
-// a frame is copied only if fn asks to write by returning true from want.
+// each calls fn for every value in registers, saved registers and spills. It copies a
+// frame only if want returns true for one of its values, which means that fn will
+// write it.
 func (s *state) each(want func(*val) bool, fn func(*val)) {
 	for r := range s.regs[:10] {
 		if want(&s.regs[r]) {

@@ -10,8 +10,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
-// step is the abstract meaning of instruction i, jumps aside. It returns false
-// where no execution continues.
+// step applies instruction i, which is not a jump, to s. It reports whether execution
+// continues after it.
 func (x *explorer) step(s *state, i int) bool {
 	ins := &x.c.Insns[i]
 	switch class := ins.OpCode.Class(); class {
@@ -90,8 +90,8 @@ func (x *explorer) mapValueAddress(s *state, i int, ins *code.Insn) {
 	s.regs[ins.Dst] = v
 }
 
-// loadPacket is LD_ABS and LD_IND: a load from the packet that ends the program
-// where the packet is too short.
+// loadPacket applies LD_ABS or LD_IND: a load from the packet that ends the program if
+// the packet is too short.
 func (x *explorer) loadPacket(s *state, i int, ins *code.Insn) bool {
 	if v := x.read(s, i, asm.R6); v.kind != PtrCtx {
 		x.fail(s, i, "bad-pointer", "packet load needs ctx in r6, which holds %v", x.reg(v, s.cur))
@@ -136,7 +136,7 @@ func (x *explorer) load(s *state, i int, ins *code.Insn) {
 	}
 }
 
-// loaded is what a load finds that access has allowed.
+// loaded returns the value of a load that access has allowed.
 func (x *explorer) loaded(s *state, i int, base *val, off, size int) val {
 	switch {
 	case base.kind == PtrStack:
@@ -276,9 +276,9 @@ func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 	}
 }
 
-// immediate checks the constants that the kernel refuses. RFC 9669 gives them a
-// meaning, which alu has: a shift's amount is masked, division by 0 gives 0, and
-// its remainder is the dividend. It stands where nothing need be proved.
+// immediate refuses constants that the kernel refuses. RFC 9669 defines them, and so
+// does alu: a shift's amount is masked, division by 0 gives 0, and its remainder is
+// the dividend. That definition applies if nothing needs to be proved.
 func (x *explorer) immediate(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool) bool {
 	if x.opt.Unproven {
 		return true
@@ -317,7 +317,7 @@ func (x *explorer) move(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool
 		*dst = x.copyOf(s, src)
 		return
 	}
-	if src.pointer() { // an address is a number to whoever takes it apart
+	if src.pointer() { // arithmetic on an address gives any number
 		n := anyNum()
 		if !wide {
 			n = n.zext32()
@@ -350,7 +350,7 @@ func (x *explorer) move(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool
 	dst.mixed = mixed
 }
 
-// pointerArith is a op b where one is a pointer.
+// pointerArith returns the result of a op b if one operand is a pointer.
 func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide bool) val {
 	any := scalar(anyNum())
 	if a.pointer() && b.pointer() {
@@ -446,7 +446,8 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 	return r
 }
 
-// rangeAfter is what stays known behind a packet pointer whose base moves up by d.
+// rangeAfter returns the range of a packet pointer that is known after its base moves
+// up by d, or down by d if back.
 func rangeAfter(rng int32, d *num, back bool) int32 {
 	up := d.w.shi
 	if back {

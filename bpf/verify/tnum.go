@@ -115,7 +115,8 @@ func (t Tnum) Union(o Tnum) Tnum {
 	return Tnum{Value: t.Value &^ mask, Mask: mask}
 }
 
-// Intersect is the Tnum of the values in both, and false where there are none.
+// Intersect returns the Tnum of the values in both. It returns false if there are
+// none.
 func (t Tnum) Intersect(o Tnum) (Tnum, bool) {
 	mask := t.Mask & o.Mask
 	return Tnum{Value: (t.Value | o.Value) &^ mask, Mask: mask}, (t.Value^o.Value)&^(t.Mask|o.Mask) == 0

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// A val is what a register or a spilled slot holds on one path. It is Reg without
-// the slice, so that states copy by assignment. For pointers n is the variable
-// part of the offset and off the fixed part; the region starts where both are 0,
-// except that a stack pointer counts from its frame's r10.
+// A val is the value of a register or a spilled slot on one path. It is Reg without
+// the slice, so that states copy by assignment. For pointers, n is the variable part
+// of the offset and off the fixed part. The region starts where both are 0, except
+// that a stack pointer counts from its frame's r10.
 type val struct {
 	kind  Kind
 	mixed bool   // Scalar: paths that met here brought different numbers (Facts.Differs)
@@ -18,30 +18,31 @@ type val struct {
 	low   bool   // Scalar with an id: only its low 32 bits move along
 	set   int16  // PtrMap*: index into explorer.sets; PtrFunc: function
 	off   int32  // fixed part of a pointer's offset, bytes
-	rng   int32  // PtrPacket, PtrPacketMeta: bytes behind region start + n known to be there
+	rng   int32  // PtrPacket, PtrPacketMeta: bytes known to exist after region start + n
 	id    uint32 // who else holds the same: see the list below
 	delta int32  // Scalar with an id: what it is more than the number that the id stands for
 	n     num
 }
 
-// What a comparison tells of a pointer that has not got the bytes up to it: the
-// same comparison goes the same way again (kernel: AT_PKT_END, BEYOND_PKT_END).
+// These are the results of a comparison that proved a pointer to be at or past the
+// packet's end. They decide a repeated comparison (kernel: AT_PKT_END,
+// BEYOND_PKT_END).
 const (
 	pastAt     = 1 // at the end or beyond
 	pastBeyond = 2
 )
 
-// stale is what a comparison told of a packet pointer before it was moved back by a
-// constant. It is of no use; Linux 6.12 takes it for true (Facts.StaleEnds).
+// stale is the result of a comparison of a packet pointer that a constant has since
+// moved back. It no longer holds, but Linux 6.12 relies on it (Facts.StaleEnds).
 type stale struct {
 	past uint8
-	off  int32 // fixed offset at which it was told
+	off  int32 // fixed offset at the comparison
 }
 
-// Ids say that two values move together:
-//   - Scalar: numbers that differ by their deltas, modulo 2^64, or 2^32 where one of
-//     them is low; 0 where nothing is known to move along (link.go)
-//   - PtrPacket, PtrPacketMeta: equal variable parts; 0 where there is none
+// An id says that two values change together:
+//   - Scalar: numbers that differ by their deltas, modulo 2^64, or modulo 2^32 if one
+//     of them is low; 0 if the number is linked to no other (link.go)
+//   - PtrPacket, PtrPacketMeta: equal variable parts; 0 if there is none
 //   - PtrMapValueOrNull: results of one lookup
 
 func scalar(n num) val      { return val{kind: Scalar, n: n} }
@@ -59,7 +60,7 @@ func (v *val) silent() bool  { return v.kind == NotInit || v.kind == PtrUnsure &
 func (v *val) min() int64 { return int64(v.off) + v.n.w.slo }
 func (v *val) max() int64 { return int64(v.off) + v.n.w.shi }
 
-// equals is v's id as the facts tell it: of numbers only that they are equal.
+// equals returns v's id as the facts report it: for numbers, equality only.
 func (v *val) equals() uint32 {
 	if v.delta != 0 || v.low {
 		return 0
@@ -73,13 +74,13 @@ func (v *val) fixed() bool { return v.n.known() }
 // bitsOfOffset is the Tnum of the whole offset plus d.
 func (v *val) bitsOfOffset(d int64) Tnum { return v.n.bits.Add(KnownBits(uint64(int64(v.off) + d))) }
 
-// reg is v as the facts tell it, for frame cur.
+// reg returns v as the facts report it, for frame cur.
 func (x *explorer) reg(v *val, cur int) (r Reg) {
 	x.put(&r, v, cur)
 	return r
 }
 
-// put makes r, which is zero, v as the facts tell it. It writes field by field:
+// put sets r, which is zero, to v as the facts report it. It assigns field by field:
 // facts are large, and have a pointer that most leave nil.
 func (x *explorer) put(r *Reg, v *val, cur int) {
 	if v.kind == NotInit {

@@ -14,25 +14,25 @@ import (
 
 const defaultBudget = 1_000_000 // instructions explored; kernel: BPF_COMPLEXITY_LIMIT_INSNS
 
-// Verify proves that c is safe on every path, by the kernel's rules for a
-// privileged user on a machine that allows unaligned access.
+// Verify proves that c is safe on every path, by the kernel's rules for a privileged
+// user on a machine that allows unaligned access.
 //
 // On return without error:
-//   - no execution reads an uninitialised register, touches memory outside of the
-//     stack, packet, map value or region it points into, or runs forever;
-//   - Facts hold in every execution: before each instruction each live register
-//     is what Regs says, and so on for every field;
+//   - no execution reads an uninitialised register, accesses memory outside the stack,
+//     packet, map value or region that it points into, or runs forever;
+//   - the Facts hold in every execution: before each instruction each live register is
+//     as Regs describes it, and likewise for every field;
 //   - an instruction that is not Reachable is never executed.
 //
-// The error is a *Rejection with every reason found. With opt.Unproven, and only
-// what checks at run time make up for left to prove (see Rejection.Unproven), it
-// is returned together with Facts that assume it.
+// The error is a *Rejection with every reason found. If opt.Unproven is set, and
+// checks at run time can replace all missing proofs (see Rejection.Unproven), Verify
+// returns it together with Facts that assume those checks.
 //
-// Not covered: callbacks (bpf_loop, for_each_map_elem), kernel functions, dynptrs,
-// timers, locks, sockets, ring buffer records and maps in maps give
-// feature-unsupported; global functions are explored at each call like static ones,
-// where the kernel verifies them once by their types; liveness of stack slots is
-// not known, so that dead slots can keep states apart until they are merged.
+// Some features are not covered. Callbacks (bpf_loop, for_each_map_elem), kernel
+// functions, dynptrs, timers, locks, sockets, ring buffer records and maps in maps
+// give feature-unsupported. Global functions are explored at each call like static
+// ones; the kernel verifies them once by their types. Liveness of stack slots is
+// unknown, so dead slots can keep states apart until they are merged.
 func Verify(c *code.Code, opt *Options) (*Facts, error) {
 	if opt == nil {
 		opt = &Options{}
@@ -47,10 +47,10 @@ func Verify(c *code.Code, opt *Options) (*Facts, error) {
 	return nil, r
 }
 
-// Survey is Verify with facts even of a program that is refused: what would hold
-// had each refused instruction done what it was meant to. They serve to say what
-// else is wrong with it. They are nil where nothing could be explored: the
-// program has instructions that do not exist, no path to some, or recursion.
+// Survey is Verify, but returns facts even of a refused program: those that would hold
+// if each refused instruction had its intended effect. Callers use them to find
+// further faults. The facts are nil if nothing can be explored: the program has
+// instructions that do not exist or that no path reaches, or recursion.
 func Survey(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	if opt == nil {
 		opt = &Options{}
@@ -190,8 +190,8 @@ func onlyTermination(rs []Reason) []Reason {
 	return slices.DeleteFunc(slices.Clone(rs), func(r Reason) bool { return r.Reason != "infinite-loop" && r.Reason != "too-complex" })
 }
 
-// onlyPlaces reports that all reasons are of the sort after which exploring goes on as if
-// the program were right: where a walk proves that it is, the facts hold.
+// onlyPlaces reports whether each reason is one after which exploration continues as if
+// the program were right. If a walk then proves the program, the facts hold.
 func onlyPlaces(rs []Reason) bool {
 	for _, r := range rs {
 		switch r.Reason {
@@ -203,8 +203,8 @@ func onlyPlaces(rs []Reason) bool {
 	return true
 }
 
-// onlyBounds reports that all reasons are of the sort that checks at run time make
-// up for.
+// onlyBounds reports whether checks at run time can replace the missing proofs of all
+// reasons.
 func onlyBounds(rs []Reason) bool {
 	for _, r := range rs {
 		switch r.Reason {

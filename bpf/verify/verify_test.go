@@ -14,17 +14,17 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// TestPrograms runs the programs of testdata/*.bpf. What is expected of a line
-// stands behind // on it:
+// TestPrograms runs the programs of testdata/*.bpf. A comment with // on a line states
+// what is expected of it:
 //
-//	ERROR reason...  WARN reason...   what the instruction must be refused or warned for; nothing else may be
-//	r2=pkt+0,r=14                     what the register is before the instruction
+//	ERROR reason...  WARN reason...   the instruction must be refused or warned for; all others must not
+//	r2=pkt+0,r=14                     the register's value before the instruction
 //	mem=pkt[12,12]:2                  the memory operand: kind[min,max]:size, with flags up=N, spill, shared
 //	arg2=fp[-8,-8]:4                  memory of a call's argument
 //	taken | falls | both              the edges of a branch that can be taken
 //	dead                              the instruction is not reachable
 //	stale                             Linux 6.12 foresees the branch wrongly; no other
-//	want2=0xff                        the bits of the register that anybody looks at (Facts.Demand)
+//	want2=0xff                        the demanded bits of the register (Facts.Demand)
 //	depth=N                           on a .program or .func line: bytes of its frame
 //	memsize=N unproven linux budget=N on a .program line: options
 func TestPrograms(t *testing.T) {
@@ -67,7 +67,7 @@ type expectation struct {
 	c     *code.Code
 }
 
-// comment returns the words behind // on a line, counted from 1.
+// comment returns the words of a line's // comment; lines count from 1.
 func (x *expectation) comment(line int) []string {
 	_, c, _ := strings.Cut(x.lines[line-1], "//")
 	return strings.Fields(c)

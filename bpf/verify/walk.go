@@ -10,24 +10,25 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
-// Walking as Linux walks.
+// Walking as Linux does.
 //
-// Linux's verifier gives up after 1,000,000 instructions walked, and if more than
-// 8,192 branches wait to be walked. Whether a program gets there depends on the order
-// of the walk and on the paths that it prunes, so a walker goes the same way
-// (kernel/bpf/verifier.c, do_check and is_state_visited):
+// Linux's verifier refuses a program after walking 1,000,000 instructions, or if more
+// than 8,192 branches are pending. Whether a program reaches a limit depends on the
+// order of the walk and on the paths that it prunes. So a walker follows the same
+// order (kernel/bpf/verifier.c, do_check and is_state_visited):
 //
-//   - depth first: at a branch that cannot be foreseen the fall-through is walked at
-//     once, and the taken edge waits on a stack.
-//   - At prune points, which are branches, their targets and calls, a checkpoint keeps
-//     the state if at least 2 jumps and 8 instructions were walked since the last one.
-//   - A path ends where a checkpoint, from which every path was walked to its end,
-//     covers its state. A register counts if it is live, a stack slot if something
-//     read it after the checkpoint, a number if something depended on its value
-//     (precise.go). Slots are marked as read by the walk itself.
-//   - A checkpoint that did not cover the last few states that came by is forgotten.
+//   - It walks depth first. At an undecided branch it walks the fall-through edge
+//     first, and pushes the taken edge on a stack.
+//   - Prune points are branches, their targets, and calls. A checkpoint at one keeps
+//     the state if at least 2 jumps and 8 instructions were walked since the last.
+//   - A path ends if a checkpoint covers its state, and every path from that
+//     checkpoint has been walked to its end. A register counts if it is live, a stack
+//     slot if it was read after the checkpoint, a number if its value mattered
+//     (precise.go). The walk itself marks slots as read.
+//   - A checkpoint that did not cover the last few states that reached it is
+//     discarded.
 //
-// The counts are those of Linux as far as the states are (kernelmode.go).
+// The counts equal Linux's to the extent that the states do (kernelmode.go).
 
 const (
 	mostWalked   = 1_000_000 // kernel: BPF_COMPLEXITY_LIMIT_INSNS
@@ -40,7 +41,7 @@ const (
 	loopingInsns = 100
 )
 
-// A path is what is being walked, or waits to be.
+// A path is a path being walked, or pending.
 type path struct {
 	s       *state
 	at      int // next instruction
@@ -62,7 +63,7 @@ type checkpoint struct {
 	s            *state
 	parent       *checkpoint
 	steps        []footstep        // from parent to here
-	written      [maxFrames]uint64 // stack slots written whole on the way
+	written      [maxFrames]uint64 // stack slots written whole on the path
 	read         [maxFrames]uint64 // stack slots read after here
 	precise      marks
 	open         int // paths and checkpoints below that are not walked to their end
@@ -131,7 +132,7 @@ func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 	return x
 }
 
-// warnNearLimit warns where a walk comes so near to what Linux allows that another
+// warnNearLimit warns if a walk comes so close to a limit of Linux that another
 // release may refuse the program.
 func (x *explorer) warnNearLimit(w *walker) {
 	if len(x.log.reasons) > 0 {
@@ -204,7 +205,7 @@ func (p *path) close() {
 	}
 }
 
-// advance walks one instruction; false where the path ends.
+// advance walks one instruction. It reports whether the path continues.
 func (w *walker) advance(p *path) bool {
 	x, s, i := w.x, p.s, p.at
 	ins := &x.c.Insns[i]
@@ -355,7 +356,7 @@ func (w *walker) safe(t, s *val, precise bool) bool {
 	return t.past == s.past && w.x.coversVal(nil, t, s)
 }
 
-// linkedAlike reports that s is linked where t is, and in the same manner.
+// linkedAlike reports whether s has the same links as t, of the same sort.
 func (w *walker) linkedAlike(t, s *val) bool {
 	if t.id == 0 {
 		return true
@@ -378,8 +379,8 @@ func (w *walker) safeSlot(t, s slot, precise bool) bool {
 	return t.n == 0 || w.safe(t.v, s.v, precise)
 }
 
-// number is what a load of the whole slot gives, if that is a number kept whole or
-// of unknown bytes.
+// number returns the value that a load of the whole slot gives, if that is a number
+// kept whole or of unknown bytes.
 func (l *slot) number() *val {
 	switch {
 	case l.n == 8 && l.v.kind == Scalar:
@@ -404,7 +405,8 @@ func (w *walker) inherit(c *checkpoint, p *path) {
 	w.backtrack(p, &m, false)
 }
 
-// reads marks slots of frame f as read where p's checkpoints had them already.
+// reads marks slots of frame f as read in the checkpoints of p's path, back to the
+// one after which the path wrote the slot whole.
 func (p *path) reads(f int, slots uint64) {
 	slots &^= p.written[f]
 	for c := p.parent; c != nil; c = c.parent {
