@@ -5,7 +5,7 @@ import (
 	"math/rand"
 )
 
-// built is a capture under construction, and where each packet's bytes end in it.
+// built is a capture under construction, with the end offset of each packet's bytes.
 type built struct {
 	order binary.AppendByteOrder
 	bytes []byte

@@ -1,12 +1,12 @@
-// Package capture reads and writes packet captures: pcap, pcapng, and both
-// compressed with gzip.
+// Package capture reads and writes packet captures: pcap, pcapng, and both compressed
+// with gzip. Read and Write convert between the bytes of a file and a Capture, a list
+// of packets with their times.
 //
-// Captures come from many tools, over bad links and off full disks, so Read
-// isolates what is wrong. A packet that cannot be replayed is left out with its
-// reason, and those around it are kept. Reading ends early only where the place
-// of the next packet is lost; Capture.Damage then says where and why. Nothing
-// that Read returns as a packet was guessed: past an odd record, it goes on only
-// if well-formed records follow.
+// Captures come from many tools, over bad links and off full disks, so Read isolates
+// damage. It leaves out a packet that cannot be replayed, with the reason, and keeps
+// the packets around it. Reading ends early only if the position of the next packet is
+// lost; Capture.Damage then says where and why. Read never guesses a packet: after a
+// malformed record it continues only if well-formed records follow.
 package capture
 
 import (
@@ -95,7 +95,7 @@ func slurp(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// parse tells the formats apart by their first bytes.
+// parse chooses the format by the first bytes.
 func parse(data []byte, limits Limits) (*Capture, error) {
 	p := &parser{data: data, limits: limits}
 	switch {

@@ -256,9 +256,9 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestDamage damages each byte of each good capture in several ways, and cuts it
-// there. Packets before the damage are read as they were, no bytes are read as a
-// packet that were none, and each packet is either kept or left out, once.
+// TestDamage damages each byte of each good capture in several forms, and truncates
+// the capture there. Packets before the damage must be read unchanged. No other bytes
+// may be read as a packet. Each packet is either kept or left out, once.
 func TestDamage(t *testing.T) {
 	cases, kept := 0, 0
 	for name, b := range good() {
@@ -294,7 +294,7 @@ func TestDamage(t *testing.T) {
 	t.Logf("%d damaged captures, %d packets read of them", cases, kept)
 }
 
-// inData reports whether the byte is inside a packet, where any value is right.
+// inData reports whether the byte is inside a packet, in which any value is valid.
 func inData(b *built, at int) bool {
 	for i, end := range b.ends {
 		pad := 0

@@ -9,9 +9,9 @@ import (
 )
 
 // The pcap format is that of draft-ietf-opsawg-pcap, with the two variants that
-// libpcap reads as well: a wider record header (magic a1b2cd34, patched by
-// A. Kuznetzov), and versions before 2.4, which wrote the two lengths the other
-// way round: always before 2.3, by some tools in 2.3.
+// libpcap also reads. One has a wider record header (magic a1b2cd34, patched by A.
+// Kuznetzov). The other is versions before 2.4, which swap the two lengths: always
+// before 2.3, by some tools in 2.3.
 const (
 	magicMicro    = 0xa1b2c3d4
 	magicNano     = 0xa1b23c4d
@@ -24,7 +24,7 @@ const (
 // header allows no more.
 const maxRecord = 262144
 
-// classic is what a pcap file's header says.
+// classic is the header of a pcap file.
 type classic struct {
 	order  binary.ByteOrder
 	header int    // bytes of a record header
@@ -33,7 +33,7 @@ type classic struct {
 	most   uint32 // bytes of a record
 }
 
-// pcap reads a pcap file. Only its header makes it fail.
+// pcap reads a pcap file. It fails only if the file's header is bad.
 func (p *parser) pcap() error {
 	f := classic{header: 16, unit: 1e6, most: maxRecord}
 	magic := binary.BigEndian.Uint32(p.data)
@@ -109,8 +109,8 @@ func (p *parser) records(f *classic) {
 	}
 }
 
-// record reads the packet at off; next is where the one after it begins, below
-// zero if this one does not fit.
+// record reads the packet at off. next is the offset of the record after it, or
+// negative if this record does not fit.
 func (f *classic) record(p *parser, off int) (r record, next int) {
 	if len(p.data)-off < f.header {
 		return r, -1

@@ -54,7 +54,7 @@ type iface struct {
 	offset     int64
 }
 
-// ng reads a pcapng file. Only its first section header makes it fail.
+// ng reads a pcapng file. It fails only if the first section header is bad.
 func (p *parser) ng() error {
 	var s section
 	for off := 0; off < len(p.data); {

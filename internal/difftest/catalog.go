@@ -4,12 +4,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// The maps that generated programs use: each kind that a program can touch, with
-// key and value sizes on and off the word grid, small enough to fill up. Their
-// number is fixed so that a kernel worker makes them once and only refills them.
+// catalog returns the maps that generated programs use: each kind that a program can
+// access, with key and value sizes on and off multiples of a word, and small enough to
+// fill up. Their number is fixed, so that a kernel worker creates them once and then
+// only refills them.
 //
-// The LRU maps are far larger than what a program can insert: which element the
-// kernel evicts is not part of the contract.
+// The LRU maps are far larger than what a program can insert, since programs may not
+// depend on which element the kernel evicts.
 func catalog() []*ebpf.MapSpec {
 	m := func(name string, t ebpf.MapType, key, value, entries uint32) *ebpf.MapSpec {
 		return &ebpf.MapSpec{Name: name, Type: t, KeySize: key, ValueSize: value, MaxEntries: entries}

@@ -12,10 +12,10 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// A verified program may still do what no two engines do alike: the kernel lets
-// a privileged program return a pointer as a number and read stack that it did
-// not write. The generator writes no such program, but the shrinker's cuts make
-// them, and then the program no longer shows the difference it was cut from.
+// A verified program may still have behaviour that differs between engines: the kernel
+// lets a privileged program return a pointer as a number and read stack that it did
+// not write. The generator writes no such program, but the shrinker's cuts produce
+// them, and their difference is then not the original one.
 
 // clean reports whether the program's results are its own: no pointer becomes a
 // number that is seen, and the stack's first content does not matter.
@@ -86,8 +86,8 @@ func readsUnwritten(f *verify.Facts) bool {
 	return slices.ContainsFunc(f.Warnings, func(r verify.Reason) bool { return r.Reason == "uninit-stack" })
 }
 
-// zeroed is p with stores that make the stack of each function zero first, as the other
-// engines have it, in those of its programs that read what they did not write.
+// zeroed returns p with stores that first zero the stack of each function, in those of
+// its programs that read unwritten stack. The other engines start with zeros.
 func zeroed(p *Program) (*Program, error) {
 	q := *p
 	q.Targets = maps.Clone(p.Targets)

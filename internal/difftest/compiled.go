@@ -35,9 +35,9 @@ func (w *worker) verify(p *Program, c *code.Code) *verify.Facts {
 // stage is the ir after one pass, as text.
 type stage struct{ pass, text string }
 
-// compiled compiles the program and compares ir after each pass, then the card.
-// The first pass that differs is named; what follows it is not looked at. It
-// returns the words of the image, 0 where there is none.
+// compiled compiles the program and compares the IR after each pass with the
+// interpreter, then the card. It reports the first pass that differs and skips the
+// rest. It returns the number of words of the image, or 0 if there is none.
 func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(string, *Mismatch, error)) int {
 	tails, uses, err := w.compileTargets(p, f)
 	if err != nil {
@@ -79,8 +79,8 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	return len(img.Words)
 }
 
-// apart reports whether the card lays an array's values out in another way than
-// the interpreter does, so that ir that addresses them means nothing to it.
+// apart reports whether the card lays out an array's values differently from the
+// interpreter. IR that addresses them is then meaningless to the interpreter.
 func (w *worker) apart(p *Program) bool {
 	if !w.profile.DirectMap {
 		return false
@@ -186,7 +186,7 @@ func (p *Program) Fill(card *driver.NIC) error {
 	return nil
 }
 
-// onCard makes the program's maps on a card, loads it and runs its packets.
+// onCard creates the program's maps on a card, loads the program and runs its packets.
 func onCard(card *driver.NIC, p *Program, img *nfp.Image, tails map[uint32]*nfp.Image) (*Result, error) {
 	var all []maps.Map
 	for _, name := range sortedNames(p.Maps) {

@@ -27,7 +27,8 @@ const (
 	corpusScript  = 2 // raise when what this file does changes
 )
 
-// Parts of the tarball that are needed, and where programs are looked for.
+// These are the required parts of the tarball, and the directories that are searched
+// for programs.
 var (
 	corpusParts   = []string{"samples/bpf", "tools/testing/selftests/bpf", "tools/lib/bpf", "tools/include", "include/uapi", "scripts/bpf_doc.py"}
 	corpusSources = []string{"samples/bpf", "tools/testing/selftests/bpf/progs"}
@@ -40,9 +41,9 @@ var (
 // ErrNoCorpus wraps what is missing on this machine to build the corpus.
 var ErrNoCorpus = errors.New("no corpus")
 
-// BuildCorpus returns the directory with the compiled objects, from the cache
-// where an earlier run left them, and the sources that clang refused. An error
-// that is ErrNoCorpus says what this machine lacks.
+// BuildCorpus returns the directory of the compiled objects, from the cache if an
+// earlier run left them there, and the sources that clang refused. An error that is
+// ErrNoCorpus names what this machine lacks.
 func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
 	version, err := corpusVersion(ctx)
 	if err != nil {
@@ -176,8 +177,8 @@ func objectName(file string) string {
 	return dir + "_" + strings.TrimSuffix(filepath.Base(file), ".c") + ".o"
 }
 
-// writeHeaders makes what libbpf's build makes: types of the running kernel,
-// declarations of its helpers, libbpf's own headers under bpf/.
+// writeHeaders writes the headers that libbpf's build generates: types of the running
+// kernel, declarations of its helpers, and libbpf's own headers under bpf/.
 func writeHeaders(ctx context.Context, src, dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "bpf"), 0o755); err != nil {
 		return err

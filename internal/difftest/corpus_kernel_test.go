@@ -169,14 +169,14 @@ func (v *verdicts) forLinux(base string, obj *object.Object, name string, accept
 	v.linux = append(v.linux, fmt.Sprintf("%s/%s: %s here, the kernel says %v", base, name, said, why))
 }
 
-// plainHook reports a program whose section tells no more than its type.
+// plainHook reports whether a program's section implies only its type.
 func plainHook(p *ebpf.ProgramSpec) bool {
 	name := strings.TrimPrefix(p.SectionName, "?")
 	return name == "xdp" || name == "tc" || name == "classifier"
 }
 
-// oddSections reads the object with its sections renamed, so that they tell no type, and
-// that type given instead.
+// oddSections reads the object with its sections renamed so that they imply no type,
+// and gives the type as an option instead.
 func oddSections(t *testing.T, file string) map[ebpf.ProgramType]*object.Object {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -251,8 +251,8 @@ func accepts(obj *object.Object, name string) error {
 	return err
 }
 
-// kernelAccepts loads one program. Where it failed for a reason other than the
-// verifier's, there is no why.
+// kernelAccepts loads one program. why is nil if it failed for a reason other than the
+// verifier's.
 func kernelAccepts(spec *ebpf.CollectionSpec, name string) (accepted bool, why error) {
 	one := spec.Copy()
 	for other := range one.Programs {
@@ -266,7 +266,8 @@ func kernelAccepts(spec *ebpf.CollectionSpec, name string) (accepted bool, why e
 		return true, nil
 	}
 	var no *ebpf.VerifierError
-	// A relocation that this kernel's types cannot fill makes a call of no helper.
+	// If this kernel's types cannot satisfy a relocation, the instruction becomes a
+	// call of an unknown helper.
 	if errors.As(err, &no) && !strings.Contains(err.Error(), "CO-RE") {
 		return false, fmt.Errorf("%v", no)
 	}

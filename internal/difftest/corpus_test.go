@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "rewrite docs/corpus.md")
 
 const corpusDoc = "../../docs/corpus.md"
 
-// least is how many objects must compile, whatever clang and kernel there are.
+// least is the number of objects that must compile, with any version of clang and
+// kernel.
 const least = 50
 
 // row is a line of the corpus' table.

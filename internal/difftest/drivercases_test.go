@@ -33,8 +33,8 @@ func (w *caseWriter) add(name, text string) *driverCase {
 	return &w.all[len(w.all)-1]
 }
 
-// xdp adds a program with r6 a 32-bit number that nothing is known of, r7 a byte
-// of the packet, r8 the packet with 64 bytes behind it; its result is in r0.
+// xdp adds a program with an unknown 32-bit number in r6, a byte of the packet in r7,
+// and the packet in r8 with 64 bytes after it. Its result is in r0.
 func (w *caseWriter) xdp(name string, lines ...string) *driverCase {
 	return w.add(name, ".program xdp main\n"+packetFrame("0", "4", "1")+strings.Join(lines, "\n")+"\n\tr0 = 2\n\texit\nout:\n\tr0 = 1\n\texit\n")
 }
@@ -197,8 +197,8 @@ func (w *caseWriter) jumps() {
 	w.xdp("loop that multiplies", "\tr4 = 0", "again:", "\tr4 += 1", "\tr5 = r7", "\tr5 *= r4", "\tif r4 < 5 goto again")
 }
 
-// knowledge: what the kernel's verifier can tell of a branch. The driver refuses the
-// remainder if it is shown that.
+// knowledge adds programs for what the kernel's verifier knows of a branch. The driver
+// refuses the remainder if the verifier shows it that code.
 func (w *caseWriter) knowledge() {
 	unless := func(name, condition string, lines ...string) {
 		for _, c := range strings.Split(condition, "; ") {

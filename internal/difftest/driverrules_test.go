@@ -49,11 +49,11 @@ type judged struct {
 	name    string
 	code    *code.Code
 	reasons []string // of the verifier and of the driver's rules
-	words   [2]int   // bounds of what the driver makes
+	words   [2]int   // bounds of the size of the driver's code
 }
 
-// judgeCode is what `nfpsim check` says for the Linux driver under the newest guest
-// kernel.
+// judgeCode returns the result of `nfpsim check` for the Linux driver under the newest
+// guest kernel.
 func judgeCode(name string, c *code.Code, p *firmware.Profile) judged {
 	return judgeFor(uml.Newest, name, c, p)
 }
@@ -79,10 +79,10 @@ func judgeFor(release, name string, c *code.Code, p *firmware.Profile) judged {
 	return j
 }
 
-// What check says of a program for the Linux driver is what the driver does with
-// it, and what the driver says first is among check's reasons. The programs touch
-// each rule from both sides. Rules that are broken on an older kernel only are reached
-// there.
+// TestDriverRules compares check's report for the Linux driver with the driver.
+// Verdicts must be equal, and the driver's first message must be among check's
+// reasons. The programs test each rule from both sides. Rules that only an older
+// kernel breaks are tested on that kernel.
 func TestDriverRules(t *testing.T) {
 	first := map[string]int{}
 	for _, release := range uml.Versions() {
@@ -371,8 +371,8 @@ func listing(c *code.Code) string {
 	return b.String()
 }
 
-// meaning is what the first thing said may stand for: of the driver's rules, else
-// of the kernel's verifier.
+// meaning returns the reasons that the first message may stand for: those of the
+// driver's rules, else those of the kernel's verifier.
 func (a *agreement) meaning(tr *uml.Translation) []string {
 	for _, line := range tr.Log {
 		if strings.Contains(line, "[nfp] warning") {
@@ -382,7 +382,8 @@ func (a *agreement) meaning(tr *uml.Translation) []string {
 			return words
 		}
 	}
-	// The core says nothing but an errno of the load, and where map types are refused.
+	// The core reports only an errno of the load, and refuses map types when they are
+	// created.
 	switch {
 	case strings.Contains(tr.Refused, "map ") && strings.Contains(tr.Refused, "invalid argument"):
 		return []string{"driver-map-type", "driver-map-create"}
@@ -430,7 +431,8 @@ func reached(t *testing.T, first map[string]int) {
 	}
 }
 
-// Each fault of the driver's translator is warned of where its reproducer has it.
+// TestFaultWarnings checks that each fault of the driver's translator is warned of at
+// the instruction of its reproducer.
 func TestFaultWarnings(t *testing.T) {
 	files, err := filepath.Glob("testdata/kernelfaults/*.bpf")
 	if err != nil || len(files) == 0 {

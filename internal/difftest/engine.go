@@ -40,7 +40,7 @@ type world struct {
 	mach  *interp.Machine
 }
 
-// newWorld makes the program's maps and a machine on them.
+// newWorld creates the program's maps and a machine on them.
 func newWorld(p *Program, c *code.Code, opt *interp.Options) (*world, error) {
 	w := &world{code: c, named: map[string]maps.Map{}, tails: map[uint32]*interp.Program{}}
 	var err error
@@ -96,7 +96,7 @@ func (w *world) target(p *Program, i uint32) error {
 	w.tails[number] = &interp.Program{Code: c, Maps: list}
 	jump := w.named[jumpMap]
 	if jump == nil {
-		return nil // nobody jumps any more
+		return nil // no tail call refers to it any more
 	}
 	le := binary.LittleEndian
 	return jump.UpdateAll(le.AppendUint32(nil, i), le.AppendUint32(nil, number), maps.Any)
@@ -211,7 +211,7 @@ func (w *world) run(p *Program) (*Result, error) {
 	return res, err
 }
 
-// A Mismatch is the first place where two results differ.
+// A Mismatch is the first difference between two results.
 type Mismatch struct {
 	Packet int    // -1 for a map, which is compared after the last packet
 	Field  string // verdict, length, byte N, or map NAME
@@ -227,7 +227,8 @@ func (m *Mismatch) String() string {
 	return fmt.Sprintf("%s is %s, must be %s", where, m.Got, m.Want)
 }
 
-// compare finds where got differs from want; same says which verdicts are one.
+// compare returns the first difference of got from want, or nil; same maps verdicts
+// that count as equal to one.
 func compare(want, got *Result, same func(uint32) uint32) *Mismatch {
 	for i := range want.Packets {
 		w, g := want.Packets[i], got.Packets[i]
@@ -261,7 +262,7 @@ func compare(want, got *Result, same func(uint32) uint32) *Mismatch {
 // raw compares verdicts as they are.
 func raw(v uint32) uint32 { return v }
 
-// entriesText is what a map holds, on one line.
+// entriesText returns the contents of a map on one line.
 func entriesText(entries []Entry) string {
 	if len(entries) == 0 {
 		return "empty"

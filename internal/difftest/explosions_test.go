@@ -172,7 +172,8 @@ out:
     exit
 `
 
-// bitsJoined is n branches, each of which leaves a bit behind; all are one offset.
+// bitsJoined returns a program of n branches, each of which leaves a bit; all bits are
+// added to one offset.
 func bitsJoined(r *rand.Rand, n int) string {
 	var b strings.Builder
 	b.WriteString(packetStart + "r8 = 0\n")
@@ -224,9 +225,9 @@ out:
 
 var processed = regexp.MustCompile(`processed (\d+) insns`)
 
-// TestExplosions: the verdict for Linux is the running kernel's, and so is the count
-// of instructions, on programs whose paths multiply, of sizes on both sides of the
-// kernel's limits. Verdicts may differ where the count is within a tenth of the limit
+// TestExplosions uses programs whose paths multiply, of sizes on both sides of the
+// kernel's limits. The verdict for Linux and the count of instructions must be the
+// running kernel's. Verdicts may differ if the count is within a tenth of the limit
 // (reason near-limit).
 func TestExplosions(t *testing.T) {
 	if err := Permitted(); err != nil {

@@ -1,7 +1,7 @@
 package difftest
 
-// Features is what generated programs may do, so that a kernel without ISA v4 or
-// a firmware without some helper can still be compared on the rest.
+// Features is the set of features that generated programs may use. A kernel without
+// ISA v4, or a firmware without some helper, can thus be compared on the rest.
 type Features uint32
 
 const (
@@ -28,11 +28,11 @@ const (
 	VariableStack                       // stack at variable offsets
 	UnalignedStack                      // beyond the kernel: stack access off its natural boundary
 	numFeatures             = iota
-	// AllFeatures is what all engines but the kernel must run.
+	// AllFeatures is the set that all engines but the kernel must support.
 	AllFeatures Features = 1<<numFeatures - 1
-	// KernelFeatures is what the kernel's verifier accepts too.
+	// KernelFeatures is the set that the kernel's verifier accepts too.
 	KernelFeatures = AllFeatures &^ UnalignedStack
 )
 
-// has reports whether all of want is there.
+// has reports whether f includes all of want.
 func (f Features) has(want Features) bool { return f&want == want }

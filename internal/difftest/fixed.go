@@ -11,15 +11,15 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 )
 
-// A program that once made engines differ is kept as a txtar archive, replayed
-// by an ordinary test. Its comment says what was wrong. Its files:
+// A program on which engines once differed is kept as a txtar archive, and an ordinary
+// test replays it. Its comment says what was wrong. Its files:
 //
-//	program    the program and its maps, eBPF assembly text; tail_N is the target
-//	           at index N of prog array jump
-//	packets    one packet a line, in hex
-//	maps       contents before the first packet: NAME KEY VALUE a line, in hex
-//	want       the interpreter's results: verdict and packet, a line for each,
-//	           then the maps' contents
+// 	program    the program and its maps, eBPF assembly text; tail_N is the target
+// 	           at index N of prog array jump
+// 	packets    one packet a line, in hex
+// 	maps       contents before the first packet: NAME KEY VALUE a line, in hex
+// 	want       the interpreter's results: verdict and packet, a line for each,
+// 	           then the maps' contents
 
 // Archive writes a program and the interpreter's results.
 func Archive(comment string, p *Program, want *Result) ([]byte, error) {
@@ -58,7 +58,7 @@ func resultText(r *Result) string {
 	return b.String() + contentsText(r.Maps)
 }
 
-// Unarchive reads what Archive wrote; want is the text of the results.
+// Unarchive reads an archive that Archive wrote; want is the text of the results.
 func Unarchive(name string, data []byte) (p *Program, want string, err error) {
 	p = &Program{Initial: Contents{}}
 	for _, f := range txtar.Parse(data).Files {
@@ -108,8 +108,8 @@ func Unarchive(name string, data []byte) (p *Program, want string, err error) {
 	return p, want, nil
 }
 
-// Reduce shrinks the program of a difference while the same engine differs in
-// the same way, and returns the archive.
+// Reduce shrinks the program of a difference while the same engine differs in the same
+// respect, and returns the archive.
 func Reduce(d *Difference, kernel bool) ([]byte, error) {
 	w, err := newWorker(&Config{Kernel: kernel}, 0)
 	if err != nil {

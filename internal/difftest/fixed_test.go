@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Programs that once made engines differ.
+// TestFixed replays programs on which engines once differed.
 func TestFixed(t *testing.T) {
 	files, err := filepath.Glob("testdata/fixed/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -86,7 +86,8 @@ func TestArchiveRoundTrip(t *testing.T) {
 	}
 }
 
-// Shrink keeps what makes a program fail and drops the rest.
+// TestShrink checks that Shrink keeps the part of a program that fails and drops the
+// rest.
 func TestShrink(t *testing.T) {
 	p := Generate(7, AllFeatures)
 	before := len(p.Spec.Instructions)
@@ -109,8 +110,8 @@ func TestShrink(t *testing.T) {
 	}
 }
 
-// A program that reads stack which it did not write is held against the kernel with
-// that stack made zero: the kernel's holds anything.
+// TestUnwrittenStackIsZero compares a program that reads unwritten stack with the
+// kernel after zeroing that stack, since the kernel's stack holds arbitrary bytes.
 func TestUnwrittenStackIsZero(t *testing.T) {
 	if err := Permitted(); err != nil {
 		t.Skip(err)
@@ -145,7 +146,7 @@ exit
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The kernel's stack is made dirty first.
+		// Dirty the kernel's stack first.
 		for _, text := range []string{dirty, c.text} {
 			archive := fmt.Sprintf("\n-- program --\n%s-- packets --\n%s\n", text, strings.Repeat("00", 64))
 			p, _, err := Unarchive(c.name, []byte(archive))

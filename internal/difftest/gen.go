@@ -8,24 +8,24 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// The generator writes random programs that verifiers accept. It does not throw
-// dice over opcodes and hope: it keeps, while it writes, what a verifier will
-// know at that point (state), and draws only statements that are safe there.
+// The generator writes random programs that verifiers accept. It does not draw random
+// opcodes and discard invalid programs. It tracks a verifier's knowledge at each point
+// (state), and draws only statements that are safe there.
 //
 //   - Registers are dead, scalars with an upper bound, or pointers with the bytes
 //     known to be reachable around them. A dead register is never read.
-//   - Stack bytes are written or not; only written ones are read. A stretch that
-//     holds a loop counter or a spilled pointer is reserved until it is reloaded.
-//   - Control flow is structured (if/else, loops with a bound, early exits), so
-//     that the state behind a join is the meet of two known states.
-//   - Pointers never reach memory that is compared, nor the return value; time,
-//     random numbers and the like are used only through what must hold of them.
-//   - A value pointer of a hash map dies with the map's next update or delete:
-//     the kernel may hand the element to another key.
+//   - Stack bytes are written or not; only written ones are read. A range that holds a
+//     loop counter or a spilled pointer is reserved until it is reloaded.
+//   - Control flow is structured (if/else, loops with a bound, early exits), so that
+//     the state after a join is the meet of two known states.
+//   - Pointers never reach memory that is compared, nor the return value. Of time,
+//     random numbers and the like, programs use only properties that always hold.
+//   - A pointer to a hash map's value dies at the map's next update or delete: the
+//     kernel may give the element to another key.
 //
-// At its end a program folds every live scalar and part of its stack into one
-// number, which it leaves in map "out", in the packet or in R0: what differs
-// inside becomes visible outside.
+// At its end a program folds every live scalar and part of its stack into one number,
+// which it leaves in map "out", in the packet or in R0. Internal differences thus
+// become visible.
 //
 // The same seed and features give the same program.
 
@@ -34,8 +34,8 @@ func Generate(seed uint64, feat Features) *Program {
 	return generate(seed, feat, catalogMaps(), false)
 }
 
-// generate is Generate with other maps than the catalogue's, and where again is
-// set with keys that are asked for again.
+// generate is Generate with other maps than the catalogue's. If again is set, programs
+// look up the same keys repeatedly.
 func generate(seed uint64, feat Features, catalogue []catalogMap, again bool) *Program {
 	g := &gen{rng: rand.New(rand.NewPCG(seed, 0x6e6670)), feat: feat, again: again}
 	p := &Program{Spec: &ebpf.ProgramSpec{Name: "rnd", Type: ebpf.XDP, License: "GPL"}}
@@ -99,8 +99,8 @@ func (g *gen) program(name string) {
 	}
 }
 
-// targets writes programs for the prog array, if it is used: small ones, that
-// make no tail calls and leave the packet's start alone.
+// targets generates programs for the prog array, if it is used. They are small, do not
+// tail-call and do not move the packet's start.
 func (g *gen) targets(typ ebpf.ProgramType) map[uint32]*ebpf.ProgramSpec {
 	calls := slices.ContainsFunc(g.insns, func(ins asm.Instruction) bool {
 		return ins.IsBuiltinCall() && ins.Constant == int64(asm.FnTailCall)

@@ -50,8 +50,8 @@ func (g *gen) sub(number int) *sub {
 	return s
 }
 
-// callees lists the functions that can be called here: written already, and
-// moving no element that somebody points to.
+// callees lists the functions that can be called here: those that are written already
+// and move no element to which a live pointer points.
 func (b *body) callees() []*sub {
 	var list []*sub
 	for _, s := range b.subs {

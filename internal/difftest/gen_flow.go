@@ -6,7 +6,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// statement is one way to go on; weight 0 means never.
+// statement is one kind of statement to generate next; weight 0 means never.
 type statement struct {
 	weight int
 	when   bool
@@ -117,8 +117,8 @@ func (b *body) entry() {
 	}
 }
 
-// condition writes a jump to label on a condition over scalars. It may always
-// or never be taken; both ways are written as if they were.
+// condition writes a jump to label on a condition over scalars. The condition may hold
+// always or never; both successors are generated as if they were reachable.
 func (b *body) condition(label int) {
 	op := pick(b.gen, []asm.JumpOp{asm.JEq, asm.JGT, asm.JGE, asm.JSet, asm.JNE, asm.JSGT, asm.JSGE, asm.JLT, asm.JLE, asm.JSLT, asm.JSLE})
 	x := b.source()
@@ -173,7 +173,7 @@ func (b *body) exit() int {
 	return b.bail
 }
 
-// split writes a test that jumps past then to other, and joins behind both.
+// split writes a test that jumps past then to other, and joins after both.
 func (b *body) split(test func(label int), then, other func()) {
 	no, end := b.label(), b.label()
 	test(no)
@@ -300,7 +300,7 @@ func (b *body) spillAround() {
 	b.st.written.add(slot, 8)
 }
 
-// ending folds what is live into one number, leaves it where it is seen, and
+// ending folds the live values into one number, stores it in a visible place, and
 // returns; the early exit follows.
 func (b *body) ending() {
 	h := b.fold()

@@ -313,8 +313,8 @@ func (b *body) perfOutput() {
 	b.clobber(0)
 }
 
-// redirect asks for another way out, by number or through a map, which answers
-// with the action in the flags where it has no entry.
+// redirect redirects the packet by interface number or through a map. If the map has
+// no entry, the helper returns the action in the flags.
 func (b *body) redirect() {
 	if b.chance(2) {
 		b.emit(asm.Mov.Imm(asm.R1, int32(b.n(4))))
@@ -329,8 +329,8 @@ func (b *body) redirect() {
 	b.clobber(unknown)
 }
 
-// tailCall jumps through the program array; where it has no program, it falls
-// through.
+// tailCall tail-calls through the program array. If the entry has no program,
+// execution falls through.
 func (b *body) tailCall() {
 	if b.chance(2) {
 		b.emit(asm.Mov.Imm(asm.R3, int32(b.n(6))))

@@ -74,8 +74,8 @@ func (g *gen) bytes(n int) []byte {
 	return out
 }
 
-// packets draws packets from the shortest frame up; most are short, for most
-// bytes are never looked at.
+// packets draws packets from the shortest frame up. Most are short, since programs
+// never read most bytes.
 func (g *gen) packets() [][]byte {
 	least := kernelMinPacket
 	if g.tc {
@@ -101,7 +101,7 @@ func (g *gen) packets() [][]byte {
 	return all
 }
 
-// ipv4 makes the packet look like TCP or UDP over IPv4, as far as it goes.
+// ipv4 writes headers of TCP or UDP over IPv4 into the packet, as far as they fit.
 func ipv4(p []byte) {
 	h := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, byte(len(p) - 14), 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x1f, 0x90, 0, 80}
 	if len(p)%2 == 1 {

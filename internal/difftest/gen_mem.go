@@ -9,8 +9,8 @@ import (
 
 var sizes = []asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}
 
-// slot draws n stack bytes, at a multiple of align, that are free to write.
-// It returns -1 where none was found.
+// slot draws n stack bytes, at a multiple of align, that are free to write. It returns
+// -1 if it finds none.
 func (b *body) slot(n, align int) int {
 	if n > b.frame {
 		return -1
@@ -108,8 +108,8 @@ func (b *body) stackVariable() {
 	b.through(p, size, true)
 }
 
-// index makes a scalar of at most most, a multiple of align, in a register other
-// than not, and returns the register or -1.
+// index generates a scalar of at most most, a multiple of align, in a register other
+// than not. It returns the register or -1.
 func (b *body) index(most, align, not int) int {
 	src := b.source()
 	if src == not {
@@ -151,7 +151,7 @@ func (b *body) pointer(kinds ...kind) int {
 // storable reports whether the program may store through the pointer.
 func (b *body) storable(x *reg) bool { return x.kind != valPtr || b.feat.has(ValueStores) }
 
-// access reads or writes where a pointer reaches.
+// access generates a load or store through a pointer, within its reach.
 func (b *body) access() {
 	p := b.pointer(pktPtr, memPtr, valPtr)
 	x, movable := b.st.r[p], !b.frozenReg(p)
@@ -219,7 +219,7 @@ func (b *body) accessVariable() {
 	}
 }
 
-// accessAt reads or writes i bytes behind p, by way of q.
+// accessAt generates a load or store of i bytes after p, through q.
 func (b *body) accessAt(p, q, i int, size asm.Size) {
 	x := b.st.r[p]
 	b.emit(asm.Mov.Reg(asm.Register(q), asm.Register(p)))
@@ -288,7 +288,7 @@ func (b *body) recheck(q int, size asm.Size) {
 	}, func() {})
 }
 
-// plainAtomics is what ISA v1 has.
+// plainAtomics are the atomics of ISA v1.
 var plainAtomics = []asm.AtomicOp{asm.AddAtomic}
 
 var allAtomics = []asm.AtomicOp{

@@ -20,8 +20,8 @@ func (b *body) loadEnd(r int) {
 	b.emit(asm.LoadMem(asm.Register(r), asm.Register(b.ctx), end, asm.Word))
 }
 
-// compareEnd jumps to no where t lies beyond the packet's end e, in one of the
-// ways compilers write it.
+// compareEnd jumps to no if t lies past the packet's end e, in one of the forms that
+// compilers emit.
 func (b *body) compareEnd(t, e, no int) {
 	rt, re := asm.Register(t), asm.Register(e)
 	switch b.n(6) {

@@ -2,8 +2,8 @@ package difftest
 
 import "github.com/cilium/ebpf/asm"
 
-// rewrite stores to the same few places on the ways of a branch, as programs that
-// translate addresses do, with other stores in front of it and behind.
+// rewrite stores to the same few offsets on both paths of a branch, with other stores
+// before and after it. Programs that translate addresses do so.
 func (b *body) rewrite() {
 	p := b.pointer(pktPtr, valPtr)
 	x := b.st.r[p]

@@ -6,7 +6,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// kind is what the generator knows a register to hold.
+// kind is the kind of value in a register, as the generator knows it.
 type kind uint8
 
 const (
@@ -67,7 +67,7 @@ func (s *bytesSet) any(at, n int) bool {
 	return false
 }
 
-// state is what holds at one point of a function.
+// state is the generator's knowledge at one point of a function.
 type state struct {
 	r       [11]reg
 	written bytesSet
@@ -240,7 +240,7 @@ func (b *body) set(r int, v int32) {
 	b.setScalar(r, uint64(int64(v)))
 }
 
-// clobber is what a call does to registers.
+// clobber applies a call's effect on registers.
 func (b *body) clobber(result uint64) {
 	for r := 1; r <= 5; r++ {
 		b.st.r[r] = reg{}

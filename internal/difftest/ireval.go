@@ -43,8 +43,8 @@ func runIR(p *Program, c *code.Code, mod *ir.Module) (*Result, error) {
 	return res, err
 }
 
-// irStack is the memory for stack frames: eight of 512 bytes, with room for
-// their alignment and for scratch. It stands where raw programs have theirs.
+// irStack is the memory for stack frames: eight of 512 bytes, with room for their
+// alignment and for scratch. It uses the addresses of raw programs' memory.
 const irStack = 16 << 10
 
 // irEnv is an ir.Env over the interpreter's memory and helpers. Map handles are
@@ -100,7 +100,7 @@ func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
 	for i := range buf {
 		b, err2 := e.mach.Load(addr+uint64(i), 1)
 		if err2 != nil {
-			if i == 0 && !e.behind(space, addr) {
+			if i == 0 && !e.pastEnd(space, addr) {
 				return 0, err
 			}
 			break
@@ -110,11 +110,11 @@ func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
 	return uint64(binary.LittleEndian.Uint32(buf[:])), nil
 }
 
-// window is how far behind a packet's end reads go.
+// window is the number of bytes past a packet's end that reads may reach.
 const window = 64
 
-// behind reports whether an address is in the packet's buffer behind the packet.
-func (e *irEnv) behind(space ir.Space, addr uint64) bool {
+// pastEnd reports whether an address is in the packet's buffer, past the packet's end.
+func (e *irEnv) pastEnd(space ir.Space, addr uint64) bool {
 	end := uint64(e.PacketStart()) + uint64(e.PacketLen())
 	return space == ir.Packet && addr >= end && addr < end+window
 }

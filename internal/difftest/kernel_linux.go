@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Permitted reports why this process may not load programs into the running
-// kernel, or nil where it may: a program is loaded and run on a packet.
+// Permitted returns nil if this process may load programs into the running kernel,
+// else the reason. It loads a program and runs it on a packet.
 func Permitted() error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
@@ -31,9 +31,9 @@ func Permitted() error {
 	return nil
 }
 
-// Kernel runs programs in the running kernel. It belongs to the goroutine that
-// made it, whose thread stays on one CPU from then on: per-CPU values are that
-// CPU's. Maps live as long as the Kernel and are refilled for each program.
+// Kernel runs programs in the running kernel. It belongs to the goroutine that created
+// it, whose thread then stays on one CPU: per-CPU values are that CPU's. Maps live as
+// long as the Kernel and are refilled for each program.
 type Kernel struct {
 	cpu  int
 	cpus int
@@ -203,7 +203,8 @@ func lastWords(log []string) string {
 	return ""
 }
 
-// fill gives the map kept under name exactly the entries, creating it first where needed.
+// fill gives the map kept under name exactly the entries. It creates the map first if
+// needed.
 func (k *Kernel) fill(name string, spec *ebpf.MapSpec, entries []Entry) error {
 	km := k.maps[name]
 	if km == nil {

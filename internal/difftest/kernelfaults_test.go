@@ -19,8 +19,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// faultPackets are what the reproducers run on: every byte another, first bytes that
-// lead both ways.
+// faultPackets returns the packets for the reproducers: all bytes differ, and the
+// first bytes select both successors of the branches.
 func faultPackets() [][]byte {
 	var all [][]byte
 	for _, first := range []byte{0, 7, 0xf4} {

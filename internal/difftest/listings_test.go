@@ -45,8 +45,8 @@ type loaded struct {
 	maps map[ebpf.MapID]string
 }
 
-// loadListed has the kernel load a program whose maps are new and empty. It returns nil if
-// the kernel refuses it: other tests look at that.
+// loadListed loads a program with new, empty maps into the kernel. It returns nil if
+// the kernel refuses the program, which other tests check.
 func loadListed(t *testing.T, p *Program) *loaded {
 	t.Helper()
 	spec := p.Spec.Copy()
@@ -173,7 +173,7 @@ func parseListing(t *testing.T, what, text string) asm.Instructions {
 	return f.Spec.Programs[f.Programs[0]].Instructions
 }
 
-// toolOutput runs a tool, or skips the test where it is not installed.
+// toolOutput runs a tool, or skips the test if it is not installed.
 func toolOutput(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
@@ -249,7 +249,7 @@ func bpftoolListings(t *testing.T, feat Features, options ...[]string) {
 	})
 }
 
-// unmark clears the fields of moves by which the kernel tells its own apart: text does not
+// unmark clears the fields of moves with which the kernel marks its own: text does not
 // have them.
 func unmark(insns asm.Instructions) {
 	for i := range insns {
@@ -259,8 +259,8 @@ func unmark(insns asm.Instructions) {
 	}
 }
 
-// helpersAside formats instructions with calls of helpers as one word: bpftool names the
-// function behind one, by which the reader finds the helper's number again.
+// helpersAside formats instructions, with each call of a helper as one word. bpftool
+// prints the implementing function, from which the reader finds the helper's number.
 func helpersAside(insns asm.Instructions) []string {
 	all := formatted(insns)
 	for i, ins := range insns {
@@ -309,7 +309,7 @@ func TestVerifierLogs(t *testing.T) {
 
 var functionPointer = regexp.MustCompile(`= (subprog\[|map\[).*`)
 
-// functionsAside leaves out what a log does not tell: the addresses of functions, and the
+// functionsAside removes what a log does not show: the addresses of functions, and the
 // offset in a map's value.
 func functionsAside(all []string) []string {
 	for i, line := range all {
@@ -318,8 +318,8 @@ func functionsAside(all []string) []string {
 	return all
 }
 
-// assembly is a program for LLVM's assembler, whatever its version knows: maps and functions
-// are symbols, other instructions are bytes.
+// assembly returns a program for LLVM's assembler that every version accepts: maps and
+// functions are symbols, other instructions are bytes.
 func assembly(t *testing.T, p *ebpf.ProgramSpec) string {
 	t.Helper()
 	var b strings.Builder

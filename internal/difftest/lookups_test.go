@@ -70,7 +70,7 @@ func TestRandomLookups(t *testing.T) {
 	}
 }
 
-// changes is 1 where the pass finds something to do in the program, else 0.
+// changes returns 1 if the pass changes the program, else 0.
 func changes(t *testing.T, p *Program, profile *firmware.Profile, pass string) int {
 	c, err := resolve(p)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// Programs of the generator with one to three instructions changed, which makes
-// most of them wrong: what the kernel refuses we refuse, or it is safe; of what it
-// accepts we refuse at most 2 %.
+// TestMutants changes one to three instructions of generated programs, so that most
+// become wrong. Each program that the kernel refuses, we refuse too, or it is safe. Of
+// the programs that the kernel accepts we refuse at most 2 %.
 func TestMutants(t *testing.T) {
 	if err := Permitted(); err != nil {
 		t.Skip(err)
@@ -82,7 +82,7 @@ type mutants struct {
 	stricter, wider map[string]int
 	kernel          [2]int
 	linuxStricter   map[string]int // refused for Linux, and the kernel accepts
-	linuxWider      map[string]int // the other way
+	linuxWider      map[string]int // the opposite case
 }
 
 func (m *mutants) total() int { return m.both + m.neither + sum(m.stricter) + sum(m.wider) }
@@ -193,7 +193,7 @@ func mutateOne(insns asm.Instructions, r *rand.Rand) {
 		if !jump {
 			*ins = asm.Mov.Reg(asm.R10-1, asm.R10-1).WithMetadata(ins.Metadata)
 		}
-	case 6: // a branch the other way
+	case 6: // a branch with its condition inverted
 		if op := ins.OpCode.JumpOp(); jump && op == asm.JEq {
 			ins.OpCode = ins.OpCode.SetJumpOp(asm.JNE)
 		} else if jump && (op == asm.JGT || op == asm.JGE || op == asm.JLE || op == asm.JLT) {

@@ -12,14 +12,14 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Most programs of the generator hold something that the Linux driver does not
-// offload: a store of a constant, a wide product, a store to a map value. Rather
-// than draw until one has nothing of the kind, the program is edited: what breaks
-// a rule is replaced by something near it that does not, by the list of broken
-// rules that driver.CheckLinux gives. The edited program means something else,
-// but it is a program like any other.
+// Most generated programs have an operation that the Linux driver does not offload: a
+// store of a constant, a wide product, a store to a map value. Drawing until a program
+// has none would take too long, so the program is edited instead. driver.CheckLinux
+// lists the broken rules, and each edit replaces an instruction that breaks one by a
+// similar one that does not. The edited program computes something else, but is as
+// good a test.
 
-// offloadFeatures are what the driver has a form for at all.
+// offloadFeatures are the features that the driver can translate at all.
 const offloadFeatures = Subprograms | Loops | Lookups | Updates | AdjustHead | AdjustTail | ClassicLoads | TC
 
 // offloadRounds is how often a program is edited: an edit may break another rule.
@@ -47,9 +47,9 @@ var kernelFaults = []KernelFault{
 	{"minus-2-31", "add, sub and compare with -2^31 negate the constant, which overflows"},
 }
 
-// offloadable edits the program of a seed until the Linux driver's rules allow
-// it; faults are counted by name where the program was kept from one. A nil
-// result could not be edited so.
+// offloadable edits the program of a seed until the Linux driver's rules allow it. It
+// counts in faults, by name, each known fault of the driver that an edit avoids. It
+// returns nil if the edits do not suffice.
 func offloadable(seed uint64, profile *firmware.Profile, faults map[string]int) (*Program, *verify.Facts) {
 	p := Generate(seed, offloadFeatures)
 	wholeKeys(p, faults)
@@ -102,7 +102,7 @@ func wholeKeys(p *Program, faults map[string]int) {
 	}
 }
 
-// longPackets makes packets so long that three adjustments leave a header.
+// longPackets extends packets so that three adjustments leave a header.
 func longPackets(p *Program, faults map[string]int) {
 	const most = 14 + 3*48
 	moves := slices.ContainsFunc(p.Spec.Instructions, func(ins asm.Instruction) bool {
@@ -125,7 +125,7 @@ type editor struct {
 	p      *Program
 	f      *verify.Facts
 	faults map[string]int
-	live   []uint16 // per instruction: registers read behind it before they are written
+	live   []uint16 // per instruction: registers live after it
 	with   map[int][]asm.Instruction
 }
 
@@ -144,9 +144,9 @@ func nothing() asm.Instruction {
 // number puts a constant into a register.
 func number(r asm.Register) asm.Instruction { return asm.Mov.Imm32(r, 5) }
 
-// avoidFaults edits what the driver is known to get wrong, where the verifier's
-// path to it would decide. An edit may make reachable what was not, so that this
-// looks at all instructions.
+// avoidFaults edits operations that the driver is known to translate wrongly,
+// depending on the verifier's path to them. An edit may make unreachable code
+// reachable, so avoidFaults considers all instructions.
 func (e *editor) avoidFaults() {
 	for i := range e.f.Code.Insns {
 		ins := e.insn(i)
@@ -171,8 +171,8 @@ func (e *editor) avoidFaults() {
 			e.faults["minus-2-31"]++
 			ins.Constant++
 			e.with[i] = []asm.Instruction{ins}
-		case e.behind(i), e.callersBytes(i):
-			if e.behind(i) {
+		case e.negative(i), e.callersBytes(i):
+			if e.negative(i) {
 				e.faults["negative-offset"]++
 			} else {
 				e.faults["caller-bytes"]++
@@ -190,8 +190,9 @@ func (e *editor) avoidFaults() {
 	}
 }
 
-// behind reports an access to a map value from a pointer behind it.
-func (e *editor) behind(i int) bool {
+// negative reports whether instruction i accesses a map value at a negative offset
+// from its pointer.
+func (e *editor) negative(i int) bool {
 	m := e.f.Mem[i]
 	return m != nil && m.Kind == verify.PtrMapValue && e.insn(i).Offset < 0
 }
@@ -202,7 +203,7 @@ func (e *editor) callersBytes(i int) bool {
 	return m != nil && m.Kind == verify.PtrStack && m.Up != 0 && (m.Size < 4 || m.Min%4 != 0 || m.Min != m.Max)
 }
 
-// constant makes the second operand a constant.
+// constant replaces the second operand by a constant.
 func (e *editor) constant(i int, v int64) {
 	ins := e.insn(i)
 	ins.OpCode = ins.OpCode.SetSource(asm.ImmSource)
@@ -210,7 +211,8 @@ func (e *editor) constant(i int, v int64) {
 	e.with[i] = []asm.Instruction{ins}
 }
 
-// multiply makes both factors 32 bits wide, and 16 bits or more whatever the path.
+// multiply limits both factors to 32 bits. It either masks both to 16 bits, or sets
+// bit 16 of the first, so that a factor's width is the same on all paths.
 func (e *editor) multiply(i int) {
 	ins := e.insn(i)
 	list := []asm.Instruction{asm.Mov.Reg32(ins.Dst, ins.Dst)}
@@ -232,7 +234,7 @@ func (e *editor) multiply(i int) {
 	e.with[i] = append(list, ins)
 }
 
-// divide makes the dividend 32 bits wide and the divisor a constant.
+// divide limits the dividend to 32 bits and replaces the divisor by a constant.
 func (e *editor) divide(i int) {
 	ins := e.insn(i)
 	if ins.OpCode.Source() == asm.RegSource {
@@ -251,8 +253,9 @@ func (e *editor) divide(i int) {
 	e.with[i] = []asm.Instruction{asm.Mov.Reg32(ins.Dst, ins.Dst), ins}
 }
 
-// add makes a store to a map value an atomic add, of 16 bits or more whatever the
-// path. A place that cannot have one gets nothing.
+// add replaces a store to a map value by an atomic add. It masks the number to 16 bits or
+// sets bit 16, so that all paths agree whether the number fits in 16 bits. If the offset
+// cannot have an atomic add, it replaces the store by a no-op.
 func (e *editor) add(i int) {
 	ins, m := e.insn(i), e.f.Mem[i]
 	size := m.Size
@@ -326,7 +329,7 @@ func (e *editor) mend(i int, rule string) {
 	}
 }
 
-// free is a register whose content nobody reads behind instruction i.
+// free returns a register that is dead after instruction i.
 func (e *editor) free(i int, but asm.Register) (asm.Register, bool) {
 	if e.live == nil {
 		e.live = liveAfter(e.f.Code)
@@ -339,8 +342,8 @@ func (e *editor) free(i int, but asm.Register) (asm.Register, bool) {
 	return 0, false
 }
 
-// apply makes the edited program: jumps go where they went, to the first
-// instruction of what replaced their target.
+// apply returns the edited program. A jump goes to the first instruction that replaced
+// its target.
 func (e *editor) apply() *Program {
 	c := e.f.Code
 	pc := make([]int, len(c.Insns)+1)
@@ -385,8 +388,7 @@ func (e *editor) apply() *Program {
 	return q
 }
 
-// liveAfter says of each instruction which registers are read behind it before
-// they are written.
+// liveAfter returns for each instruction the registers that are live after it.
 func liveAfter(c *code.Code) []uint16 {
 	after := make([]uint16, len(c.Insns))
 	before := make([]uint16, len(c.Insns))

@@ -14,8 +14,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// pressure is a program that keeps n values at once: made of the packet's words,
-// put on the stack, and taken from there in the end.
+// pressure is a program with n values live at once: computed from the packet's words,
+// stored on the stack, and loaded from it at the end.
 type pressure struct {
 	n       int
 	wide    bool // of 64 bits, else 32
@@ -120,8 +120,9 @@ func (p pressure) program() *Program {
 	return prog
 }
 
-// Programs with more values than registers: all engines agree, and of what one word
-// makes anew nothing is stored. The log has the sizes.
+// TestPressure runs programs with more values than registers. All engines must agree,
+// and values that one instruction can rematerialise must not be stored. The log has
+// the sizes.
 func TestPressure(t *testing.T) {
 	w, err := newWorker(&Config{Kernel: Permitted() == nil}, 0)
 	if err != nil {

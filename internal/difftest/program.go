@@ -1,9 +1,14 @@
-// Package difftest sets engines that must agree against each other: the
-// reference interpreter, the compiler's ir after each pass, the simulated card,
-// and, where bpf(2) is permitted, the running kernel. Programs come from a
-// generator (random, but typed so that verifiers accept them), from a corpus
-// compiled of the kernel's own samples and selftests, and from testdata, where
-// each program that once made the engines differ is kept.
+// Package difftest compares engines that must agree: the reference interpreter, the IR
+// after each pass of the compiler, the simulated card, and, if bpf(2) is permitted,
+// the running kernel.
+//
+// A Program is an eBPF program with maps, their initial contents and packets. Run
+// draws programs from Generate, which produces random programs that verifiers accept,
+// runs each on the engines, and returns a Summary with the Differences. Shrink reduces
+// a failing program, and Archive turns it into a test case for testdata. BuildCorpus
+// compiles the kernel's own samples and selftests, and its programs are compared in
+// the same manner. All comparisons are with the interpreter, and a program depends
+// only on its seed and Features.
 package difftest
 
 import (
@@ -29,12 +34,12 @@ type Program struct {
 // value of a per-CPU map is that of the CPU the program ran on.
 type Entry struct{ Key, Value []byte }
 
-// Contents is what maps hold, by map name; entries in order of their keys.
-// Elements of arrays that are all zero are left out, so that it does not matter
-// whether an engine knows elements before their first write.
+// Contents is the contents of maps, by map name, with entries in order of their keys.
+// It omits array elements that are all zero, so that engines need not agree on
+// elements that were never written.
 type Contents map[string][]Entry
 
-// Result is what one engine made of a program.
+// Result is the outcome of a program on one engine.
 type Result struct {
 	Packets []PacketResult
 	Maps    Contents
@@ -44,8 +49,8 @@ type Result struct {
 type PacketResult struct {
 	Verdict uint32 // R0's low half at exit
 	Data    []byte
-	// Aside is what else the program told the world, as text: events, and where
-	// to redirect. The kernel does not say, and leaves it nil.
+	// Aside is the program's other output, as text: events and redirect targets. The
+	// kernel does not report them, and leaves it nil.
 	Aside []string
 }
 

@@ -15,8 +15,9 @@ import (
 // ruleRandom is how many random programs rules are looked for in.
 const ruleRandom = 300
 
-// A rewrite rule that never fires on the examples, the corpus and random programs
-// is named: it may be dead weight, or wait for a pattern that nothing makes.
+// TestRulesFire lists rewrite rules that never fire on the examples, the corpus and
+// random programs. Such a rule may be dead, or match a pattern that no earlier pass
+// produces.
 func TestRulesFire(t *testing.T) {
 	p, err := profile()
 	if err != nil {

@@ -27,13 +27,13 @@ type Config struct {
 	Kernel   bool             // ask the running kernel too; see Permitted
 	Features Features         // AllFeatures
 	Firmware string           // of the card; "unlimited"
-	Maps     []*ebpf.MapSpec  // that programs may use, where these are not the catalogue's; keys are asked for again then. The kernel has only the catalogue's
+	Maps     []*ebpf.MapSpec  // maps for programs to use instead of the catalogue's; programs then look up the same keys repeatedly. The kernel has only the catalogue's
 	Stop     int              // end after that many differences; 10
 	Progress func(done int)   // called now and then, from one goroutine at a time
 	Each     func(p *Program) // called with each program before it runs, for tests; nil
 }
 
-// Summary is what a run found.
+// Summary is the result of a run.
 type Summary struct {
 	Seed     uint64                    `json:"seed"`
 	Programs int                       `json:"programs"`
@@ -47,7 +47,7 @@ type Summary struct {
 	Differences []*Difference `json:"differences"`
 }
 
-// Difference is a program on which an engine left the interpreter's way.
+// Difference is a program on which an engine differed from the interpreter.
 type Difference struct {
 	Seed     uint64
 	Engine   string // "kernel", "sim", "ir after PASS"
@@ -105,7 +105,7 @@ func Run(ctx context.Context, cfg Config) (*Summary, error) {
 	return r.sum, errors.Join(errs...)
 }
 
-// run is what the workers of one Run share.
+// run is the state that the workers of one Run share.
 type run struct {
 	cfg    *Config
 	enough func() // ends it

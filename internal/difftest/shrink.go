@@ -7,11 +7,12 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Shrink makes a failing program smaller while fails holds: delta debugging
-// (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input",
-// 2002) over instructions, then over packets, map contents and constants, until
-// a round changes nothing. Fails must be false for what verifiers refuse, for
-// most steps make programs that read what was not written.
+// Shrink returns a smaller version of a failing program for which fails still holds.
+// It uses delta debugging (Zeller and Hildebrandt, "Simplifying and isolating
+// failure-inducing input", 2002), first over instructions, then over packets, map
+// contents and constants, until a round changes nothing. Fails must be false for
+// programs that verifiers refuse: most steps produce programs that read unwritten
+// registers.
 func Shrink(p *Program, fails func(*Program) bool) *Program {
 	s := &shrinker{best: p, fails: fails}
 	s.packets()
@@ -35,7 +36,7 @@ type shrinker struct {
 	fails func(*Program) bool
 }
 
-// size is what each round must lower.
+// size returns the number that each round must lower.
 func (s *shrinker) size() int {
 	n := 16 * len(s.best.Spec.Instructions)
 	for _, ins := range s.best.Spec.Instructions {
@@ -62,8 +63,8 @@ func (s *shrinker) try(q *Program) bool {
 	return true
 }
 
-// chunks calls drop(at, n) with stretches of [0, size()), halving n down to one.
-// Drop reports whether it took effect; size is asked anew after each.
+// chunks calls drop(at, n) with ranges of [0, size()), halving n down to one. Drop
+// reports whether it took effect; chunks calls size again after each.
 func chunks(size func() int, drop func(at, n int) bool) {
 	for n := max(size()/2, 1); ; n /= 2 {
 		for at := 0; at < size(); {
@@ -129,7 +130,7 @@ func without(p *Program, at, n int) (*Program, bool) {
 	return q, true
 }
 
-// setDistance makes a jump go n slots on from the next.
+// setDistance sets a jump's distance to n slots from the next instruction.
 func setDistance(ins *asm.Instruction, n int) {
 	if ins.OpCode == longJump {
 		ins.Constant = int64(n)
@@ -138,7 +139,7 @@ func setDistance(ins *asm.Instruction, n int) {
 	}
 }
 
-// replace puts a constant where an instruction computed something.
+// replace substitutes the constant 1 for the result of an instruction, one at a time.
 func (s *shrinker) replace() {
 	for i := range s.best.Spec.Instructions {
 		ins := s.best.Spec.Instructions[i]
@@ -156,7 +157,7 @@ func (s *shrinker) replace() {
 	}
 }
 
-// constants makes constants zero, or one.
+// constants replaces constants by zero, or one.
 func (s *shrinker) constants() {
 	for i := range s.best.Spec.Instructions {
 		ins := s.best.Spec.Instructions[i]

@@ -20,9 +20,10 @@ type Subject struct {
 	Facts   *verify.Facts
 }
 
-// Subjects are the XDP programs of an object that our verifier takes, with the
-// corpus' packets and a few entries in maps that the object leaves empty. The
-// others, and an object that cannot be read, are left out: TestCorpus tells of them.
+// Subjects returns the XDP programs of an object that our verifier accepts. Each has
+// the corpus' packets, and a few entries in maps that the object leaves empty.
+// Subjects omits all other programs, and objects that cannot be read: TestCorpus
+// reports those.
 func Subjects(file string) []Subject {
 	obj, err := object.Load(file, nil)
 	if err != nil {

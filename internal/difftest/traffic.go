@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// Traffic is what the corpus' programs see: the protocols that samples parse,
-// well formed and cut short, and noise.
+// Traffic returns the packets for the corpus' programs: the protocols that samples
+// parse, well formed and truncated, and noise.
 func Traffic() [][]byte {
 	rng := rand.New(rand.NewPCG(6, 12))
 	payload := func(n int) []byte {

@@ -27,11 +27,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// Two compilers, one chip: programs run by the interpreter (and by the running
-// kernel's, where that is permitted), as what the Linux nfp driver makes of them,
-// and as what ours does; the driver's code is taken from the kernel of a guest
-// whose nfp driver is bound to our card. TestTwoCompilers has the programs that
-// must run alike, TestKernelFaults those that the driver gets wrong.
+// Two compilers, one chip. Each program runs in the interpreter, in the running kernel
+// if that is permitted, as the Linux nfp driver's translation, and as ours. The
+// driver's code comes from the kernel of a guest whose nfp driver is bound to our
+// card. TestTwoCompilers has the programs that must behave the same, TestKernelFaults
+// those that the driver translates wrongly.
 
 // initDir has the guest's program, which all tests share.
 var initDir string
@@ -283,7 +283,7 @@ func randomSubjects(t *testing.T, profile *firmware.Profile, seed uint64, n int)
 	return list
 }
 
-// hostKernel is the running kernel, nil where bpf(2) is not permitted.
+// hostKernel returns the running kernel, or nil if bpf(2) is not permitted.
 func hostKernel(t *testing.T) *Kernel {
 	if err := Permitted(); err != nil {
 		t.Logf("the running kernel is not asked: %v", err)

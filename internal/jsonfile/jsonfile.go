@@ -1,7 +1,8 @@
-// Package jsonfile reads JSON that people write: firmware profiles, card models,
-// counts. What encoding/json lets pass without a word is an error with its line and
-// column: a member that occurs twice, one that the Go type does not have, and what
-// follows the value.
+// Package jsonfile reads JSON files that users edit by hand: firmware profiles, card
+// models and counts. Decode is stricter than encoding/json and reports errors with
+// line and column. A member that occurs twice, a member that the Go type does not
+// have, and text after the value are errors. An accepted file therefore has the
+// meaning that its author sees, and no member is ignored.
 package jsonfile
 
 import (
@@ -121,7 +122,7 @@ func (r *reader) fail(format string, args ...any) error {
 	return fmt.Errorf("%s: "+format, append([]any{r.at(r.dec.InputOffset())}, args...)...)
 }
 
-// place puts the line and column in front of an error of encoding/json.
+// place prefixes an error of encoding/json with line and column.
 func (r *reader) place(err error) error {
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError
