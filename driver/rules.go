@@ -69,7 +69,7 @@ func (c *ruleCheck) insn(i int) *code.Insn { return &c.facts.Code.Insns[i] }
 var rules = []Rule{
 	{Reason: "driver-map-create", Stage: StageMap, Source: "kernel/bpf/syscall.c map_create; arraymap.c and hashtab.c map_alloc_check",
 		Why:  "the kernel creates no map whose sizes, entries or flags its type does not allow, on the card or in host memory",
-		Hint: "correct key, value, max_entries or flags in the map's definition as the message says; a loader that sets max_entries has to do so before it loads", whole: mapCreate},
+		Hint: "correct key, value, max_entries or flags in the map's definition as the message says; --entries MAP=N sets max_entries", whole: mapCreate},
 	{Reason: "driver-map-type", Stage: StageMap, Source: "kernel/bpf/offload.c bpf_map_offload_map_alloc; offload.c nfp_bpf_map_alloc",
 		Why:  "the kernel offloads arrays and hash maps, and of these what the firmware's MAPS capability names",
 		Says: "map type not supported", Hint: "use an array or a hash map", whole: mapRule(mapType)},

@@ -207,7 +207,7 @@ func (s *session) fates(cur *Generation, d *Deployment, coll *ebpf.CollectionSpe
 	for _, m := range before {
 		defer m.Close()
 	}
-	return carries(cur, before, specs, d.Mode.Offloaded(), c), nil
+	return carries(cur, before, s.stale(cur, d, specs), specs, d.Mode.Offloaded(), c), nil
 }
 
 // difference names what a deployment changes.
@@ -219,6 +219,8 @@ func difference(old, d *Deployment) string {
 		return "another program of the object is wanted"
 	case old.Mode != d.Mode:
 		return "another mode is wanted"
+	case !old.Settings.Equal(d.Settings):
+		return "other settings are wanted"
 	}
 	return "other ports are wanted"
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -18,7 +19,8 @@ import (
 // Maps outlive programs. A map of the next generation that has the name and shape of
 // one of the current generation is that map: its entries and counters go on while
 // packets flow. Another shape needs a Migration, or the caller's word that the map may
-// start empty.
+// start empty. A data section is carried only if both objects give it the same initial
+// contents: otherwise the program would see constants and variables of the one before.
 
 // ShapeOf is the shape of a map that a spec makes.
 func ShapeOf(spec *ebpf.MapSpec) Shape {
@@ -84,8 +86,9 @@ type Carry struct {
 	New  *Shape `json:"new,omitempty"`
 }
 
-// carries decides about each map. Only one that is there, among before, can be carried.
-func carries(cur *Generation, before map[string]Map, specs []*ebpf.MapSpec, onCard bool, c *Change) []Carry {
+// carries decides about each map. Only one that is there, among before, can be carried, and
+// no data section that is stale.
+func carries(cur *Generation, before map[string]Map, stale map[string]bool, specs []*ebpf.MapSpec, onCard bool, c *Change) []Carry {
 	var all []Carry
 	old := map[string]Shape{}
 	wasOnCard := false
@@ -106,7 +109,7 @@ func carries(cur *Generation, before map[string]Map, specs []*ebpf.MapSpec, onCa
 		switch {
 		case !had:
 			carry.Fate = "new"
-		case slices.Contains(c.Fresh, spec.Name):
+		case slices.Contains(c.Fresh, spec.Name), stale[spec.Name]:
 			carry.Fate = "fresh"
 		case before[spec.Name] == nil:
 			carry.Fate = "lost"
@@ -136,7 +139,7 @@ func (t *transition) prepareMaps(on *Port) error {
 		return err
 	}
 	next := t.record.Next
-	fates := carries(t.record.Current, t.before, specs, on != nil, t.change)
+	fates := carries(t.record.Current, t.before, t.stale(t.record.Current, next.Deployment, specs), specs, on != nil, t.change)
 	for i, spec := range specs {
 		carry := fates[i]
 		if carry.Fate == "refused" {
@@ -161,6 +164,30 @@ func (t *transition) prepareMaps(on *Port) error {
 		t.logf("%s %s: map %s: %s, id %d", t.op, t.name, spec.Name, carry.Fate, m.ID())
 	}
 	return nil
+}
+
+// stale are the data sections among specs, those of d's object, whose initial contents are not
+// those that the object of a generation gives them.
+func (s *session) stale(g *Generation, d *Deployment, specs []*ebpf.MapSpec) map[string]bool {
+	all := map[string]bool{}
+	if g == nil || bytes.Equal(g.Deployment.Object, d.Object) && g.Deployment.Settings.Equal(d.Settings) {
+		return all
+	}
+	var was map[string]*ebpf.MapSpec
+	for _, spec := range specs {
+		if !strings.HasPrefix(spec.Name, ".") {
+			continue
+		}
+		if was == nil {
+			was = map[string]*ebpf.MapSpec{}
+			if coll, _, err := g.Deployment.open(s.opt.Open); err == nil { // with no object, none are known
+				was = coll.Maps
+			}
+		}
+		old := was[spec.Name]
+		all[spec.Name] = old == nil || !reflect.DeepEqual(old.Contents, spec.Contents)
+	}
+	return all
 }
 
 // survivors opens the maps of a generation that are still there: by their pins, or, if those

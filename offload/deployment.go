@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,9 +20,26 @@ type Deployment struct {
 	Source  string `json:"source"`  // where Object was read from, for people
 	Program string `json:"program"` // in the object; empty: its only one
 	Mode    Mode   `json:"mode"`
+	// Settings are given to the object each time it is read.
+	Settings Settings `json:"settings,omitzero"`
 	// Ports run the program, one by one; in an offloaded mode they must be of one card.
 	Ports []Ref `json:"ports"`
 }
+
+// Settings are what user space gives an object before loading it; Options.Open applies them.
+type Settings struct {
+	Type    string   `json:"type,omitempty"`    // of every program, whatever its section is called: xdp or tc
+	Set     []string `json:"set,omitempty"`     // NAME=VALUE: values of global variables
+	Entries []string `json:"entries,omitempty"` // MAP=N: sizes of maps
+}
+
+// Equal reports whether two Settings are the same, in the same order.
+func (s Settings) Equal(o Settings) bool {
+	return s.Type == o.Type && slices.Equal(s.Set, o.Set) && slices.Equal(s.Entries, o.Entries)
+}
+
+// IsZero reports whether nothing is set.
+func (s Settings) IsZero() bool { return s.Equal(Settings{}) }
 
 // ValidName reports whether a deployment can be called so: names stay inside their
 // directory of pins and readable, and the bpf file system takes no dots.
@@ -59,7 +77,8 @@ func (d *Deployment) check() error {
 
 // Equal reports whether two deployments want the same.
 func (d *Deployment) Equal(o *Deployment) bool {
-	return d.Name == o.Name && d.Program == o.Program && d.Mode == o.Mode && slices.Equal(d.Ports, o.Ports) && bytes.Equal(d.Object, o.Object)
+	return d.Name == o.Name && d.Program == o.Program && d.Mode == o.Mode && d.Settings.Equal(o.Settings) &&
+		slices.Equal(d.Ports, o.Ports) && bytes.Equal(d.Object, o.Object)
 }
 
 // brings reports whether loading o brings d back: they are equal, or d's object was lost with
@@ -78,11 +97,15 @@ func (d *Deployment) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// An Opener reads an object file that nobody vouches for.
-type Opener func(data []byte) (*ebpf.CollectionSpec, error)
+// An Opener reads an untrusted object file and applies settings to it. An *Error of its own
+// keeps its reason.
+type Opener func(data []byte, settings Settings) (*ebpf.CollectionSpec, error)
 
-// openELF is the Opener for ELF objects.
-func openELF(data []byte) (*ebpf.CollectionSpec, error) {
+// openELF is the Opener for ELF objects. It applies no settings.
+func openELF(data []byte, settings Settings) (*ebpf.CollectionSpec, error) {
+	if !settings.IsZero() {
+		return nil, &Error{Op: "read", Reason: "bad-setting", Msg: "this manager was made without a reader that applies settings (Options.Open)"}
+	}
 	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data))
 }
 
@@ -107,7 +130,11 @@ func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.Pr
 	if len(d.Object) > maxObject {
 		return nil, nil, bad("bad-object", "%d bytes, the most is %d", len(d.Object), maxObject)
 	}
-	if coll, err = read(d.Object); err != nil {
+	if coll, err = read(d.Object, d.Settings); err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			return nil, nil, &Error{Op: "read", Object: d.Source, Reason: own.Reason, Msg: own.Msg, Err: own.Err}
+		}
 		return nil, nil, &Error{Op: "read", Object: d.Source, Reason: "bad-object", Msg: oneLine(err), Err: err}
 	}
 	want := ebpf.XDP

@@ -84,8 +84,10 @@ type Snapshot struct {
 // LENGTH is the body's, in bytes; SHA256 is that of the three numbers and the body, so a
 // file that was cut, exchanged in part or changed in any bit is not taken for a journal.
 const (
-	journalMagic   = "nfpkit-journal "
-	journalVersion = 2
+	journalMagic = "nfpkit-journal "
+	// journalVersion is 3 since deployments have settings: a program that does not know them
+	// must not load an object without them. Version 2 is the same without settings.
+	journalVersion = 3
 	// maxJournal bounds the file, in bytes: garbage of any size must not exhaust memory.
 	maxJournal = 1 << 30
 )

@@ -187,8 +187,8 @@ func (s *Snapshot) write(path string, old int) error {
 	if err != nil {
 		return err
 	}
-	if old == 1 {
-		if err := os.Link(path, path+".v1"); err != nil && !errors.Is(err, fs.ErrExist) {
+	if old > 0 && old < journalVersion {
+		if err := os.Link(path, fmt.Sprintf("%s.v%d", path, old)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

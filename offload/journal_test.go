@@ -15,6 +15,9 @@ func sample(objects ...string) *Snapshot {
 	s := &Snapshot{Version: journalVersion, Sequence: 41, Written: time.Unix(1e9, 0).UTC(), Records: map[string]*Record{}}
 	for i, o := range objects {
 		d := &Deployment{Name: fmt.Sprint("d", i), Object: []byte(o), Source: "x.o", Mode: XDPOffload, Ports: []Ref{{Name: "nfp0"}, {Netns: "blue", Name: "nfp1"}}}
+		if i == 0 {
+			d.Settings = Settings{Type: "tc", Set: []string{"name='a b'", "list[1]=[\"0x1\"]"}, Entries: []string{"m=100"}}
+		}
 		shape := Shape{"hash", 4, 8, 100, 0}
 		g := &Generation{Number: 3, Deployment: d, Program: 7, Tag: "00", Maps: []MapEntry{{Name: "m", ID: 9, Shape: shape, Carried: true}, {Name: "n", ID: 10, Shape: shape, Lost: true}}, Boot: "b"}
 		s.Records[d.Name] = &Record{Want: d, Phase: Switching, Current: g, Next: g, Counter: 4, Hooks: d.Ports}
@@ -55,6 +58,62 @@ func TestJournalRoundTrip(t *testing.T) {
 	}
 }
 
+// Version 2 had no settings: they read as none, and are written as version 3 beside the file
+// of before. A version 2 that says it has settings was not written by any nfpctl, but is read.
+func TestJournalVersion2(t *testing.T) {
+	want := sample("one", "two")
+	for _, r := range want.Records {
+		r.Want.Settings = Settings{}
+	}
+	_, body, _ := bytes.Cut(encoded(t, want), []byte("\n"))
+	if bytes.Contains(body, []byte("settings")) {
+		t.Errorf("no settings are written: %s", body)
+	}
+	numbers := fmt.Sprintf("2 41 %d", len(body))
+	old := append(fmt.Appendf(nil, "%s%s %s\n", journalMagic, numbers, journalSum(numbers, body)), body...)
+	path := filepath.Join(t.TempDir(), "journal.db")
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ReadJournal(path)
+	if err != nil || s.Version != 2 || len(s.Records) != 2 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	for name, r := range s.Records {
+		if !r.Want.Settings.IsZero() || !r.Want.Equal(want.Records[name].Want) {
+			t.Errorf("%s: %+v", name, r.Want)
+		}
+	}
+	if err := want.write(path, s.Version); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := os.ReadFile(path + ".v2"); err != nil || !bytes.Equal(kept, old) {
+		t.Errorf("the file of version 2 is not kept: %v", err)
+	}
+	if s, err = ReadJournal(path); err != nil || s.Version != journalVersion {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Each difference of settings is a difference of deployments.
+func TestSettingsDiffer(t *testing.T) {
+	all := []Settings{
+		{}, {Type: "xdp"}, {Type: "tc"}, {Set: []string{"a=1"}}, {Set: []string{"a=2"}}, {Set: []string{"a=1", "b=1"}},
+		{Set: []string{"b=1", "a=1"}}, {Entries: []string{"a=1"}}, {Set: []string{"a=1"}, Entries: []string{"a=1"}},
+	}
+	for i, a := range all {
+		for j, b := range all {
+			x, y := &Deployment{Settings: a}, &Deployment{Settings: b}
+			if x.Equal(y) != (i == j) || x.brings(y) != (i == j) {
+				t.Errorf("%+v and %+v: equal %v", a, b, x.Equal(y))
+			}
+			if i != j && difference(x, y) != "other settings are wanted" {
+				t.Errorf("%+v and %+v: %s", a, b, difference(x, y))
+			}
+		}
+	}
+}
+
 // Each bit and each length of a small journal matters.
 func TestJournalEachBit(t *testing.T) {
 	good := encoded(t, sample("object"))
@@ -86,7 +145,7 @@ func TestJournalContents(t *testing.T) {
 		reason  string
 	}{
 		{2, `{}`, ""},
-		{3, `anything`, "journal-newer"},
+		{journalVersion + 1, `anything`, "journal-newer"},
 		{2, `nothing`, "journal-damaged"},
 		{2, `{"deployments": {"a": null}}`, "journal-damaged"},
 		{2, `{"deployments": {"a": {"want": {"name": "a", "object": ` + digest + `}}}}`, "journal-damaged"},

@@ -3,9 +3,11 @@ package offload
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,9 +50,9 @@ func TestReasons(t *testing.T) {
 func TestReaderThatPanics(t *testing.T) {
 	d := &Deployment{Name: "fw", Source: "x.o", Mode: XDPOffload, Object: []byte("x")}
 	for _, read := range []Opener{
-		func([]byte) (*ebpf.CollectionSpec, error) { panic("index out of range") },
-		func([]byte) (*ebpf.CollectionSpec, error) { return nil, errors.New("no ELF") },
-		func([]byte) (*ebpf.CollectionSpec, error) { return nil, nil },
+		func([]byte, Settings) (*ebpf.CollectionSpec, error) { panic("index out of range") },
+		func([]byte, Settings) (*ebpf.CollectionSpec, error) { return nil, errors.New("no ELF") },
+		func([]byte, Settings) (*ebpf.CollectionSpec, error) { return nil, nil },
 	} {
 		if _, _, err := d.open(read); ReasonOf(err) != "bad-object" {
 			t.Errorf("%v, want reason bad-object", err)
@@ -120,6 +122,55 @@ func hostile(t *testing.T, data []byte) {
 		for _, kv := range spec.Contents {
 			_, _ = entryBytes(kv.Key, int(spec.KeySize)) // must not panic
 			_, _ = entryBytes(kv.Value, int(spec.ValueSize))
+		}
+	}
+}
+
+// Global data is carried over only between objects and settings that give it the same initial
+// contents; other maps are not asked for theirs.
+func TestStale(t *testing.T) {
+	// The object is the sections' initial contents, as in "const var", of which Set gives the first.
+	open := func(data []byte, s Settings) (*ebpf.CollectionSpec, error) {
+		if len(data) == 0 {
+			return nil, errors.New("lost")
+		}
+		first, second, _ := strings.Cut(string(data), " ")
+		if len(s.Set) > 0 {
+			first = s.Set[0]
+		}
+		spec := func(name, contents string) *ebpf.MapSpec {
+			return &ebpf.MapSpec{Name: name, Contents: []ebpf.MapKV{{Key: uint32(0), Value: []byte(contents)}}}
+		}
+		return &ebpf.CollectionSpec{
+			Programs: map[string]*ebpf.ProgramSpec{"p": {Name: "p", Type: ebpf.XDP}},
+			Maps:     map[string]*ebpf.MapSpec{".rodata": spec(".rodata", first), ".data": spec(".data", second), "m": spec("m", string(data))},
+		}, nil
+	}
+	s := &session{Manager: New(nil, Options{Open: open})}
+	for _, tt := range []struct {
+		old, new string
+		set      []string
+		want     map[string]bool
+	}{
+		{"a b", "a b", nil, map[string]bool{}},
+		{"a b", "a c", nil, map[string]bool{".rodata": false, ".data": true}},
+		{"a b", "c b", nil, map[string]bool{".rodata": true, ".data": false}},
+		{"a b", "a b", []string{"x=1"}, map[string]bool{".rodata": true, ".data": false}},
+		{"a b", "c b", []string{"a"}, map[string]bool{".rodata": false, ".data": false}},
+		{"", "a b", nil, map[string]bool{".rodata": true, ".data": true}},
+	} {
+		old := &Generation{Deployment: &Deployment{Object: []byte(tt.old), Source: "x", Mode: XDPDriver}}
+		d := &Deployment{Object: []byte(tt.new), Source: "x", Mode: XDPDriver, Settings: Settings{Set: tt.set}}
+		coll, _, err := d.open(open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.stale(old, d, slices.Collect(maps.Values(coll.Maps)))
+		if !maps.Equal(got, tt.want) {
+			t.Errorf("%q to %q %v: %v, want %v", tt.old, tt.new, tt.set, got, tt.want)
+		}
+		if len(s.stale(nil, d, slices.Collect(maps.Values(coll.Maps)))) > 0 {
+			t.Error("a first generation has stale maps")
 		}
 	}
 }

@@ -62,6 +62,8 @@ var reasons = []Reason{
 	{"wrong-type", LinkProgram, "cards run xdp and tc classifier programs only, and each mode its own kind",
 		"put the program in section xdp or tc, and choose the mode to fit"},
 	{"bad-object", LinkProgram, "the file is no object that can be read", "nfpsim check shows what is wrong"},
+	{"bad-setting", LinkProgram, "the object does not take a value or size that it was given",
+		"the message lists the names that there are; nfpctl prog reload --unset drops all settings"},
 	{"no-program", LinkProgram, "the object has no program of that name, or several and none was named",
 		"name it: FILE.o:PROGRAM"},
 	{"rejected", LinkProgram, "the kernel's verifier refused the program", "read the end of the log, or run nfpsim check"},

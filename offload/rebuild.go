@@ -426,7 +426,7 @@ func (s *session) fill(g *Generation, old *Record, at []place) {
 		if o == nil || o.Tag != g.Tag || !slices.EqualFunc(o.Maps, g.Maps, func(a, b MapEntry) bool { return a.Name == b.Name && a.Shape == b.Shape }) {
 			continue
 		}
-		d.Object, d.Source, d.Program = o.Deployment.Object, o.Deployment.Source, o.Deployment.Program
+		d.Object, d.Source, d.Program, d.Settings = o.Deployment.Object, o.Deployment.Source, o.Deployment.Program, o.Deployment.Settings
 		if o.Number == g.Number && o.Program == g.Program {
 			g.Loaded, g.Took = o.Loaded, o.Took
 		}

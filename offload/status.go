@@ -58,6 +58,7 @@ type DeploymentStatus struct {
 	Program    string       `json:"program"`
 	Digest     string       `json:"sha256"` // of the object; empty: lost with the journal
 	Mode       Mode         `json:"mode"`
+	Settings   Settings     `json:"settings,omitzero"`
 	Generation uint64       `json:"generation"`
 	ID         uint32       `json:"id"`
 	Tag        string       `json:"tag"`
@@ -110,7 +111,7 @@ func (s *session) deploymentStatus(name string) DeploymentStatus {
 	}
 	d := g.Deployment
 	st := DeploymentStatus{
-		Name: name, Source: d.Source, Program: d.Program, Digest: d.Digest(), Mode: d.Mode, Generation: g.Number,
+		Name: name, Source: d.Source, Program: d.Program, Digest: d.Digest(), Mode: d.Mode, Settings: d.Settings, Generation: g.Number,
 		ID: g.Program, Tag: g.Tag, Took: g.Took.Nanoseconds(),
 		Maps: append([]MapEntry{}, g.Maps...), Drift: append([]Drift{}, s.drifts(name)...), UnderWay: s.underWay(name),
 	}

@@ -25,6 +25,9 @@ in a reboot or with their card, are put back; ones that others replaced only wit
       ports: [nfp0, nfp1]       # or NETNS/PORT
       fresh: [blocked]          # maps that start empty if their shape changed
       migrate: []               # or keep what fits
+      type: xdp                 # of its programs, whatever their sections are called
+      set: ["limits.high=8"]    # values of global variables, NAME=VALUE
+      entries: [blocked=65536]  # sizes of maps, MAP=N
       window: 10s               # on trial; with max_drop, max_aborted as shares`
 
 func newApply(e *env) *cobra.Command {
@@ -139,7 +142,7 @@ func (s *state) deployments(cmd *cobra.Command, k offload.Kernel, dir string) ([
 	var all []*offload.Deployment
 	changes := map[string]*offload.Change{}
 	for _, e := range s.Deployments {
-		d := &offload.Deployment{Name: e.Name, Program: e.Program, Mode: e.Mode, Ports: e.Ports}
+		d := &offload.Deployment{Name: e.Name, Program: e.Program, Mode: e.Mode, Ports: e.Ports, Settings: e.Settings}
 		path := e.Object
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)

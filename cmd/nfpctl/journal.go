@@ -162,6 +162,9 @@ type exportEntry struct {
 	Program string   `yaml:"program,omitempty" json:"program,omitempty"`
 	Mode    string   `yaml:"mode" json:"mode"`
 	Ports   []string `yaml:"ports,flow" json:"ports"`
+	Type    string   `yaml:"type,omitempty" json:"type,omitempty"`
+	Set     []string `yaml:"set,omitempty" json:"set,omitempty"`
+	Entries []string `yaml:"entries,omitempty" json:"entries,omitempty"`
 }
 
 func (e *env) export(cmd *cobra.Command, s *offload.Snapshot, dir string) error {
@@ -185,7 +188,7 @@ func (e *env) export(cmd *cobra.Command, s *offload.Snapshot, dir string) error 
 			out.Missing = append(out.Missing, name)
 			continue
 		}
-		x := exportEntry{Name: name, Object: name + ".bpf", Program: d.Program, Mode: string(d.Mode)}
+		x := exportEntry{Name: name, Object: name + ".bpf", Program: d.Program, Mode: string(d.Mode), Type: d.Settings.Type, Set: d.Settings.Set, Entries: d.Settings.Entries}
 		if bytes.HasPrefix(d.Object, []byte("\x7fELF")) {
 			x.Object = name + ".o"
 		}

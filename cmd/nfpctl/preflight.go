@@ -95,13 +95,13 @@ func (e *env) printLoaded(cmd *cobra.Command, name string) error {
 
 // safely reads an object as openObject does; a panic is an error, as nobody vouches for
 // the file.
-func safely(data []byte) (coll *ebpf.CollectionSpec, err error) {
+func safely(data []byte, settings offload.Settings) (coll *ebpf.CollectionSpec, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			coll, err = nil, fmt.Errorf("its reader failed: %.200v", p)
 		}
 	}()
-	return openObject(data)
+	return openObject(data, settings)
 }
 
 // preflight asks, before anything is touched, whether the card's driver will take the
@@ -171,9 +171,14 @@ func factsOf(d *offload.Deployment) (f *verify.Facts, err error) {
 	if d.Mode.TC() {
 		want = ebpf.SchedCLS
 	}
-	o, err := object.Read(d.Source, d.Object, &object.Options{Hook: want})
+	opt, err := readOptions(d.Settings)
 	if err != nil {
-		return fail("bad-object", reasonText(err), nil)
+		return nil, err
+	}
+	opt.Hook = want
+	o, err := object.Read(d.Source, d.Object, opt)
+	if err != nil {
+		return fail(readReason(err), reasonText(err), nil)
 	}
 	spec, err := o.Program(d.Program)
 	if err != nil {

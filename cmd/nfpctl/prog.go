@@ -202,6 +202,7 @@ type changeFlags struct {
 	fresh    []string
 	force    bool
 	minimum  float64
+	settings settingFlags
 }
 
 func (c *changeFlags) add(cmd *cobra.Command, reload bool) {
@@ -213,6 +214,7 @@ func (c *changeFlags) add(cmd *cobra.Command, reload bool) {
 	f.DurationVar(&c.window, "window", 0, "put the program on trial for so long; 5s with --max-drop or --max-aborted")
 	f.Float64Var(&c.maxDrop, "max-drop", 0, "largest `SHARE` of packets that it may drop on trial, 0 to 1; 0: any")
 	f.Float64Var(&c.maxAbort, "max-aborted", 0, "largest `SHARE` of packets that it may abort on trial, 0 to 1; 0: any")
+	c.settings.add(cmd, reload)
 	if reload {
 		f.StringArrayVar(&c.migrate, "migrate", nil, "`MAP` whose shape changed keeps its entries: values are cut off or lengthened with zeros")
 		f.StringArrayVar(&c.fresh, "fresh", nil, "`MAP` starts empty")
@@ -272,6 +274,9 @@ does not. Doing the same again changes nothing.`,
 			}
 			mode, _ := offload.ParseMode(string(to.mode)) // it has been checked
 			d := &offload.Deployment{Name: args[1], Object: s.data, Source: s.path, Program: s.program, Mode: mode, Ports: to.ports}
+			if d.Settings, err = flags.settings.over(offload.Settings{}); err != nil {
+				return err
+			}
 			return e.bringAbout(cmd, d, &flags, (*offload.Manager).Load)
 		},
 	}
@@ -313,6 +318,9 @@ been healthy; otherwise it comes back.`,
 			}
 			if len(to.ports) > 0 {
 				d.Ports = to.ports
+			}
+			if d.Settings, err = flags.settings.over(now.Settings); err != nil {
+				return err
 			}
 			return e.bringAbout(cmd, d, &flags, (*offload.Manager).Reload)
 		},

@@ -10,10 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
-	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -118,15 +116,6 @@ func (e *env) managerThat(cmd *cobra.Command, took func(op string, d time.Durati
 		opt.Log = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "nfpctl:", line) }
 	}
 	return offload.New(k, opt), nil
-}
-
-// openObject reads what the journal has of an object: ELF or text, as object.Read tells.
-func openObject(data []byte) (*ebpf.CollectionSpec, error) {
-	o, err := object.Read("object", data, nil)
-	if err != nil {
-		return nil, err
-	}
-	return o.Spec, nil
 }
 
 func newRoot(e *env) *cobra.Command {

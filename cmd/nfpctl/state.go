@@ -29,6 +29,7 @@ type stateEntry struct {
 	Program    string
 	Mode       offload.Mode
 	Ports      []offload.Ref
+	Settings   offload.Settings
 	Migrate    []string
 	Fresh      []string
 	Window     time.Duration
@@ -151,7 +152,7 @@ func readDocument(n *yaml.Node) (*state, error) {
 }
 
 // entryMembers are what a deployment may have.
-var entryMembers = []string{"name", "object", "program", "mode", "ports", "migrate", "fresh", "window", "max_drop", "max_aborted"}
+var entryMembers = []string{"name", "object", "program", "mode", "ports", "type", "set", "entries", "migrate", "fresh", "window", "max_drop", "max_aborted"}
 
 func readEntry(n *yaml.Node, what string) (*stateEntry, error) {
 	e := &stateEntry{Line: n.Line, Mode: offload.XDPOffload}
@@ -177,6 +178,17 @@ func readEntry(n *yaml.Node, what string) (*stateEntry, error) {
 			}
 		case "ports":
 			e.Ports, err = portList(v, what)
+		case "type":
+			if e.Settings.Type, err = text(v, what); err == nil {
+				err = checkSettings(e.Settings)
+			}
+			if err != nil {
+				err = at(v, "%s: %v", what, err)
+			}
+		case "set":
+			e.Settings.Set, err = pairs(v, what, "NAME=VALUE")
+		case "entries":
+			e.Settings.Entries, err = pairs(v, what, "MAP=N")
 		case "migrate":
 			e.Migrate, err = texts(v, what)
 		case "fresh":
@@ -227,6 +239,17 @@ func texts(n *yaml.Node, what string) ([]string, error) {
 		all = append(all, t)
 	}
 	return all, nil
+}
+
+// pairs is a list of words with an equals sign in each.
+func pairs(n *yaml.Node, what, form string) ([]string, error) {
+	all, err := texts(n, what)
+	for i, word := range all {
+		if name, _, ok := strings.Cut(word, "="); !ok || name == "" {
+			return nil, at(n.Content[i], "%s: %.80q is not %s", what, word, form)
+		}
+	}
+	return all, err
 }
 
 func portList(n *yaml.Node, what string) ([]offload.Ref, error) {

@@ -63,7 +63,7 @@ func bringBack(d *offload.DeploymentStatus) string {
 	if d.Mode != offload.XDPOffload {
 		text += " mode " + string(d.Mode)
 	}
-	return text
+	return text + flagsOf(d.Settings)
 }
 
 func printStatus(w io.Writer, s *offload.Status) {
@@ -72,6 +72,9 @@ func printStatus(w io.Writer, s *offload.Status) {
 			fmt.Fprintf(w, "%s:\n", d.Name)
 		} else {
 			fmt.Fprintf(w, "%s: %s, mode %s, program %d, tag %s, generation %d, loaded %s\n", d.Name, cmp.Or(d.Source, "object unknown"), d.Mode, d.ID, d.Tag, d.Generation, cmp.Or(d.Loaded, "at an unknown time"))
+		}
+		if !d.Settings.IsZero() {
+			fmt.Fprintf(w, "  settings:%s\n", flagsOf(d.Settings))
 		}
 		if d.UnderWay != "" {
 			fmt.Fprintf(w, "  under way: %s\n", d.UnderWay)

@@ -42,6 +42,7 @@ func (e *env) codecOf(o *opened) (*maps.Codec, error) {
 // typesOf finds a map's types; they are nil where nothing says what they are.
 func (e *env) typesOf(o *opened) (key, value btf.Type, err error) {
 	var data []byte
+	var settings offload.Settings
 	name := o.owner.name
 	switch {
 	case e.types != "":
@@ -57,11 +58,11 @@ func (e *env) typesOf(o *opened) (key, value btf.Type, err error) {
 			name = o.info.Name
 		}
 	case o.owner.generation != nil && len(o.owner.generation.Deployment.Object) > 0: // a rebuilt journal may lack it
-		data = o.owner.generation.Deployment.Object
+		data, settings = o.owner.generation.Deployment.Object, o.owner.generation.Deployment.Settings
 	default:
 		return nil, nil, nil
 	}
-	coll, err := safely(data)
+	coll, err := safely(data, settings)
 	if err != nil {
 		return nil, nil, &offload.Error{Op: "read types", Object: e.types, Reason: "bad-object", Msg: oneLine(err), Err: err}
 	}

@@ -33,7 +33,7 @@ func TestDumpXlatedAsBpftool(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		coll, err := openObject(s.data)
+		coll, err := openObject(s.data, offload.Settings{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -261,7 +261,7 @@ func TestVersion1(t *testing.T) {
 	b.ok(err)
 	s, err := offload.ReadJournal(b.journal)
 	b.ok(err)
-	if s.Version != 2 || s.Records["fw"].Current.Number != 3 || s.Records["fw"].Current.Boot == "" || len(s.Records) != 2 {
+	if s.Version != 3 || s.Records["fw"].Current.Number != 3 || s.Records["fw"].Current.Boot == "" || len(s.Records) != 2 {
 		t.Errorf("migrated: %+v", s)
 	}
 	if !bytes.Equal(b.file(b.journal+".v1"), old) {

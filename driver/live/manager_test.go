@@ -49,8 +49,8 @@ out:
 `, value, entries, mark, verdict)
 }
 
-func open(data []byte) (*ebpf.CollectionSpec, error) {
-	o, err := object.Read("test.bpf", data, nil)
+func open(data []byte, settings offload.Settings) (*ebpf.CollectionSpec, error) {
+	o, err := object.Read("test.bpf", data, &object.Options{Entries: settings.Entries, Set: settings.Set})
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +282,7 @@ func (b *bed) steal(ref offload.Ref) {
 		old, err = other.Program(at[0].Program)
 		b.ok(err)
 	}
-	spec, err := open([]byte(".program xdp other\n\tr0 = 1\n\texit\n"))
+	spec, err := open([]byte(".program xdp other\n\tr0 = 1\n\texit\n"), offload.Settings{})
 	b.ok(err)
 	p, err := other.LoadProgram(spec.Programs["other"], nil, &ports[0])
 	b.ok(err)
@@ -386,7 +386,7 @@ func TestOrphans(t *testing.T) {
 	defer other.Close()
 	ports, err := other.Ports("", "nfp0")
 	b.ok(err)
-	coll, err := open(text(1, pass, 4, 8))
+	coll, err := open(text(1, pass, 4, 8), offload.Settings{})
 	b.ok(err)
 	m, err := other.CreateMap(coll.Maps["counts"], &ports[0])
 	b.ok(err)

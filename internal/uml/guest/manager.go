@@ -41,7 +41,7 @@ func (r recipe) object() []byte {
 }
 
 // openRecipe is the manager's reader of such objects.
-func openRecipe(data []byte) (*ebpf.CollectionSpec, error) {
+func openRecipe(data []byte, _ offload.Settings) (*ebpf.CollectionSpec, error) {
 	var r recipe
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, err
