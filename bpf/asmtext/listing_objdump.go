@@ -26,7 +26,6 @@ type objdump struct {
 	all     []*dumped
 	own     []numbered // the reader's directives
 	relocs  bool       // the listing shows relocations
-	loose   []int      // indexes of lines of 64-bit zeros and calls without one
 	errs    []*Error
 	next    int // pc of the next instruction, for lines that do not state it
 }

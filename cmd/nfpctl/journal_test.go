@@ -92,7 +92,7 @@ func TestAllCommandsAreListed(t *testing.T) {
 			return line == path || strings.HasPrefix(line, path+" ") || strings.HasPrefix(path, line+" ")
 		})
 		if !listed {
-			t.Error(fmt.Sprintf("nfpctl %s is in neither list of this file", path))
+			t.Errorf("nfpctl %s is in neither list of this file", path)
 		}
 	}
 	walk(newRoot(&env{}), "")
