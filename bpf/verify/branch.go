@@ -181,19 +181,19 @@ func (x *explorer) noteStale(i int, ins *code.Insn, a, b *val) {
 	if !bounds(a, b) {
 		a, b, op = b, a, swapped(op)
 	}
-	if !bounds(a, b) || a.past != 0 || a.off >= a.stale.off {
+	if !bounds(a, b) || a.past != 0 || a.stale == 0 || a.off >= a.delta {
 		return
 	}
 	switch op {
 	case asm.JGE, asm.JLT:
 	case asm.JGT, asm.JLE:
-		if a.stale.past != pastBeyond {
+		if a.stale != pastBeyond {
 			return
 		}
 	default:
 		return
 	}
-	if a.stale.past != 0 && !slices.Contains(x.facts.StaleEnds, i) {
+	if !slices.Contains(x.facts.StaleEnds, i) {
 		x.facts.StaleEnds = append(x.facts.StaleEnds, i)
 	}
 }

@@ -172,7 +172,9 @@ func (h *hasher) val(v *val) {
 		id++
 	}
 	h.word(uint64(uint32(v.rng))<<32 | id)
-	h.word(uint64(v.stale.past)<<32 | uint64(uint32(v.stale.off)))
+	if v.stale != 0 {
+		h.word(uint64(v.stale)<<32 | uint64(uint32(v.delta)))
+	}
 	h.word(v.n.bits.Value)
 	if v.n.bits.Mask == 0 {
 		return

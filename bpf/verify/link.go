@@ -25,7 +25,7 @@ func (x *explorer) copyOf(s *state, v *val) val {
 	if v.kind == NotInit {
 		return scalar(anyNum())
 	}
-	if v.low || x.opt.Linux && v.delta != 0 { // assign_scalar_id_before_mov
+	if v.low || x.opt.Linux && v.kind == Scalar && v.delta != 0 { // assign_scalar_id_before_mov
 		v.unlink()
 	}
 	if v.kind == Scalar && v.id == 0 && !v.n.known() {

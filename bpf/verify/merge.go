@@ -111,7 +111,7 @@ func (x *explorer) coversVal(st *state, t, s *val) bool {
 	}
 	switch t.kind {
 	case PtrPacket, PtrPacketMeta:
-		return t.rng <= s.rng && t.past <= s.past && t.stale == s.stale && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id, 0))
+		return t.rng <= s.rng && t.past <= s.past && t.stale == s.stale && t.delta == s.delta && (t.id == s.id && t.id == 0 || x.ids.match(t.id, s.id, 0))
 	case PtrMapValueOrNull:
 		return x.ids.match(t.id, s.id, 0)
 	}
@@ -305,7 +305,7 @@ func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
 	if delta != 0 {
 		low := min(a.off, b.off)
 		an, bn = plus(&an, int64(a.off-low)), plus(&bn, int64(b.off-low))
-		a.rng, b = a.rng-(a.off-low), &val{kind: b.kind, id: b.id, rng: b.rng - (b.off - low), stale: b.stale}
+		a.rng, b = a.rng-(a.off-low), &val{kind: b.kind, id: b.id, rng: b.rng - (b.off - low), stale: b.stale, delta: b.delta}
 		a.off, a.past = low, 0
 	}
 	if widen && !an.covers(&bn) {
@@ -315,8 +315,8 @@ func (x *explorer) mergeVal(t *state, a, b *val, widen bool) {
 		a.n = an.hull(&bn)
 	}
 	a.past = min(a.past, b.past)
-	if a.stale.past < b.stale.past {
-		a.stale = b.stale
+	if a.stale < b.stale {
+		a.stale, a.delta = b.stale, b.delta
 	}
 	if b.rng < a.rng {
 		a.rng = b.rng

@@ -420,7 +420,7 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 		}
 		if off := int64(r.off) + c; c > -maxPointerOffset && c < maxPointerOffset && off > -maxPointerOffset && off < maxPointerOffset {
 			if c != 0 && r.past != 0 {
-				r.stale, r.past = stale{r.past, r.off}, 0
+				r.stale, r.delta, r.past = r.past, r.off, 0
 			}
 			r.off = int32(off)
 			return r
@@ -437,7 +437,7 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 	}
 	r.n = alu(op, &p.n, d, true)
 	if p.kind == PtrPacket || p.kind == PtrPacketMeta {
-		r.id, r.past, r.stale = s.freshID(), 0, stale{}
+		r.id, r.past, r.stale, r.delta = s.freshID(), 0, 0, 0
 		r.rng = rangeAfter(p.rng, d, back)
 		if x.opt.Linux && (!back || d.w.slo < 0) {
 			r.rng = 0

@@ -13,31 +13,25 @@ type val struct {
 	kind  Kind
 	mixed bool   // Scalar: paths that met here brought different numbers (Facts.Differs)
 	past  uint8  // PtrPacket: pastAt or pastBeyond the packet's end, if that was found
-	stale stale  // PtrPacket: past before the pointer was moved
+	stale uint8  // PtrPacket: past before a constant moved the pointer, away from where delta says
 	frame int8   // PtrStack: index of the frame pointed into
 	low   bool   // Scalar with an id: only its low 32 bits move along
 	set   int16  // PtrMap*: index into explorer.sets; PtrFunc: function
 	off   int32  // fixed part of a pointer's offset, bytes
 	rng   int32  // PtrPacket, PtrPacketMeta: bytes known to exist after region start + n
 	id    uint32 // who else holds the same: see the list below
-	delta int32  // Scalar with an id: what it is more than the number that the id stands for
+	delta int32  // Scalar with an id: what it is more than the number that the id stands for; PtrPacket: fixed offset at which stale was found
 	n     num
 }
 
 // These are the results of a comparison that proved a pointer to be at or past the
 // packet's end. They decide a repeated comparison (kernel: AT_PKT_END,
-// BEYOND_PKT_END).
+// BEYOND_PKT_END). A move of the pointer turns past into val.stale, which no longer
+// holds; Linux 6.12 relies on it if the pointer moved back (Facts.StaleEnds).
 const (
 	pastAt     = 1 // at the end or beyond
 	pastBeyond = 2
 )
-
-// stale is the result of a comparison of a packet pointer that a constant has since
-// moved back. It no longer holds, but Linux 6.12 relies on it (Facts.StaleEnds).
-type stale struct {
-	past uint8
-	off  int32 // fixed offset at the comparison
-}
 
 // An id says that two values change together:
 //   - Scalar: numbers that differ by their deltas, modulo 2^64, or modulo 2^32 if one
@@ -62,7 +56,7 @@ func (v *val) max() int64 { return int64(v.off) + v.n.w.shi }
 
 // equals returns v's id as the facts report it: for numbers, equality only.
 func (v *val) equals() uint32 {
-	if v.delta != 0 || v.low {
+	if v.kind == Scalar && v.delta != 0 || v.low {
 		return 0
 	}
 	return v.id
