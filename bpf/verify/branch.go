@@ -24,7 +24,9 @@ func (x *explorer) branch(a *activation, s *state, bl *block) {
 		src = *x.read(s, i, ins.Src)
 	}
 	x.facts.Taken[i], x.facts.Falls[i] = x.facts.Taken[i] || false, x.facts.Falls[i] || false
-	x.noteStale(i, ins, &dst, &src)
+	if dst.pointer() && src.pointer() {
+		x.noteStale(i, ins, &dst, &src)
+	}
 	t := x.clone(s)
 	if x.edge(t, ins, &dst, &src, true) {
 		x.facts.Taken[i] = true

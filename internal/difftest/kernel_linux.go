@@ -87,7 +87,6 @@ func (k *Kernel) Close() {
 // Refused is the kernel verifier's no.
 type Refused struct {
 	Reason string // last line of the log
-	Log    string
 }
 
 func (r *Refused) Error() string { return "kernel verifier: " + r.Reason }
@@ -153,6 +152,40 @@ func (k *Kernel) key(p *Program, name string) string {
 }
 
 func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error) {
+	// The log of this level has the reason and no states. With states the log of a
+	// million instructions is hundreds of megabytes, and the library loads the program
+	// again for each buffer that is too small.
+	prog, err := k.loadLogged(p, from, ebpf.LogLevelStats)
+	var ve *ebpf.VerifierError
+	switch {
+	case errors.As(err, &ve):
+		reason := lastWords(ve.Log)
+		if reason == "" {
+			reason = ve.Unwrap().Error()
+		}
+		return nil, &Refused{Reason: reason}
+	case errors.Is(err, unix.EFAULT):
+		// The kernel's verifier found itself wrong and says more in dmesg: Linux 6.18,
+		// "stack slot 14, total slots 0", seed 6028488. That is no answer.
+		return nil, &Refused{Reason: "a bug of the kernel's verifier"}
+	}
+	return prog, err
+}
+
+// log is what the kernel's verifier says of a program that it refuses, with states.
+func (k *Kernel) log(p *Program) string {
+	prog, err := k.loadLogged(p, p.Spec, ebpf.LogLevelBranch)
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		return strings.Join(ve.Log, "\n")
+	}
+	if err == nil {
+		prog.Close()
+	}
+	return ""
+}
+
+func (k *Kernel) loadLogged(p *Program, from *ebpf.ProgramSpec, level ebpf.LogLevel) (*ebpf.Program, error) {
 	spec := *from
 	spec.License = "GPL"
 	spec.Instructions = make(asm.Instructions, len(from.Instructions))
@@ -168,35 +201,14 @@ func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error)
 			}
 		}
 	}
-	prog, err := ebpf.NewProgramWithOptions(&spec, ebpf.ProgramOptions{LogDisabled: true})
-	if err == nil {
-		return prog, nil
-	}
-	// Once more for the log.
-	prog, err = ebpf.NewProgram(&spec)
-	var ve *ebpf.VerifierError
-	switch {
-	case err == nil:
-		return prog, nil
-	case errors.As(err, &ve):
-		reason := lastWords(ve.Log)
-		if reason == "" {
-			reason = ve.Unwrap().Error()
-		}
-		return nil, &Refused{Reason: reason, Log: strings.Join(ve.Log, "\n")}
-	case errors.Is(err, unix.EFAULT):
-		// The kernel's verifier found itself wrong and says more in dmesg: Linux 6.18,
-		// "stack slot 14, total slots 0", seed 6028488. That is no answer.
-		return nil, &Refused{Reason: "a bug of the kernel's verifier"}
-	}
-	return nil, err
+	return ebpf.NewProgramWithOptions(&spec, ebpf.ProgramOptions{LogLevel: level, LogSizeStart: 1 << 16})
 }
 
 // lastWords is the line of a verifier log that says why, if any does.
 func lastWords(log []string) string {
 	for i := len(log) - 1; i >= 0; i-- {
 		l := strings.TrimSpace(log[i])
-		if l != "" && !strings.HasPrefix(l, "processed ") && !strings.HasPrefix(l, "verification time") {
+		if l != "" && !strings.HasPrefix(l, "processed ") && !strings.HasPrefix(l, "verification time ") && !strings.HasPrefix(l, "stack depth ") {
 			return l
 		}
 	}

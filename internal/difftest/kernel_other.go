@@ -13,7 +13,7 @@ func Permitted() error { return errNoKernel }
 type Kernel struct{}
 
 // Refused is the kernel verifier's no.
-type Refused struct{ Reason, Log string }
+type Refused struct{ Reason string }
 
 func (r *Refused) Error() string { return "kernel verifier: " + r.Reason }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
@@ -23,17 +24,29 @@ import (
 // become wrong. Each program that the kernel refuses, we refuse too, or it is safe. Of
 // the programs that the kernel accepts we refuse at most 2 %.
 func TestMutants(t *testing.T) {
+	compareVerifiers(t, "mutants", 600, func(seed uint64, p *Program) { mutate(p, rand.New(rand.NewPCG(seed, 0xbad))) })
+}
+
+// The same of programs of the generator as they are.
+func TestRandomVerdicts(t *testing.T) {
+	compareVerifiers(t, "random", 400, func(uint64, *Program) {})
+}
+
+// compareVerifiers asks both verifiers about programs of the generator that change has
+// changed. NFPKIT_MUTANTS_N and NFPKIT_RANDOM_N say how many, of which seeds on
+// NFPKIT_MUTANTS_SEED and NFPKIT_RANDOM_SEED.
+func compareVerifiers(t *testing.T, what string, n int, change func(seed uint64, p *Program)) {
 	if err := Permitted(); err != nil {
 		t.Skip(err)
 	}
-	n, seed := 600, uint64(1)
+	seed, env := uint64(1), "NFPKIT_"+strings.ToUpper(what)
 	if testing.Short() {
-		n = 200
+		n /= 3
 	}
-	if v, err := strconv.Atoi(os.Getenv("NFPKIT_MUTANTS_N")); err == nil {
+	if v, err := strconv.Atoi(os.Getenv(env + "_N")); err == nil {
 		n = v
 	}
-	if v, err := strconv.ParseUint(os.Getenv("NFPKIT_MUTANTS_SEED"), 0, 64); err == nil {
+	if v, err := strconv.ParseUint(os.Getenv(env+"_SEED"), 0, 64); err == nil {
 		seed = v
 	}
 	k, err := NewKernel(0)
@@ -44,7 +57,7 @@ func TestMutants(t *testing.T) {
 	m := mutants{kernel: runningKernel(t), stricter: map[string]int{}, wider: map[string]int{}, linuxStricter: map[string]int{}, linuxWider: map[string]int{}}
 	for ; m.total() < n; seed++ {
 		p := Generate(seed, AllFeatures)
-		mutate(p, rand.New(rand.NewPCG(seed, 0xbad)))
+		change(seed, p)
 		if err := m.compare(k, p); err != nil {
 			t.Errorf("seed %d: %v\n%s", seed, err, asmtext.PrintProgram(p.Spec))
 		}
@@ -61,12 +74,12 @@ func TestMutants(t *testing.T) {
 	for why, n := range m.linuxWider {
 		t.Logf("for Linux, only we accept %d: %s", n, why)
 	}
-	t.Logf("suite: mutants for Linux: kernel %s and check differ on %d of %d: the kernel alone accepts %d", release(), sum(m.linuxStricter)+sum(m.linuxWider), m.total(), sum(m.linuxStricter))
+	t.Logf("suite: %s for Linux: kernel %s and check differ on %d of %d: the kernel alone accepts %d", what, release(), sum(m.linuxStricter)+sum(m.linuxWider), m.total(), sum(m.linuxStricter))
 	refused := sum(m.stricter)
-	t.Logf("suite: mutants: kernel %s and check both accept %d, both refuse %d; only the kernel accepts %d; only we accept %d, none of which fails in the interpreter",
-		release(), m.both, m.neither, refused, sum(m.wider))
+	t.Logf("suite: %s: kernel %s and check both accept %d, both refuse %d; only the kernel accepts %d; only we accept %d, none of which fails in the interpreter",
+		what, release(), m.both, m.neither, refused, sum(m.wider))
 	if 50*refused > m.both+refused {
-		t.Errorf("%d of %d mutants that the kernel accepts are refused, more than 2 %%", refused, m.both+refused)
+		t.Errorf("%d of %d programs that the kernel accepts are refused, more than 2 %%", refused, m.both+refused)
 	}
 }
 
@@ -107,7 +120,7 @@ func (m *mutants) compare(k *Kernel, p *Program) error {
 	if ours == nil {
 		_, ours = verify.Verify(c, nil)
 	}
-	m.forLinux(c, ours, no)
+	m.forLinux(k, p, c, ours, no)
 	switch {
 	case ours == nil && theirs == nil:
 		m.both++
@@ -125,7 +138,7 @@ func (m *mutants) compare(k *Kernel, p *Program) error {
 		}
 		m.wider[why]++
 		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" && why == general(no.Reason) {
-			fmt.Printf("wider: %s\n%s%s\n", no.Reason, listing(c), no.Log)
+			fmt.Printf("wider: %s\n%s%s\n", no.Reason, listing(c), k.log(p))
 		}
 		if _, err := runInterp(p, c); err != nil {
 			return fmt.Errorf("the kernel says %q, we accept it, and: %w", no.Reason, err)
@@ -135,7 +148,7 @@ func (m *mutants) compare(k *Kernel, p *Program) error {
 }
 
 // forLinux compares what is said for Linux's driver.
-func (m *mutants) forLinux(c *code.Code, err error, no *Refused) {
+func (m *mutants) forLinux(k *Kernel, p *Program, c *code.Code, err error, no *Refused) {
 	if c != nil {
 		err = nil
 		if _, r := verify.Survey(c, &verify.Options{Linux: true, Kernel: m.kernel}); r != nil {
@@ -151,7 +164,7 @@ func (m *mutants) forLinux(c *code.Code, err error, no *Refused) {
 	case err == nil && no != nil:
 		m.linuxWider[general(no.Reason)]++
 		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" {
-			fmt.Printf("wider for Linux: %s\n%s%s\n", no.Reason, listing(c), no.Log)
+			fmt.Printf("wider for Linux: %s\n%s%s\n", no.Reason, listing(c), k.log(p))
 		}
 	}
 }
