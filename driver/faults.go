@@ -10,7 +10,6 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
 // This file lists the cases in which the Linux driver's translator accepts a program
@@ -70,23 +69,6 @@ var faults = []Fault{
 // Faults lists the faults of the Linux driver's translator and of its kernel, for
 // explanations.
 func Faults() []Fault { return append(slices.Clone(faults), unsureSize) }
-
-// WarnLinux returns the instructions for which the Linux driver's code may do
-// something else than the program, in the order of the program.
-func WarnLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
-	k := opt.kernel()
-	f, _ = asLinux(f, k)
-	c := newRuleCheck(f, p, k)
-	found := slices.DeleteFunc(slices.Clone(c.facts.Warnings), func(r verify.Reason) bool { return r.Reason != "near-limit" })
-	found = append(found, warn(c, faults)...)
-	if least, most := linuxWordsOf(c.facts); least <= p.MaxLen && most > p.MaxLen {
-		r := reasonAt(c.facts, 0)
-		r.Reason, r.Hint = unsureSize.Reason, unsureSize.Hint
-		r.Message = fmt.Sprintf("the driver generates between %d and %d words for the program, firmware %s has room for %d", least, most, p.Name, p.MaxLen)
-		found = append(found, r)
-	}
-	return found
-}
 
 // unsureSize is for programs whose length is known only to the driver's translator.
 var unsureSize = Fault{Reason: "driver-words-unsure", Why: "The driver's code for the program may be longer than the code store: its length is known between two bounds, and the store's lies between them.",

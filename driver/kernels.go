@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
-
-	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
 // This file describes how releases of Linux differ in their treatment of a program for
@@ -116,18 +114,4 @@ func staleEnd(c *ruleCheck, i int) string {
 		return fmt.Sprintf("kernel %s takes the comparison for decided: an earlier one found the pointer past the packet's end, and the pointer was moved back since", c.kernel.Release)
 	}
 	return ""
-}
-
-// asLinux returns the facts that the verifier of a release, or of 6.12, has of a
-// program.
-func asLinux(f *verify.Facts, k *Kernel) (*verify.Facts, *verify.Rejection) {
-	opt := verify.Options{Linux: true}
-	if k != nil {
-		opt.Kernel[0], opt.Kernel[1], _ = releaseNumbers(k.Release)
-	}
-	l, refused := verify.Survey(f.Code, &opt)
-	if l == nil {
-		return f, refused
-	}
-	return l, refused
 }

@@ -111,7 +111,7 @@ func LinkKernel(words []uint64, p nfp.Placement) ([]nfp.Word, error) {
 // LoadKernel links words that the kernel returned for the address after the last
 // loaded program, and loads them. Table ids of maps are constants in the words, so the
 // maps must have those ids. The code does not show which words of values are counters;
-// only the driver knows: see LinuxUse and Map.Agree.
+// only the driver knows: see Linux.Use and Map.Agree.
 func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Program, error) {
 	linked, err := LinkKernel(words, nfp.Placement{Start: n.next, Done: n.Profile.Done, Helpers: n.Profile.Helpers})
 	if err != nil {
@@ -122,13 +122,13 @@ func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Pr
 
 // CreateKernelMaps creates the maps of a program, in order of Code.Maps, with the
 // table ids in its words, and marks the words of their values that are counters
-// (LinuxUse). Maps named otherN take the ids in between. The card must have no maps
+// (Linux.Use). Maps named otherN take the ids in between. The card must have no maps
 // yet.
 func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
 	if len(tables) != len(f.Code.Maps) || len(n.maps) > 0 {
 		return fmt.Errorf("%d table ids for %d maps, %d maps there", len(tables), len(f.Code.Maps), len(n.maps))
 	}
-	use := LinuxUse(f)
+	use := AsLinux(f, nil).Use()
 	for id, left := uint32(1), len(tables); left > 0; id++ {
 		spec := &ebpf.MapSpec{Name: fmt.Sprintf("other%d", id), Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
 		at := slices.Index(tables, id)
@@ -153,25 +153,3 @@ func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
 // Agree combines a program's use of the words of the map's values with earlier uses,
 // as loading its image does. A *MapError names the words whose uses conflict.
 func (m *Map) Agree(use []nfp.WordUse) error { return m.setUse(use) }
-
-// LinuxUse returns the uses of the words of a program's maps that the Linux driver's
-// verifier records, one entry per map in order of Code.Maps. Words that are added to
-// are counters, whose bytes the driver swaps in control messages.
-func LinuxUse(f *verify.Facts) []nfp.MapUse {
-	f, _ = asLinux(f, nil)
-	c := newRuleCheck(f, nil, nil)
-	all := make([]nfp.MapUse, len(f.Code.Maps))
-	for i, spec := range f.Code.Maps {
-		words := make([]nfp.WordUse, (spec.ValueSize+3)/4)
-		for w, use := range c.use[i] {
-			switch {
-			case use&useAtomic != 0:
-				words[w] = nfp.UseCounter
-			case use&useRead != 0:
-				words[w] = nfp.UsePlain
-			}
-		}
-		all[i] = nfp.MapUse{Name: spec.Name, Words: words}
-	}
-	return all
-}

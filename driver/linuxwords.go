@@ -24,13 +24,6 @@ var (
 	wordsSaving  = 18 // the shared routines that push and pop r6 to r9
 )
 
-// LinuxWords bounds the words that the Linux driver makes of a program, padding
-// included. Instructions that the kernel removes as dead count nothing.
-func LinuxWords(f *verify.Facts) (least, most int) {
-	f, _ = asLinux(f, nil)
-	return linuxWordsOf(f)
-}
-
 func linuxWordsOf(f *verify.Facts) (least, most int) {
 	least = wordsIntro + wordsOutro[f.Code.Type] + wordsPadding
 	most = least

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
@@ -172,61 +171,6 @@ var rules = []Rule{
 
 // Rules lists the requirements of the Linux driver, for explanations.
 func Rules() []Rule { return slices.Clone(rules) }
-
-// LinuxOptions holds the conditions, other than the program and the firmware, on which
-// acceptance depends.
-type LinuxOptions struct {
-	MTU    int     // of the interface, in bytes; 0 selects 1500, an interface's default
-	Kernel *Kernel // the release whose rules apply; nil selects DefaultKernel
-}
-
-func (o *LinuxOptions) kernel() *Kernel {
-	if o != nil && o.Kernel != nil {
-		return o.Kernel
-	}
-	k, _, _ := KernelFor(DefaultKernel)
-	return &k
-}
-
-// CheckLinux returns all reasons why the Linux driver refuses a program on a firmware,
-// in the order of the program: properties that Linux's verifier cannot prove, and
-// rules of the driver that the program breaks.
-func CheckLinux(f *verify.Facts, p *firmware.Profile, opt *LinuxOptions) []verify.Reason {
-	k := opt.kernel()
-	f, refused := asLinux(f, k)
-	c := newRuleCheck(f, p, k)
-	if opt != nil && opt.MTU != 0 {
-		c.mtu = opt.MTU
-	}
-	var found []verify.Reason
-	if refused != nil {
-		found = append(found, refused.Reasons...)
-	}
-	add := func(r *Rule, i int, msg string) {
-		q := reasonAt(f, i)
-		q.Reason, q.Message, q.Hint = r.Reason, msg, r.Hint
-		found = append(found, q)
-	}
-	for n := range rules {
-		r := &rules[n]
-		if r.whole != nil {
-			for _, w := range r.whole(c) {
-				add(r, w.insn, w.msg)
-			}
-			continue
-		}
-		for i := range f.Code.Insns {
-			if !f.Reachable[i] {
-				continue
-			}
-			if msg := r.insn(c, i); msg != "" {
-				add(r, i, msg)
-			}
-		}
-	}
-	slices.SortStableFunc(found, func(a, b verify.Reason) int { return cmp.Compare(a.PC, b.PC) })
-	return found
-}
 
 func newRuleCheck(f *verify.Facts, p *firmware.Profile, k *Kernel) *ruleCheck {
 	c := &ruleCheck{facts: f, profile: p, kernel: k, mtu: defaultMTU, use: map[int][]wordUse{}}

@@ -102,12 +102,13 @@ func TestKernels(t *testing.T) {
 		{"long jump", "\tif r6 == 7 goto on\n\tgotol out\non:", "driver-kernel", []string{"6.1"}},
 		{"plain division", "\tr6 /= 3", "driver-kernel", nil},
 		{"sum of a bounded number", sum, "driver-mul-range", []string{"6.1", "6.6"}},
+		{"number found from its sum", "\tr4 = r6\n\tr4 += 4\n\tif r4 != 9 goto out\n\tr8 += r6\n\tr5 = *(u8 *)(r8 + 0)", "not-a-pointer", []string{"6.11", "6.12"}},
 		{"pointer moved back", stale, "kernel-stale-end", []string{"6.1", "6.6", "6.11", "6.12"}},
 	} {
 		for _, k := range Kernels() {
 			f := textFacts(t, "xdp", x.body)
-			opt := &LinuxOptions{Kernel: &k}
-			got := append(words(CheckLinux(f, p, opt)), words(WarnLinux(f, p, opt))...)
+			linux := AsLinux(f, &k)
+			got := append(words(linux.Check(p, 0)), words(linux.Warnings(p))...)
 			if has := slices.Contains(got, x.reason); has != slices.Contains(x.on, k.Release) {
 				t.Errorf("%s: on %s %v", x.name, k.Release, got)
 			}
@@ -151,7 +152,8 @@ func TestWordsUnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := textFacts(t, "xdp", "\tr4 = *(u64 *)(r8 + 8)\n\tr4 += r6\n\t*(u64 *)(r8 + 8) = r4")
-	least, most := LinuxWords(f)
+	linux := AsLinux(f, nil)
+	least, most := linux.Words()
 	if least >= most {
 		t.Fatalf("%d to %d words: no room between", least, most)
 	}
@@ -160,10 +162,10 @@ func TestWordsUnsure(t *testing.T) {
 		refused, warned bool
 	}{{most, false, false}, {most - 1, false, true}, {least, false, true}, {least - 1, true, false}} {
 		p.MaxLen = x.room
-		if got := slices.Contains(words(CheckLinux(f, p, nil)), "driver-code-size"); got != x.refused {
+		if got := slices.Contains(words(linux.Check(p, 0)), "driver-code-size"); got != x.refused {
 			t.Errorf("room for %d of %d to %d words: refused %v", x.room, least, most, got)
 		}
-		if got := slices.Contains(words(WarnLinux(f, p, nil)), "driver-words-unsure"); got != x.warned {
+		if got := slices.Contains(words(linux.Warnings(p)), "driver-words-unsure"); got != x.warned {
 			t.Errorf("room for %d of %d to %d words: warned %v", x.room, least, most, got)
 		}
 	}

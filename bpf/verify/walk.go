@@ -118,13 +118,12 @@ func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 		return x
 	}
 	y := fresh()
-	w := y.walkAsLinux(false)
+	w := y.walkAsLinux(refused)
 	switch said := y.log.reasons; {
 	case len(said) > 0 && !refused:
 		x.log.reasons = said
 	case len(said) == 0 && refused && len(w.globals) == 0:
-		x = fresh()
-		w = x.walkAsLinux(true)
+		x = y
 	}
 	x.walker = nil
 	x.facts.Walked = Walked{Insns: w.walked, Waiting: w.most}

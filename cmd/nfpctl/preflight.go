@@ -121,7 +121,7 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 	}
 	if err == nil && c.check {
 		linux := runningRules()
-		err = refusal(d, "driver-rejected", driver.CheckLinux(facts, profile, &driver.LinuxOptions{MTU: largestMTU(k, d.Ports), Kernel: &linux}))
+		err = refusal(d, "driver-rejected", driver.AsLinux(facts, &linux).Check(profile, largestMTU(k, d.Ports)))
 	}
 	if err == nil && c.bench {
 		return c.runBench(d, facts, profile)

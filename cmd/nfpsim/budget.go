@@ -43,7 +43,7 @@ func (u use) String() string {
 var budgetOrder = []string{"words", "driver_words_min", "driver_words_max", "stack", "driver_stack", "maps", "map_entries", "map_bytes", "helpers"}
 
 // budget is what can be said without compiling.
-func budget(f *verify.Facts, at *checkTarget) map[string]use {
+func budget(f *verify.Facts, linux *driver.Linux, at *checkTarget) map[string]use {
 	p := at.profile
 	count, entries, bytes := int64(0), int64(0), int64(0)
 	for _, m := range f.Code.Maps {
@@ -55,7 +55,7 @@ func budget(f *verify.Facts, at *checkTarget) map[string]use {
 			bytes += n
 		}
 	}
-	least, most := driver.LinuxWords(f)
+	least, most := linux.Words()
 	return map[string]use{
 		"driver_words_min": left(int64(least), int64(p.MaxLen)),
 		"driver_words_max": left(int64(most), int64(p.MaxLen)),

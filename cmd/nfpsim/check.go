@@ -184,11 +184,11 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 		r.Kernel, r.Ours = judge(refused.Reasons), judge(refused.Reasons)
 		return r
 	}
-	linux := &driver.LinuxOptions{MTU: at.mtu, Kernel: &at.kernel}
-	r.Budget = budget(facts, at)
+	linux := driver.AsLinux(facts, &at.kernel)
+	r.Budget = budget(facts, linux, at)
 	memory := memoryReasons(name, at, r.Budget["map_bytes"])
-	r.Kernel = judge(append(driver.CheckLinux(facts, p, linux), memory...))
-	r.Warns = append(r.Warns, slices.Concat(facts.Warnings, driver.WarnLinux(facts, p, linux), driver.WarnCard(facts, p))...)
+	r.Kernel = judge(append(linux.Check(p, at.mtu), memory...))
+	r.Warns = append(r.Warns, slices.Concat(facts.Warnings, linux.Warnings(p), driver.WarnCard(facts, p))...)
 	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
 	if refused != nil {
 		r.Ours = judge(refused.Reasons)

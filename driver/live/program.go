@@ -155,7 +155,7 @@ func (k *Kernel) compile(spec *ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec)
 	if err != nil {
 		return nil, nil, err
 	}
-	if reasons := driver.CheckLinux(facts, k.c.profile, nil); len(reasons) > 0 {
+	if reasons := driver.AsLinux(facts, nil).Check(k.c.profile, 0); len(reasons) > 0 {
 		return nil, lines(reasons), &driverError{reasons[0].At(spec.Name)}
 	}
 	im, err = jit.Compile(facts, k.c.profile, nil)

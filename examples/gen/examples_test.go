@@ -189,7 +189,7 @@ func TestDriver(t *testing.T) {
 			t.Errorf("%s: %+v", p.file, err)
 			continue
 		}
-		if reasons := driver.CheckLinux(facts, stock, nil); p.driver != (len(reasons) == 0) {
+		if reasons := driver.AsLinux(facts, nil).Check(stock, 0); p.driver != (len(reasons) == 0) {
 			t.Errorf("%s: the comment says %v, the rules say %v", p.file, p.driver, reasons)
 		}
 	}

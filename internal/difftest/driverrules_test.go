@@ -72,10 +72,11 @@ func judgeFor(release, name string, c *code.Code, p *firmware.Profile) judged {
 		}
 		return j
 	}
-	for _, q := range driver.CheckLinux(f, p, &driver.LinuxOptions{Kernel: &linux}) {
+	seen := driver.AsLinux(f, &linux)
+	for _, q := range seen.Check(p, 0) {
 		j.reasons = append(j.reasons, q.Reason)
 	}
-	j.words[0], j.words[1] = driver.LinuxWords(f)
+	j.words[0], j.words[1] = seen.Words()
 	return j
 }
 
@@ -153,7 +154,7 @@ func TestDriverRulesMutants(t *testing.T) {
 			return false
 		}
 		crashes := func(r verify.Reason) bool { return strings.HasPrefix(r.Reason, "jit-crash-") } // the guest with it
-		return !slices.ContainsFunc(driver.WarnLinux(f, card, nil), crashes)
+		return !slices.ContainsFunc(driver.AsLinux(f, nil).Warnings(card), crashes)
 	})
 }
 
@@ -445,7 +446,7 @@ func TestFaultWarnings(t *testing.T) {
 	for _, file := range files {
 		want := "jit-" + strings.TrimSuffix(filepath.Base(file), ".bpf")
 		var got []string
-		for _, r := range driver.WarnLinux(faultProgram(t, file).Facts, profile, nil) {
+		for _, r := range driver.AsLinux(faultProgram(t, file).Facts, nil).Warnings(profile) {
 			got = append(got, r.Reason)
 		}
 		if !slices.Contains(got, want) {

@@ -14,7 +14,7 @@ import (
 
 // Most generated programs have an operation that the Linux driver does not offload: a
 // store of a constant, a wide product, a store to a map value. Drawing until a program
-// has none would take too long, so the program is edited instead. driver.CheckLinux
+// has none would take too long, so the program is edited instead. driver.Linux
 // lists the broken rules, and each edit replaces an instruction that breaks one by a
 // similar one that does not. The edited program computes something else, but is as
 // good a test.
@@ -67,7 +67,7 @@ func offloadable(seed uint64, profile *firmware.Profile, faults map[string]int) 
 		if round == 0 {
 			e.avoidFaults()
 		}
-		broken := driver.CheckLinux(f, profile, nil)
+		broken := driver.AsLinux(f, nil).Check(profile, 0)
 		if len(broken) == 0 && len(e.with) == 0 {
 			return p, f
 		}
