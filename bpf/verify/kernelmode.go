@@ -50,7 +50,8 @@ import (
 //   - A number is linked to another by at most one 64-bit addition of a constant that
 //     is not negative, and a copy of it is not linked further
 //     (assign_scalar_id_before_mov). Facts derived over the link replace the earlier
-//     ones, and bounds that wrap are lost (sync_linked_regs).
+//     ones, and bounds that wrap are lost; since 6.17 only if some numbers do not wrap
+//     (sync_linked_regs).
 //   - A pointer is lost if a constant without bounds is added to it; the two rules
 //     above leave such constants (adjust_ptr_min_max_vals).
 
@@ -85,13 +86,17 @@ func coarseProduct(a, b, r *num) num {
 	return n
 }
 
-// carried returns what Linux derives over a link of the numbers of n plus d.
-func carried(n *num, d int64) num {
+// carried returns what Linux derives over a link of the numbers of n plus d. Before 6.17
+// it loses the bounds if the greatest sum wraps, even if all do (scalar_min_max_add).
+func (x *explorer) carried(n *num, d int64) num {
 	if d == 0 {
 		return *n
 	}
 	c := constNum(uint64(d))
 	r := num{n.bits.Add(c.bits), n.w.add(&c.w), n.h.add(&c.h)}
+	if x.opt.since(6, 17) {
+		return r
+	}
 	if n.w.uhi > math.MaxUint64-c.w.uhi {
 		r.w.ulo, r.w.uhi = 0, math.MaxUint64
 	}

@@ -91,7 +91,7 @@ func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) bool {
 		case o == &s.regs[r] && o.n == of.n:
 			o.n = *n
 		case x.opt.Linux:
-			o.n = carried(n, d)
+			o.n = x.carried(n, d)
 		case d == 0 && !low && o.n == of.n:
 			o.n = *n
 		default:
