@@ -10,8 +10,8 @@
 // measures a program on all engines of a chip. Place loads programs by slot, for a
 // card that an operating system's driver uses.
 //
-// CheckLinux returns the reasons for which the Linux driver refuses a program,
-// WarnLinux the instructions that it translates wrongly, and WarnCard those that act
+// Linux.Check returns the reasons for which the Linux driver refuses a program,
+// Linux.Warnings the instructions that it translates wrongly, and WarnCard those that act
 // differently on the card than on a host.
 //
 // The NIC is strict. All state that the contract leaves undefined is filled with
