@@ -2,7 +2,7 @@
 # make test        everything that guards a change; installs what it needs when root
 # make soak        the same comparisons with larger counts; hours
 # make bench       the numbers of docs/performance.md
-# make compare     its table of our compiler's code and the Linux driver's
+# make compare     the table of docs/compare.md: our compiler's code and the Linux driver's
 # make examples    rebuilds the example objects with clang
 # make golden      rewrites expected outputs; review the diff
 

@@ -67,3 +67,37 @@ func TestSoak(t *testing.T) {
 
 // cell returns text as it stands in a table.
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
+
+// TestPerformance keeps the measurements of performance.md current.
+func TestPerformance(t *testing.T) {
+	var data struct {
+		Machine  string
+		Sections []struct {
+			Title, Date, Load, About string
+			Commands, Notes          []string
+			Tables                   []struct {
+				Columns []string
+				Rows    [][]string
+			}
+		}
+	}
+	load(t, "performance.json", &data)
+	var b strings.Builder
+	fmt.Fprintf(&b, "Machine: %s. It was shared with other work, unless a section says otherwise.\n", data.Machine)
+	for _, s := range data.Sections {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\nMeasured %s; %s.\n\n", s.Title, s.About, s.Date, s.Load)
+		for _, c := range s.Commands {
+			fmt.Fprintf(&b, "    %s\n", c)
+		}
+		for _, table := range s.Tables {
+			fmt.Fprintf(&b, "\n| %s |\n|%s\n", strings.Join(table.Columns, " | "), strings.Repeat("---|", len(table.Columns)))
+			for _, row := range table.Rows {
+				if len(row) != len(table.Columns) {
+					t.Errorf("%s: a row of %d cells, want %d: %q", s.Title, len(row), len(table.Columns), row)
+				}
+				fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+			}
+		}
+	}
+	golden.Section(t, "performance.md", "measurements", b.String())
+}

@@ -16,12 +16,13 @@ import (
 
 const (
 	performanceDoc = "../../docs/performance.md"
+	compareDoc     = "../../docs/compare.md"
 	tableStart     = "<!-- printed by TestCompareTable -->\n"
 	tableEnd       = "<!-- end -->\n"
 )
 
-// Both compilers' code of examples/ and of the corpus does the same, and what it
-// costs is in docs/performance.md, which -update rewrites. Programs and the driver's
+// Both compilers' code of examples/ and of the corpus does the same, and its cost
+// is in docs/compare.md, which -update rewrites. Programs and the driver's
 // words must be those of the page; our code may have become better, not worse.
 func TestCompareTable(t *testing.T) {
 	if testing.Short() {
@@ -43,18 +44,18 @@ func TestCompareTable(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	doc, err := os.ReadFile(performanceDoc)
+	doc, err := os.ReadFile(compareDoc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(doc), tableStart)
 	old, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", performanceDoc)
+		t.Fatalf("%s has no place for the table", compareDoc)
 	}
 	text := got.markdown()
 	if golden.Updating() {
-		if err := os.WriteFile(performanceDoc, []byte(before+tableStart+text+tableEnd+after), 0o644); err != nil {
+		if err := os.WriteFile(compareDoc, []byte(before+tableStart+text+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
