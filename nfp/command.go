@@ -6,12 +6,48 @@ type CommandInfo struct {
 	Code         uint8 // target and action, bits 38:32
 	Token        uint8
 	Lengths      uint8 // bit n: length field n belongs to it
-	// How the transfer registers are used, as far as the sources say: see Transfer.
-	unit        uint8 // bytes a unit; 0 unknown; atomic: 32 or 64 bits by length bit 2
-	sends, gets bool  // takes out-registers; fills in-registers
+	MemoryCommand
 }
 
-const atomic = 255
+// MemoryCommand is what a command of the memory units does, as far as the sources say.
+type MemoryCommand struct {
+	Op   MemoryOp
+	Unit uint8 // bytes a unit of length of reads and writes
+	Swap bool  // of reads and writes: words have their least significant byte first
+	LE   bool  // of reads and writes: the words of a 64-bit unit are exchanged
+	Test bool  // of atomics: the old value comes back
+	Imm  bool  // of atomics: the data is in the command, not in transfer registers
+}
+
+// MemoryOp is the operation of a memory command.
+type MemoryOp uint8
+
+const (
+	MemoryUnknown MemoryOp = iota // no source says
+	MemoryRead
+	MemoryWrite
+	AtomicRead // from here on: a read-modify-write of big-endian words
+	AtomicWrite
+	AtomicCompare
+	AtomicSet
+	AtomicClr
+	AtomicXor
+	AtomicAdd
+	AtomicAddSat
+	AtomicSub
+	AtomicSubSat
+)
+
+// Atomic reports whether the operation is a read-modify-write.
+func (op MemoryOp) Atomic() bool { return op >= AtomicRead }
+
+// sends and gets report whether a command takes data from the out-registers, and
+// brings data to the in-registers.
+func (c *MemoryCommand) sends() bool {
+	return c.Op == MemoryWrite || c.Op.Atomic() && c.Op != AtomicRead && !c.Imm
+}
+
+func (c *MemoryCommand) gets() bool { return c.Op == MemoryRead || c.Op.Atomic() && c.Test }
 
 // commandRow is the commands of a code for some lengths, one a token.
 type commandRow struct {
@@ -19,9 +55,29 @@ type commandRow struct {
 	target  string
 	lengths uint8
 	names   [4]string
+	op      MemoryOp
 	unit    uint8
-	send    uint8 // bit t: token t takes data from the out-registers
-	get     uint8 // bit t: token t brings data to the in-registers
+}
+
+// command returns what the row's command with a token does. Token bit 0 asks an atomic
+// for the old value, bit 1 gives it data in the command; of a read or write bit 0
+// exchanges words and bit 1 bytes. The two exceptions are read8, which has one form,
+// and the atomics of its code, which have no data in the command.
+func (r *commandRow) command(token int) MemoryCommand {
+	c := MemoryCommand{Op: r.op, Unit: r.unit}
+	low, high := token&1 != 0, token&2 != 0
+	switch {
+	case r.op == MemoryUnknown || r.op == MemoryRead && r.unit == 1:
+	case r.op == AtomicRead:
+		c.Test = true
+	case r.op == AtomicCompare:
+		c.Test = low
+	case r.op.Atomic():
+		c.Test, c.Imm = low, high
+	default:
+		c.LE, c.Swap = low, high
+	}
+	return c
 }
 
 // The names are the disassembler's; if one code has another meaning in each kind of
@@ -48,22 +104,23 @@ var commandRows = []commandRow{
 	{code: 0x1d, target: "ct", lengths: 0xff, names: [4]string{"xpb_write", "ring_put", "ctnn_write"}},
 	{code: 0x1e, target: "ct", lengths: 0xff, names: [4]string{"reflect_read_none", "reflect_read_sig_init", "reflect_read_sig_remote", "reflect_read_sig_both"}},
 	{code: 0x1f, target: "ct", lengths: 0xff, names: [4]string{"reflect_write_none", "reflect_write_sig_init", "reflect_write_sig_remote", "reflect_write_sig_both"}},
-	{code: 0x40, target: "mem", lengths: 0xff, names: [4]string{"read", "read_le", "read_swap", "read_swap_le"}, unit: 8, send: 0, get: 15},
-	{code: 0x41, target: "mem", lengths: 0xff, names: [4]string{"write", "write_le", "write_swap", "write_swap_le"}, unit: 8, send: 15, get: 0},
-	{code: 0x42, target: "mem", lengths: 0xff, names: [4]string{"write8", "write8_le", "write8_swap", "write8_swap_le"}, unit: 1, send: 15, get: 0},
-	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{1: "read8"}, unit: 1, send: 0, get: 2},
-	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{"atomic_read", "", "compare_write_or_incr/mask_compare_write", "test_compare_write_or_incr/test_mask_compare_write"}, unit: atomic, send: 12, get: 9},
-	{code: 0x44, target: "mem", lengths: 0xff, names: [4]string{"atomic_write", "swap", "atomic_write_imm", "swap_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x45, target: "mem", lengths: 0xff, names: [4]string{"set", "test_set", "set_imm", "test_set_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x46, target: "mem", lengths: 0xff, names: [4]string{"clr", "test_clr", "clr_imm", "test_clr_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x47, target: "mem", lengths: 0x0f, names: [4]string{"add", "test_add", "add_imm", "test_add_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x47, target: "mem", lengths: 0xf0, names: [4]string{"add64", "test_add64", "add64_imm", "test_add64_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x48, target: "mem", lengths: 0x0f, names: [4]string{"addsat", "test_addsat", "addsat_imm", "test_addsat_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x48, target: "mem", lengths: 0xf0, names: [4]string{"addsat64", "test_addsat64", "addsat64_imm", "test_addsat64_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x49, target: "mem", lengths: 0x0f, names: [4]string{"sub", "test_sub", "sub_imm", "test_sub_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x49, target: "mem", lengths: 0xf0, names: [4]string{"sub64", "test_sub64", "sub64_imm", "test_sub64_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x4a, target: "mem", lengths: 0x0f, names: [4]string{"subsat", "test_subsat", "subsat_imm", "test_subsat_imm"}, unit: atomic, send: 3, get: 10},
-	{code: 0x4a, target: "mem", lengths: 0xf0, names: [4]string{"subsat64", "test_subsat64", "subsat64_imm", "test_subsat64_imm"}, unit: atomic, send: 3, get: 10},
+	{code: 0x40, target: "mem", lengths: 0xff, names: [4]string{"read", "read_le", "read_swap", "read_swap_le"}, op: MemoryRead, unit: 8},
+	{code: 0x41, target: "mem", lengths: 0xff, names: [4]string{"write", "write_le", "write_swap", "write_swap_le"}, op: MemoryWrite, unit: 8},
+	{code: 0x42, target: "mem", lengths: 0xff, names: [4]string{"write8", "write8_le", "write8_swap", "write8_swap_le"}, op: MemoryWrite, unit: 1},
+	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{1: "read8"}, op: MemoryRead, unit: 1},
+	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{0: "atomic_read"}, op: AtomicRead},
+	{code: 0x43, target: "mem", lengths: 0xff, names: [4]string{2: "compare_write_or_incr/mask_compare_write", 3: "test_compare_write_or_incr/test_mask_compare_write"}, op: AtomicCompare},
+	{code: 0x44, target: "mem", lengths: 0xff, names: [4]string{"atomic_write", "swap", "atomic_write_imm", "swap_imm"}, op: AtomicWrite},
+	{code: 0x45, target: "mem", lengths: 0xff, names: [4]string{"set", "test_set", "set_imm", "test_set_imm"}, op: AtomicSet},
+	{code: 0x46, target: "mem", lengths: 0xff, names: [4]string{"clr", "test_clr", "clr_imm", "test_clr_imm"}, op: AtomicClr},
+	{code: 0x47, target: "mem", lengths: 0x0f, names: [4]string{"add", "test_add", "add_imm", "test_add_imm"}, op: AtomicAdd},
+	{code: 0x47, target: "mem", lengths: 0xf0, names: [4]string{"add64", "test_add64", "add64_imm", "test_add64_imm"}, op: AtomicAdd},
+	{code: 0x48, target: "mem", lengths: 0x0f, names: [4]string{"addsat", "test_addsat", "addsat_imm", "test_addsat_imm"}, op: AtomicAddSat},
+	{code: 0x48, target: "mem", lengths: 0xf0, names: [4]string{"addsat64", "test_addsat64", "addsat64_imm", "test_addsat64_imm"}, op: AtomicAddSat},
+	{code: 0x49, target: "mem", lengths: 0x0f, names: [4]string{"sub", "test_sub", "sub_imm", "test_sub_imm"}, op: AtomicSub},
+	{code: 0x49, target: "mem", lengths: 0xf0, names: [4]string{"sub64", "test_sub64", "sub64_imm", "test_sub64_imm"}, op: AtomicSub},
+	{code: 0x4a, target: "mem", lengths: 0x0f, names: [4]string{"subsat", "test_subsat", "subsat_imm", "test_subsat_imm"}, op: AtomicSubSat},
+	{code: 0x4a, target: "mem", lengths: 0xf0, names: [4]string{"subsat64", "test_subsat64", "subsat64_imm", "test_subsat64_imm"}, op: AtomicSubSat},
 	{code: 0x4b, target: "mem", lengths: 0xff, names: [4]string{"ticket_release", "ticket_release_ind"}},
 	{code: 0x4c, target: "mem", lengths: 0x01, names: [4]string{"cam128_lookup8/cam384_lookup8", "cam128_lookup8_add/cam384_lookup8_add", "tcam128_lookup8/tcam384_lookup8", "lock128/lock384"}},
 	{code: 0x4c, target: "mem", lengths: 0x02, names: [4]string{"cam128_lookup16/cam384_lookup16", "cam128_lookup16_add/cam384_lookup16_add", "tcam128_lookup16/tcam384_lookup16"}},
@@ -77,7 +134,7 @@ var commandRows = []commandRow{
 	{code: 0x4d, target: "mem", lengths: 0x10, names: [4]string{"microq256_get", "microq256_pop", "microq256_put"}},
 	{code: 0x4e, target: "mem", lengths: 0x01, names: [4]string{"queue128_lock", "queue128_unlock"}},
 	{code: 0x4e, target: "mem", lengths: 0x10, names: [4]string{"queue256_lock", "queue256_unlock"}},
-	{code: 0x4f, target: "mem", lengths: 0xff, names: [4]string{"xor", "test_xor", "xor_imm", "test_xor_imm"}, unit: atomic, send: 3, get: 10},
+	{code: 0x4f, target: "mem", lengths: 0xff, names: [4]string{"xor", "test_xor", "xor_imm", "test_xor_imm"}, op: AtomicXor},
 	{code: 0x50, target: "mem", lengths: 0xff, names: [4]string{"ctm.packet_wait_packet_status/emem.rd_qdesc/imem.stats_log", "ctm.packet_read_packet_status/emem.wr_qdesc/imem.stats_log_sat", "emem.push_qdesc/imem.stats_log_event", "imem.stats_log_sat_event"}},
 	{code: 0x51, target: "mem", lengths: 0xff, names: [4]string{"ctm.packet_alloc/emem.enqueue/imem.stats_push", "ctm.packet_credit_get/emem.enqueue_tail/imem.stats_push_clear", "ctm.packet_alloc_poll/emem.dequeue", "ctm.packet_add_thread"}},
 	{code: 0x52, target: "mem", lengths: 0xff, names: [4]string{"ctm.packet_free/emem.read_queue/imem.lb_write_desc", "ctm.packet_free_and_signal/emem.read_queue_ring/imem.lb_read_desc", "ctm.packet_free_and_return_pointer/emem.write_queue", "ctm.packet_return_pointer/emem.write_queue_ring"}},
@@ -87,10 +144,10 @@ var commandRows = []commandRow{
 	{code: 0x56, target: "mem", lengths: 0xff, names: [4]string{"ctm.pe_dma_to_memory_buffer/emem.pop/imem.lb_lookup_bundleid", "ctm.pe_dma_to_memory_buffer_le/emem.pop_eop/imem.lb_lookup_dcache", "ctm.pe_dma_to_memory_buffer_swap/emem.pop_freely/imem.lb_lookup_idtable", "ctm.pe_dma_to_memory_buffer_le_swap"}},
 	{code: 0x57, target: "mem", lengths: 0xff, names: [4]string{"ctm.pe_dma_from_memory_buffer/emem.fast_journal/imem.lb_push_stats_local", "ctm.pe_dma_from_memory_buffer_le/emem.fast_journal_sig/imem.lb_push_stats_dcache", "ctm.pe_dma_from_memory_buffer_swap/imem.lb_push_stats_local_clr", "ctm.pe_dma_from_memory_buffer_le_swap/imem.lb_push_stats_dcache_clr"}},
 	{code: 0x5a, target: "mem", lengths: 0xff, names: [4]string{"emem.lookup/imem.lookup"}},
-	{code: 0x5c, target: "mem", lengths: 0xff, names: [4]string{"read32", "read32_le", "read32_swap", "read32_swap_le"}, unit: 4, send: 0, get: 15},
+	{code: 0x5c, target: "mem", lengths: 0xff, names: [4]string{"read32", "read32_le", "read32_swap", "read32_swap_le"}, op: MemoryRead, unit: 4},
 	{code: 0x5d, target: "mem", lengths: 0xff, names: [4]string{"", "cam_lookup_add_lock", "cam_lookup_add_extend", "cam_lookup_add_inc"}},
 	{code: 0x5e, target: "mem", lengths: 0xff, names: [4]string{"", "", "meter"}},
-	{code: 0x5f, target: "mem", lengths: 0xff, names: [4]string{"write32", "write32_le", "write32_swap", "write32_swap_le"}, unit: 4, send: 15, get: 0},
+	{code: 0x5f, target: "mem", lengths: 0xff, names: [4]string{"write32", "write32_le", "write32_swap", "write32_swap_le"}, op: MemoryWrite, unit: 4},
 	{code: 0x60, target: "cls", lengths: 0xff, names: [4]string{"read", "read_le", "swap/test_compare_write", "xor"}},
 	{code: 0x61, target: "cls", lengths: 0xff, names: [4]string{"write", "write_le", "write8_be", "write8_le"}},
 	{code: 0x62, target: "cls", lengths: 0xff, names: [4]string{"set", "clr", "test_set", "test_clr"}},
@@ -149,8 +206,7 @@ func expandCommands(rows []commandRow) []CommandInfo {
 	for _, r := range rows {
 		for k, n := range r.names {
 			if n != "" {
-				t = append(t, CommandInfo{Target: r.target, Name: n, Code: r.code, Token: uint8(k), Lengths: r.lengths,
-					unit: r.unit, sends: r.send>>k&1 != 0, gets: r.get>>k&1 != 0})
+				t = append(t, CommandInfo{Target: r.target, Name: n, Code: r.code, Token: uint8(k), Lengths: r.lengths, MemoryCommand: r.command(k)})
 			}
 		}
 	}
@@ -206,23 +262,20 @@ func (in *Inst) command() *CommandInfo {
 // numbers. known is false if no source gives them.
 func (in *Inst) Transfer() (sends, gets int, known bool) {
 	c := in.command()
-	if in.Op != OpCmd || c == nil || c.unit == 0 {
+	if in.Op != OpCmd || c == nil || c.Op == MemoryUnknown {
 		return 0, 0, false
 	}
-	n := 0
-	switch l := int(in.Cmd.Len); c.unit {
-	case atomic:
-		n = l&3 + 1
-		if l&4 != 0 {
+	l := int(in.Cmd.Len)
+	n := ((l+1)*int(c.Unit) + 3) / 4
+	if c.Op.Atomic() {
+		if n = l&3 + 1; l&4 != 0 {
 			n *= 2
 		}
-	default:
-		n = ((l+1)*int(c.unit) + 3) / 4
 	}
-	if c.sends {
+	if c.sends() {
 		sends = n
 	}
-	if c.gets {
+	if c.gets() {
 		gets = n
 	}
 	return sends, gets, true

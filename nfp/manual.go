@@ -159,11 +159,10 @@ func commandManual(b *strings.Builder) {
 		"| code | unit's name | lengths | token 0 | token 1 | token 2 | token 3 | unit |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range commandRows {
 		unit := ""
-		switch r.unit {
-		case 0:
-		case atomic:
+		switch {
+		case r.op.Atomic():
 			unit = "4 bytes, 8 with length bit 2"
-		default:
+		case r.op != MemoryUnknown:
 			unit = fmt.Sprint(r.unit, " bytes")
 		}
 		var lengths []string

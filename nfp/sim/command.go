@@ -13,7 +13,7 @@ import (
 
 // cmd is one decoded command.
 type cmd struct {
-	muRow
+	nfp.MemoryCommand
 	shift bool // address = a<<8 + b, 40 bits, instead of a + b, 32 bits
 	ind   bool // indirect_ref
 	swap  bool // gives the engine away
@@ -23,74 +23,6 @@ type cmd struct {
 	idle  uint8
 }
 
-// muRow describes a memory-unit command.
-type muRow struct {
-	kind muKind
-	unit uint8 // bytes a unit of length, reads and writes
-	swap bool  // least significant byte first
-	le   bool  // words of a 64-bit unit exchanged
-	op   atomicOp
-	test bool // old value comes back
-	imm  bool // data from the command word
-}
-
-type muKind uint8
-
-const (
-	muNone muKind = iota
-	muRead
-	muWrite
-	muAtomic
-)
-
-type atomicOp uint8
-
-const (
-	atomicRead atomicOp = iota
-	atomicWrite
-	atomicCompare
-	atomicSet
-	atomicClr
-	atomicXor
-	atomicAdd
-	atomicAddSat
-	atomicSub
-	atomicSubSat
-)
-
-// memoryUnit is the table of target MU by action and token.
-func memoryUnit(action, token uint8) muRow {
-	swap, le := token&2 != 0, token&1 != 0
-	test, imm := token&1 != 0, token&2 != 0
-	switch action {
-	case 0:
-		return muRow{kind: muRead, unit: 8, swap: swap, le: le}
-	case 1:
-		return muRow{kind: muWrite, unit: 8, swap: swap, le: le}
-	case 2:
-		return muRow{kind: muWrite, unit: 1, swap: swap, le: le}
-	case 3:
-		switch token {
-		case 0:
-			return muRow{kind: muAtomic, op: atomicRead, test: true}
-		case 1:
-			return muRow{kind: muRead, unit: 1}
-		}
-		return muRow{kind: muAtomic, op: atomicCompare, test: token == 3}
-	case 4:
-		return muRow{kind: muAtomic, op: atomicWrite, test: test, imm: imm}
-	case 28:
-		return muRow{kind: muRead, unit: 4, swap: swap, le: le}
-	case 31:
-		return muRow{kind: muWrite, unit: 4, swap: swap, le: le}
-	}
-	ops := map[uint8]atomicOp{5: atomicSet, 6: atomicClr, 7: atomicAdd, 8: atomicAddSat, 9: atomicSub, 10: atomicSubSat, 15: atomicXor}
-	if op, ok := ops[action]; ok {
-		return muRow{kind: muAtomic, op: op, test: test, imm: imm}
-	}
-	return muRow{}
-}
-
 func (d *decoder) command() {
 	in := d.in
 	k := in.Cmd
@@ -98,9 +30,9 @@ func (d *decoder) command() {
 		d.refuse("command to a unit other than memory")
 		return
 	}
-	row := memoryUnit(k.Code&31, k.Token)
+	info := nfp.CommandOf(k.Code, k.Token, k.Len)
 	switch {
-	case row.kind == muNone:
+	case info == nil || info.Op == nfp.MemoryUnknown:
 		d.refuse("memory command not executed")
 		return
 	case k.Mode > 1 && k.Mode != 4:
@@ -115,7 +47,7 @@ func (d *decoder) command() {
 		d.o.p = d.o.b
 	}
 	d.o.imm = uint32(len(d.s.cmds))
-	c := cmd{muRow: row, shift: k.Mode <= 1, ind: in.Flags&nfp.Indirect != 0, swap: k.Ctx < 3, len: k.Len, sig: k.Sig, xfer: k.Xfer}
+	c := cmd{MemoryCommand: info.MemoryCommand, shift: k.Mode <= 1, ind: in.Flags&nfp.Indirect != 0, swap: k.Ctx < 3, len: k.Len, sig: k.Sig, xfer: k.Xfer}
 	if c.swap {
 		d.o.fn = k.Ctx
 		c.idle = uint8(max(0, d.spec.Swap-int(k.Ctx)))
@@ -217,18 +149,18 @@ func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) b
 	var ok bool
 	var in, out int // transfer registers
 	kind, n := kindRead, 0
-	switch k.kind {
-	case muRead:
-		n = int(k.unit) * (int(a.len) + 1)
+	switch {
+	case k.Op == nfp.MemoryRead:
+		n = int(k.Unit) * (int(a.len) + 1)
 		in = (n + 3) / 4
 		ok = e.fits(c, k, in, pc) && e.read(c, k, a, pc)
-	case muWrite:
-		kind, n = kindWrite, int(k.unit)*(int(a.len)+1)
+	case k.Op == nfp.MemoryWrite:
+		kind, n = kindWrite, int(k.Unit)*(int(a.len)+1)
 		out = (n + 3) / 4
 		ok = e.fits(c, k, out, pc) && e.write(c, k, a, pc)
-	case muAtomic:
+	default:
 		var words int
-		if words, out = k.operands(a); k.test {
+		if words, out = k.operands(a); k.Test {
 			in = words
 		}
 		kind, n = kindAtomic, 4*words
@@ -319,7 +251,7 @@ func (e *Engine) bytes(c *Context, k *cmd, addr uint64, n int, write bool, pc ui
 // address in bits 31:24, swapped ones in 7:0; bytes that were not asked for are
 // garbage.
 func (e *Engine) read(c *Context, k *cmd, a *access, pc uint32) bool {
-	n := int(k.unit) * (int(a.len) + 1)
+	n := int(k.Unit) * (int(a.len) + 1)
 	b := e.bytes(c, k, a.addr, n, false, pc)
 	if b == nil {
 		return false
@@ -329,7 +261,7 @@ func (e *Engine) read(c *Context, k *cmd, a *access, pc uint32) bool {
 		var v uint32
 		if part := b[4*i:]; len(part) >= 4 {
 			v = binary.BigEndian.Uint32(part)
-			if k.muRow.swap {
+			if k.Swap {
 				v = binary.LittleEndian.Uint32(part)
 			}
 		} else {
@@ -345,7 +277,7 @@ func (e *Engine) read(c *Context, k *cmd, a *access, pc uint32) bool {
 
 // place is the register, counted from the first, of word i of n.
 func (k *cmd) place(i, n int) int {
-	if j := i ^ 1; k.le && j < n {
+	if j := i ^ 1; k.LE && j < n {
 		return j
 	}
 	return i
@@ -353,7 +285,7 @@ func (k *cmd) place(i, n int) int {
 
 // write sends transfer registers. A byte mask covers eight bytes.
 func (e *Engine) write(c *Context, k *cmd, a *access, pc uint32) bool {
-	n := int(k.unit) * (int(a.len) + 1)
+	n := int(k.Unit) * (int(a.len) + 1)
 	b := e.bytes(c, k, a.addr, n, true, pc)
 	if b == nil {
 		return false
@@ -366,7 +298,7 @@ func (e *Engine) write(c *Context, k *cmd, a *access, pc uint32) bool {
 	for i := range b {
 		v := c.r[regOut+(int(k.xfer)+k.place(i/4, words))&63]
 		shift := 24 - 8*(i%4)
-		if k.muRow.swap {
+		if k.Swap {
 			shift = 8 * (i % 4)
 		}
 		if a.mask == 0xff || a.mask>>i&1 != 0 {
@@ -385,16 +317,16 @@ func (k *cmd) operands(a *access) (words, out int) {
 	switch {
 	case a.len&4 != 0:
 		words = 2
-	case k.imm:
-	case k.op == atomicCompare && a.len == 3:
+	case k.Imm:
+	case k.Op == nfp.AtomicCompare && a.len == 3:
 		words = 2
-	case k.op <= atomicXor && k.op != atomicCompare:
+	case k.Op <= nfp.AtomicXor && k.Op != nfp.AtomicCompare:
 		words = int(a.len&3) + 1
 	}
 	switch {
-	case k.op == atomicRead || k.imm:
+	case k.Op == nfp.AtomicRead || k.Imm:
 		return words, 0
-	case k.op == atomicCompare:
+	case k.Op == nfp.AtomicCompare:
 		return words, 2 * words
 	}
 	return words, words
@@ -406,7 +338,7 @@ func (e *Engine) atomic(c *Context, k *cmd, a *access, words int, pc uint32) boo
 		e.stop(pc, "alignment", "atomic command at 0x%x", a.addr)
 		return false
 	}
-	b := e.bytes(c, k, a.addr, 4*words, k.op != atomicRead, pc)
+	b := e.bytes(c, k, a.addr, 4*words, k.Op != nfp.AtomicRead, pc)
 	if b == nil {
 		return false
 	}
@@ -416,14 +348,14 @@ func (e *Engine) atomic(c *Context, k *cmd, a *access, words int, pc uint32) boo
 		old[i] = binary.BigEndian.Uint32(b[4*i:])
 		data[i] = out[(int(k.xfer)+i)&63]
 	}
-	if k.imm {
+	if k.Imm {
 		data = [4]uint32{a.imm}
 		if !a.isImm || a.len&8 == 0 {
 			data[0] = uint32(a.len & 3)
 		}
 	}
 	result := old
-	if k.op == atomicCompare {
+	if k.Op == nfp.AtomicCompare {
 		same := true
 		for i := range words {
 			same = same && old[i] == data[i]
@@ -433,13 +365,13 @@ func (e *Engine) atomic(c *Context, k *cmd, a *access, words int, pc uint32) boo
 			result = old
 		}
 	} else {
-		k.op.apply(&result, &data, words)
+		apply(k.Op, &result, &data, words)
 	}
 	for i := range words {
-		if k.op != atomicRead {
+		if k.Op != nfp.AtomicRead {
 			binary.BigEndian.PutUint32(b[4*i:], result[i])
 		}
-		if k.test {
+		if k.Test {
 			c.r[regIn+(int(k.xfer)+i)&63] = old[i]
 		}
 	}
@@ -447,23 +379,23 @@ func (e *Engine) atomic(c *Context, k *cmd, a *access, words int, pc uint32) boo
 }
 
 // apply computes v = v op data.
-func (op atomicOp) apply(v, data *[4]uint32, words int) {
+func apply(op nfp.MemoryOp, v, data *[4]uint32, words int) {
 	switch op {
-	case atomicWrite:
+	case nfp.AtomicWrite:
 		*v = *data
-	case atomicSet:
+	case nfp.AtomicSet:
 		for i := range v {
 			v[i] |= data[i]
 		}
-	case atomicClr:
+	case nfp.AtomicClr:
 		for i := range v {
 			v[i] &^= data[i]
 		}
-	case atomicXor:
+	case nfp.AtomicXor:
 		for i := range v {
 			v[i] ^= data[i]
 		}
-	case atomicAdd, atomicAddSat, atomicSub, atomicSubSat:
+	case nfp.AtomicAdd, nfp.AtomicAddSat, nfp.AtomicSub, nfp.AtomicSubSat:
 		x, y := uint64(v[1])<<32|uint64(v[0]), uint64(data[1])<<32|uint64(data[0])
 		top := ^uint64(0)
 		if words == 1 {
@@ -471,15 +403,15 @@ func (op atomicOp) apply(v, data *[4]uint32, words int) {
 		}
 		var z uint64
 		switch op {
-		case atomicAdd:
+		case nfp.AtomicAdd:
 			z = x + y
-		case atomicAddSat:
+		case nfp.AtomicAddSat:
 			if z = x + y; z > top || z < x {
 				z = top
 			}
-		case atomicSub:
+		case nfp.AtomicSub:
 			z = x - y
-		case atomicSubSat:
+		case nfp.AtomicSubSat:
 			if z = x - y; y > x {
 				z = 0
 			}

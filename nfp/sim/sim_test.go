@@ -219,7 +219,7 @@ func TestOperationsComplete(t *testing.T) {
 	}
 	for code := opNop; code < numOpcodes; code++ {
 		s := NewStore()
-		k := cmd{muRow: memoryUnit(28, 2), sig: 1}
+		k := cmd{MemoryCommand: nfp.CommandOf(nfp.CmdRead32Swap.Code, nfp.CmdRead32Swap.Token, 0).MemoryCommand, sig: 1}
 		s.cmds = []cmd{k, k}
 		s.ops[0] = op{run: code, code: code, a: regA, b: regA, d: regSink, e: regSink, imm: 1}
 		s.insts = []span{{0, []nfp.Inst{nfp.Nop()}}}
