@@ -2,17 +2,17 @@
 /*
  * counters: packets and bytes by protocol
  *
- * Passes every packet on, and counts it under its IP protocol number (IPv4 and
- * IPv6 together), or under one of the classes below if it is no IP packet. Up
- * to two VLAN tags are looked behind.
+ * Passes every packet, and counts it under its IP protocol number (IPv4 and
+ * IPv6 together), or under one of the classes below if it is not an IP packet.
+ * Up to two VLAN tags are skipped.
  *
  * Maps
  *   counters  array of 260: index is the protocol number 0..255, or a class;
  *             value {packets, bytes}, two 64-bit counters
  *
  * Firmware: stock; the Linux driver's own compiler takes it as well. The
- * counters are only added to, never read here: the card's memory adds in
- * another byte order than it reads, so a word can have one use only.
+ * program only adds to counters and never reads them: the card's memory adds in
+ * another byte order than it reads, so a word can have only one of these uses.
  *
  *   nfpsim run examples/counters.o --pcap examples/mixed.pcap --dump counters=-
  */

@@ -9,21 +9,21 @@
  * Amplification: answers of services that are abused as reflectors come from
  * known UDP ports and are larger than what an honest client would get. A
  * datagram from a listed port is dropped if it is longer than that port's
- * limit. Fragments behind the first have no ports; an attack's large answers
- * arrive mostly as such, so they can be dropped as well.
+ * limit. Fragments after the first have no ports. An attack's large answers
+ * are mostly fragmented, so the program can drop those fragments as well.
  *
  * Maps
  *   settings    array of 1: {SYNs a window from one source, 0 for no limit;
- *               1 to drop IPv4 fragments behind the first}
+ *               1 to drop IPv4 fragments after the first}
  *   syns        hash of 65536: IPv4 source as in the packet -> SYNs so far
  *   reflectors  hash of 64: UDP source port, a number -> longest datagram
  *               allowed, UDP header included
  *   drops       array of 4: why (below) -> packets dropped
  *
- * Firmware: stock; the Linux driver's own compiler takes it as well. That one
- * stores to no map value, so a count is written back with an update. Two
- * packets of one source that are counted at the same moment count once, which
- * does no harm to a limit.
+ * Firmware: stock; the Linux driver's own compiler accepts it as well. It
+ * supports no stores to map values, so an update writes a count back. Two
+ * packets of one source that are counted at the same moment count once. For a
+ * limit this error is harmless.
  *
  *   nfpsim run examples/ddos.o --pcap examples/attack.pcap \
  *       --map settings=examples/ddos-settings.json \

@@ -3,8 +3,8 @@
  * firewall: drop packets from blocked sources
  *
  * A packet whose source address is in a map is dropped and counted there; all
- * others pass. One VLAN tag is looked behind. What the host adds or deletes takes
- * effect with the next packet.
+ * others pass. One VLAN tag is skipped. Entries that the host adds or deletes
+ * take effect with the next packet.
  *
  * Maps
  *   blocked   hash of 16384: IPv4 address as in the packet -> {packets, bytes}

@@ -23,8 +23,8 @@
  * Firmware: stock; the Linux driver's own compiler takes it as well.
  *
  * Left to the host's stack (passed): other packets, IP options, fragments,
- * VLAN tags, IPv6. Wrapped packets are 20 bytes longer: give the network behind
- * an MTU that has room for them.
+ * VLAN tags, IPv6. Wrapped packets are 20 bytes longer: the network to the
+ * backends needs an MTU that has room for them.
  *
  *   nfpsim run examples/l4lb.o --pcap examples/web.pcap --out wrapped.pcap \
  *       --map services=examples/services.json --map slots=examples/slots.json
@@ -85,7 +85,7 @@ static __always_inline __u32 rotate(__u32 x, int n)
 	return x << n | x >> (32 - n);
 }
 
-/* hash mixes the three words that tell connections of one service apart: the
+/* hash mixes the three words that distinguish connections of one service: the
  * last step of Bob Jenkins' lookup3 (public domain), which needs no
  * multiplier. */
 static __always_inline __u32 hash(__u32 a, __u32 b, __u32 c)
@@ -121,8 +121,8 @@ static __always_inline __u16 header_checksum(const struct iphdr *ip)
 	return ~sum;
 }
 
-/* wrap puts an IPv4 header in front of the packet, with a new Ethernet header
- * before that. inner is the length of the wrapped packet. */
+/* wrap prepends an IPv4 header to the packet, and a new Ethernet header to
+ * that. inner is the length of the wrapped packet. */
 static __always_inline int wrap(struct xdp_md *ctx, const struct slot *s, __u16 inner)
 {
 	struct frame *eth;
@@ -131,7 +131,7 @@ static __always_inline int wrap(struct xdp_md *ctx, const struct slot *s, __u16 
 
 	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*ip)))
 		return XDP_DROP;
-	/* The packet has moved: all pointers into it are to be had anew. */
+	/* The packet has moved: reload all pointers into it. */
 	eth = packet_start(ctx);
 	end = packet_end(ctx);
 	ip = (struct iphdr *)(eth + 1);

@@ -3,10 +3,10 @@
  * ratelimit: a token bucket for each source
  *
  * Each IPv4 source has a bucket of credit that time fills and packets empty.
- * Credit is kept in nanoseconds: a packet costs the time that passes between
- * two packets at the permitted rate, a full bucket is worth that many packets
- * at once. So nothing is divided: credit grows by the time since the last
- * packet, and is cut at the bucket's size.
+ * Credit is counted in nanoseconds. A packet costs the time between two packets
+ * at the permitted rate, and the bucket's size is the cost of a burst. So no
+ * division is needed: credit grows by the time since the last packet, up to the
+ * bucket's size.
  *
  * Maps
  *   limit    array of 1: {cost of a packet, size of a bucket}, nanoseconds; for
@@ -18,7 +18,7 @@
  * (bpf_ktime_get_ns) and LRU maps. It also stores to map values, which nfpkit
  * compiles and the Linux driver's compiler refuses. Two packets of one source
  * that are handled at the same moment may both spend the same credit: a bucket
- * is exact for one context, and close for a card full of them.
+ * is exact for one context, and approximate for a card with many contexts.
  *
  *   nfpsim run examples/ratelimit.o --firmware extended --pcap examples/mixed.pcap \
  *       --map limit=examples/limit.json --dump buckets=-

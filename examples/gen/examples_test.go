@@ -195,7 +195,7 @@ func TestDriver(t *testing.T) {
 	}
 }
 
-// TestObjectsCurrent compiles the sources anew: the committed objects must hold
+// TestObjectsCurrent compiles the sources again: the committed objects must hold
 // the same instructions. Another clang than 14 may choose others, so there only
 // that it compiles is checked.
 func TestObjectsCurrent(t *testing.T) {
@@ -445,7 +445,7 @@ func contents(t *testing.T, from *ebpf.Map, spec *ebpf.MapSpec) string {
 	return string(data)
 }
 
-// checkWrapped checks that a packet was put whole behind a new IPv4 header with
+// checkWrapped checks that a packet was put whole after a new IPv4 header with
 // a right checksum.
 func checkWrapped(t *testing.T, in, out []byte) {
 	t.Helper()

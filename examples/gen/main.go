@@ -1,6 +1,10 @@
-// Command gen writes the captures that the examples run on, and the map
-// contents that are too long to write by hand. Its output is committed; it is
-// the same on every run.
+// Command gen writes the captures that the examples run on, and the map contents
+// that are too long to write by hand. examples/Makefile runs it. Its output is committed
+// and is the same on every run.
+//
+// The tests of this package check that the committed files are current. They also run every
+// example on its capture, in the reference interpreter and, if bpf(2) is permitted, in
+// the kernel.
 package main
 
 import (
@@ -141,7 +145,7 @@ func udp4(src, dst string, sport, dport uint16, size int) ([]byte, error) {
 		&layers.UDP{SrcPort: layers.UDPPort(sport), DstPort: layers.UDPPort(dport)}, filler(size))
 }
 
-// filler is a payload that counts up.
+// filler returns a payload of bytes that count up.
 func filler(n int) gopacket.Payload {
 	b := make([]byte, n)
 	for i := range b {
@@ -162,7 +166,7 @@ func (l *list) add(p []byte, err error) {
 	}
 }
 
-// mixed is some of everything that a port sees.
+// mixed returns packets of each kind that the examples parse.
 func mixed() ([][]byte, error) {
 	var l list
 	for i, src := range []string{client, blocked, "192.0.2.2", "198.51.100.8"} {
@@ -207,23 +211,23 @@ func arp() ([]byte, error) {
 	})
 }
 
-// options is a TCP segment behind an IPv4 header of 24 bytes.
+// options returns a TCP segment after an IPv4 header of 24 bytes.
 func options() ([]byte, error) {
 	ip := ip4(client, server, layers.IPProtocolTCP)
 	ip.Options = []layers.IPv4Option{{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}} // router alert
 	return build(ether(layers.EthernetTypeIPv4), ip, segment(40000, 443, true), filler(0))
 }
 
-// fragment is a piece of a UDP datagram behind the first, its offset in units
-// of 8 bytes.
+// fragment returns a fragment of a UDP datagram after the first; its offset is in
+// units of 8 bytes.
 func fragment(src, dst string, offset uint16, size int) ([]byte, error) {
 	ip := ip4(src, dst, layers.IPProtocolUDP)
 	ip.Id, ip.FragOffset = 7, offset
 	return build(ether(layers.EthernetTypeIPv4), ip, filler(size))
 }
 
-// attack is a SYN flood of one source and large answers of reflectors, with
-// honest traffic between.
+// attack returns a SYN flood from one source and large answers from reflectors, mixed
+// with legitimate traffic.
 func attack() ([][]byte, error) {
 	var l list
 	for i := range 40 {
@@ -243,7 +247,7 @@ func attack() ([][]byte, error) {
 	return l.packets, l.err
 }
 
-// web is connections of many clients to the service of services.json.
+// web returns connections of many clients to the service of services.json.
 func web() ([][]byte, error) {
 	var l list
 	for i := range 48 {
@@ -259,8 +263,8 @@ func web() ([][]byte, error) {
 	return l.packets, l.err
 }
 
-// sensors is what average.bpf reads: sensor 5 climbs from below zero, sensor 6
-// stays there, and others speak of something else.
+// sensors returns packets for average.bpf: readings of sensor 5 rise from below zero,
+// those of sensor 6 stay below. Other packets are not readings.
 func sensors() ([][]byte, error) {
 	var l list
 	for i := range 20 {
