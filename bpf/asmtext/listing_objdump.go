@@ -99,7 +99,7 @@ func (o *objdump) line(number int, text string) {
 	}
 }
 
-// known is a line with the instruction of its bytes in place of the word for those that the
+// known returns a line with the instruction of its bytes in place of the word for those that the
 // tool does not know.
 func (o *objdump) known(number int, text string, l *insnLine) string {
 	var ins asm.Instruction
@@ -162,7 +162,7 @@ func relocated(text string) string {
 	return text[:colon] + strings.Repeat(" ", l.start-colon) + text[l.start:]
 }
 
-// at is the name of the function that begins at a pc of a section; empty if none does.
+// at returns the name of the function that begins at a pc of a section; empty if none does.
 func (o *objdump) at(section string, pc int) string {
 	for _, f := range o.all {
 		if f.section == section && f.pc == pc {
@@ -237,7 +237,7 @@ func (o *objdump) link() []numbered {
 	return out
 }
 
-// reached are the names of the functions that f calls, and those that these call.
+// reached returns the names of the functions that f calls, and those that these call.
 func (o *objdump) reached(f *dumped) map[string]bool {
 	found, work := map[string]bool{}, []*dumped{f}
 	for len(work) > 0 {
@@ -258,7 +258,7 @@ func (o *objdump) reached(f *dumped) map[string]bool {
 	return found
 }
 
-// sectionType is the program type that a section's first word names; programs of other
+// sectionType returns the program type that a section's first word names; programs of other
 // sections are taken for XDP, as text without .program is.
 func sectionType(section string) string {
 	word := section

@@ -40,11 +40,11 @@ func TestProtosAreWellFormed(t *testing.T) {
 				continue
 			}
 			if ended {
-				t.Errorf("%s: argument %d behind a missing one", p.Name, k+1)
+				t.Errorf("%s: argument %d follows a missing one", p.Name, k+1)
 			}
 			sized := a == ArgMem || a == ArgMemOrNull || a == ArgUninitMem
 			if sized && (k == 4 || p.Args[k+1] != ArgConstSize && p.Args[k+1] != ArgConstSizeZero) {
-				t.Errorf("%s: argument %d has no size behind it", p.Name, k+1)
+				t.Errorf("%s: argument %d is not followed by a size", p.Name, k+1)
 			}
 			if fixed := a == ArgFixedMem || a == ArgUninitFixedMem; fixed && p.Fixed == 0 {
 				t.Errorf("%s: argument %d needs a fixed size", p.Name, k+1)

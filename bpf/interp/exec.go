@@ -52,10 +52,10 @@ func (m *Machine) step(top *frame, ins *code.Insn) error {
 	return nil
 }
 
-// imm is the instruction's 32-bit constant, sign-extended.
+// imm returns the instruction's 32-bit constant, sign-extended.
 func imm(ins *code.Insn) uint64 { return uint64(int32(ins.Constant)) }
 
-// operand is the second operand of an ALU or jump instruction.
+// operand returns the second operand of an ALU or jump instruction.
 func (m *Machine) operand(ins *code.Insn) uint64 {
 	if ins.OpCode.Source() == asm.RegSource {
 		return m.regs[ins.Src]

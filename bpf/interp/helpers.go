@@ -17,7 +17,7 @@ const (
 	eFAULT = syscall.Errno(14)
 )
 
-// negative is an error number as a helper returns it.
+// negative returns an error number as a helper returns it.
 func negative(e syscall.Errno) uint64 { return -uint64(e) }
 
 // status turns a map operation's error into a helper's return value.

@@ -151,7 +151,7 @@ func (m *Machine) redirectMap(handle uint64, key uint32, flags uint64) (uint64, 
 	return xdpRedirect, nil
 }
 
-// csumDiff is the one's complement sum of the words of to, less those of from,
+// csumDiff returns the one's complement sum of the words of to, less those of from,
 // plus a seed; at most 512 bytes in all. Zero has two forms in such a sum, so
 // the order of complements matters: it is x86's.
 func (m *Machine) csumDiff(a [5]uint64) (uint64, error) {

@@ -96,7 +96,7 @@ func runText(t *testing.T, src string, tail bool) outcome {
 	return outcome{r, err, tail}
 }
 
-// answer is a program that returns 42 from a fresh stack.
+// answer returns a program that returns 42 from a fresh stack.
 func answer(t *testing.T) *Program {
 	f, err := asmtext.Parse("answer", ".program xdp p\nr0 = *(u64 *)(r10 - 8)\nr0 += 42\nexit\n")
 	if err != nil {

@@ -41,7 +41,7 @@ func received(mac net.HardwareAddr) map[string][]byte {
 	return all
 }
 
-// scalars are the fields that a program of this type reads as numbers. Programs of
+// scalars returns the fields that a program of this type reads as numbers. Programs of
 // a devmap alone may read egress_ifindex.
 func scalars(t ebpf.ProgramType) []helper.Field {
 	c, _ := helper.Context(t)
@@ -134,7 +134,7 @@ func (k *kernelContext) values(t *testing.T) map[string]uint64 {
 	return values
 }
 
-// contextIn is a context for BPF_PROG_TEST_RUN with the given numbers.
+// contextIn returns a context for BPF_PROG_TEST_RUN with the given numbers.
 func contextIn(typ ebpf.ProgramType, size int, values map[string]uint32) []byte {
 	c, _ := helper.Context(typ)
 	b := make([]byte, c.Size)

@@ -60,7 +60,7 @@ func create(spec *ebpf.MapSpec, inner int) error {
 	return syscall.Close(fd)
 }
 
-// definitionTypes are the map types that definitions are drawn from, and two that
+// definitionTypes returns the map types that definitions are drawn from, and two that
 // no kernel has.
 func definitionTypes() []ebpf.MapType {
 	list := []ebpf.MapType{ebpf.UnspecifiedMap, ebpf.MapType(200)}

@@ -82,12 +82,12 @@ func needBPF(t *testing.T) {
 func possibleCPUs(t *testing.T) int {
 	b, err := os.ReadFile("/sys/devices/system/cpu/possible")
 	if err != nil {
-		t.Skipf("cannot tell the number of CPUs: %v", err)
+		t.Skipf("cannot determine the number of CPUs: %v", err)
 	}
 	s := strings.TrimSpace(string(b))
 	n, err := strconv.Atoi(s[strings.LastIndexAny(s, "-,")+1:])
 	if err != nil {
-		t.Skipf("cannot tell the number of CPUs from %q", s)
+		t.Skipf("cannot determine the number of CPUs from %q", s)
 	}
 	return n + 1
 }

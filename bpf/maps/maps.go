@@ -210,7 +210,7 @@ func modelled(t ebpf.MapType) bool {
 	return false
 }
 
-// entries is the spec's number of elements; a perf event array without one gets
+// entries returns the spec's number of elements; a perf event array without one gets
 // one for each CPU, as loaders give it.
 func entries(spec *ebpf.MapSpec, opt *Options) uint32 {
 	if spec.Type == ebpf.PerfEventArray && spec.MaxEntries == 0 {
@@ -219,10 +219,10 @@ func entries(spec *ebpf.MapSpec, opt *Options) uint32 {
 	return spec.MaxEntries
 }
 
-// stride is the bytes from one value to the next: the value's size rounded up to 8.
+// stride returns the bytes from one value to the next: the value's size rounded up to 8.
 func stride(spec *ebpf.MapSpec) int { return (int(valueSize(spec)) + 7) &^ 7 }
 
-// valueSize is the spec's, or the 4 bytes that cilium/ebpf leaves to the kernel
+// valueSize returns the spec's, or the 4 bytes that cilium/ebpf leaves to the kernel
 // for perf event arrays.
 func valueSize(spec *ebpf.MapSpec) uint32 {
 	if spec.Type == ebpf.PerfEventArray && spec.ValueSize == 0 {
@@ -274,7 +274,7 @@ func (b *base) all(i int, perCPU bool) []byte {
 	return append([]byte(nil), b.storage[b.slot(i):b.slot(i)+n]...)
 }
 
-// hostSize is the length of a value of LookupAll.
+// hostSize returns the length of a value of LookupAll.
 func (b *base) hostSize(perCPU bool) int {
 	if perCPU {
 		return b.stride * b.cpus

@@ -66,7 +66,7 @@ func TestStorage(t *testing.T) {
 		t.Errorf("storage % x", got)
 	}
 	if storage[24] != 0xff {
-		t.Error("bytes behind the map were touched")
+		t.Error("bytes past the map were changed")
 	}
 	if m.Value(-8) != nil || m.Value(24) != nil {
 		t.Error("a value outside the storage")
@@ -267,9 +267,9 @@ func TestTargets(t *testing.T) {
 	}{
 		{"update", m.UpdateAll(le(4, 1), le(4, 77), Any), 0},
 		{"update NOEXIST", m.UpdateAll(le(4, 2), le(4, 77), NoExist), EINVAL},
-		{"update behind", m.UpdateAll(le(4, 4), le(4, 77), Any), E2BIG},
+		{"update past the end", m.UpdateAll(le(4, 4), le(4, 77), Any), E2BIG},
 		{"delete absent", m.Delete(le(4, 2)), ENOENT},
-		{"delete behind", m.Delete(le(4, 4)), E2BIG},
+		{"delete past the end", m.Delete(le(4, 4)), E2BIG},
 	} {
 		if errnoOf(c.got) != c.want {
 			t.Errorf("%s: %v, want %v", c.what, c.got, c.want)
@@ -388,7 +388,7 @@ func TestContents(t *testing.T) {
 		Contents: []ebpf.MapKV{{Key: uint32(2), Value: "next"}}}
 	m = open(t, jump, nil)
 	if err := LoadContents(m, nil); err == nil {
-		t.Error("a program nobody knows was loaded")
+		t.Error("an unknown program was loaded")
 	}
 	if err := LoadContents(m, func(name string) (uint32, bool) { return 9, name == "next" }); err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func (q *Queue) Update(key, value []byte, flags uint64) error { return EINVAL }
 func (q *Queue) Delete(key []byte) error                      { return EINVAL }
 func (q *Queue) NextKey(key []byte) ([]byte, error)           { return nil, EINVAL }
 
-// LookupAll is the host's peek: the key is empty.
+// LookupAll peeks as the host does: the key is empty.
 func (q *Queue) LookupAll(key []byte) ([]byte, error) {
 	v := make([]byte, q.spec.ValueSize)
 	if err := q.Peek(v); err != nil {
@@ -81,7 +81,7 @@ func (q *Queue) LookupAll(key []byte) ([]byte, error) {
 	return v, nil
 }
 
-// UpdateAll is the host's push: the key is empty.
+// UpdateAll pushes as the host does: the key is empty.
 func (q *Queue) UpdateAll(key, value []byte, flags uint64) error { return q.Push(value, flags) }
 
 // RingBuf is a ring buffer as far as a program sees it: something to send

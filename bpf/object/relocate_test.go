@@ -15,7 +15,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 )
 
-// wide is a 64-bit load with an explicit constant, as an assembler leaves it.
+// wide returns a 64-bit load with an explicit constant, as an assembler leaves it.
 func wide(constant int64) asm.Instruction {
 	return asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R1, Constant: constant}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// withSections is an object with one program in each section, called as its
+// withSections returns an object with one program in each section, called as its
 // place in the list.
 func withSections(names ...string) *build {
 	b := newBuild()

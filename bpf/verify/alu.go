@@ -6,7 +6,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// alu is the abstract meaning of `a op b` for two numbers, in 64 bits or, with
+// alu returns the abstract meaning of `a op b` for two numbers, in 64 bits or, with
 // the result zero-extended, in 32. Moves, byte swaps and sign extension are not
 // here: they have one operand.
 func alu(op asm.ALUOp, a, b *num, wide bool) num {
@@ -203,7 +203,7 @@ func concrete32(op asm.ALUOp, a, b uint32) uint32 {
 	return uint32(concrete64(op, uint64(a), uint64(b)))
 }
 
-// byteSwap is the meaning of the END instructions on a little-endian machine:
+// byteSwap returns the meaning of the END instructions on a little-endian machine:
 // to big-endian and the unconditional swap reverse, to little-endian truncates.
 func byteSwap(a *num, ins asm.Instruction) num {
 	width := uint(ins.Constant)

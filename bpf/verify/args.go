@@ -83,7 +83,7 @@ func (a *arguments) handle(n int, v *val) {
 	}
 }
 
-// spec is the map that the call is about; of several, sizes are the same kind of
+// spec returns the map that the call is about; of several, sizes are the same kind of
 // question for each, and handles are merged only if they are one map's.
 func (a *arguments) spec() *ebpf.MapSpec {
 	if a.set < 0 {

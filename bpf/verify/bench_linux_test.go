@@ -11,7 +11,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// straightText is n instructions without branches: loads, stores, arithmetic.
+// straightText returns n instructions without branches: loads, stores, arithmetic.
 func straightText(n int) string {
 	var b strings.Builder
 	b.WriteString("r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr4 = r2\nr4 += 64\nif r4 > r3 goto out\nr0 = 0\nr6 = 1\n")
@@ -22,7 +22,7 @@ func straightText(n int) string {
 	return b.String()
 }
 
-// branchyText is a parser: headers at growing offsets, each field tested, some
+// branchyText returns a parser: headers at growing offsets, each field tested, some
 // values kept, paths that meet again.
 func branchyText(n int) string {
 	var b strings.Builder
@@ -60,7 +60,7 @@ reset%[1]d:
 	return b.String()
 }
 
-// explosionText is n branches that nothing depends on, each leaving a trace.
+// explosionText returns n branches that nothing depends on, each leaving a trace.
 func explosionText(n int) string {
 	var b strings.Builder
 	b.WriteString("r6 = r1\n")

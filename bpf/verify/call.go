@@ -137,7 +137,7 @@ func (x *explorer) noteCall(s *state, i int) *Call {
 // return.
 func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	if ins.IsKfuncCall() || !ins.IsBuiltinCall() {
-		x.fail(s, i, "feature-unsupported", "call of a kernel function that is no helper")
+		x.fail(s, i, "feature-unsupported", "call of a kernel function that is not a helper")
 		x.returns(s, helper.Proto{}, -1)
 		return true
 	}

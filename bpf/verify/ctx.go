@@ -6,7 +6,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
-// loadField is a load from the context.
+// loadField returns the value of a load from the context.
 func (x *explorer) loadField(s *state, i int, base *val, off, size int) val {
 	f, ok := x.field(s, i, base, off, size, false)
 	if !ok && f.Name == "sk" {
@@ -30,7 +30,7 @@ func (x *explorer) storeField(s *state, i int, base *val, off, size int) {
 	x.field(s, i, base, off, size, true)
 }
 
-// field is the context field that an access reaches, if the rules allow it.
+// field returns the context field that an access reaches, if the rules allow it.
 func (x *explorer) field(s *state, i int, base *val, off, size int, write bool) (f helper.Field, ok bool) {
 	at := base.min() + int64(off)
 	if !base.fixed() {

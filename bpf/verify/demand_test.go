@@ -55,7 +55,7 @@ func TestDemandHolds(t *testing.T) {
 		}
 	}
 	if ran < programs || free < 10*ran {
-		t.Errorf("%d runs with %d registers overwritten: too few to tell anything", ran, free)
+		t.Errorf("%d runs with %d registers overwritten: too few for a result", ran, free)
 	}
 }
 
@@ -73,7 +73,7 @@ func oneWay(f *verify.Facts) {
 	}
 }
 
-// trail is all that a run shows: verdict, packet, instructions executed, maps.
+// trail returns all that a run shows: verdict, packet, instructions executed, maps.
 func trail(f *verify.Facts, in *interp.Input, change func(int, *[11]uint64)) (string, error) {
 	var b bytes.Buffer
 	var ms []maps.Map

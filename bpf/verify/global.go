@@ -75,7 +75,7 @@ func (w *walker) callGlobal(p *path, i, f int) bool {
 	x, s := w.x, p.s
 	args, ok := x.argumentsOf(f)
 	if !ok {
-		x.fail(s, i, "global-function", "Linux verifies global function %s by its arguments' types, and cannot tell one of them", x.c.Funcs[f].Name)
+		x.fail(s, i, "global-function", "Linux verifies global function %s by its arguments' types, and does not support one of them", x.c.Funcs[f].Name)
 		return false
 	}
 	x.noteCall(s, i)
@@ -147,7 +147,7 @@ func (w *walker) verifyGlobal(f int) {
 	w.run(s, x.c.Funcs[f].Start)
 }
 
-// memory is a set of one map whose values have size bytes: it stands for an argument's
+// memory returns a set of one map whose values have size bytes: it stands for an argument's
 // memory.
 func (x *explorer) memory(size uint32) int16 {
 	c := *x.c

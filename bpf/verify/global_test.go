@@ -25,7 +25,7 @@ func TestGlobalFunction(t *testing.T) {
 		want string
 	}{
 		{"a number of the caller's", function(btf.GlobalFunc, number), "must be a number, and holds fp-8 (global-function)"},
-		{"a type without a size", function(btf.GlobalFunc, &btf.Pointer{Target: &btf.Fwd{Name: "hidden"}}), "cannot tell one of them (global-function)"},
+		{"a type without a size", function(btf.GlobalFunc, &btf.Pointer{Target: &btf.Fwd{Name: "hidden"}}), "does not support one of them (global-function)"},
 		{"memory", function(btf.GlobalFunc, &btf.Pointer{Target: number}), "may be NULL here (null-check)"},
 		{"a static function", function(btf.StaticFunc, number), ""},
 	} {

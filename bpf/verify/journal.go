@@ -112,7 +112,7 @@ func (x *explorer) dump(s *state) string {
 	return strings.TrimSpace(b.String())
 }
 
-// bytesText is a slot's bytes from high address to low: ? unwritten, m any, 0 zero.
+// bytesText returns a slot's bytes from high address to low: ? unwritten, m any, 0 zero.
 func bytesText(l *slot) string {
 	var b [8]byte
 	for k := range b {
@@ -128,7 +128,7 @@ func bytesText(l *slot) string {
 	return string(b[:])
 }
 
-// Error is the first reason as one line: place: pc: insn: message (reason).
+// Error returns the first reason as one line: place: pc: insn: message (reason).
 func (r *Rejection) Error() string {
 	if len(r.Reasons) == 0 {
 		return r.Program + ": rejected"

@@ -72,7 +72,7 @@ func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
 	return false
 }
 
-// coarseProduct is the product as Linux knows it.
+// coarseProduct returns the product as Linux knows it.
 func coarseProduct(a, b, r *num) num {
 	if a.w.slo < 0 || b.w.slo < 0 || a.w.uhi > math.MaxUint32 || b.w.uhi > math.MaxUint32 {
 		r.w = anyNum().w

@@ -52,5 +52,5 @@ func (l *slot) fillLinux(first, n int) val {
 	return scalar(sized(n))
 }
 
-// sizedMax is the greatest number of size bytes.
+// sizedMax returns the greatest number of size bytes.
 func sizedMax(size int) uint64 { return math.MaxUint64 >> (64 - 8*size) }

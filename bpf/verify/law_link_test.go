@@ -103,7 +103,7 @@ func TestConstantShift(t *testing.T) {
 	}
 }
 
-// regsIn is a random assignment of registers 0 to 3 that lies in s, if one is found.
+// regsIn returns a random assignment of registers 0 to 3 that lies in s, if one is found.
 func regsIn(r *rand.Rand, s *state) (v [4]uint64, ok bool) {
 	base := map[uint32]uint64{}
 	for k := range v {
@@ -167,7 +167,7 @@ func linkedState(r *rand.Rand) *state {
 	return s
 }
 
-// variant is a state like s, with other ids and other bases, and sometimes less known
+// variant returns a state like s, with other ids and other bases, and sometimes less known
 // or some registers known.
 func variant(r *rand.Rand, s *state) *state {
 	c := *s

@@ -19,7 +19,7 @@ import (
 // one addition. Later releases link differences and 32-bit sums too. Here several
 // constants add up.
 
-// copyOf is a copy of v that will be refined together with it, all of it: a number
+// copyOf returns a copy of v that will be refined together with it, all of it: a number
 // that is linked by its low half gives that up.
 func (x *explorer) copyOf(s *state, v *val) val {
 	if v.kind == NotInit {

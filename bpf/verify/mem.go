@@ -83,7 +83,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 			x.fail(s, i, "mem-bounds", "access to bytes %d to %d of a region of %d", lo, hi+int64(size)-1, x.opt.MemSize)
 		}
 	case PtrCtx: // helpers only: loads and stores of fields are in ctx.go
-		x.fail(s, i, "bad-pointer", "ctx is no memory")
+		x.fail(s, i, "bad-pointer", "ctx is not memory")
 		return false
 	}
 	if !in {
@@ -96,7 +96,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 // withoutBounds reports an access through a pointer whose offset has no useful bounds.
 func (x *explorer) withoutBounds(s *state, i int, v *val, off int64, size int) {
 	word := map[Kind]string{PtrStack: "stack-bounds", PtrPacket: "packet-bounds", PtrPacketMeta: "packet-bounds", PtrMapValue: "map-value-bounds", PtrMem: "mem-bounds"}[v.kind]
-	x.fail(s, i, word, "the offset behind %v has no useful bounds (%v)", v.kind, v.n)
+	x.fail(s, i, word, "the offset from %v has no useful bounds (%v)", v.kind, v.n)
 	if v.kind == PtrPacket || v.kind == PtrPacketMeta {
 		x.learnRange(s, v.kind, v.id, int32(min(max(int64(v.off)+off+int64(size), 0), maxPacketOffset)))
 	}
@@ -141,7 +141,7 @@ func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bo
 		if v.fixed() {
 			x.fail(s, i, "packet-bounds", "packet access needs %d bytes, %d known%s", end, v.rng, s.wrongSide(v))
 		} else {
-			x.fail(s, i, "packet-bounds", "packet access needs %d bytes behind a variable offset of %v, %d known", end, v.n, v.rng)
+			x.fail(s, i, "packet-bounds", "packet access needs %d bytes past a variable offset of %v, %d known", end, v.n, v.rng)
 		}
 		x.learnRange(s, v.kind, v.id, int32(min(end, maxPacketOffset)))
 		return false
@@ -183,7 +183,7 @@ func lookupRead(t ebpf.MapType) bool {
 	return ok && info.LookupRead
 }
 
-// valueSize is the smallest value that v may point into.
+// valueSize returns the smallest value that v may point into.
 func (x *explorer) valueSize(v *val) int64 {
 	n := int64(1) << 32
 	for _, m := range x.sets[v.set] {
@@ -232,7 +232,7 @@ func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
 	x.facts.Mem[i] = &first
 }
 
-// other is the kind of two that is not k.
+// other returns the kind of two that is not k.
 func other(k, a, b Kind) Kind {
 	if a == k {
 		return b
@@ -292,7 +292,7 @@ func (x *explorer) deepen(s *state, fi, depth int) {
 	}
 }
 
-// funcOf is the function that runs in frame fi of s.
+// funcOf returns the function that runs in frame fi of s.
 func (x *explorer) funcOf(s *state, fi int) int {
 	if call := s.frames[fi].call; call >= 0 {
 		return x.c.Insns[call].Callee
@@ -410,7 +410,7 @@ func (x *explorer) overwrite(s *state, v *val, off int64, size int, w *val) {
 	}
 }
 
-// constantData is the value of size bytes at off of a read-only map's only entry,
+// constantData returns the value of size bytes at off of a read-only map's only entry,
 // when it came with the program.
 func constantData(spec *ebpf.MapSpec, off int64, size int) (uint64, bool) {
 	if spec.Flags&flagReadOnlyProg == 0 || spec.Type != ebpf.Array || spec.MaxEntries != 1 || len(spec.Contents) != 1 {

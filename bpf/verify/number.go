@@ -144,7 +144,7 @@ func (n *num) contains(v uint64) bool {
 	return n.covers(&c)
 }
 
-// hull is the least num that covers both.
+// hull returns the least num that covers both.
 func (n *num) hull(o *num) num {
 	return num{n.bits.Union(o.bits), n.w.hull(&o.w), n.h.hull(&o.h)}
 }
@@ -173,7 +173,7 @@ func smear(v uint64) uint64 {
 	return v
 }
 
-// zext32 is the low half, zero-extended.
+// zext32 returns the low half, zero-extended.
 func (n *num) zext32() num {
 	r := num{bits: n.bits.Trunc(32), w: anyNum().w, h: n.h}
 	r.w.ulo, r.w.uhi = uint64(n.h.ulo), uint64(n.h.uhi)

@@ -120,7 +120,7 @@ func (a span[U, S]) div(b *span[U, S]) span[U, S] {
 	return r
 }
 
-// mod is the unsigned remainder; by zero it gives the dividend.
+// mod returns the unsigned remainder; by zero it gives the dividend.
 func (a span[U, S]) mod(b *span[U, S]) span[U, S] {
 	r := a.full()
 	switch {
@@ -144,7 +144,7 @@ func (a span[U, S]) sdiv(b *span[U, S]) span[U, S] {
 	return r
 }
 
-// smod is the remainder with the dividend's sign.
+// smod returns the remainder with the dividend's sign.
 func (a span[U, S]) smod(b *span[U, S]) span[U, S] {
 	r := a.full()
 	r.slo, r.shi = min(a.slo, 0), max(a.shi, 0)

@@ -376,7 +376,7 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 		return any
 	}
 	if op != asm.Add && (op != asm.Sub || p == b) {
-		x.fail(s, i, "pointer-arithmetic", "%v with %v: pointers may be added to and subtracted from only", op, p.kind)
+		x.fail(s, i, "pointer-arithmetic", "%v with %v: only addition to and subtraction from a pointer are allowed", op, p.kind)
 		return any
 	}
 	switch p.kind {

@@ -12,10 +12,10 @@ import (
 //
 // Invariant: Value & Mask == 0.
 
-// KnownBits is the Tnum with exactly one value.
+// KnownBits returns the Tnum with exactly one value.
 func KnownBits(v uint64) Tnum { return Tnum{Value: v} }
 
-// UnknownBits is the Tnum of all values.
+// UnknownBits returns the Tnum of all values.
 func UnknownBits() Tnum { return Tnum{Mask: ^uint64(0)} }
 
 // Known reports whether t has exactly one value.
@@ -35,7 +35,7 @@ func (t Tnum) String() string {
 	return fmt.Sprintf("%#x/%#x", t.Value, t.Mask)
 }
 
-// rangeBits is the best Tnum over all values from lo to hi: the common high bits.
+// rangeBits returns the best Tnum over all values from lo to hi: the common high bits.
 func rangeBits(lo, hi uint64) Tnum {
 	n := bits.Len64(lo ^ hi)
 	if n == 64 {
@@ -45,7 +45,7 @@ func rangeBits(lo, hi uint64) Tnum {
 	return Tnum{Value: lo &^ mask, Mask: mask}
 }
 
-// Add is a + b.
+// Add returns a + b.
 func (t Tnum) Add(o Tnum) Tnum {
 	low := t.Value + o.Value
 	sigma := t.Mask + o.Mask + low
@@ -53,26 +53,26 @@ func (t Tnum) Add(o Tnum) Tnum {
 	return Tnum{Value: low &^ mask, Mask: mask}
 }
 
-// Sub is a - b.
+// Sub returns a - b.
 func (t Tnum) Sub(o Tnum) Tnum {
 	diff := t.Value - o.Value
 	mask := ((diff + t.Mask) ^ (diff - o.Mask)) | t.Mask | o.Mask
 	return Tnum{Value: diff &^ mask, Mask: mask}
 }
 
-// And is a & b.
+// And returns a & b.
 func (t Tnum) And(o Tnum) Tnum {
 	v := t.Value & o.Value
 	return Tnum{Value: v, Mask: (t.Value | t.Mask) & (o.Value | o.Mask) &^ v}
 }
 
-// Or is a | b.
+// Or returns a | b.
 func (t Tnum) Or(o Tnum) Tnum {
 	v := t.Value | o.Value
 	return Tnum{Value: v, Mask: (t.Mask | o.Mask) &^ v}
 }
 
-// Xor is a ^ b.
+// Xor returns a ^ b.
 func (t Tnum) Xor(o Tnum) Tnum {
 	mask := t.Mask | o.Mask
 	return Tnum{Value: (t.Value ^ o.Value) &^ mask, Mask: mask}
@@ -93,7 +93,7 @@ func (t Tnum) Sar(n, width uint) Tnum {
 	return Tnum{Value: uint64(int64(t.Value) >> n), Mask: uint64(int64(t.Mask) >> n)}
 }
 
-// Mul is a * b: long multiplication in which known and unknown parts are summed apart.
+// Mul returns a * b: long multiplication in which known and unknown parts are summed apart.
 func (t Tnum) Mul(o Tnum) Tnum {
 	product := KnownBits(t.Value * o.Value)
 	var unknown Tnum
@@ -109,7 +109,7 @@ func (t Tnum) Mul(o Tnum) Tnum {
 	return product.Add(unknown)
 }
 
-// Union is the best Tnum that covers both.
+// Union returns the best Tnum that covers both.
 func (t Tnum) Union(o Tnum) Tnum {
 	mask := t.Mask | o.Mask | (t.Value ^ o.Value)
 	return Tnum{Value: t.Value &^ mask, Mask: mask}

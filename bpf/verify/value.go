@@ -43,7 +43,7 @@ func scalar(n num) val      { return val{kind: Scalar, n: n} }
 func constant(v uint64) val { return scalar(constNum(v)) }
 func pointer(k Kind) val    { return val{kind: k, n: constNum(0)} }
 
-// unmodelled is a pointer of a feature that was reported as unsupported. Nothing
+// unmodelled returns a pointer of a feature that was reported as unsupported. Nothing
 // more is said of what is done with it.
 func unmodelled() val { return val{kind: PtrUnsure, set: -1, n: anyNum()} }
 
@@ -65,7 +65,7 @@ func (v *val) equals() uint32 {
 // fixed reports that the pointer has one offset.
 func (v *val) fixed() bool { return v.n.known() }
 
-// bitsOfOffset is the Tnum of the whole offset plus d.
+// bitsOfOffset returns the Tnum of the whole offset plus d.
 func (v *val) bitsOfOffset(d int64) Tnum { return v.n.bits.Add(KnownBits(uint64(int64(v.off) + d))) }
 
 // reg returns v as the facts report it, for frame cur.
@@ -101,7 +101,7 @@ func (r *Reg) setNum(n *num) {
 	r.U32Min, r.U32Max, r.S32Min, r.S32Max = n.h.ulo, n.h.uhi, n.h.slo, n.h.shi
 }
 
-// unsure is the Reg of which no number is known.
+// unsure returns the Reg of which no number is known.
 func unsure(k Kind) Reg {
 	r, n := Reg{Kind: k}, anyNum()
 	r.setNum(&n)

@@ -144,7 +144,7 @@ func (x *explorer) limit() int {
 	return defaultBudget
 }
 
-// entry is the state in which the program starts.
+// entry returns the state in which the program starts.
 func (x *explorer) entry() *state {
 	s := &state{next: 1, linux: x.opt.Linux}
 	s.frames[0] = newFrame(-1)

@@ -73,7 +73,7 @@ func (x *expectation) comment(line int) []string {
 	return strings.Fields(c)
 }
 
-// header is the number of the .program or .func line above a function's start.
+// header returns the number of the .program or .func line above a function's start.
 func (x *expectation) header(f int) int {
 	line := int(x.c.Line(x.c.Funcs[f].Start).LineNumber())
 	for line > 1 && !strings.HasPrefix(strings.TrimSpace(x.lines[line-1]), ".") {

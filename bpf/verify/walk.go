@@ -141,7 +141,7 @@ func (x *explorer) warnNearLimit(w *walker) {
 		x.warn(nil, 0, "near-limit", "Linux's verifier walks about %d instructions of the %d that it allows", w.walked, x.limit())
 	}
 	if 10*w.most > 9*mostWaiting {
-		x.warn(nil, 0, "near-limit", "about %d branches wait to be walked at one time; Linux's verifier lets %d wait", w.most, mostWaiting)
+		x.warn(nil, 0, "near-limit", "about %d branches are pending at one time; Linux's verifier allows %d", w.most, mostWaiting)
 	}
 }
 
@@ -521,13 +521,13 @@ func (w *walker) put(p *path, s *state, target int) bool {
 	w.most = max(w.most, len(w.waiting))
 	if len(w.waiting) > mostWaiting {
 		i := int(p.steps[len(p.steps)-1].insn)
-		w.x.fail(s, i, "too-many-jumps", "%d branches wait to be walked here; Linux's verifier lets %d wait", len(w.waiting), mostWaiting)
+		w.x.fail(s, i, "too-many-jumps", "%d branches are pending here; Linux's verifier allows %d", len(w.waiting), mostWaiting)
 		return false
 	}
 	return true
 }
 
-// linkedTo is the numbers that a branch on a and b may bound too; nil if there is
+// linkedTo returns the numbers that a branch on a and b may bound too; nil if there is
 // none but one.
 func linkedTo(s *state, a, b *val) *marks {
 	if a.kind != Scalar || a.id == 0 {

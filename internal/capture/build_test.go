@@ -145,7 +145,7 @@ func good() map[string]*built {
 	return all
 }
 
-// options is a list of one option with a byte as its value, and its end.
+// options returns a list of one option with a byte as its value, and its end.
 func options(order binary.AppendByteOrder, code uint16, value ...byte) []byte {
 	b := &built{order: order}
 	b.u16(code, uint16(len(value)))

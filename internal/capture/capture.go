@@ -187,7 +187,7 @@ const (
 	lastSecond  = 253402300799
 )
 
-// at is the time of the packet at hand. One that no date says is dropped with a note.
+// at returns the time of the packet at hand. One that no date says is dropped with a note.
 func (p *parser) at(seconds, offset, nanos int64) time.Time {
 	sum := seconds + offset
 	if overflow := offset > 0 && sum < seconds || offset < 0 && sum > seconds; overflow || sum <= firstSecond || sum > lastSecond {

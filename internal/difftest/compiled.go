@@ -158,7 +158,7 @@ func (w *worker) runSim(p *Program, img *nfp.Image, tails map[uint32]*nfp.Image)
 	return onCard(card, p, img, tails)
 }
 
-// microseconds is the interpreter's clock: a microsecond a call.
+// microseconds returns the interpreter's clock: a microsecond a call.
 func microseconds() func() uint64 {
 	now := uint64(0)
 	return func() uint64 {
@@ -233,6 +233,6 @@ func onCard(card *driver.NIC, p *Program, img *nfp.Image, tails map[uint32]*nfp.
 	return res, err
 }
 
-// profile is the firmware that programs are compiled for here: their size is
+// profile returns the firmware that programs are compiled for here: their size is
 // not the question.
 func profile() (*firmware.Profile, error) { return firmware.Load("unlimited") }

@@ -168,7 +168,7 @@ func compileAll(ctx context.Context, src, headers, out string, files []string) (
 	return failed, ctx.Err()
 }
 
-// objectName is a source's object, unique across directories.
+// objectName returns a source's object, unique across directories.
 func objectName(file string) string {
 	dir := "selftests"
 	if strings.HasPrefix(file, "samples/") {

@@ -205,7 +205,7 @@ func oddSections(t *testing.T, file string) map[ebpf.ProgramType]*object.Object 
 	return all
 }
 
-// corpusDirs are the directories with objects to ask both verifiers about: those of the
+// corpusDirs returns the directories with objects to ask both verifiers about: those of the
 // kernel's samples and selftests, and those that Debian's xdp-tools and libxdp bring.
 func corpusDirs(t *testing.T) []string {
 	dir, _, err := BuildCorpus(t.Context())
@@ -274,7 +274,7 @@ func kernelAccepts(spec *ebpf.CollectionSpec, name string) (accepted bool, why e
 	return false, nil
 }
 
-// release is the running kernel's.
+// release returns the running kernel's release.
 func release() string {
 	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {

@@ -137,13 +137,13 @@ func runCorpusProgram(t *testing.T, w *worker, obj *object.Object, prog, name st
 	return "same", words
 }
 
-// compileOnly is the compiler's error.
+// compileOnly returns the compiler's error.
 func compileOnly(w *worker, f *verify.Facts) error {
 	_, err := jit.Compile(f, w.profile, nil)
 	return err
 }
 
-// only is the single reason that was counted.
+// only returns the single reason that was counted.
 func only(reasons map[string]int) string {
 	return strings.Join(slices.Sorted(maps.Keys(reasons)), " ")
 }

@@ -78,7 +78,7 @@ func (w *caseWriter) withMap(name, def string, lines ...string) *driverCase {
 	return c
 }
 
-// driverCases are all of them.
+// driverCases returns all of them.
 func driverCases() []driverCase {
 	w := &caseWriter{}
 	w.arithmetic()
@@ -275,7 +275,7 @@ func (w *caseWriter) memory() {
 	w.xdp("metadata", "\tr3 = *(u32 *)(r9 + 8)", "\tr4 = r3", "\tr4 += 4", "\tif r4 > r8 goto out", "\tr5 = *(u32 *)(r3 + 0)")
 	w.xdp("packet end", "\tr4 = *(u8 *)(r2 + 0)")
 	w.xdp("unwritten stack", "\tr4 = *(u32 *)(r10 - 8)")
-	w.xdp("behind the packet", "\tr4 = *(u32 *)(r8 + 64)")
+	w.xdp("past the packet", "\tr4 = *(u32 *)(r8 + 64)")
 	w.xdp("number as pointer", "\tr4 = *(u32 *)(r6 + 0)")
 	w.xdp("load through unwritten", "\tr4 = *(u32 *)(r5 + 0)")
 	w.xdp("store through unwritten", "\t*(u32 *)(r5 + 0) = r6")
@@ -287,7 +287,7 @@ func (w *caseWriter) memory() {
 	w.xdp("packet end plus 0", "\tr2 += 0", "\tr3 = r8", "\tr3 += 8", "\tif r3 > r2 goto out")
 	w.withMap("value that may be NULL", arr16, strings.Replace(lookup, "\tif r0 == 0 goto out\n", "", 1), "\tr4 = *(u32 *)(r1 + 0)")
 	w.xdp("below the stack", "\tr4 = *(u32 *)(r10 - 520)")
-	w.withMap("behind the value", arr16, lookup, "\tr4 = *(u32 *)(r1 + 16)")
+	w.withMap("past the value", arr16, lookup, "\tr4 = *(u32 *)(r1 + 16)")
 }
 
 func (w *caseWriter) context() {

@@ -25,7 +25,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// driverCards are the cards that cases are loaded on.
+// driverCards returns the cards that cases are loaded on.
 func driverCards(t *testing.T) map[string]*firmware.Profile {
 	t.Helper()
 	load := func() *firmware.Profile {
@@ -202,7 +202,7 @@ func mapDefinition(rng *rand.Rand) *ebpf.MapSpec {
 	return spec
 }
 
-// definesMap is a program that names a map and does nothing with it.
+// definesMap returns a program that names a map and does nothing with it.
 func definesMap(t *testing.T, spec *ebpf.MapSpec) *code.Code {
 	t.Helper()
 	insns := asm.Instructions{asm.LoadMapPtr(asm.R1, 0).WithReference("m"), asm.Mov.Imm(asm.R0, 2), asm.Return()}
@@ -349,7 +349,7 @@ func (a *agreement) hold(t *testing.T, list []judged, found []uml.Translation) {
 		a.refused++
 		said := a.meaning(tr)
 		if len(said) == 0 {
-			t.Errorf("%s: nobody knows what %q means; check says %v; log %q", j.name, tr.Refused, j.reasons, tr.Log)
+			t.Errorf("%s: unknown message %q; check says %v; log %q", j.name, tr.Refused, j.reasons, tr.Log)
 			continue
 		}
 		at := slices.IndexFunc(said, func(r string) bool { return slices.Contains(j.reasons, r) })

@@ -102,7 +102,7 @@ func (w *world) target(p *Program, i uint32) error {
 	return jump.UpdateAll(le.AppendUint32(nil, i), le.AppendUint32(nil, number), maps.Any)
 }
 
-// cardWorld is the interpreter with the card's limits on what a packet may grow.
+// cardWorld returns the interpreter with the card's limits on what a packet may grow.
 func cardWorld() *interp.Options {
 	return &interp.Options{
 		Headroom: firmware.PacketOffset, HeadMin: cardHeadMin, HeadMax: cardHeadMax,
@@ -141,7 +141,7 @@ func dump(m maps.Map) ([]Entry, error) {
 	return sorted(m.Spec(), entries), nil
 }
 
-// packetResult is the part of the interpreter's result that is compared.
+// packetResult returns the part of the interpreter's result that is compared.
 func packetResult(out *interp.Result) PacketResult {
 	r := PacketResult{Verdict: out.Action, Data: out.Packet, Aside: []string{}}
 	for _, e := range out.Events {
@@ -183,7 +183,7 @@ func readMaps(all []maps.Map) (Contents, error) {
 	return c, nil
 }
 
-// input is a packet as all engines get it: on interface 1, queue 0, which is
+// input returns a packet as all engines get it: on interface 1, queue 0, which is
 // what BPF_PROG_TEST_RUN gives.
 func input(packet []byte) *interp.Input { return &interp.Input{Packet: packet, Ifindex: 1} }
 

@@ -49,7 +49,7 @@ const packetStart = `
     if r2 > r7 goto out
 `
 
-// work is n instructions that lead nowhere.
+// work returns n instructions that lead nowhere.
 func work(r *rand.Rand, n int) string {
 	var b strings.Builder
 	for range n {
@@ -62,7 +62,7 @@ func countedLoop(r *rand.Rand, n int) string {
 	return "r0 = 0\nr8 = 0\nagain:\n" + work(r, 1+r.IntN(8)) + fmt.Sprintf("r8 += 1\nif r8 < %d goto again\nr0 = 2\nexit\n", n)
 }
 
-// nestedLoops is a loop in a loop, with a branch in the inner one.
+// nestedLoops returns a loop in a loop, with a branch in the inner one.
 func nestedLoops(r *rand.Rand, n int) string {
 	return fmt.Sprintf(`
     r9 = 0
@@ -183,7 +183,7 @@ func bitsJoined(r *rand.Rand, n int) string {
 	return b.String() + offsetEnd
 }
 
-// tracesJoined is n branches whose traces nothing depends on, on the stack.
+// tracesJoined returns n branches whose traces nothing depends on, on the stack.
 func tracesJoined(r *rand.Rand, n int) string {
 	var b strings.Builder
 	b.WriteString("r6 = r1\n")
@@ -197,7 +197,7 @@ func tracesJoined(r *rand.Rand, n int) string {
 	return b.String() + "exit\n"
 }
 
-// scan is a loop over the packet's bytes with a state machine.
+// scan returns a loop over the packet's bytes with a state machine.
 func scan(r *rand.Rand, n int) string {
 	states := 2 + r.IntN(4)
 	var b strings.Builder
@@ -335,7 +335,7 @@ func walkedByKernel(spec *ebpf.CollectionSpec) (accepted bool, count int, why st
 	return err == nil, count, why
 }
 
-// runningKernel is the running kernel's release.
+// runningKernel returns the running kernel's release.
 func runningKernel(t *testing.T) (v [2]int) {
 	t.Helper()
 	if _, err := fmt.Sscanf(release(), "%d.%d", &v[0], &v[1]); err != nil {

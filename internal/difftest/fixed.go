@@ -157,7 +157,7 @@ func Reduce(d *Difference, kernel bool) ([]byte, error) {
 	return Archive(e.String()+"\n", small, want)
 }
 
-// shape is the kind of difference, without the numbers and names that shrinking
+// shape returns the kind of difference, without the numbers and names that shrinking
 // changes.
 func (d *Difference) shape() string {
 	if d.Mismatch != nil {

@@ -118,7 +118,7 @@ func (g *gen) targets(typ ebpf.ProgramType) map[uint32]*ebpf.ProgramSpec {
 	return targets
 }
 
-// budget is how many statements a function gets: mostly few, sometimes many.
+// budget returns the number of statements a function gets: mostly few, sometimes many.
 func (g *gen) budget() int {
 	if g.chance(8) {
 		return g.between(30, 70)

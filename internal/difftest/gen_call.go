@@ -83,7 +83,7 @@ func (b *body) callee(s *sub) bool {
 	return true
 }
 
-// holder is a packet pointer with n bytes in a register that arguments leave alone.
+// holder returns a packet pointer with n bytes in a register that arguments leave alone.
 func (b *body) holder(n int) int {
 	list := b.regs(func(r int, x *reg) bool { return r >= 6 && x.kind == pktPtr && x.size >= n })
 	if len(list) == 0 {

@@ -165,7 +165,7 @@ func (b *body) branch() {
 	})
 }
 
-// exit is the label of the function's early exit.
+// exit returns the label of the function's early exit.
 func (b *body) exit() int {
 	if b.bail == 0 {
 		b.bail = b.label()

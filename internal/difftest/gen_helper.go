@@ -286,7 +286,7 @@ func (b *body) checksum() {
 	b.clobber(unknown)
 }
 
-// seed is a live scalar outside R1 to R4, which hold arguments.
+// seed returns a live scalar outside R1 to R4, which hold arguments.
 func (b *body) seed() int {
 	list := b.regs(func(r int, x *reg) bool { return x.kind == scalar && (r == 0 || r > 4) })
 	if len(list) == 0 {

@@ -2,7 +2,7 @@ package difftest
 
 import "github.com/cilium/ebpf/asm"
 
-// ends are the offsets of data and data_end in the context.
+// ends returns the offsets of data and data_end in the context.
 func (b *body) ends() (data, end int16) {
 	if b.tc {
 		return 76, 80

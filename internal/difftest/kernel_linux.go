@@ -142,7 +142,7 @@ func (k *Kernel) Run(p *Program) (*Result, error) {
 	return res, nil
 }
 
-// key is the name under which a map is kept. A program array belongs to the type
+// key returns the name under which a map is kept. A program array belongs to the type
 // of the first program that names it.
 func (k *Kernel) key(p *Program, name string) string {
 	if p.Maps[name].Type == ebpf.ProgramArray {
@@ -204,7 +204,7 @@ func (k *Kernel) loadLogged(p *Program, from *ebpf.ProgramSpec, level ebpf.LogLe
 	return ebpf.NewProgramWithOptions(&spec, ebpf.ProgramOptions{LogLevel: level, LogSizeStart: 1 << 16})
 }
 
-// lastWords is the line of a verifier log that says why, if any does.
+// lastWords returns the line of a verifier log that says why, if any does.
 func lastWords(log []string) string {
 	for i := len(log) - 1; i >= 0; i-- {
 		l := strings.TrimSpace(log[i])
@@ -253,7 +253,7 @@ func (k *Kernel) fill(name string, spec *ebpf.MapSpec, entries []Entry) error {
 	return nil
 }
 
-// spread is a per-CPU value for the kernel: this CPU's slot set, the rest zero.
+// spread returns a per-CPU value for the kernel: this CPU's slot set, the rest zero.
 func (k *Kernel) spread(value []byte) [][]byte {
 	all := make([][]byte, k.cpus)
 	for i := range all {

@@ -25,7 +25,7 @@ import (
 // the tools do not print is compared as far as they print it; asmtext's documentation says
 // what that is.
 
-// listings is how many programs each listing test reads; NFPKIT_LISTINGS is another number.
+// listings returns the number of programs each listing test reads; NFPKIT_LISTINGS is another number.
 func listings(t *testing.T, usual int) int {
 	t.Helper()
 	text := os.Getenv("NFPKIT_LISTINGS")

@@ -43,7 +43,7 @@ var kernelFaults = []KernelFault{
 	{"head-short", "bpf_xdp_adjust_head by a constant does not look at the packet's length: frames have 60 bytes, but a cut tail or a second program's work leaves less"},
 	{"key-padding", "the firmware clears what follows a key in its last word on the stack, and the driver's code does not put it back"},
 	{"div-register", "a division by a register that is zero on all paths seen divides by zero in the translator: the kernel stops"},
-	{"div-shift-0", "a reciprocal that needs no shift behind it (of 1, 641, 1344) gets one by 0, which the machine takes for an indirect shift"},
+	{"div-shift-0", "a reciprocal that needs no shift after it (of 1, 641, 1344) gets a shift by 0, which the machine executes as an indirect shift"},
 	{"minus-2-31", "add, sub and compare with -2^31 negate the constant, which overflows"},
 }
 
@@ -131,12 +131,12 @@ type editor struct {
 
 func (e *editor) insn(i int) asm.Instruction { return e.p.Spec.Instructions[i] }
 
-// dice is a number that depends on the program and the instruction alone.
+// dice returns a number that depends on the program and the instruction alone.
 func (e *editor) dice(i, n int) int {
 	return int((e.seed*0x9e3779b97f4a7c15 + uint64(i)*0xbf58476d1ce4e5b9) >> 33 % uint64(n))
 }
 
-// nothing is a jump to the next instruction.
+// nothing returns a jump to the next instruction.
 func nothing() asm.Instruction {
 	return asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Ja)}
 }
@@ -415,7 +415,7 @@ func liveAfter(c *code.Code) []uint16 {
 	return after
 }
 
-// touched are the registers that an instruction reads and writes.
+// touched returns the registers that an instruction reads and writes.
 func touched(ins *code.Insn) (uses, defines uint16) {
 	op := ins.OpCode
 	dst, src := uint16(1)<<ins.Dst, uint16(1)<<ins.Src

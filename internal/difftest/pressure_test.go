@@ -151,7 +151,7 @@ func TestPressure(t *testing.T) {
 	}
 }
 
-// size is the words of the image and the bytes that regalloc spilled.
+// size returns the words of the image and the bytes that regalloc spilled.
 func (p pressure) size(t *testing.T, w *worker) (words, spill int) {
 	t.Helper()
 	prog := p.program()

@@ -104,7 +104,7 @@ func (p *Program) usedMaps() {
 	maps.DeleteFunc(p.Initial, func(name string, _ []Entry) bool { return !used[name] })
 }
 
-// specs are the program and its targets, in order of their indices.
+// specs returns the program and its targets, in order of their indices.
 func (p *Program) specs() []*ebpf.ProgramSpec {
 	all := []*ebpf.ProgramSpec{p.Spec}
 	for _, i := range slices.Sorted(maps.Keys(p.Targets)) {

@@ -179,7 +179,7 @@ func (s *Summary) add(o *Summary) {
 	s.Differences = append(s.Differences, o.Differences...)
 }
 
-// String is the summary as lines of text.
+// String returns the summary as lines of text.
 func (s *Summary) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d programs from seed %d, %d packets, %d differences\n", s.Programs, s.Seed, s.Packets, len(s.Differences))
@@ -308,7 +308,7 @@ func (w *worker) askKernel(p *Program, ours *verify.Facts, want *Result, note fu
 	return true
 }
 
-// family is the engine without the pass.
+// family returns the engine without the pass.
 func family(engine string) string {
 	name, _, _ := strings.Cut(engine, " ")
 	return name
@@ -319,7 +319,7 @@ func general(msg string) string {
 	return strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r >= '0' && r <= '9' }), "#")
 }
 
-// sortedNames are a map's names, sorted.
+// sortedNames returns a map's names, sorted.
 func sortedNames[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
 // union lists the names of both, sorted.

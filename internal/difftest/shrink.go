@@ -86,7 +86,7 @@ func (s *shrinker) instructions() {
 	})
 }
 
-// without is the program less n instructions; jumps to them go to what follows.
+// without returns the program less n instructions; jumps to them go to what follows.
 func without(p *Program, at, n int) (*Program, bool) {
 	c, err := resolve(p)
 	if err != nil {

@@ -49,7 +49,7 @@ func Subjects(file string) []Subject {
 	return list
 }
 
-// withTraffic is a program of the corpus as it is run.
+// withTraffic returns a program of the corpus as it is run.
 func withTraffic(spec *ebpf.ProgramSpec, c *code.Code) *Program {
 	p := &Program{Spec: spec, Maps: map[string]*ebpf.MapSpec{}, Initial: Contents{}, Packets: Traffic()}
 	for _, m := range c.Maps {

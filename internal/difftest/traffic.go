@@ -79,7 +79,7 @@ func ether(typ uint16, data []byte) []byte {
 	return append(b, data...)
 }
 
-// ip4 is a header from 10.0.0.host to 10.0.1.1 with its checksum.
+// ip4 returns a header from 10.0.0.host to 10.0.1.1 with its checksum.
 func ip4(host byte, data []byte, proto byte) []byte {
 	h := append([]byte{0x45, 0}, be16(uint16(20+len(data)), 1, 0)...)
 	h = append(h, 64, proto, 0, 0, 10, 0, 0, host, 10, 0, 1, 1)
@@ -92,7 +92,7 @@ func ip4(host byte, data []byte, proto byte) []byte {
 	return append(h, data...)
 }
 
-// ip6 is a header from 2001:db8::host to 2001:db8:1::1.
+// ip6 returns a header from 2001:db8::host to 2001:db8:1::1.
 func ip6(host byte, data []byte, next byte) []byte {
 	h := append([]byte{0x60, 0, 0, 0}, be16(uint16(len(data)))...)
 	h = append(h, next, 64)

@@ -181,7 +181,7 @@ func runOurs(p *Program, profile *firmware.Profile, im *nfp.Image) (*Result, err
 	return onCard(card, p, im, nil)
 }
 
-// exampleSubjects are the programs of examples that our verifier takes.
+// exampleSubjects returns the programs of examples that our verifier takes.
 func exampleSubjects(t *testing.T) (list []Subject) {
 	t.Helper()
 	for _, pattern := range []string{"*.o", "*.bpf"} {
@@ -269,7 +269,7 @@ func twoCompilers(t *testing.T, version string, share int) {
 	}
 }
 
-// randomSubjects are n programs of the generator that our rules for the driver allow.
+// randomSubjects returns n programs of the generator that our rules for the driver allow.
 func randomSubjects(t *testing.T, profile *firmware.Profile, seed uint64, n int) (list []Subject) {
 	faults := map[string]int{}
 	for ; len(list) < n; seed++ {

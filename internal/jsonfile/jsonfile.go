@@ -90,7 +90,7 @@ func (r *reader) members(t reflect.Type) error {
 	return nil
 }
 
-// element is the type of what a type of one of the kinds holds.
+// element returns the type of what a type of one of the kinds holds.
 func element(t reflect.Type, kinds ...reflect.Kind) reflect.Type {
 	for _, k := range kinds {
 		if t != nil && t.Kind() == k {
@@ -100,7 +100,7 @@ func element(t reflect.Type, kinds ...reflect.Kind) reflect.Type {
 	return nil
 }
 
-// fieldOf is the field that encoding/json gives a member to.
+// fieldOf returns the field that encoding/json gives a member to.
 func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
 	for _, f := range reflect.VisibleFields(t) {
 		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -117,7 +117,7 @@ func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
-// fail is an error at what was read last.
+// fail returns an error at the position of the last token read.
 func (r *reader) fail(format string, args ...any) error {
 	return fmt.Errorf("%s: "+format, append([]any{r.at(r.dec.InputOffset())}, args...)...)
 }
@@ -141,7 +141,7 @@ func (r *reader) place(err error) error {
 	return err
 }
 
-// at is the line and column of the last byte before an offset.
+// at returns the line and column of the last byte before an offset.
 func (r *reader) at(offset int64) string {
 	before := r.data[:min(max(offset-1, 0), int64(len(r.data)))]
 	line := bytes.Count(before, []byte("\n")) + 1
