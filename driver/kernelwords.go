@@ -123,17 +123,25 @@ func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Pr
 // CreateKernelMaps creates the maps of a program, in order of Code.Maps, with the
 // table ids in its words, and marks the words of their values that are counters
 // (Linux.Use). Maps named otherN take the ids in between. The card must have no maps
-// yet.
+// yet. If tables leaves out the arrays of perf events, the host keeps those, as it does
+// under Linux.
 func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
-	if len(tables) != len(f.Code.Maps) || len(n.maps) > 0 {
+	var numbered []int // maps that have a table id
+	for i, spec := range f.Code.Maps {
+		if len(tables) == len(f.Code.Maps) || spec.Type != ebpf.PerfEventArray {
+			numbered = append(numbered, i)
+		}
+	}
+	if len(tables) != len(numbered) || len(n.maps) > 0 {
 		return fmt.Errorf("%d table ids for %d maps, %d maps there", len(tables), len(f.Code.Maps), len(n.maps))
 	}
+	n.opt.HostEvents = n.opt.HostEvents || len(numbered) < len(f.Code.Maps)
 	use := AsLinux(f, nil).Use()
 	for id, left := uint32(1), len(tables); left > 0; id++ {
 		spec := &ebpf.MapSpec{Name: fmt.Sprintf("other%d", id), Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
 		at := slices.Index(tables, id)
 		if at >= 0 {
-			spec = f.Code.Maps[at]
+			spec = f.Code.Maps[numbered[at]]
 			left--
 		}
 		m, err := n.CreateMap(spec)
@@ -143,7 +151,7 @@ func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
 		if at < 0 {
 			continue
 		}
-		if err := m.Agree(use[at].Words); err != nil {
+		if err := m.Agree(use[numbered[at]].Words); err != nil {
 			return err
 		}
 	}

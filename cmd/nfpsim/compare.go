@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
@@ -25,7 +29,7 @@ type compareSide struct {
 type compareResult struct {
 	Packets int            `json:"packets"`
 	Sides   [2]compareSide `json:"programs"`
-	Differ  []string       `json:"differences"` // where the two left different packets or verdicts
+	Differ  []string       `json:"differences"` // where the two left different packets, verdicts or events
 }
 
 type compareOptions struct {
@@ -47,7 +51,7 @@ func newCompare() *cobra.Command {
 		Short: "compare two programs, or two compilers' code, on the same packets",
 		Long: `Runs two programs on the same packets, each on a card of its own, and shows the
 words of each and the cycles that a packet takes. Exit status 1 says that they
-do not do the same.
+do not do the same: verdicts, packets and events are compared.
 
 With --kernel, one program is compiled twice: by the Linux nfp driver's
 translator and by ours. The driver runs in a User Mode Linux guest whose nfp
@@ -202,12 +206,29 @@ func contest(both [2]rival, packets []capture.Packet) (*compareResult, error) {
 			what = fmt.Sprintf("packet %d: %s and %s", pkt.Number, verdictName(both[0].typ, out[0].code), verdictName(both[1].typ, out[1].code))
 		case string(out[0].data) != string(out[1].data):
 			what = fmt.Sprintf("packet %d: %x and %x", pkt.Number, out[0].data, out[1].data)
+		case !slices.EqualFunc(out[0].events, out[1].events, sameEvent):
+			what = fmt.Sprintf("packet %d: events %s and %s", pkt.Number, eventText(out[0].events), eventText(out[1].events))
 		}
 		if what != "" && len(r.Differ) < maxDiffer {
 			r.Differ = append(r.Differ, what)
 		}
 	}
 	return r, nil
+}
+
+// sameEvent reports whether two events are equal, their maps apart: the host numbers those
+// of the driver's code.
+func sameEvent(a, b driver.Event) bool {
+	return a.CPU == b.CPU && bytes.Equal(a.Data, b.Data) && bytes.Equal(a.Packet, b.Packet)
+}
+
+// eventText is the elements and bytes of events.
+func eventText(events []driver.Event) string {
+	var all []string
+	for _, e := range events {
+		all = append(all, fmt.Sprintf("%d:%x%x", e.CPU, e.Data, e.Packet))
+	}
+	return "[" + strings.Join(all, " ") + "]"
 }
 
 func (r *compareResult) print(w io.Writer) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -103,9 +104,11 @@ func (o *compareOptions) listed(cmd *cobra.Command, f *verify.Facts, p *firmware
 	if err != nil {
 		return nil, prefix(o.listing, err)
 	}
-	tables := make([]uint32, len(f.Code.Maps))
-	for i := range tables {
-		tables[i] = uint32(i + 1)
+	var tables []uint32
+	for _, spec := range f.Code.Maps {
+		if spec.Type != ebpf.PerfEventArray { // the host keeps those
+			tables = append(tables, uint32(len(tables)+1))
+		}
 	}
 	nic, err := kernelCard(f, p, tables)
 	if err != nil {

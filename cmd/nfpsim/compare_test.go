@@ -64,6 +64,32 @@ func TestCompareTable(t *testing.T) {
 	t.Logf("suite: both compilers on %d programs: the same results", len(got.Programs))
 }
 
+// Both compilers' code of a program that sends packets to the host sends the same: the
+// guest keeps the array of perf events in its memory, and the driver's code has no table
+// id of it.
+func TestCompareEvents(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots a guest: not in short mode")
+	}
+	if _, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log("suite:", line) }); errors.Is(err, uml.ErrUnavailable) {
+		t.Skip(err)
+	}
+	var out, errs bytes.Buffer
+	code := run([]string{"compare", "--kernel", "testdata/dumper.bpf", "--packet", strings.Repeat("5a", 64), "--json"}, strings.NewReader(""), &out, &errs)
+	if code != exitDone {
+		t.Fatalf("exit %d: %s%s", code, &errs, &out)
+	}
+	var got compareResult
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range got.Sides {
+		if s.Verdict["XDP_PASS"] != 1 || len(got.Differ) > 0 {
+			t.Errorf("%s: %+v, differences %v", s.Name, s, got.Differ)
+		}
+	}
+}
+
 // markdown is the table as documents have it.
 func (c *comparison) markdown() string {
 	var b strings.Builder

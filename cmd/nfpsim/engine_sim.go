@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -133,7 +134,7 @@ func (e *simEngine) packet(data []byte) (outcome, error) {
 		notes = append(e.absent(), notes...)
 		e.ran = true
 	}
-	return outcome{r.Action, r.Packet, r.Issue, r.Helpers, r.Elapsed, notes}, nil
+	return outcome{r.Action, r.Packet, r.Issue, r.Helpers, r.Elapsed, notes, r.Events}, nil
 }
 
 // absent tells of arrays with elements that the program will not find, which
@@ -161,7 +162,7 @@ func (e *simEngine) table(name string) (table, error) {
 	if m := e.nic.Map(name); m != nil {
 		return m, nil
 	}
-	return nil, fmt.Errorf("no map %q; there are: %v", name, e.tables())
+	return nil, fmt.Errorf("no map %q; there are: %s", name, strings.Join(e.tables(), ", "))
 }
 
 func (e *simEngine) tables() []string {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/hex"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -34,6 +36,31 @@ func unhex(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o644))
 }
 
+// What a run measures on this machine.
+var (
+	measured = regexp.MustCompile(`"(seconds_wall|words_per_second)": [0-9.e+]+`)
+	speed    = regexp.MustCompile(`nfpsim: [0-9.]+ s, [0-9.]+ million words a second`)
+)
+
+// settle prints again what the last command printed, with what differs from run to run
+// replaced, so that a script compares whole lines: measured times become TIME, and the
+// repository's directories their variables.
+func settle(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: settle")
+	}
+	settled := func(text string) string {
+		for _, name := range []string{"EXAMPLES", "BAD", "KINDS", "OBJECTS", "WORK"} {
+			text = strings.ReplaceAll(text, ts.Getenv(name), "$"+name)
+		}
+		text = speed.ReplaceAllString(text, "nfpsim: TIME s, SPEED million words a second")
+		return measured.ReplaceAllString(text, `"$1": TIME`)
+	}
+	stdout, stderr := settled(ts.ReadFile("stdout")), settled(ts.ReadFile("stderr"))
+	io.WriteString(ts.Stdout(), stdout)
+	io.WriteString(ts.Stderr(), stderr)
+}
+
 // Each script is a session of a user: commands and what they print.
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
@@ -43,7 +70,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: golden.Updating(),
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"unhex": unhex},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"unhex": unhex, "settle": settle},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("BAD", filepath.Join(filepath.Dir(examples), "testdata", "bad"))

@@ -42,6 +42,7 @@ type outcome struct {
 	helpers uint64 // of issue, what firmware took for helpers
 	elapsed uint64
 	notes   []string
+	events  []driver.Event // that a card's program sent to the host
 }
 
 // packetResult is one packet in run's JSON.
