@@ -164,7 +164,7 @@ var rules = []Rule{
 		Why: "the code store leaves a number of words", Hint: "shorten the program or unroll loops less", whole: codeSize},
 	{Reason: "driver-attach-type", Stage: StageAttach, Source: "net/core/dev.c dev_xdp_attach; kernel/bpf/tcx.c tcx_prog_attach; drivers/net/netkit.c",
 		Says: "programs can not be attached to a device", Why: "a program for devmap or cpumap entries, tcx or netkit runs on the host: only XDP's hardware mode and tc filters reach the card (a tcx link takes one for the card and then has nothing to run)",
-		Hint: `use SEC("xdp"), or SEC("tc") and a tc filter (nfpctl attach, or tc filter add ... skip_sw)`, whole: attachType},
+		Hint: `use SEC("xdp"), or SEC("tc") and a tc filter (nfpctl prog load ... mode tcoffload, or tc filter add ... skip_sw)`, whole: attachType},
 	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
 		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},
 }
