@@ -8,31 +8,31 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// A Step is one thing that Apply does, or would do.
+// A Step is one action that Apply takes, or would take.
 type Step struct {
 	Do         string  `json:"do"` // load, reload, repair, unload, or nothing
 	Deployment string  `json:"deployment"`
 	Why        string  `json:"why"`
-	Maps       []Carry `json:"maps,omitempty"` // what becomes of each
+	Maps       []Carry `json:"maps,omitempty"` // the fate of each map
 	Drift      []Drift `json:"drift,omitempty"`
-	Error      string  `json:"error,omitempty"` // why it cannot be done, as far as is known beforehand
+	Error      string  `json:"error,omitempty"` // the reason for which it will fail, if known in advance
 }
 
-// ApplyOptions says how far Apply goes.
+// ApplyOptions selects what Apply may do.
 type ApplyOptions struct {
 	// Prune unloads deployments that are not in the list.
 	Prune bool
-	// Repair puts programs back that others replaced; ones that were removed, or lost in a
-	// reboot or with their card, are put back in any case.
+	// Repair restores programs that others replaced. Programs that were removed, or
+	// lost in a reboot or with their card, are always restored.
 	Repair bool
-	// DryRun looks and says what would be done.
+	// DryRun only determines the steps.
 	DryRun bool
-	// Change is how each deployment is loaded or reloaded.
+	// Change returns the options with which a deployment is loaded or reloaded.
 	Change func(name string) *Change
 }
 
-// Apply brings about all of a list, and returns what it did for each; done twice, the
-// second does nothing. The first error ends it.
+// Apply brings all deployments of a list to the desired state and returns one step for
+// each. It is idempotent. It stops at the first error.
 func (m *Manager) Apply(ctx context.Context, want []*Deployment, opt *ApplyOptions) ([]Step, error) {
 	if opt == nil {
 		opt = &ApplyOptions{}
@@ -98,8 +98,8 @@ func (m *Manager) Apply(ctx context.Context, want []*Deployment, opt *ApplyOptio
 	return steps, err
 }
 
-// became are the fates of maps after a change, as they were seen and not as they were planned;
-// after one that failed there are none.
+// became returns the observed, not the planned, fates of maps after a change. After a
+// failed change there are none.
 func (s *session) became(name string, planned []Carry, err error) []Carry {
 	if err != nil {
 		return nil
@@ -118,7 +118,7 @@ func (s *session) became(name string, planned []Carry, err error) []Carry {
 	return planned
 }
 
-// unwanted are the deployments that a list does not have, if those are to be unloaded.
+// unwanted returns the deployments that are not in a list, if Prune is set.
 func (s *session) unwanted(want []*Deployment, opt *ApplyOptions) []string {
 	if !opt.Prune {
 		return nil
@@ -128,7 +128,9 @@ func (s *session) unwanted(want []*Deployment, opt *ApplyOptions) []string {
 	})
 }
 
-func unloads(name string) Step { return Step{Do: "unload", Deployment: name, Why: "it is not wanted"} }
+func unloads(name string) Step {
+	return Step{Do: "unload", Deployment: name, Why: "it is not in the list"}
+}
 
 func checkList(want []*Deployment) error {
 	var all error
@@ -144,7 +146,7 @@ func checkList(want []*Deployment) error {
 	return all
 }
 
-// plan says what has to be done for one deployment.
+// plan returns the step for one deployment.
 func (s *session) plan(d *Deployment, c *Change, opt *ApplyOptions) Step {
 	step := Step{Deployment: d.Name}
 	r := s.records[d.Name]
@@ -166,7 +168,7 @@ func (s *session) plan(d *Deployment, c *Change, opt *ApplyOptions) Step {
 					step.Why = "it is " + lost
 				}
 			} else if step.Do == "nothing" {
-				step.Why = "another program stands there; repair is not asked for"
+				step.Why = "another program is attached; repair was not requested"
 			}
 		}
 	}
@@ -189,7 +191,7 @@ func (s *session) plan(d *Deployment, c *Change, opt *ApplyOptions) Step {
 	return step
 }
 
-// fates says what will become of each map.
+// fates predicts the fate of each map.
 func (s *session) fates(cur *Generation, d *Deployment, coll *ebpf.CollectionSpec, prog *ebpf.ProgramSpec, c *Change) ([]Carry, error) {
 	specs, err := mapsOf(prog, coll)
 	if err != nil {
@@ -210,17 +212,17 @@ func (s *session) fates(cur *Generation, d *Deployment, coll *ebpf.CollectionSpe
 	return carries(cur, before, s.stale(cur, d, specs), specs, d.Mode.Offloaded(), c), nil
 }
 
-// difference names what a deployment changes.
+// difference names the properties that a deployment changes.
 func difference(old, d *Deployment) string {
 	switch {
 	case old.Digest() != d.Digest():
 		return "the object changed"
 	case old.Program != d.Program:
-		return "another program of the object is wanted"
+		return "the program of the object differs"
 	case old.Mode != d.Mode:
-		return "another mode is wanted"
+		return "the mode differs"
 	case !old.Settings.Equal(d.Settings):
-		return "other settings are wanted"
+		return "the settings differ"
 	}
-	return "other ports are wanted"
+	return "the ports differ"
 }

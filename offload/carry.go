@@ -16,18 +16,19 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
-// Maps outlive programs. A map of the next generation that has the name and shape of
-// one of the current generation is that map: its entries and counters go on while
-// packets flow. Another shape needs a Migration, or the caller's word that the map may
-// start empty. A data section is carried only if both objects give it the same initial
-// contents: otherwise the program would see constants and variables of the one before.
+// This file carries maps from one generation to the next. Maps outlive programs. If a
+// map of the next generation has the name and shape of one of the current generation,
+// it is that map: its entries and counters continue while packets flow. A map with
+// another shape needs a Migration, or the caller's permission to start empty. A data
+// section is carried only if both objects give it the same initial contents: otherwise
+// the program would see constants and variables of the previous one.
 
-// ShapeOf is the shape of a map that a spec makes.
+// ShapeOf returns the shape of the map that a spec creates.
 func ShapeOf(spec *ebpf.MapSpec) Shape {
 	return Shape{Type: MapTypeName(spec.Type), Key: spec.KeySize, Value: spec.ValueSize, Entries: spec.MaxEntries, Flags: spec.Flags}
 }
 
-// String is as in "hash 4:8 x 100".
+// String formats a shape like "hash 4:8 x 100".
 func (s Shape) String() string {
 	text := fmt.Sprintf("%s %d:%d x %d", s.Type, s.Key, s.Value, s.Entries)
 	if s.Flags != 0 {
@@ -36,7 +37,7 @@ func (s Shape) String() string {
 	return text
 }
 
-// mapsOf are the specs of the maps that a program uses, by name.
+// mapsOf returns the specs of the maps that a program uses, sorted by name.
 func mapsOf(prog *ebpf.ProgramSpec, coll *ebpf.CollectionSpec) ([]*ebpf.MapSpec, error) {
 	seen := map[string]*ebpf.MapSpec{}
 	for i := range prog.Instructions {
@@ -64,8 +65,8 @@ func mapsOf(prog *ebpf.ProgramSpec, coll *ebpf.CollectionSpec) ([]*ebpf.MapSpec,
 	return all, nil
 }
 
-// withDefaults fills in what loaders do in an array of perf events whose definition leaves
-// it out: an element for each CPU that the host may have.
+// withDefaults completes the definition of an array of perf events as loaders do: by
+// default it has one element for each possible CPU of the host.
 func withDefaults(spec *ebpf.MapSpec) *ebpf.MapSpec {
 	if spec.Type != ebpf.PerfEventArray || spec.KeySize != 0 && spec.ValueSize != 0 && spec.MaxEntries != 0 {
 		return spec
@@ -78,7 +79,7 @@ func withDefaults(spec *ebpf.MapSpec) *ebpf.MapSpec {
 	return c
 }
 
-// A Carry says what becomes of a map in a change.
+// A Carry is the fate of a map in a change.
 type Carry struct {
 	Map  string `json:"map"`
 	Fate string `json:"fate"` // new, carried, migrated, fresh, lost (it starts empty), dropped, or refused
@@ -86,8 +87,8 @@ type Carry struct {
 	New  *Shape `json:"new,omitempty"`
 }
 
-// carries decides about each map. Only one that is there, among before, can be carried, and
-// no data section that is stale.
+// carries decides the fate of each map. Only a map in before, which still exists, can
+// be carried, and no data section that is stale.
 func carries(cur *Generation, before map[string]Map, stale map[string]bool, specs []*ebpf.MapSpec, onCard bool, c *Change) []Carry {
 	var all []Carry
 	old := map[string]Shape{}
@@ -166,8 +167,8 @@ func (t *transition) prepareMaps(on *Port) error {
 	return nil
 }
 
-// stale are the data sections among specs, those of d's object, whose initial contents are not
-// those that the object of a generation gives them.
+// stale returns the data sections among specs, which are those of d's object, whose
+// initial contents differ from those in the object of generation g.
 func (s *session) stale(g *Generation, d *Deployment, specs []*ebpf.MapSpec) map[string]bool {
 	all := map[string]bool{}
 	if g == nil || bytes.Equal(g.Deployment.Object, d.Object) && g.Deployment.Settings.Equal(d.Settings) {
@@ -190,8 +191,9 @@ func (s *session) stale(g *Generation, d *Deployment, specs []*ebpf.MapSpec) map
 	return all
 }
 
-// survivors opens the maps of a generation that are still there: by their pins, or, if those
-// were removed, as the maps that its program has. A map of another id is another map.
+// survivors opens the maps of a generation that still exist: by their pins or, if the
+// pins were removed, through the generation's program. A map with another id is a
+// different map.
 func (s *session) survivors(g *Generation, prog Program) (all map[string]Map, err error) {
 	all = map[string]Map{}
 	if g == nil {
@@ -240,11 +242,11 @@ func (s *session) survivors(g *Generation, prog Program) (all map[string]Map, er
 	return all, nil
 }
 
-// createMap gives the kernel time to free maps that went a moment ago: it has a worker take
-// them off the card, and their room is taken until then.
+// createMap creates a map. It retries for freeTime, because the kernel frees maps in a
+// worker and their space on the card stays occupied until then.
 //
-// A map whose type the kernel calls neutral stays in host memory: a program in the card's
-// hardware refers to it, and the driver writes what the card sends.
+// A map of a type that the kernel calls neutral stays in host memory: a program in the
+// card's hardware refers to it, and the driver writes the data that the card sends.
 func (t *transition) createMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
 	if helper.OffloadNeutral(spec.Type) {
 		on = nil
@@ -259,10 +261,11 @@ func (t *transition) createMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
 	}
 }
 
-// freeTime is how long the kernel may take to free maps: milliseconds, but on a busy machine.
+// freeTime is how long the kernel may take to free maps: usually milliseconds, but
+// longer on a busy machine.
 const freeTime = time.Second
 
-// fillMaps writes what the object says that new maps start with.
+// fillMaps writes the initial contents that the object defines for new maps.
 func (t *transition) fillMaps() error {
 	for _, e := range t.record.Next.Maps {
 		if !t.made[e.Name] {
@@ -295,8 +298,8 @@ func badContents(name, what string, err error) error {
 	return &Error{Op: "fill map", Object: name, Reason: "map-value", Msg: fmt.Sprintf("initial %s: %v", what, err)}
 }
 
-// zeroArray writes each element of an array whose firmware has none until then: it
-// keeps arrays in its hash table and programs would not find them.
+// zeroArray writes each element of an array, for firmware that keeps arrays in its
+// hash table: without it programs would not find the elements.
 func zeroArray(m Map, spec *ebpf.MapSpec) error {
 	if _, err := m.Lookup(make([]byte, 4)); ReasonOf(err) != "no-entry" {
 		return err
@@ -316,7 +319,7 @@ func zeroArray(m Map, spec *ebpf.MapSpec) error {
 	return nil
 }
 
-// entryBytes is a key or value of a spec's contents as bytes in the host's order.
+// entryBytes returns a key or value of a spec's contents as bytes in the host's order.
 func entryBytes(v any, size int) ([]byte, error) {
 	b, ok := v.([]byte)
 	if !ok {
@@ -349,8 +352,8 @@ func (t *transition) migrate(ctx context.Context) error {
 	return nil
 }
 
-// Resize is a Migration that keeps keys, and cuts values off or lengthens them with
-// zeros. Keys must be of one size. Entries that do not fit any more are an error.
+// Resize is a Migration that keeps keys, and truncates values or extends them with
+// zeros. Keys must have the same size. Entries that no longer fit are an error.
 func Resize(ctx context.Context, old, new Map) error {
 	from, err := old.Info()
 	if err != nil {
@@ -376,7 +379,8 @@ func Resize(ctx context.Context, old, new Map) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// An array's elements are there whether used or not; a shorter one loses its last.
+	// All elements of an array exist, used or not; a shorter array loses the last
+	// ones.
 	if max := int(to.Shape.Entries); from.Shape.Type == "array" && len(keys) > 4*max {
 		keys, values = keys[:4*max], values[:max*int(to.Shape.Value)]
 	}

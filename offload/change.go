@@ -10,48 +10,52 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Change says how to go from one generation to the next; the zero value is a plain one.
+// Change selects how to replace one generation by the next. The zero value replaces
+// the program without a trial.
 type Change struct {
-	// Migrate carries the entries of a map whose shape changed, by the map's name, before
-	// any packet meets the new program. The old program goes on counting in old meanwhile.
+	// Migrate copies the entries of a map whose shape changed, by the map's name,
+	// before any packet meets the new program. The old program keeps updating old
+	// meanwhile.
 	Migrate map[string]Migration
-	// Fresh names maps that start empty although there were such before.
+	// Fresh names maps that start empty although the old generation has maps of these
+	// names.
 	Fresh []string
-	// Health is asked over and over while the new program is on trial; its first error
-	// brings the old one back. Nil: only that the program stays attached is looked at.
+	// Health is called repeatedly while the new program is on trial; its first error
+	// rolls the change back. If nil, the trial only checks that the program stays
+	// attached.
 	Health func(ctx context.Context) error
-	// Window is how long the trial lasts; Interval the time between two questions, 0 for a
-	// tenth of the window.
+	// Window is the duration of the trial. Interval is the time between two checks; 0
+	// selects a tenth of the window.
 	Window, Interval time.Duration
-	// Force replaces whatever is found in front of the ports instead of the program that
-	// should be there.
+	// Force replaces any program that is attached to the ports, not only the expected
+	// one.
 	Force bool
 }
 
-// A Migration carries entries from a map to its successor.
+// A Migration copies entries from a map to its successor.
 type Migration func(ctx context.Context, old, new Map) error
 
-// transition is one change under way. After an error nothing of it is left but what the
-// error says.
+// transition is one change in progress. After an error nothing of it remains except
+// what the error states.
 type transition struct {
 	*session
 	change *Change
 	op     string
 	name   string
-	record Record // as the journal has it
+	record Record // the journal's record
 	coll   *ebpf.CollectionSpec
 	spec   *ebpf.ProgramSpec
 	ports  []*Port // of the new deployment, in its order
-	left   []*Port // of the old one, no longer wanted
+	left   []*Port // ports of the old deployment that the new one does not have
 	next   Program
 	old    Program
-	before map[string]Map // maps of the current generation that are still there
+	before map[string]Map // maps of the current generation that still exist
 	maps   map[string]Map
 	made   map[string]bool // maps that did not exist before
 	close  []interface{ Close() error }
 }
 
-// change goes from what the journal has of d.Name, or nothing, to d.
+// change replaces the journal's deployment named d.Name, if any, by d.
 func (s *session) change(ctx context.Context, op string, d *Deployment, c *Change) (err error) {
 	if c == nil {
 		c = &Change{}
@@ -80,7 +84,7 @@ func (s *session) change(ctx context.Context, op string, d *Deployment, c *Chang
 	}
 	trial := time.Now()
 	if err := t.confirm(ctx); err != nil {
-		if !s.locked { // who has the journal next settles it
+		if !s.locked { // the next process that locks the journal settles it
 			return err
 		}
 		return errors.Join(err, s.undo(t.name))
@@ -88,7 +92,7 @@ func (s *session) change(ctx context.Context, op string, d *Deployment, c *Chang
 	onTrial := time.Since(trial)
 	t.record.Next.Took = trial.Sub(start)
 	if err := t.accept(); err != nil {
-		if s.records[t.name].Phase == Switching { // the journal did not take it: the next start would go back
+		if s.records[t.name].Phase == Switching { // the write to the journal failed: the next start would roll back
 			err = errors.Join(err, s.undo(t.name))
 		}
 		return err
@@ -135,7 +139,7 @@ func (t *transition) look(d *Deployment) error {
 	return t.lookAtCurrent(d)
 }
 
-// portsFree checks that no other deployment has the ports, or is being given them.
+// portsFree checks that no other deployment has the ports, or is about to get them.
 func (t *transition) portsFree(d *Deployment) error {
 	for _, other := range t.names() {
 		r := t.records[other]
@@ -156,7 +160,8 @@ func (t *transition) portsFree(d *Deployment) error {
 	return nil
 }
 
-// lookAtCurrent opens the program that runs and holds the ports against it.
+// lookAtCurrent opens the program of the current generation and compares the ports
+// with it.
 func (t *transition) lookAtCurrent(d *Deployment) error {
 	cur := t.record.Current
 	var err error
@@ -179,7 +184,7 @@ func (t *transition) lookAtCurrent(d *Deployment) error {
 			}
 			p, err := t.port(ref)
 			if ReasonOf(err) == "no-port" {
-				continue // gone, and the program with it
+				continue // the port is gone, and the program with it
 			}
 			if err != nil {
 				return err
@@ -202,7 +207,7 @@ func (t *transition) lookAtCurrent(d *Deployment) error {
 	return nil
 }
 
-// expected is the id of the program that should stand before a port now.
+// expected returns the id of the program that should be attached to a port now.
 func (t *transition) expected(ref Ref, mode Mode) uint32 {
 	cur := t.record.Current
 	if cur == nil || cur.Deployment.Mode != mode || !slices.Contains(cur.Deployment.Ports, ref) {
@@ -211,7 +216,7 @@ func (t *transition) expected(ref Ref, mode Mode) uint32 {
 	return idOf(t.old)
 }
 
-// changed is the error of finding another program.
+// changed returns the error for an unexpected program.
 func changed(op string, p *Port, mode Mode, want, found uint32) error {
 	say := func(id uint32) string {
 		if id == 0 {
@@ -220,10 +225,10 @@ func changed(op string, p *Port, mode Mode, want, found uint32) error {
 		return fmt.Sprintf("program %d", id)
 	}
 	return &Error{Op: op, Object: p.Ref().String(), Reason: "program-changed",
-		Msg: fmt.Sprintf("in mode %s stands %s, expected is %s", mode, say(found), say(want))}
+		Msg: fmt.Sprintf("in mode %s %s is attached, expected is %s", mode, say(found), say(want))}
 }
 
-// prepare makes the next generation, pinned and in front of no port.
+// prepare creates the next generation, pinned and attached to no port.
 func (t *transition) prepare(ctx context.Context, d *Deployment) error {
 	t.record.Counter++
 	next := &Generation{Number: t.record.Counter, Deployment: d, Loaded: time.Now().UTC(), Boot: t.kernel.Boot()}
@@ -259,8 +264,8 @@ func (t *transition) prepare(ctx context.Context, d *Deployment) error {
 	if err := t.save(); err != nil {
 		return err
 	}
-	// The card's driver learns from the program which words it counts in, so contents are
-	// written only now.
+	// The card's driver learns from the program which words are counters, so contents
+	// are written only now.
 	if err := t.fillMaps(); err != nil {
 		return err
 	}
@@ -276,7 +281,7 @@ func (t *transition) save() error {
 	return t.put(t.name, &r)
 }
 
-// switchOver puts the next program in front of each port.
+// switchOver attaches the next program to each port.
 func (t *transition) switchOver(ctx context.Context) error {
 	mode := t.record.Next.Deployment.Mode
 	t.record.Phase = Switching
@@ -308,8 +313,7 @@ func (t *transition) switchOver(ctx context.Context) error {
 	return nil
 }
 
-// swapIn replaces what stands before a port: the program that should, or with Force
-// whichever does.
+// swapIn replaces the program of a port: the expected one, or any with Force.
 func (t *transition) swapIn(p *Port, mode Mode) error {
 	old := t.old
 	if t.expected(p.Ref(), mode) == 0 {
@@ -333,7 +337,7 @@ func (t *transition) swapIn(p *Port, mode Mode) error {
 	return t.kernel.Swap(p, mode, old, t.next)
 }
 
-// takeAway removes prog from a port if it stands there.
+// takeAway detaches prog from a port, if it is attached.
 func (s *session) takeAway(p *Port, mode Mode, prog Program) error {
 	found, err := s.attached(p, mode)
 	if err != nil || found == 0 || prog == nil {
@@ -352,7 +356,8 @@ func (s *session) takeAway(p *Port, mode Mode, prog Program) error {
 	return err
 }
 
-// confirm watches the next program while it is on trial. Others have the journal meanwhile.
+// confirm watches the next program while it is on trial. The journal is unlocked
+// meanwhile.
 func (t *transition) confirm(ctx context.Context) error {
 	if err := t.stands(); err != nil {
 		return err
@@ -362,11 +367,11 @@ func (t *transition) confirm(ctx context.Context) error {
 	}
 	t.pause()
 	err := t.trial(ctx)
-	// Others have the journal for moments only, and what is on trial must not stay so.
+	// Others lock the journal only for moments, and a program must not stay on trial.
 	return errors.Join(err, t.resume(context.WithoutCancel(ctx), max(t.opt.Patience, time.Minute)))
 }
 
-// trial asks over and over whether the program stands and is healthy.
+// trial checks repeatedly that the program is attached and healthy.
 func (t *transition) trial(ctx context.Context) error {
 	health := t.change.Health
 	interval := t.change.Interval
@@ -395,7 +400,7 @@ func (t *transition) trial(ctx context.Context) error {
 	}
 }
 
-// stands checks that each port runs the next program, in the mode asked for.
+// stands checks that each port runs the next program, in the requested mode.
 func (t *transition) stands() error {
 	mode := t.record.Next.Deployment.Mode
 	for _, p := range t.ports {
@@ -410,14 +415,14 @@ func (t *transition) stands() error {
 	return nil
 }
 
-// accept makes the next generation the current one and drops what came before. There is
-// no way back from here.
+// accept makes the next generation the current one and drops the previous one. The
+// change cannot be rolled back afterwards.
 func (t *transition) accept() error {
 	t.record.Current, t.record.Next, t.record.Phase = t.record.Next, nil, Retiring
 	if err := t.save(); err != nil {
 		return err
 	}
-	for _, o := range t.close { // so that nothing holds what is dropped
+	for _, o := range t.close { // releases the references to the objects that are dropped
 		o.Close()
 	}
 	t.close = nil

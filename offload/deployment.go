@@ -12,23 +12,24 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// A Deployment is a program that should run, where, and how: the desired state. It
-// holds the whole object file, so that nothing else is needed to bring it back.
+// A Deployment is the desired state of a program: which one, on which ports, and how.
+// It holds the whole object file, so the program can be restored without other files.
 type Deployment struct {
-	Name    string `json:"name"`    // names the pins' directory, too
-	Object  []byte `json:"object"`  // ELF, or whatever Options.Open reads
-	Source  string `json:"source"`  // where Object was read from, for people
-	Program string `json:"program"` // in the object; empty: its only one
+	Name    string `json:"name"`    // also the name of the directory of pins
+	Object  []byte `json:"object"`  // ELF, or any format that Options.Open reads
+	Source  string `json:"source"`  // origin of Object, for display
+	Program string `json:"program"` // name in the object; empty if it has only one
 	Mode    Mode   `json:"mode"`
-	// Settings are given to the object each time it is read.
+	// Settings are applied to the object each time it is read.
 	Settings Settings `json:"settings,omitzero"`
-	// Ports run the program, one by one; in an offloaded mode they must be of one card.
+	// Ports run the program. In an offloaded mode they must belong to one card.
 	Ports []Ref `json:"ports"`
 }
 
-// Settings are what user space gives an object before loading it; Options.Open applies them.
+// Settings are the values that user space gives an object before loading it.
+// Options.Open applies them.
 type Settings struct {
-	Type    string   `json:"type,omitempty"`    // of every program, whatever its section is called: xdp or tc
+	Type    string   `json:"type,omitempty"`    // of every program, regardless of its section's name: xdp or tc
 	Set     []string `json:"set,omitempty"`     // NAME=VALUE: values of global variables
 	Entries []string `json:"entries,omitempty"` // MAP=N: sizes of maps
 }
@@ -41,8 +42,9 @@ func (s Settings) Equal(o Settings) bool {
 // IsZero reports whether nothing is set.
 func (s Settings) IsZero() bool { return s.Equal(Settings{}) }
 
-// ValidName reports whether a deployment can be called so: names stay inside their
-// directory of pins and readable, and the bpf file system takes no dots.
+// ValidName reports whether name is a valid name of a deployment. Names must stay
+// inside their directory of pins and be readable, and the bpf file system does not
+// allow dots.
 func ValidName(name string) bool {
 	if name == "" || len(name) > 64 || strings.Contains("_-", name[:1]) {
 		return false
@@ -50,7 +52,7 @@ func ValidName(name string) bool {
 	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
 }
 
-// check says what is wrong with a deployment by itself.
+// check returns an error if the deployment is invalid by itself.
 func (d *Deployment) check() error {
 	fail := func(reason, format string, args ...any) error {
 		return &Error{Op: "deployment", Object: d.Name, Reason: reason, Msg: fmt.Sprintf(format, args...)}
@@ -75,14 +77,14 @@ func (d *Deployment) check() error {
 	return nil
 }
 
-// Equal reports whether two deployments want the same.
+// Equal reports whether two deployments describe the same desired state.
 func (d *Deployment) Equal(o *Deployment) bool {
 	return d.Name == o.Name && d.Program == o.Program && d.Mode == o.Mode && d.Settings.Equal(o.Settings) &&
 		slices.Equal(d.Ports, o.Ports) && bytes.Equal(d.Object, o.Object)
 }
 
-// brings reports whether loading o brings d back: they are equal, or d's object was lost with
-// the journal and they are equal otherwise.
+// brings reports whether loading o restores d: they are equal, or equal except for d's
+// object, which was lost with the journal.
 func (d *Deployment) brings(o *Deployment) bool {
 	c := *d
 	if len(c.Object) == 0 {
@@ -91,7 +93,7 @@ func (d *Deployment) brings(o *Deployment) bool {
 	return c.Equal(o)
 }
 
-// Digest is the SHA-256 of the object.
+// Digest returns the SHA-256 of the object.
 func (d *Deployment) Digest() string {
 	sum := sha256.Sum256(d.Object)
 	return hex.EncodeToString(sum[:])
@@ -109,12 +111,13 @@ func openELF(data []byte, settings Settings) (*ebpf.CollectionSpec, error) {
 	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data))
 }
 
-// maxObject is the largest object file that is read, in bytes: a thousand times the
-// largest program a card can hold.
+// maxObject is the maximum size of an object file, in bytes: a thousand times the
+// largest program that a card can hold.
 const maxObject = 64 << 20
 
-// open reads a deployment's object and finds its program. A panic of the reader is an
-// error: the object is not to be trusted, and this process must live.
+// open reads a deployment's object and finds its program. A panic of the reader is
+// converted to an error: the object is not trusted, and this process must keep
+// running.
 func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.ProgramSpec, err error) {
 	bad := func(reason, format string, args ...any) error {
 		return &Error{Op: "read", Object: d.Source, Reason: reason, Msg: fmt.Sprintf(format, args...)}
@@ -144,7 +147,7 @@ func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.Pr
 	names := make([]string, 0, len(coll.Programs))
 	for name, p := range coll.Programs {
 		names = append(names, name)
-		if p.Type == ebpf.UnspecifiedProgram { // as with iproute2, the hook says what its section does not
+		if p.Type == ebpf.UnspecifiedProgram { // as in iproute2, the hook determines the type if the section does not
 			p.Type = want
 		}
 	}
@@ -165,7 +168,7 @@ func (d *Deployment) open(read Opener) (coll *ebpf.CollectionSpec, prog *ebpf.Pr
 	return coll, prog, nil
 }
 
-// list shows up to ten names.
+// list joins up to ten names.
 func list(names []string) string {
 	if len(names) == 0 {
 		return "none"
@@ -176,5 +179,5 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// oneLine is an error's text without line breaks.
+// oneLine returns an error's text without line breaks.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A Link is one of the things that must hold for a program to run on a card, from the
-// interface to the instruction. An Error names the first that does not.
+// A Link is one of the conditions for a program to run on a card, from the interface
+// to the instruction. An Error names the first one that is not met.
 type Link string
 
 const (
@@ -24,23 +24,23 @@ const (
 	LinkState      Link = "journal"
 )
 
-// An Error says what failed, and which link of the chain is broken. It prints as one
-// line; with %+v, everything that kernel, verifier and driver said follows.
+// An Error states what failed, and which link of the chain is broken. It prints as one
+// line. With %+v, all output of kernel, verifier and driver follows.
 type Error struct {
-	Op     string   // what was tried: load, create map, attach, ...
-	Object string   // on what: a port, a program, a map; may be empty
+	Op     string   // operation: load, create map, attach, ...
+	Object string   // its object: a port, a program, a map; may be empty
 	Reason string   // from the table of reasons
 	Msg    string   // what and why, in one line
 	Extack string   // the kernel's own message from netlink
-	Log    []string // the verifier's log, whole, the driver's lines in it
-	Kernel []string // what the driver wrote into the kernel's log meanwhile, where that can be read
-	Err    error    // the errno beneath, or what it was wrapped in
+	Log    []string // the complete verifier's log, including the driver's lines
+	Kernel []string // the driver's lines in the kernel's log during the operation, if it can be read
+	Err    error    // the errno, or the error that wraps it
 }
 
-// Link is the broken link of the chain.
+// Link returns the broken link of the chain.
 func (e *Error) Link() Link { return Explain(e.Reason).Link }
 
-// Error is one line: operation, object, what, the kernel's words, reason.
+// Error returns one line: operation, object, message, the kernel's message, reason.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -60,7 +60,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Format prints the line for %v, and with %+v link, hint and logs too.
+// Format prints the line for %v, and with %+v also link, hint and logs.
 func (e *Error) Format(s fmt.State, verb rune) {
 	io.WriteString(s, e.Error())
 	if verb != 'v' || !s.Flag('+') {
@@ -78,13 +78,15 @@ func (e *Error) Format(s fmt.State, verb rune) {
 	}
 }
 
-// Is makes errors.Is(err, &Error{Reason: r}) true for errors of that reason.
+// Is reports whether target is an *Error with the same reason, so that errors.Is(err,
+// &Error{Reason: r}) tests for a reason.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Reason == e.Reason && t.Op == "" && t.Msg == ""
 }
 
-// ReasonOf is the reason of the first *Error in err's chain; empty where there is none.
+// ReasonOf returns the reason of the first *Error in err's chain, or "" if there is
+// none.
 func ReasonOf(err error) string {
 	var e *Error
 	if errors.As(err, &e) {

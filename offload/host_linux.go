@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host reads what programs on cards need of the machine.
+// Host reads the properties of the machine on which programs on cards depend.
 func (l *Linux) Host() *Host {
 	h := &Host{Pins: l.pins}
 	var u unix.Utsname
@@ -26,7 +26,7 @@ func (l *Linux) Host() *Host {
 	}
 	h.More = have&^wanted() != 0
 	dir := l.pins
-	for !h.BPFMount && dir != "/" && dir != "." { // the directory of pins is made when it is needed
+	for !h.BPFMount && dir != "/" && dir != "." { // the directory of pins is created on first use
 		h.BPFMount = onBPF(dir)
 		if _, err := os.Stat(dir); err == nil {
 			break
@@ -39,14 +39,14 @@ func (l *Linux) Host() *Host {
 	return h
 }
 
-// netronome is the vendor of the cards, and networkClass the class of those functions
-// that are network controllers.
+// netronome is the vendor ID of the cards. networkClass is the class of those PCI
+// functions that are network controllers.
 const (
 	netronome    = "0x19ee"
 	networkClass = "0x02"
 )
 
-// pciCards lists cards that the bus knows, whatever drives them.
+// pciCards lists the cards on the bus, with any driver or none.
 func pciCards(dir string) []PCICard {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -10,39 +10,42 @@ import (
 	"time"
 )
 
-// The journal keeps, per deployment, what should run, what is known to run, and the
-// operation that is under way. A step is written down before it is done, and each write
-// replaces the whole file in one step. So whatever moment the process dies at, the next
-// start knows the earliest thing that may have been left undone.
+// This file defines the journal. For each deployment it records the desired state, the
+// confirmed state, and the operation in progress. A step is recorded before it is
+// done, and each write replaces the whole file atomically. So at any moment the
+// process dies, the next start knows the earliest step that may be incomplete.
 
-// A Phase is how far an operation has come.
+// A Phase is the progress of an operation.
 type Phase string
 
 const (
-	// Idle: Current runs, or should.
+	// Idle means that Current runs, or should.
 	Idle Phase = ""
-	// Preparing: Next is being made. It stands in front of no port. Undone by dropping
-	// its pins.
+	// Preparing means that Next is being created and is attached to no port. It is
+	// undone by removing the pins of Next.
 	Preparing Phase = "prepare"
-	// Switching: ports are being given to Next, and it is on trial. Undone by giving them
-	// back. With a nil Next, ports are being cleared; then it is finished instead.
+	// Switching means that Next is being attached to the ports, and is on trial. It is
+	// undone by attaching Current again. If Next is nil, the ports are being cleared,
+	// which is finished instead.
 	Switching Phase = "switch"
-	// Retiring: Next was accepted and is Current; what came before is being dropped. Finished.
+	// Retiring means that Next was accepted and is now Current, and the previous
+	// generation is being removed. It is finished.
 	Retiring Phase = "retire"
 )
 
-// A Record is what the journal has of one deployment.
+// A Record is the journal's state of one deployment.
 type Record struct {
-	Want    *Deployment `json:"want"`              // nil: being unloaded
-	Phase   Phase       `json:"phase,omitempty"`   // of the operation under way
+	Want    *Deployment `json:"want"`              // nil while it is unloaded
+	Phase   Phase       `json:"phase,omitempty"`   // of the operation in progress
 	Current *Generation `json:"current,omitempty"` // confirmed
 	Next    *Generation `json:"next,omitempty"`    // not confirmed yet
-	Counter uint64      `json:"counter"`           // of generations made so far
-	// Hooks are ports on which this deployment made the qdisc, and will remove it.
+	Counter uint64      `json:"counter"`           // number of generations created so far
+	// Hooks are the ports on which this deployment created the qdisc; it will remove
+	// them.
 	Hooks []Ref `json:"hooks,omitempty"`
 }
 
-// A Generation is one program with its maps, made for a deployment.
+// A Generation is one program with its maps, created for a deployment.
 type Generation struct {
 	Number     uint64      `json:"number"` // names its directory of pins
 	Deployment *Deployment `json:"deployment"`
@@ -50,11 +53,12 @@ type Generation struct {
 	Tag        string      `json:"tag,omitempty"`
 	Maps       []MapEntry  `json:"maps,omitempty"`
 	Loaded     time.Time   `json:"loaded"`
-	// Boot is the id of the kernel's boot in which it was made. Programs, maps and pins end
-	// with it. Empty: written before journals had it, or rebuilt.
+	// Boot is the id of the kernel's boot in which the generation was created.
+	// Programs, maps and pins are lost at a reboot. It is empty in rebuilt journals
+	// and in old ones.
 	Boot string `json:"boot,omitempty"`
-	// Took is how long it took from the first look at the object until the program stood
-	// at all ports, without the time on trial.
+	// Took is the time from reading the object until the program was attached to all
+	// ports, without the trial.
 	Took time.Duration `json:"took_ns"`
 }
 
@@ -63,16 +67,16 @@ type MapEntry struct {
 	Name    string `json:"name"`
 	ID      uint32 `json:"id"`
 	Shape   Shape  `json:"shape"`
-	Carried bool   `json:"carried,omitempty"` // it was the generation's before, too
-	// Lost: the generation before had a map of this name that was no more, so this one
-	// started empty.
+	Carried bool   `json:"carried,omitempty"` // it already belonged to the previous generation
+	// Lost means that the previous generation's map of this name no longer existed, so
+	// this map started empty.
 	Lost bool `json:"contents_lost,omitempty"`
 }
 
-// A Snapshot is what the journal holds at one moment.
+// A Snapshot is the contents of the journal at one moment.
 type Snapshot struct {
-	Version  int    // of the file's format; 0: there is no journal yet
-	Sequence uint64 // counts the writes
+	Version  int    // of the file's format; 0 if there is no journal yet
+	Sequence uint64 // number of writes so far
 	Written  time.Time
 	Records  map[string]*Record // by name
 }
@@ -81,32 +85,36 @@ type Snapshot struct {
 //
 //	nfpkit-journal VERSION SEQUENCE LENGTH SHA256
 //
-// LENGTH is the body's, in bytes; SHA256 is that of the three numbers and the body, so a
-// file that was cut, exchanged in part or changed in any bit is not taken for a journal.
+// LENGTH is the length of the body in bytes. SHA256 covers the three numbers and the
+// body, so a file that was truncated, partly replaced or changed in any bit is
+// detected.
 const (
 	journalMagic = "nfpkit-journal "
-	// journalVersion is 3 since deployments have settings: a program that does not know them
-	// must not load an object without them. Version 2 is the same without settings.
+	// journalVersion is 3 since deployments have settings: a program that does not
+	// support them must not load an object without them. Version 2 is the same without
+	// settings.
 	journalVersion = 3
-	// maxJournal bounds the file, in bytes: garbage of any size must not exhaust memory.
+	// maxJournal is the maximum size of the file, in bytes, so that a damaged file
+	// cannot exhaust memory.
 	maxJournal = 1 << 30
 )
 
-// journalBody is the body. Deployments name their objects by digest, not to hold them twice.
+// journalBody is the body. Deployments refer to their objects by digest, so that each
+// object is stored once.
 type journalBody struct {
 	Written time.Time          `json:"written"`
 	Records map[string]*Record `json:"deployments"`
 	Objects map[string][]byte  `json:"objects"`
 }
 
-// errNewer is the version of a file that a newer program wrote.
+// errNewer is the version of a file that was written by a newer program.
 type errNewer int
 
 func (v errNewer) Error() string {
 	return fmt.Sprintf("its format is version %d, this nfpctl knows those up to %d", int(v), journalVersion)
 }
 
-// journalSum is the checksum of the header's numbers and the body.
+// journalSum returns the checksum of the header's numbers and the body.
 func journalSum(numbers string, body []byte) string {
 	h := sha256.New()
 	h.Write([]byte(numbers + "\n"))
@@ -114,7 +122,7 @@ func journalSum(numbers string, body []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// encode is the journal's file.
+// encode returns the contents of the journal's file.
 func (s *Snapshot) encode() ([]byte, error) {
 	b := journalBody{Written: s.Written, Records: map[string]*Record{}, Objects: map[string][]byte{}}
 	for name, r := range s.Records {
@@ -137,8 +145,8 @@ func (s *Snapshot) encode() ([]byte, error) {
 	return data, nil
 }
 
-// decodeJournal reads a file of any version. Its errors say how the file is damaged; one
-// of type errNewer says that it is not.
+// decodeJournal parses a file of any version. Its errors describe the damage, except
+// errNewer, which means that the file is not damaged.
 func decodeJournal(data []byte) (*Snapshot, error) {
 	switch {
 	case len(data) == 0:
@@ -164,8 +172,8 @@ func decodeJournal(data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
-// journalHeader checks a file's header and checksum, and returns a Snapshot without records
-// and the body.
+// journalHeader checks a file's header and checksum. It returns a Snapshot without
+// records, and the body.
 func journalHeader(data []byte) (*Snapshot, []byte, error) {
 	line, body, ok := bytes.Cut(data, []byte("\n"))
 	text, magic := bytes.CutPrefix(line, []byte(journalMagic))
@@ -191,8 +199,8 @@ func journalHeader(data []byte) (*Snapshot, []byte, error) {
 	return s, body, nil
 }
 
-// resolve puts objects in the place of their digests, after holding each against it: a
-// program of changed bytes must never be loaded.
+// resolve replaces digests by objects, after checking each object's digest: a changed
+// program must never be loaded.
 func (r *Record) resolve(name string, objects map[string][]byte) error {
 	if r == nil {
 		return fmt.Errorf("deployment %.80q has no record", name)
@@ -216,7 +224,7 @@ func (r *Record) resolve(name string, objects map[string][]byte) error {
 	return nil
 }
 
-// withObjects is a copy of a record with other objects.
+// withObjects returns a copy of a record in which object has replaced each object.
 func (r *Record) withObjects(object func([]byte) []byte) *Record {
 	deployment := func(d *Deployment) *Deployment {
 		if d == nil {
@@ -239,7 +247,7 @@ func (r *Record) withObjects(object func([]byte) []byte) *Record {
 	return &c
 }
 
-// deployments are those that a record has, each once.
+// deployments returns the deployments of a record, each once.
 func (r *Record) deployments() []*Deployment {
 	var all []*Deployment
 	add := func(d *Deployment) {

@@ -10,14 +10,14 @@ import (
 	"syscall"
 )
 
-// Beside the journal lie PATH.last, a copy of it as it was after the last operation that
-// came to its end, PATH.lock, and, after a rebuild or a change of version, the file as it
-// was before.
+// This file reads and writes the journal's files. Next to the journal are PATH.last, a
+// copy of its state after the last completed operation, PATH.lock, and the previous
+// file after a rebuild or a change of version.
 
-// copyPath is the copy's file.
+// copyPath returns the path of the copy.
 func copyPath(path string) string { return path + ".last" }
 
-// journalError wraps what went wrong with the journal's file.
+// journalError wraps an error of the journal's file.
 func journalError(op, path string, err error) error {
 	if err == nil {
 		return nil
@@ -38,21 +38,22 @@ func journalError(op, path string, err error) error {
 	return e
 }
 
-// damaged is the error of a file that is not as it was written.
+// damaged returns the error for a damaged file.
 func damaged(path, format string, args ...any) error {
 	return &Error{Op: "read journal", Object: path, Reason: "journal-damaged", Msg: fmt.Sprintf(format, args...)}
 }
 
-// ReadJournal reads and checks a journal without waiting for anyone: writers replace the
-// file in one step. One that is not there yet is a Snapshot of version 0. A file that is
-// cut, changed or older than its copy is an error of reason journal-damaged.
+// ReadJournal reads and checks a journal without taking its lock: writers replace the
+// file atomically. If there is no file yet, it returns a Snapshot of version 0. If the
+// file is truncated, changed or older than its copy, the error's reason is
+// journal-damaged.
 func ReadJournal(path string) (*Snapshot, error) {
 	s, err := readJournalFile(path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
 		return nil, err
 	}
-	// A copy that cannot be read is of no use, but no reason to stop.
+	// An unreadable copy is ignored.
 	last := copySequence(path)
 	switch {
 	case missing && last > 0:
@@ -65,7 +66,8 @@ func ReadJournal(path string) (*Snapshot, error) {
 	return s, nil
 }
 
-// copySequence is the sequence number of the copy; 0 if it is missing or damaged.
+// copySequence returns the sequence number of the copy, or 0 if it is missing or
+// damaged.
 func copySequence(path string) uint64 {
 	data, err := readPrivate(copyPath(path))
 	if err != nil {
@@ -78,10 +80,10 @@ func copySequence(path string) uint64 {
 	return s.Sequence
 }
 
-// stampForm is the form of times: RFC 3339 in UTC.
+// stampForm is the format of times: RFC 3339 in UTC.
 const stampForm = "2006-01-02T15:04:05Z"
 
-// readJournalFile reads one file; of one that is not there, the error is fs.ErrNotExist.
+// readJournalFile reads one file. The error is fs.ErrNotExist if there is none.
 func readJournalFile(path string) (*Snapshot, error) {
 	data, err := readPrivate(path)
 	if err != nil {
@@ -98,7 +100,7 @@ func readJournalFile(path string) (*Snapshot, error) {
 	return s, nil
 }
 
-// readPrivate reads a regular file that only its owner may use.
+// readPrivate reads a regular file to which only its owner has access.
 func readPrivate(path string) ([]byte, error) {
 	bad := func(format string, args ...any) ([]byte, error) {
 		return nil, &Error{Op: "read journal", Object: path, Reason: "journal", Msg: fmt.Sprintf(format, args...)}
@@ -139,8 +141,9 @@ func readPrivate(path string) ([]byte, error) {
 	return data, nil
 }
 
-// replaceFile puts a file in the place of another in one step, on the disk when it
-// returns. The caller has the journal's lock, so that the new file's name is its own.
+// replaceFile replaces a file atomically, and returns after the new one is on the
+// disk. The caller holds the journal's lock, so the temporary file's name is not in
+// use.
 func replaceFile(path string, data []byte) error {
 	half := path + ".new"
 	if err := os.Remove(half); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -167,21 +170,21 @@ func replaceFile(path string, data []byte) error {
 	return syncDir(path)
 }
 
-// syncDir writes the names in a file's directory to the disk.
+// syncDir flushes the directory of a file to the disk.
 func syncDir(path string) error {
 	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // some file systems have no such call
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // some file systems do not support this
 		return err
 	}
 	return nil
 }
 
-// write replaces the journal's file by a snapshot. The file of an older version stays
-// beside it.
+// write replaces the journal's file by a snapshot. It keeps a copy of a file of an
+// older version.
 func (s *Snapshot) write(path string, old int) error {
 	data, err := s.encode()
 	if err != nil {
@@ -195,7 +198,7 @@ func (s *Snapshot) write(path string, old int) error {
 	return replaceFile(path, data)
 }
 
-// copyJournal keeps the journal's last good state beside it.
+// copyJournal writes the copy of the journal's last good state.
 func copyJournal(path string, s *Snapshot) error {
 	data, err := s.encode()
 	if err != nil {

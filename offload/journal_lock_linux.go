@@ -11,22 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// journalLocks are locks on bytes of a file beside the journal: byte 0 for the journal,
-// one for each deployment. Open-file-description locks end with the process, however it
-// ends, exclude threads as well as processes, and can be looked at without being taken.
+// journalLocks holds locks on bytes of a file next to the journal: byte 0 for the
+// journal, one for each deployment. Open-file-description locks end with the process
+// in all cases, exclude threads as well as processes, and can be queried without being
+// taken.
 type journalLocks struct{ file *os.File }
 
 // journalByte is the lock of the journal itself.
 const journalByte = 0
 
-// lockByte is a deployment's byte. Two names of one byte wait for each other, no more.
+// lockByte returns a deployment's byte. If two names share a byte, they only wait for
+// each other.
 func lockByte(name string) int64 {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	return int64(h.Sum64()>>2) + 1
 }
 
-// openLocks opens the file, making it if it is to take locks.
+// openLocks opens the file, and creates it if take is set.
 func openLocks(path string, take bool) (*journalLocks, error) {
 	mode := os.O_RDONLY
 	if take {
@@ -61,10 +63,10 @@ func (l *journalLocks) try(at int64) (bool, error) {
 	return err == nil, err
 }
 
-// drop gives a lock up.
+// drop releases a lock.
 func (l *journalLocks) drop(at int64) { l.control(unix.F_OFD_SETLK, unix.F_UNLCK, at) }
 
-// taken reports whether someone else has a lock.
+// taken reports whether another owner holds a lock.
 func (l *journalLocks) taken(at int64) bool {
 	if l.file == nil {
 		return false
@@ -73,14 +75,15 @@ func (l *journalLocks) taken(at int64) bool {
 	return err == nil && kind != unix.F_UNLCK
 }
 
-// close gives all locks up.
+// close releases all locks.
 func (l *journalLocks) close() {
 	if l.file != nil {
 		l.file.Close()
 	}
 }
 
-// whyDenied says whom a file, or the directory that hides it, belongs to, and who asks.
+// whyDenied names the owner of a file, or of the directory that hides it, and the user
+// of this process.
 func whyDenied(path string) string {
 	what := "it"
 	var s unix.Stat_t
@@ -95,7 +98,8 @@ func whyDenied(path string) string {
 	return fmt.Sprintf("permission denied: %s belongs to uid %d and has mode %04o, this process runs as %s", what, s.Uid, s.Mode&0o7777, who)
 }
 
-// heldByV1 reports whether a program that writes journals of version 1 has the file open.
+// heldByV1 reports whether a program that writes journals of version 1 has the file
+// open.
 func heldByV1(f *os.File) bool {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
 	if err == nil {

@@ -4,8 +4,8 @@ package offload
 
 import "os"
 
-// journalLocks lock nothing: cards are managed on Linux, and a simulated card belongs to
-// one process, which then has to manage it from one goroutine.
+// journalLocks does not lock: cards are managed on Linux only, and a simulated card
+// belongs to one process, which has to manage it from one goroutine.
 type journalLocks struct{}
 
 const journalByte = 0

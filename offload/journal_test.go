@@ -34,7 +34,8 @@ func encoded(t testing.TB, s *Snapshot) []byte {
 	return data
 }
 
-// What is written is what is read, and one object is written once.
+// TestJournalRoundTrip checks that a written journal reads back equal, and that each
+// object is written once.
 func TestJournalRoundTrip(t *testing.T) {
 	for _, objects := range [][]string{{}, {"one"}, {"one", "one", ""}, {string(bytes.Repeat([]byte{0, 0xff, '\n'}, 1000))}} {
 		want := sample(objects...)
@@ -58,8 +59,9 @@ func TestJournalRoundTrip(t *testing.T) {
 	}
 }
 
-// Version 2 had no settings: they read as none, and are written as version 3 beside the file
-// of before. A version 2 that says it has settings was not written by any nfpctl, but is read.
+// TestJournalVersion2 checks that version 2, which had no settings, is read as having
+// none, and is replaced by version 3 while the old file is kept. A version 2 with
+// settings was not written by any nfpctl, but is read.
 func TestJournalVersion2(t *testing.T) {
 	want := sample("one", "two")
 	for _, r := range want.Records {
@@ -95,7 +97,8 @@ func TestJournalVersion2(t *testing.T) {
 	}
 }
 
-// Each difference of settings is a difference of deployments.
+// TestSettingsDiffer checks that each difference of settings is a difference of
+// deployments.
 func TestSettingsDiffer(t *testing.T) {
 	all := []Settings{
 		{}, {Type: "xdp"}, {Type: "tc"}, {Set: []string{"a=1"}}, {Set: []string{"a=2"}}, {Set: []string{"a=1", "b=1"}},
@@ -107,14 +110,15 @@ func TestSettingsDiffer(t *testing.T) {
 			if x.Equal(y) != (i == j) || x.brings(y) != (i == j) {
 				t.Errorf("%+v and %+v: equal %v", a, b, x.Equal(y))
 			}
-			if i != j && difference(x, y) != "other settings are wanted" {
+			if i != j && difference(x, y) != "the settings differ" {
 				t.Errorf("%+v and %+v: %s", a, b, difference(x, y))
 			}
 		}
 	}
 }
 
-// Each bit and each length of a small journal matters.
+// TestJournalEachBit checks that changing any bit or the length of a small journal is
+// detected.
 func TestJournalEachBit(t *testing.T) {
 	good := encoded(t, sample("object"))
 	for i := range good {
@@ -131,7 +135,8 @@ func TestJournalEachBit(t *testing.T) {
 	}
 }
 
-// A file that has its checksum, and says what cannot be, is no journal either.
+// TestJournalContents checks that a file with a valid checksum but impossible contents
+// is refused.
 func TestJournalContents(t *testing.T) {
 	file := func(version int, body string) []byte {
 		numbers := fmt.Sprintf("%d %d %d", version, 1, len(body))
@@ -161,7 +166,7 @@ func TestJournalContents(t *testing.T) {
 	}
 }
 
-// No file makes the reader fail otherwise than with an error.
+// FuzzJournal checks that no file causes anything other than an error.
 func FuzzJournal(f *testing.F) {
 	f.Add(encoded(f, sample("one", "two")))
 	f.Add([]byte(journalMagic + "2 1 0 x\n"))
@@ -176,15 +181,15 @@ func FuzzJournal(f *testing.F) {
 		if s, err := decodeJournal(data); (s == nil) == (err == nil) {
 			t.Errorf("%v, %v", s, err)
 		}
-		// The pages of version 1 behind meta pages that are right.
+		// The pages of version 1, with valid meta pages before them.
 		file := &v1File{data, 4096, uint64(len(data) / 4096), map[uint64]bool{}, len(data)}
 		file.walk(0, v1Depth, false, map[string][]byte{})
 		file.read(data, v1Depth, false, map[string][]byte{})
 	})
 }
 
-// What a step of an operation waits for: three deployments of 50 kB objects, on the disk of
-// the temporary directory.
+// BenchmarkJournalWrite measures the time that each step of an operation waits: three
+// deployments of 50 kB objects, on the disk of the temporary directory.
 func BenchmarkJournalWrite(b *testing.B) {
 	object := func(c byte) string { return string(bytes.Repeat([]byte{c}, 50_000)) }
 	s := sample(object(1), object(2), object(3))
@@ -196,7 +201,7 @@ func BenchmarkJournalWrite(b *testing.B) {
 	}
 }
 
-// What every command begins with.
+// BenchmarkJournalRead measures the first step of every command.
 func BenchmarkJournalRead(b *testing.B) {
 	object := func(c byte) string { return string(bytes.Repeat([]byte{c}, 50_000)) }
 	s := sample(object(1), object(2), object(3))

@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// Version 1 of the journal was a bbolt database with two buckets. It is read here from
-// memory and never mapped, because a mapped file that is cut kills the process, and every
-// offset is checked, because only bbolt's two meta pages have checksums. Buckets are B+
-// trees of pages; see bbolt's internal/common/{meta,page,bucket}.go.
+// This file reads version 1 of the journal, a bbolt database with two buckets. It is
+// read from memory and never mapped, because a mapped file that is truncated kills the
+// process. Every offset is checked, because only bbolt's two meta pages have
+// checksums. Buckets are B+ trees of pages; see bbolt's
+// internal/common/{meta,page,bucket}.go.
 
 const (
 	v1Magic   = 0xED0CDAED
@@ -22,13 +23,13 @@ const (
 	v1Leaf    = 0x02
 	v1Nested  = 0x01 // flag of a leaf's element: the value is a bucket
 	v1Element = 16
-	v1Depth   = 16 // of trees: one of the smallest nodes that is deeper holds more than any journal
+	v1Depth   = 16 // maximum depth of trees: a deeper tree, even of minimal nodes, would hold more than any journal
 )
 
-var v1Order = binary.NativeEndian // bbolt writes its structures as the machine has them
+var v1Order = binary.NativeEndian // bbolt writes its structures in the machine's byte order
 
-// isV1 reports whether a file begins as a bbolt database, or has its second meta page where
-// a page of a usual size ends.
+// isV1 reports whether a file begins like a bbolt database, or has its second meta
+// page at the end of a page of a usual size.
 func isV1(data []byte) bool {
 	for _, at := range []int{0, 4096, 16384, 65536} {
 		if len(data) >= at+v1Header+v1Meta && v1Order.Uint32(data[at+v1Header:]) == v1Magic {
@@ -42,12 +43,12 @@ func isV1(data []byte) bool {
 type v1File struct {
 	data []byte
 	page int    // size in bytes
-	end  uint64 // page behind the last
+	end  uint64 // number of pages
 	seen map[uint64]bool
-	left int // bytes that keys may have: elements of a damaged page can overlap
+	left int // remaining limit of bytes in keys: elements of a damaged page can overlap
 }
 
-// v1Root is what a meta page says.
+// v1Root is the contents of a meta page.
 type v1Root struct {
 	root, end, transaction uint64
 	page                   int
@@ -66,8 +67,8 @@ func v1MetaAt(data []byte, at int) (v1Root, error) {
 	return v1Root{v1Order.Uint64(m[16:]), v1Order.Uint64(m[40:]), v1Order.Uint64(m[48:]), int(v1Order.Uint32(m[8:]))}, nil
 }
 
-// decodeV1 reads a journal of version 1. bbolt goes back to the other meta page if one is
-// damaged, which would be an older state: here that is damage.
+// decodeV1 parses a journal of version 1. If a meta page is damaged, bbolt uses the
+// other one, which may be an older state; here that is an error.
 func decodeV1(data []byte) (*Snapshot, error) {
 	a, err := v1MetaAt(data, 0)
 	if err != nil {
@@ -123,7 +124,7 @@ func decodeV1(data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
-// bucket reads a nested bucket: the number of its root page, or, with a 0 there, one page
+// bucket reads a nested bucket: the number of its root page or, if that is 0, one page
 // within the value.
 func (f *v1File) bucket(value []byte, into map[string][]byte) error {
 	if len(value) < 16 {
@@ -155,7 +156,7 @@ func (f *v1File) walk(id uint64, depth int, nested bool, into map[string][]byte)
 	return nil
 }
 
-// read reads one page's elements, and of a branch the pages below.
+// read reads the elements of a page and, for a branch page, the pages below it.
 func (f *v1File) read(page []byte, depth int, nested bool, into map[string][]byte) error {
 	if len(page) < v1Header {
 		return errors.New("it is cut off")

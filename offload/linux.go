@@ -14,17 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LinuxOptions for NewLinux; the zero value is the default.
+// LinuxOptions configures NewLinux. The zero value selects the defaults.
 type LinuxOptions struct {
-	// Pins is the directory of the bpf file system below which pins are; empty:
-	// /sys/fs/bpf/nfpkit.
+	// Pins is the directory of the bpf file system that contains all pins; empty
+	// selects /sys/fs/bpf/nfpkit.
 	Pins string
-	// Netns is where named network namespaces are; empty: /run/netns.
+	// Netns is the directory of named network namespaces; empty selects /run/netns.
 	Netns string
 }
 
-// Linux is the running kernel: bpf(2) for objects, rtnetlink for ports, ethtool's ioctl for
-// what drivers say of themselves. No other program is run.
+// Linux is the running kernel. It uses bpf(2) for objects, rtnetlink for ports, and
+// ethtool's ioctl for the drivers' descriptions. It runs no other program.
 type Linux struct {
 	pins, netns string
 	version     [2]int     // of the kernel: major, minor
@@ -34,7 +34,7 @@ type Linux struct {
 
 var _ Kernel = (*Linux)(nil)
 
-// NewLinux makes the Kernel that this process runs on. Nothing is touched yet.
+// NewLinux returns the Kernel on which this process runs. It changes nothing.
 func NewLinux(opt *LinuxOptions) *Linux {
 	l := &Linux{pins: "/sys/fs/bpf/nfpkit", netns: "/run/netns"}
 	l.version[0], l.version[1] = release()
@@ -60,8 +60,8 @@ func (l *Linux) openNetns(name string) (*os.File, error) {
 	return f, nil
 }
 
-// in runs fn in a network namespace: what bpf(2) and ioctl(2) find by interface index is
-// looked for in that of the calling thread.
+// in runs fn in a network namespace. bpf(2) and ioctl(2) resolve interface indexes in
+// the namespace of the calling thread.
 func (l *Linux) in(netns string, fn func() error) error {
 	if netns == "" {
 		return fn()
@@ -79,12 +79,13 @@ func (l *Linux) in(netns string, fn func() error) error {
 	})
 }
 
-// onThread runs fn on a thread of its own, which ends with it. The process's first thread
-// is left alone: others take its namespace for the process's.
+// onThread runs fn on a thread of its own, which ends with it. It never uses the
+// process's first thread: other programs take that thread's namespace for the
+// process's.
 func onThread(fn func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked, but where this is the wrong thread
+		runtime.LockOSThread() // never unlocked, except on the wrong thread
 		if unix.Gettid() == unix.Getpid() {
 			err := onThread(fn)
 			runtime.UnlockOSThread()
@@ -96,7 +97,8 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
-// errnoError is an error whose errno alone says what it means, wherever it comes from.
+// errnoError returns an error for an errno whose meaning is the same for all
+// operations.
 func errnoError(op, object string, err error) *Error {
 	e := &Error{Op: op, Object: object, Reason: "unexpected", Msg: oneLine(err), Err: err}
 	switch {
@@ -116,8 +118,9 @@ func errnoError(op, object string, err error) *Error {
 	return e
 }
 
-// kernelLog collects what the kernel logs while an operation fails: the driver gives
-// some reasons nowhere else. Where it may not be read, there is nothing.
+// kernelLog collects the lines that the kernel logs while an operation fails: the
+// driver reports some reasons only there. If the log may not be read, there are no
+// lines.
 type kernelLog struct{ f *os.File }
 
 func listenKernelLog() kernelLog {
@@ -139,7 +142,7 @@ func (k kernelLog) close() {
 	}
 }
 
-// lines are those logged since listenKernelLog.
+// lines returns the lines logged since listenKernelLog.
 func (k kernelLog) lines() []string {
 	if k.f == nil {
 		return nil
@@ -162,7 +165,7 @@ func (k kernelLog) lines() []string {
 	return all
 }
 
-// release is the running kernel's version, as 6 and 12.
+// release returns the running kernel's version, such as 6 and 12.
 func release() (major, minor int) {
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
@@ -171,8 +174,8 @@ func release() (major, minor int) {
 	return major, minor
 }
 
-// olderThan reports whether the kernel is older than a version. One whose version cannot be
-// read is not.
+// olderThan reports whether the kernel is older than a version. A kernel whose version
+// cannot be read is not.
 func (l *Linux) olderThan(major, minor int) bool {
 	return l.version[0] != 0 && (l.version[0] < major || l.version[0] == major && l.version[1] < minor)
 }

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bpf(2) for what cilium/ebpf has no form for: maps of an interface, objects whose device
-// is gone, names relative to our directory, element commands without reflection. Attribute
-// layouts are those of include/uapi/linux/bpf.h.
+// This file calls bpf(2) for operations that cilium/ebpf does not support: maps of an
+// interface, objects whose device was removed, names relative to our directory,
+// element commands without reflection. Attribute layouts are those of
+// include/uapi/linux/bpf.h.
 
-// bpf is the system call. It is done again when interrupted before anything was done.
+// bpf performs the system call. It repeats a call that was interrupted.
 func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(attr), size)
@@ -31,7 +32,7 @@ func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
 	}
 }
 
-// bytesPtr is the address of b's first byte as the kernel takes it.
+// bytesPtr returns the address of b's first byte as the kernel expects it.
 func bytesPtr(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
 
 // fd is an open object; the zero value is none.
@@ -43,7 +44,7 @@ type fd struct {
 func newFD(n int, name string) fd { return fd{file: os.NewFile(uintptr(n), name)} }
 
 func (f fd) int() int     { return int(f.file.Fd()) }
-func (f fd) FD() int      { return f.int() } // what holds references takes
+func (f fd) FD() int      { return f.int() } // for interfaces that take references
 func (f fd) ID() uint32   { return f.id }
 func (f fd) Close() error { return ignoreClosed(f.file.Close()) }
 func ignoreClosed(err error) error {
@@ -53,7 +54,7 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// objPin and objGet are the bpf file system's names.
+// objPin and objGet create and open names of the bpf file system.
 func objPin(n int, path string) error {
 	attr := struct {
 		path  uint64
@@ -86,7 +87,8 @@ func objGet(path string) (int, error) {
 	return n, err
 }
 
-// nextID is the id behind id among programs or maps; ENOENT behind the last.
+// nextID returns the id that follows id among programs or maps, or ENOENT after the
+// last.
 func nextID(cmd int, id uint32) (uint32, error) {
 	attr := struct{ start, next, flags uint32 }{start: id}
 	_, err := bpf(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
@@ -129,7 +131,8 @@ func objInfo(n int, info unsafe.Pointer, size uintptr) error {
 	return err
 }
 
-// fdinfo reads what /proc says of an object: all there is of one whose device is gone.
+// fdinfo reads /proc's description of an object, the only one after its device was
+// removed.
 func fdinfo(n int) (map[string]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", n))
 	if err != nil {
@@ -144,13 +147,13 @@ func fdinfo(n int) (map[string]string, error) {
 	return fields, nil
 }
 
-// kindOf is bpf-prog, bpf-map or whatever else a descriptor is.
+// kindOf returns the kind of a descriptor, such as bpf-prog or bpf-map.
 func kindOf(n int) string {
 	link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", n))
 	return strings.TrimPrefix(link, "anon_inode:")
 }
 
-// linkInfo is struct bpf_link_info up to the interface of XDP's.
+// linkInfo is struct bpf_link_info up to the interface of an XDP link.
 type linkInfo struct {
 	typ, id, program, _ uint32
 	ifindex, _          uint32
@@ -159,8 +162,9 @@ type linkInfo struct {
 // linkXDP is BPF_LINK_TYPE_XDP.
 const linkXDP = 6
 
-// heldByLinks are the programs that bpf_links hold in front of an interface. Kernels before
-// 5.8 have no such links, and who may not list them is told that there are none.
+// heldByLinks returns the programs that bpf_links attach to an interface. It returns
+// none on kernels before 5.8, which have no such links, and if this process may not
+// list them.
 func heldByLinks(ifindex int) map[uint32]bool {
 	held := map[uint32]bool{}
 	for id := uint32(0); ; {

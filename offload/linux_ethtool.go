@@ -12,17 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What drivers say of themselves, by ethtool's ioctl (include/uapi/linux/ethtool.h).
+// This file reads the drivers' descriptions of their interfaces, by ethtool's ioctl
+// (include/uapi/linux/ethtool.h).
 
 const (
 	stringBytes   = 32
 	setStatistics = 1
 	setFeatures   = 4
-	// maxStrings is more than any driver has, and little enough to allocate on its word.
+	// maxStrings exceeds the number of any driver, and is small enough to allocate at
+	// a driver's request.
 	maxStrings = 1 << 16
 )
 
-// ethtool does one command on an interface of this thread's namespace.
+// ethtool performs one command on an interface of this thread's namespace.
 func ethtool(fd int, name string, b []byte) error {
 	var req struct {
 		name [unix.IFNAMSIZ]byte
@@ -39,7 +41,7 @@ func ethtool(fd int, name string, b []byte) error {
 	return nil
 }
 
-// ethtoolStrings are the names of a set.
+// ethtoolStrings returns the names of a set.
 func ethtoolStrings(fd int, name string, set uint32) ([]string, error) {
 	b := make([]byte, 16+4)
 	native.PutUint32(b, unix.ETHTOOL_GSSET_INFO)
@@ -69,7 +71,8 @@ func ethtoolStrings(fd int, name string, set uint32) ([]string, error) {
 	return names, nil
 }
 
-// describe adds what the driver says to a port. A driver that says nothing has no card.
+// describe adds the driver's description to a port. A port whose driver has none
+// belongs to no card.
 func (l *Linux) describe(p *Port) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -115,7 +118,7 @@ func (l *Linux) tcOffload(fd int, name string) bool {
 	return native.Uint32(b[8+16*(at/32)+8:])>>(at%32)&1 != 0
 }
 
-// counters are the names of the nfp driver's per-port counts of program results.
+// counters are the names of the nfp driver's per-port counters of program results.
 var counters = []struct {
 	name string
 	of   func(*Verdicts) *Count
@@ -164,12 +167,12 @@ func (l *Linux) Verdicts(p *Port) (Verdicts, error) {
 		return v, words("count", p.Ref().String(), err)
 	}
 	if found == 0 {
-		return v, &Error{Op: "count", Object: p.Ref().String(), Reason: "no-offload", Msg: fmt.Sprintf("driver %s has no counters of what programs decided", p.Driver)}
+		return v, &Error{Op: "count", Object: p.Ref().String(), Reason: "no-offload", Msg: fmt.Sprintf("driver %s has no counters of verdicts", p.Driver)}
 	}
 	return v, nil
 }
 
-// Namespaces are the named network namespaces.
+// Namespaces returns the named network namespaces.
 func (l *Linux) Namespaces() []string {
 	entries, err := os.ReadDir(l.netns)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rtnetlink for ports and XDP: messages of include/uapi/linux/rtnetlink.h and if_link.h.
+// This file uses rtnetlink for ports and XDP, with the messages of
+// include/uapi/linux/rtnetlink.h and if_link.h.
 
 // xdpFlags are the XDP_FLAGS_*_MODE of if_link.h; xdpReplace makes a change conditional on
 // the program that EXPECTED_FD names.
@@ -23,20 +24,20 @@ var xdpFlags = map[Mode]uint32{XDPGeneric: 1 << 1, XDPDriver: 1 << 2, XDPOffload
 
 const xdpReplace = 1 << 4
 
-// xdpIDs are the attributes that have the ids of programs by mode.
+// xdpIDs are the attributes with the program ids of each mode.
 var xdpIDs = []struct {
 	mode Mode
 	attr uint16
 }{{XDPOffload, unix.IFLA_XDP_HW_PROG_ID}, {XDPDriver, unix.IFLA_XDP_DRV_PROG_ID}, {XDPGeneric, unix.IFLA_XDP_SKB_PROG_ID}}
 
-// ifinfo is struct ifinfomsg.
+// ifinfo returns struct ifinfomsg.
 func ifinfo(index int) []byte {
 	b := make([]byte, unix.SizeofIfInfomsg)
 	native.PutUint32(b[4:], uint32(index))
 	return b
 }
 
-// link is what RTM_GETLINK tells of an interface.
+// link is the description of an interface in RTM_GETLINK's answer.
 type link struct {
 	index, mtu int
 	name       string
@@ -71,7 +72,7 @@ func parseLink(data []byte) (link, error) {
 	return l, err
 }
 
-// Ports lists interfaces, all or those of the given names.
+// Ports lists interfaces: all, or those of the given names.
 func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
 	fail := func(err error) ([]Port, error) { return nil, words("list ports", netns, err) }
 	var msgs [][]byte
@@ -83,7 +84,7 @@ func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
 	}
 	for _, name := range names {
 		one, err := l.ask(netns, unix.RTM_GETLINK, 0, ifinfo(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) { // the last two: no possible name
+		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) { // the last two mean an impossible name
 			continue
 		}
 		if err != nil {
@@ -116,8 +117,8 @@ func (l *Linux) Ports(netns string, names ...string) ([]Port, error) {
 	return all, err
 }
 
-// Elsewhere is a named namespace, other than one, that has a port of a name; empty where
-// there is none.
+// Elsewhere returns a named namespace other than but that has a port called name, or
+// "" if there is none.
 func (l *Linux) Elsewhere(name, but string) string {
 	for _, ns := range l.Namespaces() {
 		if ns == but {
@@ -130,18 +131,18 @@ func (l *Linux) Elsewhere(name, but string) string {
 	return ""
 }
 
-// Attached lists what stands in front of a port.
+// Attached lists the programs attached to a port.
 func (l *Linux) Attached(p *Port) ([]Attachment, error) {
 	msgs, err := l.ask(p.Netns, unix.RTM_GETLINK, 0, ifinfo(p.Index))
 	if err != nil {
-		return nil, words("look at", p.Ref().String(), err)
+		return nil, words("read", p.Ref().String(), err)
 	}
 	if len(msgs) == 0 {
 		return nil, nil
 	}
 	k, err := parseLink(msgs[0])
 	if err != nil {
-		return nil, words("look at", p.Ref().String(), err)
+		return nil, words("read", p.Ref().String(), err)
 	}
 	var all []Attachment
 	var held map[uint32]bool
@@ -155,7 +156,7 @@ func (l *Linux) Attached(p *Port) ([]Attachment, error) {
 	}
 	filters, err := l.filters(p, ingress)
 	if err != nil {
-		return nil, words("look at", p.Ref().String(), err)
+		return nil, words("read", p.Ref().String(), err)
 	}
 	for _, f := range filters {
 		if mode := f.mode(); f.kind == "bpf" && f.program != 0 && mode != "" {
@@ -165,7 +166,7 @@ func (l *Linux) Attached(p *Port) ([]Attachment, error) {
 	return all, nil
 }
 
-// descriptor is a program's, or that of none.
+// descriptor returns the descriptor of a program, or -1 for none.
 func descriptor(p Program) (int32, error) {
 	if p == nil {
 		return -1, nil
@@ -177,7 +178,7 @@ func descriptor(p Program) (int32, error) {
 	return int32(n.int()), nil
 }
 
-// Swap puts new in the place of old.
+// Swap replaces old by new.
 func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 	op := "attach"
 	if new == nil {
@@ -208,8 +209,8 @@ func (l *Linux) Swap(p *Port, mode Mode, old, new Program) error {
 	return nil
 }
 
-// attachReasons tell errors of attaching apart, by errno and by what the kernel's message
-// has in it. The kernel has no other names for them.
+// attachReasons distinguishes errors of attaching by errno and by a part of the
+// kernel's message. The kernel has no other names for them.
 var attachReasons = []struct {
 	errno  unix.Errno
 	says   string
@@ -243,7 +244,7 @@ var attachReasons = []struct {
 	{unix.ENODEV, "", "port-gone"},
 }
 
-// attachError gives an error of attaching its reason.
+// attachError sets the reason of an error of attaching.
 func (l *Linux) attachError(e *Error, p *Port, mode Mode, prog Program) error {
 	if e.Reason == "no-permission" {
 		e.Msg = "the kernel does not let this process attach programs"
@@ -275,8 +276,8 @@ func (l *Linux) attachError(e *Error, p *Port, mode Mode, prog Program) error {
 	return e
 }
 
-// foreign reports whether a program is bound to a device that is gone or that is known
-// to belong to another card than p.
+// foreign reports whether a program is bound to a device that was removed or that is
+// known to belong to another card than p.
 func (l *Linux) foreign(n *linuxProgram, p *Port) bool {
 	info, err := n.Info()
 	if err != nil || info.Gone {
@@ -287,7 +288,7 @@ func (l *Linux) foreign(n *linuxProgram, p *Port) bool {
 	return err == nil && i >= 0 && ports[i].Card != p.Card
 }
 
-// Watch tells of changes to links and filters.
+// Watch sends changes of links and filters.
 func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error) {
 	if len(netns) == 0 {
 		netns = []string{""}
@@ -298,10 +299,10 @@ func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error
 	for _, ns := range netns {
 		conn, err := l.route(ns, unix.RTNLGRP_LINK, unix.RTNLGRP_TC)
 		if ReasonOf(err) == "no-port" && ns != "" {
-			continue // the namespace is gone; its ports are in the first one now
+			continue // the namespace was removed; its ports are in the first one now
 		}
 		if err != nil {
-			return nil, err // those that were started end with ctx
+			return nil, err // the goroutines that were started end with ctx
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		started++
@@ -312,7 +313,7 @@ func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error
 			for ctx.Err() == nil {
 				msgs, _, err := conn.Receive()
 				if errors.Is(err, unix.ENOBUFS) {
-					msgs, err = []syscall.NetlinkMessage{{}}, nil // some were lost
+					msgs, err = []syscall.NetlinkMessage{{}}, nil // some messages were lost
 				}
 				if err != nil {
 					return
@@ -336,7 +337,7 @@ func (l *Linux) Watch(ctx context.Context, netns ...string) (<-chan Event, error
 	return events, nil
 }
 
-// event is what a message says.
+// event converts a message to an event.
 func event(netns string, m syscall.NetlinkMessage) Event {
 	if m.Header.Type != unix.RTM_NEWLINK && m.Header.Type != unix.RTM_DELLINK {
 		return Event{}

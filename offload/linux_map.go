@@ -15,16 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linuxMap is an open map. Element commands are bare system calls on the caller's bytes.
+// linuxMap is an open map. Element commands are plain system calls on the caller's
+// bytes.
 type linuxMap struct {
 	fd
 	info MapInfo
-	// value is the size of a value as user space sees it: of all CPUs for per-CPU maps.
+	// value is the size of a value in user space: of all CPUs for per-CPU maps.
 	value int
-	gone  bool // the device was gone when the map was opened
+	gone  bool // the device had been removed when the map was opened
 }
 
-// CreateMap makes a map in the host's memory, or on a card.
+// CreateMap creates a map in the host's memory, or on a card.
 func (l *Linux) CreateMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
 	object := spec.Name
 	spec = withDefaults(spec)
@@ -53,7 +54,8 @@ func (l *Linux) CreateMap(spec *ebpf.MapSpec, on *Port) (Map, error) {
 	return openMap(n)
 }
 
-// kernelName is a name with what the kernel takes: letters, digits, _ and dots.
+// kernelName replaces the characters that the kernel does not accept in a name. It
+// accepts letters, digits, _ and dots.
 func kernelName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 128 && (r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
@@ -63,8 +65,8 @@ func kernelName(name string) string {
 	}, name)
 }
 
-// createError says why a map was refused: the errno does not tell the limits apart, the
-// driver's line in the kernel's log does.
+// createError sets the reason why a map was refused. The errno does not distinguish
+// the limits, but the driver's line in the kernel's log does.
 func (l *Linux) createError(err error, object string, spec *ebpf.MapSpec, on *Port, kernel []string) error {
 	var ours *Error
 	if errors.As(err, &ours) {
@@ -82,7 +84,8 @@ func (l *Linux) createError(err error, object string, spec *ebpf.MapSpec, on *Po
 	}
 	shape := ShapeOf(spec)
 	if on != nil && !l.olderThan(4, 16) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		// The kernel looks at the map before the device, and some of what it says means both.
+		// The kernel checks the map before the device, and some of its errors may mean
+		// either.
 		if why := l.Offloads(on); ReasonOf(why) == "no-offload" || ReasonOf(why) == "no-firmware" {
 			return why
 		}
@@ -137,7 +140,7 @@ func openMap(n int) (Map, error) {
 	return m, nil
 }
 
-// Info reads what the kernel shows.
+// Info reads the kernel's description.
 func (m *linuxMap) Info() (MapInfo, error) {
 	var raw mapInfo
 	err := objInfo(m.int(), unsafe.Pointer(&raw), unsafe.Sizeof(raw))
@@ -145,7 +148,7 @@ func (m *linuxMap) Info() (MapInfo, error) {
 		return m.goneInfo()
 	}
 	if err != nil {
-		return MapInfo{}, errnoError("look at", "map", err)
+		return MapInfo{}, errnoError("read", "map", err)
 	}
 	return MapInfo{
 		ID: raw.id, Name: unix.ByteSliceToString(raw.name[:]), Device: int(raw.ifindex),
@@ -153,11 +156,11 @@ func (m *linuxMap) Info() (MapInfo, error) {
 	}, nil
 }
 
-// goneInfo is what /proc knows of a map whose device is no more.
+// goneInfo returns /proc's description of a map whose device was removed.
 func (m *linuxMap) goneInfo() (MapInfo, error) {
 	fields, err := fdinfo(m.int())
 	if err != nil {
-		return MapInfo{}, errnoError("look at", "map", err)
+		return MapInfo{}, errnoError("read", "map", err)
 	}
 	number := func(key string) uint32 {
 		v, _ := strconv.ParseUint(fields[key], 0, 32)
@@ -183,9 +186,9 @@ func (m *linuxMap) elem(cmd int, key, value []byte, flags uint64) error {
 	return err
 }
 
-// alone runs fn, which does many short element commands with quick, on a thread of its own
-// that the scheduler's signals do not reach: they would interrupt the driver's wait for the
-// card, which then asks again.
+// alone runs fn, which performs many short element commands with quick, on a thread of
+// its own that blocks the scheduler's signals. These would interrupt the driver's wait
+// for the card, and the driver would then repeat the request.
 func alone(fn func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -197,9 +200,9 @@ func alone(fn func()) {
 	fn()
 }
 
-// quick is elem without telling the scheduler, which halves the time of a command that the
-// driver answers from what it has kept. The price: a collection of garbage waits for the
-// card, at worst the 5 seconds after which the driver gives up.
+// quick is like elem but does not notify the scheduler. This halves the time of a
+// command that the driver answers from its cache. In return, a garbage collection has
+// to wait for the card, at worst for the 5 seconds after which the driver gives up.
 func (m *linuxMap) quick(fd int, cmd int, key, value []byte) error {
 	attr := elemAttr{fd: uint32(fd), key: bytesPtr(key), value: bytesPtr(value)}
 	_, _, errno := unix.RawSyscall(unix.SYS_BPF, uintptr(cmd), uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
@@ -211,7 +214,7 @@ func (m *linuxMap) quick(fd int, cmd int, key, value []byte) error {
 	return nil
 }
 
-// fail names what became of an element.
+// fail converts the error of an element command.
 func (m *linuxMap) fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -236,7 +239,8 @@ func (m *linuxMap) fail(op string, err error) error {
 	return e
 }
 
-// sized checks that key and value have the map's sizes: the kernel would read past them.
+// sized checks that key and value have the map's sizes: the kernel would read past
+// their ends.
 func (m *linuxMap) sized(op string, key, value []byte, withValue bool) error {
 	if len(key) == int(m.info.Shape.Key) && (!withValue || len(value) == m.value) {
 		return nil
@@ -283,17 +287,19 @@ type batchAttr struct {
 	elemFlags, flags      uint64
 }
 
-// batchEntries are asked for at once. A hash needs room for its longest chain; if that is
-// more, the kernel says so and twice as many are asked for.
+// batchEntries is the number of entries per request. A hash needs room for its longest
+// chain; if that is more, the kernel reports it and the number is doubled.
 const batchEntries = 4096
 
-// noBatch reports whether an error says that the kernel or the map has no batches.
+// noBatch reports whether an error means that the kernel or the map does not support
+// batches.
 func noBatch(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.Errno(524)) // ENOTSUPP
 }
 
-// Dump yields all entries: host maps in batches; those of a card one by one, the value
-// right behind the key, which the driver has kept from the same answer of the card.
+// Dump yields all entries. It reads maps in host memory in batches. It reads a card's
+// map one entry at a time, the value right after the key, because the driver then
+// answers both from one reply of the card.
 func (m *linuxMap) Dump(yield func(key, value []byte) bool) error {
 	if m.gone {
 		return m.fail("dump", unix.ENODEV)
@@ -311,7 +317,7 @@ func (m *linuxMap) Dump(yield func(key, value []byte) bool) error {
 func (m *linuxMap) dumpBatches(yield func(key, value []byte) bool) error {
 	size := batchEntries
 	k := int(m.info.Shape.Key)
-	// A cursor is a key for some maps, a number of 4 bytes for others.
+	// The cursor is a key for some maps, and a number of 4 bytes for others.
 	in, out := make([]byte, max(k, 8)), make([]byte, max(k, 8))
 	keys, values := make([]byte, size*k), make([]byte, size*m.value)
 	first := true
@@ -336,14 +342,14 @@ func (m *linuxMap) dumpBatches(yield func(key, value []byte) bool) error {
 			}
 		}
 		if err != nil {
-			return nil // behind the last
+			return nil // past the last entry
 		}
 		in, out, first = out, in, false
 	}
 }
 
 func (m *linuxMap) dumpEach(yield func(key, value []byte) bool) error {
-	var key []byte // nil: from the start
+	var key []byte // nil selects the first entry
 	next, spare, value := make([]byte, m.info.Shape.Key), make([]byte, m.info.Shape.Key), make([]byte, m.value)
 	fd := m.int()
 	for {
@@ -365,7 +371,7 @@ func (m *linuxMap) dumpEach(yield func(key, value []byte) bool) error {
 	}
 }
 
-// Fill updates many entries, in batches where the map has them.
+// Fill updates many entries, in batches if the map supports them.
 func (m *linuxMap) Fill(keys, values []byte) (int, error) {
 	k := int(m.info.Shape.Key)
 	if k == 0 || m.value == 0 || len(keys)%k != 0 || len(values) != len(keys)/k*m.value {

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rtnetlink requests and attributes, by the nl package of vishvananda/netlink. Its typed
-// links and filters lack the attributes that a manager needs: the expected program of an
-// XDP change, hardware flags, and the text of extended acknowledgements.
+// This file sends rtnetlink requests and parses attributes, by the nl package of
+// vishvananda/netlink. Its typed links and filters lack the attributes that a manager
+// needs: the expected program of an XDP change, hardware flags, and the text of
+// extended acknowledgements.
 
-// dumpTries is how often a dump that the kernel calls inconsistent is repeated: the
-// tables changed while it was read.
+// dumpTries is how often a dump is repeated that the kernel reports as inconsistent:
+// the tables changed while it was read.
 const dumpTries = 5
 
 // route opens rtnetlink in a network namespace, as a member of multicast groups. Errors

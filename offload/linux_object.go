@@ -26,7 +26,7 @@ import (
 type linuxProgram struct {
 	fd
 	typ   ebpf.ProgramType
-	bound bool // to a device: it does not run on the host
+	bound bool // bound to a device: it does not run on the host
 }
 
 // LoadProgram has the kernel verify and translate a program.
@@ -35,8 +35,8 @@ func (l *Linux) LoadProgram(spec *ebpf.ProgramSpec, maps map[string]Map, on *Por
 	spec = spec.Copy()
 	for i := range spec.Instructions {
 		ins := &spec.Instructions[i]
-		// cilium/ebpf 0.22 writes the constant that was there before it takes the kind of an
-		// atomic operation out of the opcode.
+		// cilium/ebpf 0.22 writes the instruction's earlier constant before it takes
+		// the kind of an atomic operation out of the opcode.
 		if op := ins.OpCode.AtomicOp(); op != asm.InvalidAtomic {
 			ins.Constant = int64(op >> 8)
 		}
@@ -89,7 +89,8 @@ func openProgram(n int) (Program, error) {
 	return p, nil
 }
 
-// loadError says which link broke when a program could not be loaded.
+// loadError returns the error for a program that could not be loaded, with the broken
+// link.
 func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *Port, kernel []string) error {
 	var ours *Error
 	if errors.As(err, &ours) {
@@ -119,7 +120,7 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 	driver, last := complaint(e.Log, name)
 	switch {
 	case e.Reason == "no-permission":
-		e.Err = unix.EPERM // without the library's guess at MEMLOCK
+		e.Err = unix.EPERM // without the library's hint about MEMLOCK
 		if on == nil {
 			return say(e.Reason, "the kernel does not let this process load programs")
 		}
@@ -129,7 +130,7 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 	case driver != "":
 		return say("driver-rejected", "%s", driver)
 	case tooComplex(last) != "":
-		e.Err = nil // an errno that means something else elsewhere
+		e.Err = nil // an errno that has another meaning elsewhere
 		return say("too-complex", "%s; its last line: %s", tooComplex(last), last)
 	case e.Reason != "unexpected" && e.Reason != "port-gone":
 		return e
@@ -151,8 +152,8 @@ func (l *Linux) loadError(err error, object string, spec *ebpf.ProgramSpec, on *
 	return say("rejected", "%s", cmp.Or(last, e.Msg))
 }
 
-// Offloads says why no program can run in a port's hardware, whatever it is; nil: one can. A
-// program of two instructions is loaded for the port, and freed.
+// Offloads returns the reason why no program at all can run in a port's hardware, or
+// nil. It loads a program of two instructions for the port, and frees it.
 func (l *Linux) Offloads(on *Port) error {
 	p, err := l.LoadProgram(&ebpf.ProgramSpec{Name: "try", Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}}, nil, on)
 	if err != nil {
@@ -165,8 +166,9 @@ func (l *Linux) Offloads(on *Port) error {
 	return p.Close()
 }
 
-// unboundError says why a program was refused before its first instruction was looked at:
-// the chain from the interface on is at fault.
+// unboundError returns the reason why a program was refused before its first
+// instruction was checked: the chain before the program is broken, from the interface
+// on.
 func (l *Linux) unboundError(e *Error, on *Port) error {
 	say := func(reason, format string, args ...any) error {
 		e.Reason, e.Msg = reason, fmt.Sprintf(format, args...)
@@ -179,7 +181,7 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 		if where := l.Elsewhere(on.Name, on.Netns); where != "" {
 			return say("foreign-namespace", "port %s is in namespace %s now", on.Ref(), where)
 		}
-		return say("port-gone", "port %s is no more", on.Ref())
+		return say("port-gone", "port %s no longer exists", on.Ref())
 	case errors.Is(e.Err, unix.EOPNOTSUPP) && len(e.Kernel) > 0:
 		return say("not-translated", "%s", e.Kernel[len(e.Kernel)-1])
 	case errors.Is(e.Err, unix.EOPNOTSUPP):
@@ -198,8 +200,8 @@ func (l *Linux) unboundError(e *Error, on *Port) error {
 	return e
 }
 
-// driverOf names a port by its driver. Interfaces that the kernel makes itself, such as lo,
-// show none.
+// driverOf names a port by its driver. Interfaces of the kernel itself, such as lo,
+// have no driver.
 func driverOf(p *Port) string {
 	if p.Driver == "" {
 		return "port " + p.Ref().String()
@@ -207,8 +209,8 @@ func driverOf(p *Port) string {
 	return "driver " + p.Driver + " of port " + p.Ref().String()
 }
 
-// complaint is the driver's last line in a verifier log, which begins with its name in
-// brackets, and the last line that is not the verifier's statistics.
+// complaint returns two lines of a verifier log: the driver's last line, which begins
+// with its name in brackets, and the last line that is not the verifier's statistics.
 func complaint(log []string, name string) (driver, last string) {
 	for _, l := range log {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(l), "["+name+"] "); ok {
@@ -225,7 +227,7 @@ func complaint(log []string, name string) (driver, last string) {
 	return driver, ""
 }
 
-// Info reads all that the kernel shows.
+// Info reads the kernel's description.
 func (p *linuxProgram) Info() (ProgramInfo, error) {
 	var raw progInfo
 	err := objInfo(p.int(), unsafe.Pointer(&raw), unsafe.Sizeof(raw))
@@ -233,7 +235,7 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 		return p.goneInfo()
 	}
 	if err != nil {
-		return ProgramInfo{}, errnoError("look at", "program", err)
+		return ProgramInfo{}, errnoError("read", "program", err)
 	}
 	ids, jited, xlated := make([]uint32, raw.mapCount), make([]byte, raw.jitedLen), make([]byte, raw.xlatedLen)
 	info := ProgramInfo{
@@ -249,7 +251,7 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 		runtime.KeepAlive(jited)
 		runtime.KeepAlive(xlated)
 		if err != nil {
-			return info, errnoError("look at", "program", err)
+			return info, errnoError("read", "program", err)
 		}
 		info.Maps = ids[:min(len(ids), int(again.mapCount))]
 		if again.xlated != 0 { // 0: the kernel hides it from this process
@@ -269,8 +271,8 @@ func (p *linuxProgram) Info() (ProgramInfo, error) {
 }
 
 // hostOrder is the machine's byte order. cilium/ebpf compares an order with
-// binary.LittleEndian and binary.BigEndian and finds binary.NativeEndian to be neither:
-// it decodes every register as r0 then, without an error.
+// binary.LittleEndian and binary.BigEndian. binary.NativeEndian equals neither, and
+// cilium/ebpf then decodes every register as r0, without an error.
 var hostOrder = func() binary.ByteOrder {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
 		return binary.LittleEndian
@@ -278,9 +280,10 @@ var hostOrder = func() binary.ByteOrder {
 	return binary.BigEndian
 }()
 
-// decodeXlated decodes what BPF_OBJ_GET_INFO_BY_FD shows of a program. In a call of a
-// function that the kernel has translated, the distance is in the offset and the constant
-// is the function's number; it goes to the constant, where an object has it.
+// decodeXlated decodes the instructions of a program that BPF_OBJ_GET_INFO_BY_FD
+// returns. In a call of a translated function, the kernel stores the distance in the
+// offset and the function's number in the constant. decodeXlated moves the distance to
+// the constant, as in an object.
 func decodeXlated(text []byte) (asm.Instructions, error) {
 	insns, err := asm.AppendInstructions(nil, bytes.NewReader(text), hostOrder, "linux")
 	if err != nil {
@@ -294,11 +297,11 @@ func decodeXlated(text []byte) (asm.Instructions, error) {
 	return insns, nil
 }
 
-// goneInfo is what /proc knows of a program whose device is no more.
+// goneInfo returns /proc's description of a program whose device was removed.
 func (p *linuxProgram) goneInfo() (ProgramInfo, error) {
 	fields, err := fdinfo(p.int())
 	if err != nil {
-		return ProgramInfo{}, errnoError("look at", "program", err)
+		return ProgramInfo{}, errnoError("read", "program", err)
 	}
 	id, _ := strconv.ParseUint(fields["prog_id"], 10, 32)
 	typ, _ := strconv.ParseUint(fields["prog_type"], 10, 32)
@@ -331,7 +334,7 @@ func (l *Linux) Map(id uint32) (Map, error) {
 	return openMap(n)
 }
 
-// Objects lists what is loaded.
+// Objects lists all loaded objects.
 func (l *Linux) Objects() ([]Object, error) {
 	var all []Object
 	err := eachID(unix.BPF_PROG_GET_NEXT_ID, func(id uint32) error {
@@ -364,7 +367,7 @@ func (l *Linux) Objects() ([]Object, error) {
 	return all, err
 }
 
-// eachID calls fn for each id; objects that go away meanwhile are passed over.
+// eachID calls fn for each id. It skips objects that disappear meanwhile.
 func eachID(cmd int, fn func(id uint32) error) error {
 	for id := uint32(0); ; {
 		next, err := nextID(cmd, id)
@@ -381,8 +384,8 @@ func eachID(cmd int, fn func(id uint32) error) error {
 	}
 }
 
-// pin is the whole path of a pin. Names come from checked deployments and escaped maps;
-// one that would leave the directory is refused all the same.
+// pin returns the whole path of a pin. Names come from checked deployments and escaped
+// maps; nevertheless a name that would leave the directory is refused.
 func (l *Linux) pin(path string) (string, error) {
 	if path == "" {
 		return l.pins, nil
@@ -416,7 +419,7 @@ func (l *Linux) Pin(o Pinner, path string) error {
 	return nil
 }
 
-// pinError is what the file system says of a directory of pins.
+// pinError returns the error for a file system's error in a directory of pins.
 func pinError(op, path string, err error) error {
 	e := &Error{Op: op, Object: path, Reason: "pin", Msg: oneLine(err), Err: err}
 	if errors.Is(err, fs.ErrPermission) {
@@ -425,7 +428,7 @@ func pinError(op, path string, err error) error {
 	return e
 }
 
-// onBPF reports whether a directory is of a bpf file system.
+// onBPF reports whether a directory is in a bpf file system.
 func onBPF(dir string) bool {
 	var s unix.Statfs_t
 	return unix.Statfs(dir, &s) == nil && s.Type == unix.BPF_FS_MAGIC

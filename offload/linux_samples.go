@@ -17,8 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rings of perf_event_open(2). cilium/ebpf/perf opens one ring for each CPU at the CPU's
-// index; a card's driver needs the choice of another index, and bpftool has it.
+// This file implements the rings of perf_event_open(2). cilium/ebpf/perf opens one
+// ring for each CPU at the CPU's index, but a card's driver may use another index,
+// which bpftool supports.
 
 // perfRing is the ring of one CPU.
 type perfRing struct {
@@ -30,7 +31,7 @@ type perfRing struct {
 type linuxSamples struct {
 	m     *linuxMap
 	rings []*perfRing
-	next  int // ring to look at first, so that none starves
+	next  int // ring to read first, so that each gets its turn
 }
 
 // Offsets in struct perf_event_mmap_page, include/uapi/linux/perf_event.h.
@@ -83,7 +84,7 @@ func (l *Linux) Samples(m Map, opt *SampleOptions) (Samples, error) {
 	return s, nil
 }
 
-// samplesError names what kept rings from being opened.
+// samplesError returns the reason why rings could not be opened.
 func samplesError(object string, err error) error {
 	var ours *Error
 	if errors.As(err, &ours) {
@@ -121,11 +122,11 @@ func openRing(cpu, index, bytes int) (*perfRing, error) {
 	return &perfRing{cpu, index, fd, mem}, nil
 }
 
-// position is a counter of the ring's first page.
+// position returns a counter in the ring's first page.
 func (r *perfRing) position(at int) *uint64 { return (*uint64)(unsafe.Pointer(&r.mem[at])) }
 
-// take reads the next record; ok is false if there is none. The kernel writes head after the
-// data, and does not write past tail.
+// take reads the next record; ok is false if there is none. The kernel writes head
+// after the data, and does not write past tail.
 func (r *perfRing) take() (s Sample, ok bool) {
 	const (
 		recordLost   = 2 // header, id, number lost
@@ -140,7 +141,7 @@ func (r *perfRing) take() (s Sample, ok bool) {
 		header := around(data, tail, 8)
 		typ, size := binary.NativeEndian.Uint32(header), uint64(binary.NativeEndian.Uint16(header[6:]))
 		if size < 8 || size > head-tail {
-			atomic.StoreUint64(r.position(dataTail), head) // what this is, only the kernel knows
+			atomic.StoreUint64(r.position(dataTail), head) // skips a corrupt record and all that follow it
 			return Sample{}, false
 		}
 		body := around(data, tail+8, int(size)-8)
@@ -159,7 +160,7 @@ func (r *perfRing) take() (s Sample, ok bool) {
 	}
 }
 
-// around copies n bytes of a ring from a position on.
+// around copies n bytes of a ring, from a position on.
 func around(data []byte, at uint64, n int) []byte {
 	at %= uint64(len(data))
 	b := make([]byte, n)
@@ -186,14 +187,14 @@ func (s *linuxSamples) Read(ctx context.Context) (Sample, error) {
 		for i, r := range s.rings {
 			fds[i] = unix.PollFd{Fd: int32(r.fd), Events: unix.POLLIN}
 		}
-		// The time-out is for ctx.
+		// The time-out lets ctx end the loop.
 		if _, err := unix.Poll(fds, 100); err != nil && !errors.Is(err, unix.EINTR) {
 			return Sample{}, samplesError(fmt.Sprintf("map %d", s.m.id), err)
 		}
 	}
 }
 
-// Close takes the rings out of the map and gives them back.
+// Close removes the rings from the map and frees them.
 func (s *linuxSamples) Close() error {
 	for _, r := range s.rings {
 		key := make([]byte, 4)

@@ -11,9 +11,9 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Symbols names the kernel functions that a translated program calls, by the constants of
-// its calls: distances from __bpf_call_base. Where the kernel hides addresses from this
-// process, or has no table of symbols, it names none.
+// Symbols returns the names of the kernel functions that a translated program calls,
+// by the constants of its calls: distances from __bpf_call_base. It returns none if
+// the kernel hides addresses from this process, or has no table of symbols.
 func (l *Linux) Symbols(insns asm.Instructions) map[int64]string {
 	wanted := map[int64]bool{}
 	for i := range insns {

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Traffic control: a clsact qdisc and one cls_bpf filter on its ingress side, with a
-// preference and handle of our own (include/uapi/linux/pkt_sched.h, pkt_cls.h).
+// This file implements traffic control: a clsact qdisc and one cls_bpf filter on its
+// ingress side, with a preference and handle of our own
+// (include/uapi/linux/pkt_sched.h, pkt_cls.h).
 
 var native = binary.NativeEndian
 
@@ -39,7 +40,7 @@ const (
 	inHW   = 1 << 2
 )
 
-// tcmsg is struct tcmsg.
+// tcmsg returns struct tcmsg.
 func tcmsg(index int, handle, parent, info uint32) []byte {
 	b := make([]byte, 20)
 	native.PutUint32(b[4:], uint32(index))
@@ -49,10 +50,10 @@ func tcmsg(index int, handle, parent, info uint32) []byte {
 	return b
 }
 
-// kindAttr is TCA_KIND.
+// kindAttr returns the attribute TCA_KIND.
 func kindAttr(kind string) *nl.RtAttr { return nl.NewRtAttr(tcaKind, nl.ZeroTerminated(kind)) }
 
-// clsacts are the interfaces of a namespace that have a clsact qdisc, by index.
+// clsacts returns the interfaces of a namespace with a clsact qdisc, by index.
 func (l *Linux) clsacts(netns string) (map[int]bool, error) {
 	msgs, err := l.ask(netns, unix.RTM_GETQDISC, unix.NLM_F_DUMP, tcmsg(0, 0, 0, 0))
 	if errors.Is(err, unix.EOPNOTSUPP) { // a kernel without traffic control
@@ -74,15 +75,15 @@ func (l *Linux) clsacts(netns string) (map[int]bool, error) {
 	return found, nil
 }
 
-// filter is what RTM_GETTFILTER tells, or RTM_GETQDISC.
+// filter is the answer of RTM_GETTFILTER or RTM_GETQDISC.
 type filter struct {
 	index                        int
 	handle, info, program, flags uint32
 	kind                         string
 }
 
-// mode is that of a filter that this package has to do with: one in hardware, or ours. It is
-// empty for others: the host may run any number of filters.
+// mode returns the mode of a filter that this package manages: one in hardware, or
+// ours. It is empty for others, of which the host may have any number.
 func (f *filter) mode() Mode {
 	switch {
 	case f.flags&skipSW != 0:
@@ -118,7 +119,7 @@ func parseFilter(data []byte) (filter, error) {
 	return f, err
 }
 
-// filters lists those on one side of an interface's clsact qdisc.
+// filters lists the filters on one side of an interface's clsact qdisc.
 func (l *Linux) filters(p *Port, side uint32) ([]filter, error) {
 	msgs, err := l.ask(p.Netns, unix.RTM_GETTFILTER, unix.NLM_F_DUMP, tcmsg(p.Index, 0, side, 0))
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
@@ -140,8 +141,8 @@ func (l *Linux) filters(p *Port, side uint32) ([]filter, error) {
 	return all, nil
 }
 
-// place is the program that stands in front of a port in a mode, and its filter: of those
-// in hardware any, of the others ours.
+// place returns the program attached to a port in a mode, and its filter: any filter
+// in hardware, but in software only ours.
 func (l *Linux) place(p *Port, mode Mode) (program uint32, at filter, err error) {
 	all, err := l.filters(p, ingress)
 	if err != nil {
@@ -155,8 +156,8 @@ func (l *Linux) place(p *Port, mode Mode) (program uint32, at filter, err error)
 	return 0, at, nil
 }
 
-// swapFilter is Swap for traffic control. Creation fails if there is one; for the rest the
-// kernel has no condition, so we look first.
+// swapFilter is Swap for traffic control. The kernel refuses to create a filter that
+// exists, but has no condition for the other changes, so the filter is read first.
 func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd int32) error {
 	object := p.Ref().String()
 	found, place, err := l.place(p, mode)
@@ -164,11 +165,11 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd i
 		return words(op, object, err)
 	}
 	if found != idOf(old) {
-		return &Error{Op: op, Object: object, Reason: "program-changed", Msg: fmt.Sprintf("in mode %s stands program %d, expected is %d", mode, found, idOf(old))}
+		return &Error{Op: op, Object: object, Reason: "program-changed", Msg: fmt.Sprintf("in mode %s program %d is attached, expected is %d", mode, found, idOf(old))}
 	}
-	const protocol = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
+	const protocol = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network byte order
 	msg, kind := tcmsg(p.Index, ourHandle, ingress, ourPreference<<16|protocol), kindAttr("bpf")
-	if found != 0 { // what stands there may have another place than ours would
+	if found != 0 { // the attached filter may have another preference and handle than ours
 		msg = tcmsg(p.Index, place.handle, ingress, place.info)
 	}
 	log := listenKernelLog()
@@ -206,7 +207,7 @@ func (l *Linux) swapFilter(op string, p *Port, mode Mode, old, new Program, fd i
 	return nil
 }
 
-// Hook makes or removes the clsact qdisc.
+// Hook creates or removes the clsact qdisc.
 func (l *Linux) Hook(p *Port, mode Mode, on bool) (bool, error) {
 	if !mode.TC() {
 		return false, nil
@@ -247,7 +248,7 @@ func (l *Linux) Hook(p *Port, mode Mode, on bool) (bool, error) {
 			return false, words("remove qdisc", object, err)
 		}
 		if len(filters) > 0 {
-			return false, nil // others use it
+			return false, nil // it is still in use
 		}
 	}
 	if _, err := l.ask(p.Netns, unix.RTM_DELQDISC, unix.NLM_F_ACK, msg, kind); err != nil && !errors.Is(err, unix.ENOENT) {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What kernels say that the test bed cannot boot: old ones, and firmware that fails.
+// TestAttachErrors uses messages of kernels and firmware that the test bed cannot
+// boot: old kernels, and firmware that fails.
 func TestAttachErrors(t *testing.T) {
 	for _, c := range []struct {
 		version [2]int
@@ -59,7 +60,8 @@ func TestOldKernel(t *testing.T) {
 	}
 }
 
-// Pins never leave their directory, whatever names an object has.
+// TestPinsStayInside checks that pins stay in their directory, whatever names an
+// object has.
 func TestPinsStayInside(t *testing.T) {
 	l := NewLinux(&LinuxOptions{Pins: t.TempDir()})
 	for _, path := range []string{"../x", "a/../../x", "/etc/passwd"} {
@@ -79,8 +81,9 @@ func TestPinsStayInside(t *testing.T) {
 	}
 }
 
-// A program of more open branches than the kernel keeps is refused without a log where the
-// library asks for it; the reason is the kernel's all the same, in our words.
+// TestTooComplex: for a program with more open branches than the kernel keeps, the
+// kernel returns no log in the form in which the library asks for it. The reason is
+// nevertheless the kernel's, in our words.
 func TestTooComplex(t *testing.T) {
 	program := func(branches int) *ebpf.ProgramSpec {
 		insns := asm.Instructions{asm.FnGetPrandomU32.Call()}
@@ -111,7 +114,8 @@ func TestTooComplex(t *testing.T) {
 	}
 }
 
-// Words that the library means for those who program with it are not the operator's.
+// TestKernelReason checks that messages of the library for its own users do not reach
+// the operator.
 func TestKernelReason(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the kernel says of a program that it refuses. The library that loads programs adds
-// words of its own to some errors, for those who program with it, and drops the verifier's
-// log where the kernel answers EFAULT: its verifier does that when it gives up on a program
-// of too many jumps. Those programs are offered once more here, for the log alone.
+// This file extracts the kernel's reason for refusing a program. The loading library
+// adds text of its own to some errors, for its own users. It also drops the verifier's
+// log if the kernel answers EFAULT, which the verifier returns when it gives up on a
+// program of too many jumps. Such programs are loaded a second time here, only for the
+// log.
 
-// kernelReason is an error of the library in the kernel's words: the errno alone, or, if the
-// kernel was not asked, what the library found.
+// kernelReason returns an error of the library in the kernel's words: only the errno
+// or, if the kernel was not called, the library's own error.
 func kernelReason(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -28,8 +29,8 @@ func kernelReason(err error) string {
 	return strings.TrimPrefix(oneLine(err), "load program: ")
 }
 
-// verifierLog has the kernel refuse a program again and returns its log, or the end of it if it
-// is longer than the buffer; empty if that cannot be done.
+// verifierLog loads a refused program again and returns the verifier's log, or its end
+// if it is longer than the buffer. It returns none if that cannot be done.
 func (l *Linux) verifierLog(spec *ebpf.ProgramSpec, netns string) []string {
 	var code bytes.Buffer
 	if err := slices.Clone(spec.Instructions).Marshal(&code, hostOrder); err != nil {
@@ -69,7 +70,8 @@ func (l *Linux) verifierLog(spec *ebpf.ProgramSpec, netns string) []string {
 	return strings.Split(text, "\n")
 }
 
-// tooComplex says of a verifier's last line that it gave up, in our words; else nothing.
+// tooComplex returns our message if a verifier's last line means that it gave up, else
+// "".
 func tooComplex(last string) string {
 	switch {
 	case strings.Contains(last, "jumps is too complex"):

@@ -8,28 +8,29 @@ import (
 	"time"
 )
 
-// Options for New; Journal is needed.
+// Options configures New. Journal is required.
 type Options struct {
 	Journal  string        // path of the journal's file
-	Patience time.Duration // how long to wait for another process, or the kernel in the background, to be done; 0: 10 s
-	Open     Opener        // reads objects; nil: ELF
-	// Log hears one line per step; nil: nobody does.
+	Patience time.Duration // how long to wait for another process, or for the kernel's background work; 0 selects 10 s
+	Open     Opener        // reads objects; nil selects ELF
+	// Log, if not nil, is called with one line per step.
 	Log func(line string)
-	// Took hears how long a change took from the first look at the object to the last pin
-	// dropped, without the time it was on trial; nil: nobody does.
+	// Took, if not nil, is called with the duration of each change, from reading the
+	// object to removing the last pin, without the trial.
 	Took func(op string, d time.Duration)
 }
 
-// Manager brings deployments about. Each method that changes something locks its deployment
-// and the journal, finishes or rolls back what an earlier process left, and does its work;
-// while a program is on trial only its deployment is locked. Methods that only look wait for
-// nothing. On Linux, managers of several processes and several goroutines may be used at once.
+// Manager carries out deployments. Each method that changes something locks its
+// deployment and the journal, finishes or rolls back an earlier process's unfinished
+// operation, and then does its own work. While a program is on trial only its
+// deployment is locked. Methods that only read do not wait. On Linux, managers in
+// several processes and goroutines may be used at once.
 type Manager struct {
 	kernel Kernel
 	opt    Options
 }
 
-// New makes a manager. Nothing is touched yet.
+// New returns a manager. It changes nothing.
 func New(k Kernel, opt Options) *Manager {
 	if opt.Patience == 0 {
 		opt.Patience = 10 * time.Second
@@ -46,13 +47,13 @@ func New(k Kernel, opt Options) *Manager {
 	return &Manager{kernel: k, opt: opt}
 }
 
-// Kernel is what the manager works on.
+// Kernel returns the kernel that the manager uses.
 func (m *Manager) Kernel() Kernel { return m.kernel }
 
 func (m *Manager) logf(format string, args ...any) { m.opt.Log(fmt.Sprintf(format, args...)) }
 
-// Load brings a new deployment about. One that is there already and wants the same is
-// left alone, or brought back if a reboot or a removal took its program.
+// Load loads a new deployment. If an equal one is loaded, Load leaves it, or restores
+// it if a reboot or a removal took its program.
 func (m *Manager) Load(ctx context.Context, d *Deployment, c *Change) error {
 	return m.turn(ctx, d.Name, func(s *session) error {
 		r := s.records[d.Name]
@@ -84,7 +85,7 @@ func (m *Manager) Load(ctx context.Context, d *Deployment, c *Change) error {
 	})
 }
 
-// Reload puts a deployment in the place of the one of its name.
+// Reload replaces the deployment of the same name.
 func (m *Manager) Reload(ctx context.Context, d *Deployment, c *Change) error {
 	return m.turn(ctx, d.Name, func(s *session) error {
 		if s.records[d.Name] == nil {
@@ -94,14 +95,14 @@ func (m *Manager) Reload(ctx context.Context, d *Deployment, c *Change) error {
 	})
 }
 
-// Repair brings a deployment back to what the journal says it should be, replacing
-// what others put in its place. One without drift is left alone.
+// Repair restores a deployment to the journal's desired state, and replaces programs
+// that others attached instead. It does nothing if there is no drift.
 func (m *Manager) Repair(ctx context.Context, name string) error {
 	_, err := m.repair(ctx, name)
 	return err
 }
 
-// repair reports as well whether there was something to do.
+// repair is like Repair, and also reports whether it did anything.
 func (m *Manager) repair(ctx context.Context, name string) (did bool, err error) {
 	err = m.turn(ctx, name, func(s *session) error {
 		r := s.records[name]
@@ -117,15 +118,15 @@ func (m *Manager) repair(ctx context.Context, name string) (did bool, err error)
 	return did, err
 }
 
-// Unload takes a deployment away from its ports and forgets it. What others put in its
-// place stays.
+// Unload detaches a deployment from its ports and deletes it. Programs that others
+// attached instead stay.
 func (m *Manager) Unload(ctx context.Context, name string) error {
 	return m.turn(ctx, name, func(s *session) error { return s.unload(name) })
 }
 
-// Recover finishes or rolls back what an earlier process left; every other method does
-// so first. A deployment for which that fails keeps its place in the journal, is not
-// touched otherwise, and does not keep others from being managed.
+// Recover finishes or rolls back the unfinished operations of earlier processes. Every
+// other method does so first. If that fails for a deployment, it stays in the journal,
+// is not touched otherwise, and does not prevent others from being managed.
 func (m *Manager) Recover(ctx context.Context) error {
 	return m.turn(ctx, "", func(s *session) error {
 		var all error
@@ -140,7 +141,7 @@ func unknown(op, name string) error {
 	return &Error{Op: op, Object: name, Reason: "unknown-deployment", Msg: "no deployment of that name"}
 }
 
-// port looks a port up.
+// port returns the current state of a port.
 func (m *Manager) port(ref Ref) (*Port, error) {
 	all, err := m.kernel.Ports(ref.Netns, ref.Name)
 	if err != nil {
@@ -152,7 +153,7 @@ func (m *Manager) port(ref Ref) (*Port, error) {
 	return nil, &Error{Op: "find port", Object: ref.String(), Reason: "no-port", Msg: "no such interface"}
 }
 
-// attached is the id of the program that stands before a port in a mode, 0 for none.
+// attached returns the id of the program attached to a port in a mode, or 0 for none.
 func (m *Manager) attached(p *Port, mode Mode) (uint32, error) {
 	all, err := m.kernel.Attached(p)
 	if err != nil {
@@ -166,7 +167,7 @@ func (m *Manager) attached(p *Port, mode Mode) (uint32, error) {
 	return 0, nil
 }
 
-// Names of pins.
+// generationDir and the functions below return the names of pins.
 func generationDir(name string, number uint64) string {
 	return path.Join(name, fmt.Sprintf("gen-%d", number))
 }
@@ -179,7 +180,7 @@ func mapPin(g *Generation, name string) string {
 	return path.Join(generationDir(g.Deployment.Name, g.Number), "maps", escape(name))
 }
 
-// escape writes a map's name as one that the bpf file system takes.
+// escape returns a map's name in a form that the bpf file system accepts.
 func escape(name string) string {
 	var b []byte
 	for i := range len(name) {
@@ -193,28 +194,29 @@ func escape(name string) string {
 	return string(b)
 }
 
-// program opens a generation's program: by its pin, or, if that was removed, by its id if
-// it is still the same program. Nil: it is no more, or its device is.
+// program opens a generation's program: by its pin or, if that was removed, by its id
+// if it is still the same program. It returns nil if the program or its device no
+// longer exists.
 func (m *Manager) program(g *Generation) (Program, error) {
 	p, _, err := m.find(g)
 	return p, err
 }
 
-// lost is the kind of drift of a generation whose program is no more, or whose device is;
-// empty if the program is there.
+// lost returns the kind of drift of a generation whose program or device no longer
+// exists, or "" if the program exists.
 func (m *Manager) lost(g *Generation) (string, error) {
 	p, kind, err := m.find(g)
 	closeAll(p)
 	return kind, err
 }
 
-// find opens a generation's program, or says how it was lost.
+// find opens a generation's program, or returns how it was lost.
 func (m *Manager) find(g *Generation) (p Program, lost string, err error) {
 	if g == nil {
 		return nil, "", nil
 	}
 	lost = "gone"
-	// The kernel numbers programs from 1 again when it is booted, and has no pins then.
+	// After a boot the kernel numbers programs from 1 again, and has no pins.
 	if boot := m.kernel.Boot(); g.Boot != "" && boot != "" && g.Boot != boot {
 		return nil, "gone-since-reboot", nil
 	}
@@ -234,7 +236,7 @@ func (m *Manager) find(g *Generation) (p Program, lost string, err error) {
 	case err != nil:
 		p.Close()
 		return nil, "", err
-	case !pinned && info.Tag != g.Tag: // another one has its number
+	case !pinned && info.Tag != g.Tag: // another program has its number
 		p.Close()
 		return nil, lost, nil
 	case info.Gone:
@@ -244,7 +246,7 @@ func (m *Manager) find(g *Generation) (p Program, lost string, err error) {
 	return p, "", nil
 }
 
-// idOf is a program's id, 0 for none.
+// idOf returns a program's id, or 0 for none.
 func idOf(p Program) uint32 {
 	if p == nil {
 		return 0
@@ -252,7 +254,7 @@ func idOf(p Program) uint32 {
 	return p.ID()
 }
 
-// closeAll closes what is not nil.
+// closeAll closes the programs that are not nil.
 func closeAll(progs ...Program) {
 	for _, p := range progs {
 		if p != nil {

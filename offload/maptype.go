@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// mapTypes are the names of map types as bpftool has them.
+// mapTypes holds bpftool's names of map types.
 var mapTypes = []struct {
 	name string
 	typ  ebpf.MapType
@@ -37,7 +37,7 @@ var mapTypes = []struct {
 	{"ringbuf", ebpf.RingBuf},
 }
 
-// MapTypeName is a map type's name; one that is not known is its number.
+// MapTypeName returns a map type's name, or its number if it is unknown.
 func MapTypeName(t ebpf.MapType) string {
 	for _, m := range mapTypes {
 		if m.typ == t {
@@ -47,7 +47,7 @@ func MapTypeName(t ebpf.MapType) string {
 	return fmt.Sprintf("type_%d", uint32(t))
 }
 
-// ParseMapType is MapTypeName's inverse.
+// ParseMapType is the inverse of MapTypeName.
 func ParseMapType(name string) (ebpf.MapType, error) {
 	i := slices.IndexFunc(mapTypes, func(m struct {
 		name string

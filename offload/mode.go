@@ -6,26 +6,27 @@ import (
 	"strings"
 )
 
-// A Mode says where in the way of a packet a program stands, in bpftool's words. Of
-// the XDP modes a port may have an offloaded program beside one of the other two.
+// A Mode is the place in a packet's path at which a program runs, in bpftool's words.
+// A port may have an offloaded XDP program together with one in one of the other two
+// XDP modes.
 type Mode string
 
 const (
 	XDPOffload Mode = "xdpoffload" // XDP in the card
 	XDPDriver  Mode = "xdpdrv"     // XDP in the driver, on the host
 	XDPGeneric Mode = "xdpgeneric" // XDP in the kernel's stack, on the host
-	TCOffload  Mode = "tcoffload"  // cls_bpf on ingress with skip_sw: in the card or not at all
+	TCOffload  Mode = "tcoffload"  // cls_bpf on ingress with skip_sw: only in the card
 	TCSoftware Mode = "tcsoftware" // cls_bpf on ingress with skip_hw: on the host
 )
 
-// Modes are all there are. None stands for "whatever is possible": nothing falls back
+// modes holds all modes. No mode means "whatever is possible": nothing falls back
 // silently.
 var modes = []Mode{XDPOffload, XDPDriver, XDPGeneric, TCOffload, TCSoftware}
 
 // Modes lists all modes.
 func Modes() []Mode { return slices.Clone(modes) }
 
-// ParseMode reads a mode's name; empty is XDPOffload.
+// ParseMode parses a mode's name; empty is XDPOffload.
 func ParseMode(s string) (Mode, error) {
 	if s == "" {
 		return XDPOffload, nil

@@ -14,7 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Every error has a reason of the table, and every reason a link, a cause and a cure.
+// TestReasons checks that every error has a reason of the table, and every reason a
+// link, a cause and a cure.
 func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range Reasons() {
@@ -46,7 +47,8 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// A reader that panics, and one that goes wrong, are errors of the object.
+// TestReaderThatPanics checks that a panic or an error of a reader is an error of the
+// object.
 func TestReaderThatPanics(t *testing.T) {
 	d := &Deployment{Name: "fw", Source: "x.o", Mode: XDPOffload, Object: []byte("x")}
 	for _, read := range []Opener{
@@ -78,8 +80,7 @@ func examples(t testing.TB) [][]byte {
 	return all
 }
 
-// FuzzObject reads objects that nobody vouches for as far as the manager looks at them
-// before the kernel does.
+// FuzzObject reads untrusted objects as far as the manager does before the kernel.
 func FuzzObject(f *testing.F) {
 	for _, data := range examples(f) {
 		f.Add(data)
@@ -87,7 +88,8 @@ func FuzzObject(f *testing.F) {
 	f.Fuzz(hostile)
 }
 
-// The same with a fixed number of objects, with up to 8 bytes changed each.
+// TestHostileObjects is like FuzzObject, with a fixed number of objects in each of
+// which up to 8 bytes are changed.
 func TestHostileObjects(t *testing.T) {
 	all := examples(t)
 	for i := range 4000 {

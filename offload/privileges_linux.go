@@ -18,17 +18,18 @@ type Privilege struct {
 	bit  uint
 }
 
-// Privileges are all that are needed; DropPrivileges keeps these and no others.
+// Privileges returns all capabilities that are needed; DropPrivileges keeps only
+// these.
 func Privileges() []Privilege {
 	return []Privilege{
 		{"cap_bpf", "loading programs", unix.CAP_BPF},
 		{"cap_net_admin", "loading them for a card, and attaching them", unix.CAP_NET_ADMIN},
 		{"cap_sys_admin", "maps on a card, objects by id, other network namespaces", unix.CAP_SYS_ADMIN},
-		{"cap_syslog", "what the card's driver says in the kernel's log, where that is restricted", unix.CAP_SYSLOG},
+		{"cap_syslog", "the card's driver's lines in the kernel's log, if access to it is restricted", unix.CAP_SYSLOG},
 	}
 }
 
-// wanted is the set of Privileges.
+// wanted returns the set of Privileges.
 func wanted() uint64 {
 	var set uint64
 	for _, p := range Privileges() {
@@ -37,7 +38,7 @@ func wanted() uint64 {
 	return set
 }
 
-// effective is this thread's set of capabilities in effect.
+// effective returns this thread's effective set of capabilities.
 func effective() (uint64, error) {
 	status, err := os.ReadFile("/proc/thread-self/status")
 	if err != nil {
@@ -51,14 +52,15 @@ func effective() (uint64, error) {
 	return 0, fmt.Errorf("/proc/thread-self/status has no CapEff")
 }
 
-// droppedMark tells the program that it was begun again for the sake of DropPrivileges.
+// droppedMark is set in the environment of a program that DropPrivileges has executed
+// again.
 const droppedMark = "NFPKIT_PRIVILEGES_DROPPED"
 
-// DropPrivileges gives up all capabilities but those of Privileges, for good. It must be
-// called before anything else is done: capabilities belong to threads, of which a Go
-// program has several, so it takes the others out of the bounding set, forbids new
-// privileges, and begins the program again, which then returns from here at once. A
-// process without more than the needed capabilities goes on as it is.
+// DropPrivileges permanently drops all capabilities except those of Privileges. It
+// must be called before anything else. Capabilities belong to threads, of which a Go
+// program has several. So DropPrivileges removes the others from the bounding set,
+// forbids new privileges, and executes the program again, which then returns from here
+// at once. If the process has only needed capabilities, DropPrivileges does nothing.
 func DropPrivileges() error {
 	fail := func(what string, err error) error {
 		return &Error{Op: "drop privileges", Reason: "no-permission", Msg: fmt.Sprintf("%s: %v", what, err), Err: err}
@@ -86,7 +88,7 @@ func DropPrivileges() error {
 	for c := uint(0); c < 64; c++ {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
 		if err != nil {
-			break // behind the kernel's last
+			break // past the kernel's last capability
 		}
 		if in == 1 && wanted()&(1<<c) == 0 {
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil {
@@ -106,7 +108,7 @@ func DropPrivileges() error {
 	return fail("begin again", syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), droppedMark+"=1")))
 }
 
-// inheritNothing empties the inheritable set: it would come back at the next exec.
+// inheritNothing clears the inheritable set, which would be restored at the next exec.
 func inheritNothing() error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

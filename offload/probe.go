@@ -10,41 +10,42 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// What a card takes is told by nobody: the driver reads it from the firmware and keeps
-// it to itself. So it is found by trying, with programs that are attached nowhere and
-// maps that are freed at once. What was accepted is true; a refusal may have come from
-// what else is on the card just now. Hence each limit is a lower bound.
+// This file probes the features and limits of a card. The driver reads them from the
+// firmware but does not expose them. So they are found by trial, with programs that
+// are never attached and maps that are freed at once. Success is proof, but a failure
+// may be due to other objects on the card at the time. Hence each limit is a lower
+// bound.
 
-// A Feature is something that a port's card takes, or does not.
+// A Feature is a capability that a port's card may have.
 type Feature struct {
 	Kind string `json:"kind"` // program_type, map_type, helper, or instruction
 	Name string `json:"name"`
 	Have bool   `json:"available"`
-	Why  string `json:"why,omitempty"` // it is not: the refusal
+	Why  string `json:"why,omitempty"` // the refusal, if it does not have it
 }
 
-// A Limit is at least so much.
+// A Limit is a lower bound.
 type Limit struct {
 	Name    string `json:"name"`
 	AtLeast int    `json:"at_least"`
-	Source  string `json:"source"` // what was tried, and what became of one more
+	Source  string `json:"source"` // the largest trial, and the result of one more
 }
 
-// Features are all that was found about a port's card.
+// Features is the result of probing a port's card.
 type Features struct {
 	Port     Ref       `json:"port"`
 	Features []Feature `json:"features"`
 	Limits   []Limit   `json:"limits"`
 }
 
-// Have reports whether a feature is there.
+// Have reports whether the card has a feature.
 func (f *Features) Have(kind, name string) bool {
 	return slices.ContainsFunc(f.Features, func(x Feature) bool { return x.Kind == kind && x.Name == name && x.Have })
 }
 
-// Probe tries what the card of a port takes. While it runs, for some hundredths of a
-// second, it holds most of the card's room for maps. An error is one that says nothing
-// of the card: no permission, or the port went away.
+// Probe probes the card of a port. While it runs, for some hundredths of a second, it
+// occupies most of the card's room for maps. It returns an error only if the result
+// would not describe the card: no permission, or the port was removed.
 func Probe(ctx context.Context, k Kernel, on *Port) (*Features, error) {
 	p := &prober{ctx: ctx, kernel: k, on: on, found: &Features{Port: on.Ref(), Features: []Feature{}, Limits: []Limit{}}}
 	for _, do := range []func() error{p.types, p.mapTypes, p.helpers, p.instructions, p.mapLimits, p.programLimits} {
@@ -60,10 +61,10 @@ type prober struct {
 	kernel Kernel
 	on     *Port
 	found  *Features
-	maps   map[string]Map // for programs under trial
+	maps   map[string]Map // for trial programs
 }
 
-// fatal reports whether an error says nothing of what was tried.
+// fatal returns err if it is unrelated to the trial, otherwise nil.
 func (p *prober) fatal(err error) error {
 	if ctxErr := p.ctx.Err(); ctxErr != nil {
 		return &Error{Op: "probe", Object: p.on.Ref().String(), Reason: "interrupted", Msg: ctxErr.Error(), Err: ctxErr}
@@ -75,7 +76,7 @@ func (p *prober) fatal(err error) error {
 	return nil
 }
 
-// add notes whether something was accepted.
+// add records whether a trial succeeded.
 func (p *prober) add(kind, name string, err error) error {
 	f := Feature{Kind: kind, Name: name, Have: err == nil}
 	if err != nil {
@@ -85,7 +86,7 @@ func (p *prober) add(kind, name string, err error) error {
 	return p.fatal(err)
 }
 
-// load tries a program and lets go of it.
+// load loads a program and frees it.
 func (p *prober) load(typ ebpf.ProgramType, insns asm.Instructions) (ProgramInfo, error) {
 	prog, err := p.kernel.LoadProgram(&ebpf.ProgramSpec{Name: "probe", Type: typ, License: "GPL", Instructions: insns}, p.maps, p.on)
 	if err != nil {
@@ -95,7 +96,7 @@ func (p *prober) load(typ ebpf.ProgramType, insns asm.Instructions) (ProgramInfo
 	return prog.Info()
 }
 
-// create tries a map and lets go of it.
+// create creates a map and frees it.
 func (p *prober) create(typ ebpf.MapType, key, value, entries int) error {
 	m, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "probe", Type: typ, KeySize: uint32(key), ValueSize: uint32(value), MaxEntries: uint32(entries)}, p.on)
 	if err != nil {
@@ -104,10 +105,10 @@ func (p *prober) create(typ ebpf.MapType, key, value, entries int) error {
 	return m.Close()
 }
 
-// drop is TC_ACT_SHOT and a valid result of XDP as well.
+// drop returns a program that returns TC_ACT_SHOT, which is a valid XDP result too.
 func drop() asm.Instructions { return asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()} }
 
-// Pass is the smallest XDP program: it passes everything.
+// Pass returns the smallest XDP program: it passes every packet.
 func Pass() *ebpf.ProgramSpec {
 	return &ebpf.ProgramSpec{Name: "pass", Type: ebpf.XDP, License: "GPL", Instructions: drop()}
 }
@@ -145,7 +146,7 @@ func (p *prober) mapTypes() error {
 	return nil
 }
 
-// withMap is a program that calls a map's helper on map m.
+// withMap returns a program that calls a map's helper on map m.
 func withMap(fn asm.BuiltinFunc) asm.Instructions {
 	insns := asm.Instructions{
 		asm.Mov.Imm(asm.R2, 0), asm.StoreMem(asm.RFP, -4, asm.R2, asm.Word),
@@ -157,7 +158,7 @@ func withMap(fn asm.BuiltinFunc) asm.Instructions {
 	return append(insns, drop()...)
 }
 
-// helpers tries those that any card's firmware offers.
+// helpers probes the helpers that any card's firmware may offer.
 func (p *prober) helpers() error {
 	m, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 1}, p.on)
 	if err == nil {
@@ -190,7 +191,7 @@ func (p *prober) helpers() error {
 	return p.events()
 }
 
-// events tries perf_event_output, whose map is in the host's memory.
+// events probes perf_event_output, whose map is in the host's memory.
 func (p *prober) events() error {
 	ring, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "events", Type: ebpf.PerfEventArray, KeySize: 4, ValueSize: 4, MaxEntries: 1}, nil)
 	if err == nil {
@@ -208,7 +209,7 @@ func (p *prober) events() error {
 	return p.add("helper", "bpf_perf_event_output", err)
 }
 
-// packetByte reads an unknown byte into r0.
+// packetByte loads an unknown byte into r0.
 func packetByte() asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), asm.LoadMem(asm.R3, asm.R1, 4, asm.Word), asm.Mov.Imm(asm.R0, 2),
@@ -251,7 +252,7 @@ func (p *prober) instructions() error {
 	return nil
 }
 
-// atomic tries to count in a map.
+// atomic probes counting in a map.
 func (p *prober) atomic() error {
 	m, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 1}, p.on)
 	if err != nil {
@@ -267,8 +268,8 @@ func (p *prober) atomic() error {
 	return p.add("instruction", "atomic add", err)
 }
 
-// settle waits until the kernel has done what it does behind our back: a map that was
-// closed is taken off the card by a worker, and until then its room is taken.
+// settle waits for the kernel's background work: a worker removes a closed map from
+// the card, and until then its room is occupied.
 func (p *prober) settle() {
 	select {
 	case <-p.ctx.Done():
@@ -276,9 +277,9 @@ func (p *prober) settle() {
 	}
 }
 
-// most finds the largest n from low to high that ok takes, where ok takes all below one
-// that it takes; below low: low-1. refused is the error of the next. A refusal counts if
-// it is one again after a while.
+// most returns the largest n from low to high that ok accepts, or low-1 if there is
+// none. ok must be monotonic. refused is the error of n+1. A refusal counts only if it
+// is repeated after a while.
 func (p *prober) most(low, high int, ok func(n int) error) (n int, refused, err error) {
 	n = low - 1
 	try := func(x int) bool {
@@ -312,7 +313,7 @@ func (p *prober) most(low, high int, ok func(n int) error) (n int, refused, err 
 	}
 }
 
-// limit notes what a search found.
+// limit records the result of a search.
 func (p *prober) limit(name string, low, high int, what string, ok func(n int) error) error {
 	n, refused, err := p.most(low, high, ok)
 	if err != nil {
@@ -330,7 +331,8 @@ func (p *prober) addLimit(name string, n, high int, what string, refused error) 
 	p.found.Limits = append(p.found.Limits, Limit{Name: name, AtLeast: n, Source: source})
 }
 
-// Bounds of what is tried: more than any card has, and little enough for the host.
+// Upper bounds of the trials: above the limits of any card, and small enough for the
+// host.
 const (
 	mostMaps    = 1024
 	mostEntries = 1 << 26
@@ -339,7 +341,7 @@ const (
 	mostStack   = 512 // the verifier's own
 )
 
-// mapLimits tries sizes of maps, in hashes or, where there are none, arrays.
+// mapLimits probes the sizes of maps, with hashes or, if there are none, arrays.
 func (p *prober) mapLimits() error {
 	typ := ebpf.Hash
 	if !p.found.Have("map_type", "hash") {
@@ -361,7 +363,7 @@ func (p *prober) mapLimits() error {
 	return p.countMaps(typ)
 }
 
-// countMaps makes as many maps as there is room for.
+// countMaps creates as many maps as there is room for.
 func (p *prober) countMaps(typ ebpf.MapType) error {
 	var made []Map
 	defer func() {
@@ -386,11 +388,11 @@ func (p *prober) countMaps(typ ebpf.MapType) error {
 		p.settle()
 		settled = true
 	}
-	p.addLimit("maps", len(made), mostMaps, "so many were created beside those that are there", refused)
+	p.addLimit("maps", len(made), mostMaps, "so many were created in addition to the existing ones", refused)
 	return nil
 }
 
-// long is a program of about n instructions, none of which can be left out.
+// long returns a program of about n instructions, none of which can be eliminated.
 func long(n int) asm.Instructions {
 	insns := packetByte()
 	for len(insns) < n-1 {

@@ -54,8 +54,8 @@ func journalState(s *Snapshot, err error) JournalState {
 	return st
 }
 
-// CheckJournal reads the journal, its copy, and what the kernel has pinned, and changes
-// nothing. The error is why the journal is not to be used.
+// CheckJournal reads the journal, its copy, and the kernel's pins, and changes
+// nothing. The error is the reason why the journal must not be used.
 func (m *Manager) CheckJournal() (*JournalReport, error) {
 	snap, err := m.readJournal()
 	r := &JournalReport{Path: m.opt.Journal, Journal: journalState(snap, err), Copy: journalState(readJournalFile(copyPath(m.opt.Journal))), Differs: []string{}}
@@ -66,13 +66,13 @@ func (m *Manager) CheckJournal() (*JournalReport, error) {
 		return r, err
 	}
 	if len(r.Differs) > 0 {
-		return r, damaged(m.opt.Journal, "it is older than what the kernel has: %s", r.Differs[0])
+		return r, damaged(m.opt.Journal, "it is older than the kernel's state: %s", r.Differs[0])
 	}
 	return r, nil
 }
 
-// behind lists pinned generations that are newer than a journal, which is then an old file:
-// a generation is written down before it is pinned.
+// behind lists pinned generations that are newer than a journal. If there are any, the
+// journal is an old file, because a generation is recorded before it is pinned.
 func (m *Manager) behind(s *Snapshot) ([]string, error) {
 	all := []string{}
 	for _, name := range slices.Sorted(maps.Keys(s.Records)) {
@@ -87,7 +87,7 @@ func (m *Manager) behind(s *Snapshot) ([]string, error) {
 	return all, nil
 }
 
-// newestPin is the highest number among a deployment's directories of pins, 0 for none.
+// newestPin returns the highest number among a deployment's directories of pins, or 0.
 func (m *Manager) newestPin(name string) (uint64, error) {
 	newest := uint64(0)
 	pins, err := m.kernel.Pins(name)
@@ -99,7 +99,7 @@ func (m *Manager) newestPin(name string) (uint64, error) {
 	return newest, err
 }
 
-// pinNumber is the number of a generation's directory of pins.
+// pinNumber parses the number of a generation's directory of pins.
 func pinNumber(pin string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(strings.TrimSuffix(pin, "/"), "gen-")
 	n, err := strconv.ParseUint(digits, 10, 64)
@@ -108,12 +108,12 @@ func pinNumber(pin string) (uint64, bool) {
 
 // Rebuilt describes the journal that RebuildJournal wrote, or would write.
 type Rebuilt struct {
-	// Whole: there was nothing to rebuild.
+	// Whole means that there was nothing to rebuild.
 	Whole       bool                `json:"whole"`
 	Why         string              `json:"why,omitempty"`
 	Copy        JournalState        `json:"copy"`
 	Deployments []RebuiltDeployment `json:"deployments"`
-	Left        []string            `json:"left"`           // pinned deployments that it does not have
+	Left        []string            `json:"left"`           // pinned deployments that are not in the new journal
 	Kept        string              `json:"kept,omitempty"` // the damaged file's new name
 }
 
@@ -125,11 +125,12 @@ type RebuiltDeployment struct {
 	Program    uint32 `json:"program_id"`
 	Mode       Mode   `json:"mode"`
 	Ports      []Ref  `json:"ports"`
-	Object     bool   `json:"object"` // the object is known, so it can be brought back after a reboot
+	Object     bool   `json:"object"` // the object is known, so the deployment can be restored after a reboot
 	Note       string `json:"note,omitempty"`
 }
 
-// RebuildJournal replaces a damaged journal. The damaged file is kept beside it.
+// RebuildJournal replaces a damaged journal. It keeps the damaged file next to the new
+// one.
 func (m *Manager) RebuildJournal(ctx context.Context, dry bool) (*Rebuilt, error) {
 	report, why := m.CheckJournal()
 	out := &Rebuilt{Copy: report.Copy, Deployments: []RebuiltDeployment{}, Left: []string{}}
@@ -173,7 +174,8 @@ func (m *Manager) RebuildJournal(ctx context.Context, dry bool) (*Rebuilt, error
 	return out, journalError("copy", m.opt.Journal, copyJournal(m.opt.Journal, next))
 }
 
-// lastGood is the newest of journal and copy that can be read, or an empty one.
+// lastGood returns the newer of journal and copy that can be read, or an empty
+// snapshot.
 func lastGood(path string) *Snapshot {
 	best := &Snapshot{Records: map[string]*Record{}}
 	for _, file := range []string{copyPath(path), path} {
@@ -184,7 +186,7 @@ func lastGood(path string) *Snapshot {
 	return best
 }
 
-// pinnedGeneration is a generation as the kernel has it.
+// pinnedGeneration is a generation in the kernel.
 type pinnedGeneration struct {
 	Generation
 	name string
@@ -226,7 +228,8 @@ func (m *Manager) pinned() ([]pinnedGeneration, error) {
 	return all, nil
 }
 
-// pinnedGeneration reads a generation's pins; nil: it has no program, or its device is gone.
+// pinnedGeneration reads a generation's pins. It returns nil if there is no program or
+// its device was removed.
 func (m *Manager) pinnedGeneration(name string, number uint64) (*Generation, error) {
 	g := &Generation{Number: number, Boot: m.kernel.Boot(), Deployment: &Deployment{Name: name}}
 	p, err := m.kernel.PinnedProgram(programPin(g))
@@ -265,7 +268,7 @@ func (m *Manager) pinnedGeneration(name string, number uint64) (*Generation, err
 	return g, nil
 }
 
-// unescape is the name that escape wrote.
+// unescape returns the name from which escape produced pin.
 func unescape(pin string) string {
 	var b []byte
 	for i := 0; i < len(pin); i++ {
@@ -281,13 +284,13 @@ func unescape(pin string) string {
 	return string(b)
 }
 
-// place is where a program stands.
+// place is a port and mode to which a program is attached.
 type place struct {
 	port Ref
 	mode Mode
 }
 
-// places are where all programs stand, in all namespaces that can be seen.
+// places returns all places by program id, in all namespaces that can be read.
 func (s *session) places() (map[uint32][]place, error) {
 	spaces := []string{""}
 	if k, ok := s.kernel.(interface{ Namespaces() []string }); ok {
@@ -307,7 +310,7 @@ func (s *session) places() (map[uint32][]place, error) {
 		if err != nil && netns == "" {
 			return nil, err
 		}
-		for i := range ports { // of a namespace that is gone there are none
+		for i := range ports { // a removed namespace has none
 			stand, err := s.kernel.Attached(&ports[i])
 			if err != nil && ReasonOf(err) != "no-port" && ReasonOf(err) != "port-gone" {
 				return nil, err
@@ -348,7 +351,7 @@ func (s *session) witnessed(out *Rebuilt) (*Snapshot, error) {
 		}
 		r, d := s.join(name, s.records[name], gens, places)
 		if r == nil {
-			out.Left = append(out.Left, fmt.Sprintf("%s: pinned, in front of no port, and not in the copy", name))
+			out.Left = append(out.Left, fmt.Sprintf("%s: pinned, attached to no port, and not in the copy", name))
 			continue
 		}
 		next.Records[name] = r
@@ -380,16 +383,16 @@ func (s *session) join(name string, old *Record, gens []*Generation, places map[
 	case len(runs) == 0 && (old == nil || old.Current == nil):
 		return nil, d
 	case len(runs) == 0: // nothing runs: the copy has the wanted state
-		d.Note = "nothing of it is in front of a port"
+		d.Note = "none of its programs is attached to a port"
 	case same(runs[0]):
 		d.From = "both"
 		r.Current, r.Next, r.Phase = old.Current, nil, Idle
-		if last := runs[len(runs)-1]; last != runs[0] { // ports were being given to the next one
+		if last := runs[len(runs)-1]; last != runs[0] { // an operation was switching the ports to the next program
 			r.Next, r.Phase, d.From = last, Switching, "both"
 			d.Note = fmt.Sprintf("generation %d was being put in its place: the next command rolls it back", last.Number)
 		} else if len(gens) > 1 {
 			r.Phase = Retiring
-			d.Note = "what else is pinned of it is dropped by the next command"
+			d.Note = "its other pins are removed by the next command"
 		}
 	default:
 		d.From = "kernel"

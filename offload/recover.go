@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// What an operation left half done is finished or undone from the journal and from
-// what the kernel shows, never from memory: the same code serves an operation that
-// failed, and the next process after one that was killed. Each step may have been done
-// already, so each is one that can be done twice.
+// This file finishes or undoes unfinished operations. It uses only the journal and the
+// kernel's state, never memory: the same code serves an operation that failed, and the
+// process that follows a killed one. Any step may already have been done, so every
+// step is idempotent.
 
 // settle finishes or undoes the operation on one deployment.
 func (s *session) settle(name string) error {
@@ -23,7 +23,7 @@ func (s *session) settle(name string) error {
 	}
 }
 
-// undo goes back to the current generation, or to nothing.
+// undo restores the current generation, or removes the deployment if there is none.
 func (s *session) undo(name string) error {
 	r, ok := s.records[name]
 	if !ok || r.Phase == Idle {
@@ -48,7 +48,7 @@ func (s *session) undo(name string) error {
 	if u.Current != nil {
 		u.Want = u.Current.Deployment
 	}
-	// A load that failed leaves as little as an unload does.
+	// A failed load leaves as little as an unload does.
 	u.Phase = Retiring
 	if err := s.put(name, &u); err != nil {
 		return err
@@ -57,8 +57,8 @@ func (s *session) undo(name string) error {
 	return s.retire(name)
 }
 
-// giveBack puts the current generation in front of all its ports again, and takes the
-// next one from those it has.
+// giveBack attaches the current generation to all its ports again, and detaches the
+// next one.
 func (s *session) giveBack(r *Record) error {
 	next, err := s.program(r.Next)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *session) giveBack(r *Record) error {
 	if r.Current == nil || cur == nil {
 		return all
 	}
-	for _, ref := range r.Current.Deployment.Ports { // those that were taken from it
+	for _, ref := range r.Current.Deployment.Ports { // the ports that were taken from it
 		if slices.Contains(r.Next.Deployment.Ports, ref) && had(ref) {
 			continue
 		}
@@ -115,8 +115,8 @@ func (s *session) giveBack(r *Record) error {
 	return all
 }
 
-// where finds a port from which a program is to be taken. The ports of a namespace that was
-// removed are in the first one again, programs and all.
+// where returns the port from which a program is to be detached. The ports of a
+// removed namespace are in the first namespace, with their programs.
 func (s *session) where(ref Ref, mode Mode, prog Program) (*Port, error) {
 	p, err := s.port(ref)
 	if ReasonOf(err) != "no-port" || ref.Netns == "" || prog == nil {
@@ -132,8 +132,8 @@ func (s *session) where(ref Ref, mode Mode, prog Program) (*Port, error) {
 	return back, nil
 }
 
-// retire drops all generations but the current one, and hooks that it does not need; then
-// the record is idle, or, with nothing wanted, gone.
+// retire removes all generations except the current one, and hooks that it does not
+// need. The record is then idle or, if no deployment is desired, deleted.
 func (s *session) retire(name string) error {
 	r := *s.records[name]
 	pins, err := s.kernel.Pins(name)
@@ -179,7 +179,7 @@ func (s *session) retire(name string) error {
 	return s.put(name, &r)
 }
 
-// unload takes a deployment away.
+// unload removes a deployment.
 func (s *session) unload(name string) error {
 	r := s.records[name]
 	if r == nil {
@@ -196,7 +196,7 @@ func (s *session) unload(name string) error {
 	return s.finishUnload(name)
 }
 
-// finishUnload clears the ports and forgets the deployment.
+// finishUnload clears the ports and deletes the deployment's record.
 func (s *session) finishUnload(name string) error {
 	r := *s.records[name]
 	if r.Current == nil {

@@ -10,27 +10,28 @@ import (
 	"time"
 )
 
-// session is one turn with the journal: with its lock, to change something, or without,
-// to look.
+// session is one access to the journal: with its lock, to change something, or
+// without, to read.
 type session struct {
 	*Manager
 	snap    *Snapshot
-	records map[string]*Record // snap's
+	records map[string]*Record // the records of snap
 	stuck   map[string]error   // deployments that could not be settled, and why
-	busy    map[string]bool    // deployments that someone else is changing
+	busy    map[string]bool    // deployments that another process is changing
 	locks   *journalLocks
-	own     string // the deployment whose lock this session has
-	locked  bool   // it has the journal's
+	own     string // the deployment that this session has locked
+	locked  bool   // this session has locked the journal
 	written bool
 }
 
-// turn runs do with a deployment and the journal locked, and nothing left half done. An
-// empty name locks no deployment.
+// turn runs do with the journal and a deployment locked, after settling unfinished
+// operations. An empty name locks no deployment.
 func (m *Manager) turn(ctx context.Context, name string, do func(s *session) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return &Error{Op: "manage", Reason: "interrupted", Msg: err.Error(), Err: err}
 	}
-	// What cannot be read is not written to, and is the better reason.
+	// An unreadable journal is never written, and its error is more useful than one
+	// about locks.
 	if _, err := m.readJournal(); err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (m *Manager) turn(ctx context.Context, name string, do func(s *session) err
 	s.recover()
 	err = do(s)
 	if s.written && s.locked {
-		// Without the copy the journal itself is whole; the next turn tries again.
+		// The journal itself is complete without the copy; the next turn tries again.
 		if copyErr := copyJournal(m.opt.Journal, s.snap); copyErr != nil {
 			s.logf("%v", journalError("copy", m.opt.Journal, copyErr))
 		}
@@ -62,7 +63,8 @@ func (m *Manager) turn(ctx context.Context, name string, do func(s *session) err
 	return err
 }
 
-// readJournal is ReadJournal, for a journal that is not there although it should be.
+// readJournal is like ReadJournal, but fails if the journal is missing although pins
+// exist.
 func (m *Manager) readJournal() (*Snapshot, error) {
 	snap, err := ReadJournal(m.opt.Journal)
 	if err != nil || snap.Version > 0 {
@@ -88,7 +90,7 @@ func (m *Manager) readJournal() (*Snapshot, error) {
 	return snap, nil
 }
 
-// wait takes a lock, or gives up.
+// wait takes a lock, or gives up after patience.
 func (s *session) wait(ctx context.Context, at int64, what string, patience time.Duration) error {
 	end := time.Now().Add(patience)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -124,13 +126,13 @@ func (s *session) resume(ctx context.Context, patience time.Duration) error {
 	return nil
 }
 
-// pause lets others have the journal; the deployment stays locked.
+// pause unlocks the journal; the deployment stays locked.
 func (s *session) pause() {
 	s.locked = false
 	s.locks.drop(journalByte)
 }
 
-// put writes a deployment's record; a nil one removes it.
+// put writes a deployment's record, or deletes it if r is nil.
 func (s *session) put(name string, r *Record) error {
 	if !s.locked {
 		return &Error{Op: "write journal", Object: name, Reason: "journal-busy", Msg: "another nfpctl has it"}
@@ -148,13 +150,14 @@ func (s *session) put(name string, r *Record) error {
 	return nil
 }
 
-// names are those of all records, sorted.
+// names returns the sorted names of all records.
 func (s *session) names() []string { return slices.Sorted(maps.Keys(s.records)) }
 
-// look runs do, which may run several times, on what the journal says, without a lock. It
-// settles first what was left half done; if that cannot be, do sees it in stuck.
+// look runs do on the contents of the journal, without a lock. do may run several
+// times. look first settles unfinished operations; those that cannot be settled are in
+// stuck.
 func (m *Manager) look(ctx context.Context, do func(s *session) error) error {
-	const tries = 3 // before a lock makes everybody stand still
+	const tries = 3 // before it takes a lock, which makes everyone wait
 	for try := range tries + 1 {
 		if err := ctx.Err(); err != nil {
 			return &Error{Op: "manage", Reason: "interrupted", Msg: err.Error(), Err: err}
@@ -188,7 +191,7 @@ func (m *Manager) look(ctx context.Context, do func(s *session) error) error {
 	return nil
 }
 
-// peek is a session without locks.
+// peek returns a session without locks.
 func (m *Manager) peek() (*session, error) {
 	s := &session{Manager: m, stuck: map[string]error{}, busy: map[string]bool{}}
 	var err error
@@ -201,7 +204,7 @@ func (m *Manager) peek() (*session, error) {
 	}
 	locks, err := openLocks(m.opt.Journal, false)
 	if err != nil {
-		return nil, journalError("look at locks of", m.opt.Journal, err)
+		return nil, journalError("read locks of", m.opt.Journal, err)
 	}
 	defer locks.close()
 	for name, r := range s.records {
@@ -212,7 +215,8 @@ func (m *Manager) peek() (*session, error) {
 	return s, nil
 }
 
-// halfDone are deployments with an operation that nothing is at work on.
+// halfDone returns the deployments with an unfinished operation on which no process
+// works.
 func (s *session) halfDone() []string {
 	var all []string
 	for _, name := range s.names() {
@@ -223,7 +227,8 @@ func (s *session) halfDone() []string {
 	return all
 }
 
-// recover settles all records that it can; those that someone else is at work on are busy.
+// recover settles all records that it can. Records on which another process works are
+// busy.
 func (s *session) recover() {
 	s.stuck, s.busy = map[string]error{}, map[string]bool{}
 	for _, name := range s.names() {

@@ -8,32 +8,33 @@ import (
 	"strings"
 )
 
-// A Drift is a way in which a port does not run what it should.
+// A Drift is a difference between the desired and the actual program of a port.
 type Drift struct {
 	Deployment string `json:"deployment"`
 	Port       Ref    `json:"port"`
 	Mode       Mode   `json:"mode"`
-	// Kind is removed (no program stands there), replaced (another one does), no-port,
-	// device-gone (the program's device is no more), gone-since-reboot, or gone (program and
-	// pins were removed).
+	// Kind is removed (no program is attached), replaced (another one is), no-port,
+	// device-gone (the program's device was removed), gone-since-reboot, or gone
+	// (program and pins were removed).
 	Kind  string `json:"kind"`
 	Want  uint32 `json:"want_id"`
 	Found uint32 `json:"found_id,omitempty"`
 }
 
-// driftWords are kinds of drift whose program, with its maps, is no more.
+// driftWords describes the kinds of drift in which the program and its maps no longer
+// exist.
 var driftWords = map[string]string{
 	"gone-since-reboot": "gone since reboot",
 	"gone":              "gone, though not since a reboot",
 }
 
-// Lost reports whether the program is no more, and its maps with what they held.
+// Lost reports whether the program no longer exists, and its maps with their contents.
 func (d Drift) Lost() bool { return driftWords[d.Kind] != "" }
 
-// String is one line.
+// String returns one line.
 func (d Drift) String() string {
 	if lost := driftWords[d.Kind]; lost != "" && d.Found == 0 {
-		return fmt.Sprintf("%s: port %s, %s: %s: program %d and its maps are no more", d.Deployment, d.Port, d.Mode, lost, d.Want)
+		return fmt.Sprintf("%s: port %s, %s: %s: program %d and its maps no longer exist", d.Deployment, d.Port, d.Mode, lost, d.Want)
 	}
 	text := fmt.Sprintf("%s: port %s, %s: %s: want program %d", d.Deployment, d.Port, d.Mode, d.Kind, d.Want)
 	if d.Found != 0 {
@@ -42,7 +43,7 @@ func (d Drift) String() string {
 	return text
 }
 
-// PortStatus is what stands in front of one port of a deployment.
+// PortStatus is the program attached to one port of a deployment.
 type PortStatus struct {
 	Port     Ref          `json:"port"`
 	Index    int          `json:"ifindex"`
@@ -51,35 +52,35 @@ type PortStatus struct {
 	Error    string       `json:"error,omitempty"`
 }
 
-// DeploymentStatus is one deployment, as the journal has it and as it is.
+// DeploymentStatus is the recorded and the actual state of one deployment.
 type DeploymentStatus struct {
 	Name       string       `json:"name"`
 	Source     string       `json:"source"`
 	Program    string       `json:"program"`
-	Digest     string       `json:"sha256"` // of the object; empty: lost with the journal
+	Digest     string       `json:"sha256"` // of the object; empty if it was lost with the journal
 	Mode       Mode         `json:"mode"`
 	Settings   Settings     `json:"settings,omitzero"`
 	Generation uint64       `json:"generation"`
 	ID         uint32       `json:"id"`
 	Tag        string       `json:"tag"`
-	Loaded     string       `json:"loaded_at"` // RFC 3339, UTC; empty: not known
-	Took       int64        `json:"took_ns"`   // from the first look at the object until it stood at all ports
+	Loaded     string       `json:"loaded_at"` // RFC 3339, UTC; empty if unknown
+	Took       int64        `json:"took_ns"`   // from reading the object until it was attached to all ports
 	Maps       []MapEntry   `json:"maps"`
 	Ports      []PortStatus `json:"ports"`
 	Drift      []Drift      `json:"drift"`
-	// UnderWay is the operation that another process is at work on.
+	// UnderWay is the operation on which another process works.
 	UnderWay string `json:"under_way,omitempty"`
-	// Error: an operation on it could neither be finished nor rolled back, and why.
+	// Error is the reason why an operation could neither be finished nor rolled back.
 	Error string `json:"error,omitempty"`
 }
 
-// Status is all that the manager knows of.
+// Status is the state of all deployments and orphans.
 type Status struct {
 	Deployments []DeploymentStatus `json:"deployments"`
 	Orphans     []Orphan           `json:"orphans"`
 }
 
-// Status looks at everything.
+// Status reads the state of everything.
 func (m *Manager) Status(ctx context.Context) (*Status, error) {
 	var out *Status
 	err := m.look(ctx, func(s *session) error {
@@ -99,7 +100,7 @@ func (m *Manager) Status(ctx context.Context) (*Status, error) {
 func (s *session) deploymentStatus(name string) DeploymentStatus {
 	r := s.records[name]
 	g := r.Current
-	if g == nil { // what could not be rolled back
+	if g == nil { // an operation that could not be rolled back
 		g = r.Next
 	}
 	if g == nil {
@@ -142,7 +143,7 @@ func (s *session) deploymentStatus(name string) DeploymentStatus {
 	return st
 }
 
-// underWay says what another process does with a deployment.
+// underWay describes what another process does with a deployment.
 func (s *session) underWay(name string) string {
 	r := s.records[name]
 	switch {
@@ -153,12 +154,13 @@ func (s *session) underWay(name string) string {
 	case r.Phase == Switching:
 		return fmt.Sprintf("generation %d, program %d is being put in its place or is on trial", r.Next.Number, r.Next.Program)
 	case r.Phase == Preparing:
-		return fmt.Sprintf("generation %d is being made", r.Next.Number)
+		return fmt.Sprintf("generation %d is being created", r.Next.Number)
 	}
-	return "what came before is being dropped"
+	return "the previous generation is being removed"
 }
 
-// drifts holds a deployment against its ports. One that is being changed has none.
+// drifts compares a deployment with its ports. A deployment that is being changed has
+// none.
 func (s *session) drifts(name string) []Drift {
 	r := s.records[name]
 	if r == nil || r.Current == nil || s.busy[name] {
@@ -176,7 +178,7 @@ func (s *session) drifts(name string) []Drift {
 			continue
 		}
 		if err != nil {
-			continue // cannot be known; Status says why
+			continue // unknown; Status has the reason
 		}
 		if d.Found, err = s.attached(p, d.Mode); err != nil {
 			continue
@@ -186,7 +188,7 @@ func (s *session) drifts(name string) []Drift {
 			d.Kind = lost
 		case d.Found == 0:
 			d.Kind = "removed"
-		case d.Found != g.Program || lost != "": // after a reboot another one may have its number
+		case d.Found != g.Program || lost != "": // after a reboot another program may have its number
 			d.Kind = "replaced"
 		default:
 			continue
@@ -196,7 +198,7 @@ func (s *session) drifts(name string) []Drift {
 	return all
 }
 
-// Drifts lists all drift there is.
+// Drifts lists the drift of all deployments.
 func (m *Manager) Drifts(ctx context.Context) ([]Drift, error) {
 	var all []Drift
 	err := m.look(ctx, func(s *session) error {
@@ -209,7 +211,7 @@ func (m *Manager) Drifts(ctx context.Context) ([]Drift, error) {
 	return all, err
 }
 
-// Netns lists the namespaces that deployments have ports in, the caller's first.
+// Netns lists the namespaces with ports of deployments, the caller's first.
 func (m *Manager) Netns(ctx context.Context) ([]string, error) {
 	var names []string
 	err := m.look(ctx, func(s *session) error {
@@ -228,17 +230,17 @@ func (m *Manager) Netns(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-// An Orphan is something that nothing wants any more.
+// An Orphan is an object that no deployment uses.
 type Orphan struct {
-	// Kind is program or map (on a card, in front of no port and of no deployment) or pins
-	// (a directory of pins that the journal does not know).
+	// Kind is program or map (on a card, but neither attached to a port nor used by a
+	// deployment) or pins (a directory of pins that is not in the journal).
 	Kind string `json:"kind"`
 	ID   uint32 `json:"id,omitempty"`
 	Name string `json:"name,omitempty"`
 	Why  string `json:"why"`
 }
 
-// orphans looks for what holds the card's memory or names for nothing.
+// orphans finds unused objects that occupy the card's memory, and unused names.
 func (s *session) orphans() ([]Orphan, error) {
 	ours, oursMap := map[uint32]bool{}, map[uint32]bool{}
 	for _, r := range s.records {
@@ -259,7 +261,7 @@ func (s *session) orphans() ([]Orphan, error) {
 	}
 	for name := range s.busy {
 		if s.records[name].Phase == Preparing {
-			objects = nil // what is being made has no place in the journal yet
+			objects = nil // objects that are being created are not in the journal yet
 		}
 	}
 	standing, err := s.standing()
@@ -276,7 +278,7 @@ func (s *session) orphans() ([]Orphan, error) {
 			case p.Gone && !ours[p.ID]:
 				all = append(all, Orphan{"program", p.ID, p.Name, "its device was removed; a file descriptor or pin holds it"})
 			case p.Device != 0 && !ours[p.ID] && !standing[p.ID]:
-				all = append(all, Orphan{"program", p.ID, p.Name, "it is in front of no port; a file descriptor or pin holds it"})
+				all = append(all, Orphan{"program", p.ID, p.Name, "it is attached to no port; a file descriptor or pin holds it"})
 			}
 		}
 	}
@@ -291,7 +293,7 @@ func (s *session) orphans() ([]Orphan, error) {
 	}
 	for _, dir := range dirs {
 		if strings.HasPrefix(dir, "_") {
-			continue // no deployment is called so: they are somebody's own
+			continue // not a valid name of a deployment: another program's pins
 		}
 		if name, isDir := cutSlash(dir); !isDir || s.records[name] == nil {
 			all = append(all, Orphan{Kind: "pins", Name: name, Why: "the journal has no deployment of that name; nfpctl journal rebuild takes it up if it runs"})
@@ -307,7 +309,7 @@ func cutSlash(s string) (name string, slash bool) {
 	return s, false
 }
 
-// standing are the programs in front of any port of the namespaces that are known.
+// standing returns the programs attached to any port of the known namespaces.
 func (s *session) standing() (map[uint32]bool, error) {
 	ids := map[uint32]bool{}
 	spaces := map[string]bool{"": true}
@@ -324,7 +326,7 @@ func (s *session) standing() (map[uint32]bool, error) {
 			if netns == "" {
 				return nil, err
 			}
-			continue // the namespace is gone, and its ports are back in the first one
+			continue // the namespace was removed, and its ports are in the first one again
 		}
 		for i := range ports {
 			all, err := s.kernel.Attached(&ports[i])
@@ -339,7 +341,7 @@ func (s *session) standing() (map[uint32]bool, error) {
 	return ids, nil
 }
 
-// Clean removes directories of pins that the journal does not know, and returns their
+// Clean removes directories of pins that are not in the journal, and returns their
 // names.
 func (m *Manager) Clean(ctx context.Context) ([]string, error) {
 	var gone []string

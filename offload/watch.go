@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// WatchOptions says what Watch does.
+// WatchOptions configures Watch.
 type WatchOptions struct {
-	Repair bool          // put the wanted program back
-	Every  time.Duration // look even without an event; 0: 30 s. bpf_link changes make no event
-	// Report hears each drift once when it appears, and each repair.
+	Repair bool          // restore the desired program
+	Every  time.Duration // period of checks without an event; 0 selects 30 s. Changes of bpf_links send no event
+	// Report is called once for each drift when it appears, and for each repair.
 	Report func(WatchReport)
 }
 
-// A WatchReport is a drift that appeared, went away by itself, or was repaired.
+// A WatchReport is a drift that appeared, resolved by itself, or was repaired.
 type WatchReport struct {
 	Time     time.Time `json:"time"`
 	Drift    Drift     `json:"drift"`
@@ -24,15 +24,15 @@ type WatchReport struct {
 	Duration string    `json:"duration,omitempty"` // of the repair
 }
 
-// settleTime is how long to wait for more events before looking: one change makes
+// settleTime is how long to wait for more events before checking: one change sends
 // several.
 const settleTime = 5 * time.Millisecond
 
-// retryTime is how long to wait before a repair that failed is tried again.
+// retryTime is how long to wait before a failed repair is tried again.
 const retryTime = 5 * time.Second
 
-// Watch reports, and on request repairs, drift until ctx ends, which is no error. The
-// journal is free for others between two looks.
+// Watch reports and, on request, repairs drift until ctx ends, which is no error. The
+// journal is unlocked between two checks.
 func (m *Manager) Watch(ctx context.Context, opt *WatchOptions) error {
 	w := &watcher{Manager: m, opt: *opt}
 	if w.opt.Every == 0 {
@@ -52,10 +52,10 @@ type watcher struct {
 	*Manager
 	opt   WatchOptions
 	known []Drift
-	tried map[string]attempt // by deployment: the last repair, which failed
+	tried map[string]attempt // by deployment: the last repair, if it failed
 }
 
-// attempt is a repair that failed.
+// attempt is a failed repair.
 type attempt struct {
 	at  time.Time
 	err string
@@ -74,7 +74,7 @@ func (w *watcher) run(ctx context.Context) error {
 	}
 }
 
-// within watches a set of namespaces until another set is needed.
+// within watches a set of namespaces until the set changes.
 func (w *watcher) within(ctx context.Context, spaces []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -82,7 +82,7 @@ func (w *watcher) within(ctx context.Context, spaces []string) error {
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(0) // what happened before the watch began
+	timer := time.NewTimer(0) // covers changes before the watch began
 	defer timer.Stop()
 	for {
 		if err := w.compare(ctx); err != nil && ReasonOf(err) != "journal" && ReasonOf(err) != "journal-busy" {
@@ -109,7 +109,7 @@ func (w *watcher) within(ctx context.Context, spaces []string) error {
 	}
 }
 
-// settle takes events until there are none for a moment.
+// settle drains events until none arrives for settleTime.
 func settle(ctx context.Context, events <-chan Event) {
 	for end := time.After(20 * settleTime); ; {
 		select {
@@ -127,7 +127,7 @@ func settle(ctx context.Context, events <-chan Event) {
 	}
 }
 
-// compare looks once, reports what is new, and repairs.
+// compare checks once, reports new drift, and repairs.
 func (w *watcher) compare(ctx context.Context) error {
 	found, err := w.Drifts(ctx)
 	if err != nil {
@@ -163,7 +163,7 @@ func (w *watcher) compare(ctx context.Context) error {
 		done[d.Deployment] = true
 		w.repair(ctx, d)
 	}
-	// What was repaired is no drift any more; the next look says so if it is.
+	// A repaired drift is no longer known; if it persists, the next check reports it.
 	w.known = slices.DeleteFunc(slices.Clone(found), func(d Drift) bool {
 		_, failed := w.tried[d.Deployment]
 		return done[d.Deployment] && !failed
@@ -171,11 +171,11 @@ func (w *watcher) compare(ctx context.Context) error {
 	return nil
 }
 
-// repair tries once. A failure is reported when it is not the one before again.
+// repair tries once. It reports a failure unless the previous failure was the same.
 func (w *watcher) repair(ctx context.Context, d Drift) {
 	start := time.Now()
 	did, err := w.Manager.repair(ctx, d.Deployment)
-	if err == nil && !did { // it went away by itself, or by someone else's hand
+	if err == nil && !did { // it resolved by itself, or another process repaired it
 		delete(w.tried, d.Deployment)
 		w.opt.Report(WatchReport{Time: time.Now(), Drift: d, State: "resolved"})
 		return

@@ -70,7 +70,7 @@ func TestSettingsOnHost(t *testing.T) {
 	if err := os.WriteFile(state, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := "edge: reload: other settings are wanted; map .rodata: fresh\n"
+	want := "edge: reload: the settings differ; map .rodata: fresh\n"
 	if got := nfpctl("apply", "-f", state, "--dry-run"); got != strings.Replace(want, "reload", "would reload", 1) {
 		t.Errorf("would: %q", got)
 	}

@@ -21,7 +21,7 @@ func newWatch(e *env) *cobra.Command {
 		Use: "watch", Short: "report drift as it happens, and repair it if asked",
 		Long: `Prints a line for each drift that appears and goes, until it is interrupted: a
 program that was removed or replaced by someone else, or that left with its port.
-With --repair, puts the wanted program back. With --metrics, serves Prometheus
+With --repair, restores the desired program. With --metrics, serves Prometheus
 metrics on an address of the loopback interface. With --json, prints one JSON object
 a line.`,
 		Args: cobra.NoArgs,

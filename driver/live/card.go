@@ -195,7 +195,7 @@ func (c *Card) byIndex(op string, p *offload.Port) (*port, error) {
 			return q, nil
 		}
 	}
-	return nil, &offload.Error{Op: op, Object: p.Ref().String(), Reason: "port-gone", Msg: "the interface is no more"}
+	return nil, &offload.Error{Op: op, Object: p.Ref().String(), Reason: "port-gone", Msg: "the interface no longer exists"}
 }
 
 // hold and drop count the references to an object.

@@ -207,7 +207,7 @@ func (k *Kernel) Unpin(path string) error {
 func (k *Kernel) Attached(p *offload.Port) ([]offload.Attachment, error) {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
-	q, err := k.c.byIndex("look at", p)
+	q, err := k.c.byIndex("read", p)
 	if err != nil || q.runs == nil {
 		return nil, err
 	}

@@ -1,5 +1,12 @@
-// Package metrics shows what a manager knows in Prometheus's form: what the card counted
-// per port and verdict, how full maps are, how long reloads took, and drift.
+// Package metrics exports the state of a manager in Prometheus's format: the card's
+// counters per port and verdict, the fill level of maps, the durations of reloads, and
+// drift.
+//
+// Create a Collector with New, give it the manager by SetManager, pass its Report and
+// Took to the watch and the manager, and register it. Listen and Serve provide an HTTP
+// endpoint, on the loopback interface only. A scrape reads everything except map
+// counts, which are cached. A value that cannot be read is left out of the scrape and
+// counted as an error, never reported as zero.
 package metrics
 
 import (
@@ -17,28 +24,29 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Options for New; the zero value is the default.
+// Options configures New. The zero value selects the defaults.
 type Options struct {
-	// CountEvery is how old a count of a map's entries may be, CountFor how long counting
-	// one may take: a card tells entries one by one. 0: 30 s, 2 s.
+	// CountEvery is the maximum age of a map's count of entries, 30 s if 0. CountFor
+	// is the time limit for counting one map, 2 s if 0: a card returns entries one by
+	// one.
 	CountEvery, CountFor time.Duration
 }
 
-// Collector is a prometheus.Collector. Its Report hears a watch.
+// Collector is a prometheus.Collector. Its Report is the callback of a watch.
 type Collector struct {
 	manager *offload.Manager
 	opt     Options
 
 	mu     sync.Mutex
 	counts map[uint32]count // by map id
-	last   *offload.Status  // for scrapes that cannot read the journal
+	last   *offload.Status  // used if a scrape cannot read the journal
 
 	drifts, repairs *prometheus.CounterVec
 	changes         *prometheus.HistogramVec
 	errors          prometheus.Counter
 }
 
-// count is how many entries a map had.
+// count is a map's number of entries.
 type count struct {
 	entries  int
 	complete bool // all were counted
@@ -47,8 +55,8 @@ type count struct {
 
 const space = "nfpkit"
 
-// New makes a collector. SetManager must be called before it is asked; that manager's
-// patience is how long a scrape waits for the journal.
+// New returns a collector. SetManager must be called before the first scrape. That
+// manager's patience is how long a scrape waits for the journal.
 func New(opt *Options) *Collector {
 	c := &Collector{counts: map[uint32]count{}}
 	if opt != nil {
@@ -62,16 +70,16 @@ func New(opt *Options) *Collector {
 	}
 	c.drifts = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: space, Name: "drifts_total", Help: "Drifts seen by this watch."}, []string{"deployment", "kind"})
 	c.repairs = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: space, Name: "repairs_total", Help: "Repairs tried by this watch."}, []string{"deployment", "result"})
-	c.changes = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: space, Name: "change_seconds", Help: "Duration of changes that this watch made, without time on trial.",
+	c.changes = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: space, Name: "change_seconds", Help: "Duration of this watch's changes, without time on trial.",
 		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5}}, []string{"op"})
 	c.errors = prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "scrape_errors_total", Help: "Parts of scrapes that could not be read."})
 	return c
 }
 
-// SetManager says what to look at.
+// SetManager sets the manager whose state is exported.
 func (c *Collector) SetManager(m *offload.Manager) { c.manager = m }
 
-// Report counts what a watch reports; see offload.WatchOptions.
+// Report counts the reports of a watch; see offload.WatchOptions.
 func (c *Collector) Report(r offload.WatchReport) {
 	switch r.State {
 	case "appeared":
@@ -81,7 +89,7 @@ func (c *Collector) Report(r offload.WatchReport) {
 	}
 }
 
-// Took hears how long changes took; see offload.Options.
+// Took records the duration of a change; see offload.Options.
 func (c *Collector) Took(op string, d time.Duration) {
 	c.changes.WithLabelValues(op).Observe(d.Seconds())
 }
@@ -90,20 +98,20 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(space, "", name), help, labels, nil)
 }
 
-// Descriptions of what is read at each scrape.
+// Descriptions of the values read at each scrape.
 var (
-	packets    = desc("verdict_packets_total", "Packets by what the card's program decided, by the card's application counters.", "port", "card", "verdict")
+	packets    = desc("verdict_packets_total", "Packets by verdict of the card's program, from the card's application counters.", "port", "card", "verdict")
 	bytes      = desc("verdict_bytes_total", "Bytes of these packets.", "port", "card", "verdict")
-	drift      = desc("drift", "1 for each way in which a port does not run what it should.", "deployment", "port", "mode", "kind")
+	drift      = desc("drift", "1 for each difference between the desired and the actual program of a port.", "deployment", "port", "mode", "kind")
 	generation = desc("generation", "How often the deployment was loaded and reloaded.", "deployment", "mode")
-	took       = desc("last_change_seconds", "Duration of the load or reload that made this generation, without time on trial.", "deployment")
+	took       = desc("last_change_seconds", "Duration of the load or reload of this generation, without time on trial.", "deployment")
 	entries    = desc("map_entries", "Entries of a map when they were last counted; of an array, all.", "deployment", "map")
 	most       = desc("map_max_entries", "Entries that a map may have.", "deployment", "map")
-	complete   = desc("map_entries_complete", "0 where counting a map took too long and map_entries is a lower bound.", "deployment", "map")
-	orphans    = desc("orphans", "Objects on cards and pins that nothing wants.", "kind")
+	complete   = desc("map_entries_complete", "0 if counting a map took too long and map_entries is a lower bound.", "deployment", "map")
+	orphans    = desc("orphans", "Objects on cards and pins that no deployment uses.", "kind")
 )
 
-// Describe lists what Collect sends.
+// Describe sends the descriptions of all metrics.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{packets, bytes, drift, generation, took, entries, most, complete, orphans} {
 		ch <- d
@@ -113,7 +121,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect reads everything; what cannot be read is left out and counted.
+// Collect reads everything. It leaves out and counts the values that cannot be read.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -151,8 +159,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// status is what the manager says, or, if that cannot be read, what it said last; nil:
-// nothing yet.
+// status returns the manager's status or, if that cannot be read, the last one. It is
+// nil before the first.
 func (c *Collector) status() *offload.Status {
 	s, err := c.manager.Status(context.Background())
 	c.mu.Lock()
@@ -188,7 +196,7 @@ func (c *Collector) verdicts(ch chan<- prometheus.Metric, ref offload.Ref) {
 	}
 }
 
-// mapFill counts a map's entries, unless that was done a short while ago.
+// mapFill counts a map's entries, unless the last count is recent.
 func (c *Collector) mapFill(gauge func(*prometheus.Desc, float64, ...string), deployment string, m offload.MapEntry) {
 	gauge(most, float64(m.Shape.Entries), deployment, m.Name)
 	n := count{entries: int(m.Shape.Entries), complete: true}
@@ -226,11 +234,11 @@ func (c *Collector) count(id uint32) (count, error) {
 	return n, err
 }
 
-// errNotLoopback says where the listener may be.
+// errNotLoopback is the error of an address that is not loopback.
 var errNotLoopback = errors.New("it is not an address of the loopback interface, such as 127.0.0.1:9464")
 
-// Listen opens a listener, on the loopback interface only: whoever is to read the metrics
-// from elsewhere needs something that knows who may.
+// Listen opens a listener, on the loopback interface only. Remote access to the
+// metrics needs a proxy that authenticates its users.
 func Listen(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
