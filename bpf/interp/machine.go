@@ -220,7 +220,7 @@ func (m *Machine) xorshift() uint32 {
 	return m.seed
 }
 
-// see gives each map its place in the address space, once.
+// see assigns each new map its range of the address space.
 func (m *Machine) see(ms []maps.Map) {
 	for _, x := range ms {
 		if m.index(x) < 0 {
@@ -254,7 +254,7 @@ func (m *Machine) Run(in *Input) (*Result, error) {
 	return m.Result(), nil
 }
 
-// argument is R1 at a program's entry.
+// argument returns R1 at a program's entry.
 func (m *Machine) argument() uint64 {
 	if m.ctx != nil {
 		return ctxBase
@@ -278,7 +278,7 @@ func (m *Machine) Reset(in *Input) {
 	}
 }
 
-// Result takes the outcome of a run together.
+// Result returns the outcome of the run so far.
 func (m *Machine) Result() *Result {
 	r := m.out
 	r.R0, r.Action = m.regs[0], uint32(m.regs[0])

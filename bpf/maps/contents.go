@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// LoadContents puts the spec's initial contents into the map, as the host does:
+// LoadContents stores the spec's initial contents in the map, as the host does:
 // global data, or the static initialiser of a prog_array. Program gives the
 // number that stands for a program named there; nil refuses such entries.
 func LoadContents(m Map, program func(name string) (uint32, bool)) error {

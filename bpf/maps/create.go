@@ -182,7 +182,7 @@ func CheckCreate(spec *ebpf.MapSpec) error {
 var createFlags = [...]string{"NO_PREALLOC", "NO_COMMON_LRU", "NUMA_NODE", "RDONLY", "WRONLY", "STACK_BUILD_ID", "ZERO_SEED", "RDONLY_PROG", "WRONLY_PROG", "CLONE",
 	"MMAPABLE", "PRESERVE_ELEMS", "INNER_MAP", "LINK", "PATH_FD", "VTYPE_BTF_OBJ_FD", "TOKEN_FD", "SEGV_ON_FAULT", "NO_USER_CONV"}
 
-// FlagNames are flags as linux/bpf.h calls them.
+// FlagNames returns the names of flags in linux/bpf.h.
 func FlagNames(flags uint32) string {
 	var names []string
 	for bit, name := range createFlags {
@@ -196,7 +196,7 @@ func FlagNames(flags uint32) string {
 	return strings.Join(names, ", ")
 }
 
-// filled is spec with what loaders give a perf event array that leaves it open.
+// filled returns spec with the sizes that loaders fill in for a perf event array.
 func filled(spec *ebpf.MapSpec) *ebpf.MapSpec {
 	if spec.Type != ebpf.PerfEventArray || spec.KeySize != 0 && spec.ValueSize != 0 && spec.MaxEntries != 0 {
 		return spec
@@ -329,7 +329,7 @@ func stackTrace(spec *ebpf.MapSpec) error {
 	return nil
 }
 
-// pages asks for a ring of 2^n pages.
+// pages checks that a ring has 2^n pages.
 func pages(spec *ebpf.MapSpec) error {
 	if n := spec.MaxEntries; n&(n-1) != 0 || n%pageSize != 0 {
 		return specError(spec, EINVAL, "max_entries is %d: a ring's bytes, which must be a power of two and a multiple of %d", n, pageSize)

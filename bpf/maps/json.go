@@ -381,8 +381,7 @@ func (m image) differs(b []byte) bool {
 	return false
 }
 
-// LoadJSON puts the entries that r holds into the map, as the host does, over
-// what is there. It stops at the first error; entries before it stay.
+// LoadJSON updates the map with the entries in r, as the host does. Other entries stay. It stops at the first error; entries before it stay.
 func LoadJSON(m Map, r io.Reader) error {
 	spec := m.Spec()
 	for e, err := range codecOf(m).Entries(r) {
@@ -396,7 +395,7 @@ func LoadJSON(m Map, r io.Reader) error {
 	return nil
 }
 
-// updateError says what an error number of an update means.
+// updateError returns an error that explains the error number of an update.
 func updateError(spec *ebpf.MapSpec, e Entry, err error) error {
 	if err == nil {
 		return nil

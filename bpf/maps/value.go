@@ -513,7 +513,7 @@ func readInt(n *node, t btf.Type, bits int, whole bool) ([16]byte, *readError) {
 	return v, nil
 }
 
-// numberError says why a node is no number of a type.
+// numberError returns an error that explains why a node is not a number of a type.
 func numberError(n *node, t btf.Type, bits int, as sign, err error) *readError {
 	if e, ok := t.(*btf.Enum); ok && n.kind == text {
 		var names []string
@@ -665,9 +665,8 @@ func isFloat(t btf.Type) bool {
 	return ok
 }
 
-// sound returns t if its values have size bytes and can be read and printed, nil
-// otherwise: the BTF of a file may be of any depth, go in a circle, or have
-// members outside of their struct.
+// sound returns t if its values have size bytes and can be read and printed, else nil.
+// The BTF of a file may be of any depth, be cyclic, or have members outside their struct.
 func sound(t btf.Type, size int) btf.Type {
 	if t == nil {
 		return nil

@@ -162,8 +162,8 @@ func (r *rawBTF) maps() []btfMapDef {
 	return all
 }
 
-// dropNodes takes numa_node out of a definition, and out of that of the maps in
-// it: it says on which node of the host the map is.
+// dropNodes removes numa_node, the host node that holds the map, from a definition and
+// from those of its inner maps.
 func (m *mender) dropNodes(name string, def uint32, depth int) {
 	r := m.btf
 	t := r.typ(def)

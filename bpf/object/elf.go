@@ -21,8 +21,8 @@ func isCode(s *section) bool {
 	return elf.SectionType(s.Type) == elf.SHT_PROGBITS && elf.SectionFlag(s.Flags)&elf.SHF_EXECINSTR != 0 && s.Size > 0
 }
 
-// isLegacyMaps is for the map definitions of before BTF: a table of structs in
-// a section "maps".
+// isLegacyMaps reports whether a section has map definitions from before BTF: a table of
+// structs in a section "maps".
 func isLegacyMaps(s *section) bool { return strings.HasPrefix(s.name, "maps") && s.Size > 0 }
 
 func isBTFMaps(s *section) bool { return s.name == ".maps" }
@@ -154,7 +154,7 @@ func (m *mender) isolateParts(h *hidden) bool {
 	return true
 }
 
-// nameText gives programs of section .text its name back, and takes away what
+// nameText restores the section name of programs in .text, and removes functions that
 // others call.
 func (o *Object) nameText(m *mender) {
 	if !m.text {
@@ -201,8 +201,7 @@ func explain(f *file, err error) error {
 	return err
 }
 
-// loadSpec is cilium/ebpf's reader. A panic in it, which would be its fault,
-// becomes an error.
+// loadSpec calls cilium/ebpf's reader and turns a panic in it into an error.
 func loadSpec(data []byte) (spec *ebpf.CollectionSpec, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -139,8 +139,8 @@ func (m *mender) symbolsOf(section int, keep func(symbol) bool) []int {
 	return found
 }
 
-// functions gives a code section's functions symbols, types, sizes and names of
-// their own.
+// functions adds missing symbols, types and sizes to a code section's functions, and
+// gives each a unique name.
 func (m *mender) functions(section int, named map[string]bool) {
 	s := &m.file.sections[section]
 	starts := map[uint64]bool{0: true}
@@ -227,8 +227,8 @@ func rank(s symbol) int {
 // hideSymbol changes a symbol so that cilium/ebpf ignores it.
 func hideSymbol(s *symbol) { s.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_FILE) }
 
-// unique gives a function whose name is taken another one: names of static
-// functions are those of one source file.
+// unique renames a function if its name is in use: names of static functions are unique
+// only within one source file.
 func (m *mender) unique(sym *symbol, named map[string]bool) {
 	if name := sym.name; named[name] {
 		for m.names[sym.name] {
@@ -290,7 +290,7 @@ func (m *mender) addSymbol(s symbol) int {
 	return len(m.file.symbols) - 1
 }
 
-// objects gives the symbols of a map or data section types and sizes, and
+// objects adds missing types and sizes to the symbols of a map or data section, and
 // returns their indices by offset.
 func (m *mender) objects(section int) []int {
 	s := &m.file.sections[section]

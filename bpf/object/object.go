@@ -121,7 +121,7 @@ func open(arg string) (path, selected string, f *os.File, err error) {
 	return "", "", nil, fmt.Errorf("%s: %w", arg, trimPath(err))
 }
 
-// trimPath takes the operation and path off a file error: the caller says it.
+// trimPath removes the operation and path from a file error: the caller adds them.
 func trimPath(err error) error {
 	var pe *os.PathError
 	if errors.As(err, &pe) {
@@ -159,7 +159,8 @@ func Read(path string, data []byte, opt *Options) (*Object, error) {
 	return o, nil
 }
 
-// notText says what bytes are that are neither an ELF object nor text.
+// notText returns an error for bytes that are neither an ELF object nor text; it names
+// common formats.
 func notText(data []byte) error {
 	switch {
 	case bytes.HasPrefix(data, []byte("BC\xc0\xde")):

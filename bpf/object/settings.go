@@ -27,7 +27,7 @@ type variable struct {
 	typ   btf.Type // nil without BTF
 }
 
-// configure gives the object its settings.
+// configure applies the settings of opt to the object.
 func (o *Object) configure(opt *Options) error {
 	for _, s := range opt.Set {
 		name, value, ok := strings.Cut(s, "=")
@@ -82,7 +82,7 @@ func unknown(what string, names []string) error {
 	return fmt.Errorf("no such %s; there are: %s", what, strings.Join(names, ", "))
 }
 
-// set gives a variable, or a part of it, a value: NAME, NAME.member, NAME[2].
+// set assigns a value to a variable or a part of it: NAME, NAME.member, NAME[2].
 func (o *Object) set(path, text string) error {
 	all := o.variables()
 	name := path

@@ -19,7 +19,7 @@ import (
 //
 // A prefix that ends inside a word does not match: "tcp_filter" is not a tc program.
 
-// setTypes gives programs their types.
+// setTypes sets the types of the programs.
 func (o *Object) setTypes(opt *Options) {
 	common := ebpf.UnspecifiedProgram
 	mixed := false

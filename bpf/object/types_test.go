@@ -86,7 +86,7 @@ func TestTypesGiven(t *testing.T) {
 	}
 }
 
-// TestUnknownType says once what is missing.
+// TestUnknownType checks that a missing type is reported once.
 func TestUnknownType(t *testing.T) {
 	o := withSections("transit").read(t, nil)
 	if len(o.Notes) > 0 {

@@ -58,7 +58,7 @@ func alu(op asm.ALUOp, a, b *num, wide bool) num {
 	return r
 }
 
-// remainderBits: the remainder by a power of two is the low bits.
+// remainderBits sets the known bits of a remainder by a power of two: the low bits.
 func remainderBits(r, a, b *num, wide bool) {
 	if !b.known() {
 		return

@@ -19,7 +19,7 @@ type arguments struct {
 
 func (a *arguments) fail(word, format string, args ...any) { a.x.fail(a.s, a.i, word, format, args...) }
 
-// check is argument n, counted from 0, in register n+1.
+// check checks argument n, counted from 0, which is in register n+1.
 func (a *arguments) check(n int, kind helper.Arg) {
 	v := *a.x.read(a.s, a.i, asm.R1+asm.Register(n))
 	if v.silent() {
@@ -92,7 +92,7 @@ func (a *arguments) spec() *ebpf.MapSpec {
 	return a.x.c.Maps[a.x.sets[a.set][0]]
 }
 
-// sized is memory whose size is in the next register.
+// sized checks a memory argument whose size is in the next register.
 func (a *arguments) sized(n int, v *val, kind helper.Arg) {
 	size := a.s.regs[asm.R1+asm.Register(n+1)]
 	how := reads

@@ -75,7 +75,7 @@ func explosionText(n int) string {
 	return b.String()
 }
 
-// nestedText is loops in loops with a branch in the innermost.
+// nestedText returns nested loops with a branch in the innermost.
 func nestedText() string {
 	return `
     r6 = 0
@@ -139,7 +139,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// TestWorkloads: what the benchmarks measure is accepted.
+// TestWorkloads checks that the programs of the benchmarks are accepted.
 func TestWorkloads(t *testing.T) {
 	for _, w := range workloads {
 		if _, err := Verify(compile(t, w.text), nil); err != nil {

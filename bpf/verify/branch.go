@@ -44,7 +44,7 @@ func (x *explorer) branch(a *activation, s *state, bl *block) {
 	}
 }
 
-// edge narrows s to the executions on one edge of a branch; false if there are none.
+// edge narrows s to the executions on one edge of a branch, and reports whether any exist.
 func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
 	switch {
@@ -87,7 +87,7 @@ func (x *explorer) edgeNumbers(s *state, ins *code.Insn, a, b *val, taken bool) 
 	return x.learn(s, ins.Dst, a, &r.a) && (!reg || x.learn(s, ins.Src, b, &r.b))
 }
 
-// edgeNull is the comparison of a pointer with NULL.
+// edgeNull refines s on an edge of a comparison of a pointer with NULL.
 func (x *explorer) edgeNull(s *state, p *val, op asm.JumpOp, taken bool) bool {
 	if op != asm.JEq && op != asm.JNE {
 		return true

@@ -28,7 +28,7 @@ func (x *explorer) call(a *activation, states []*state, bl *block) {
 	}
 }
 
-// enterFrame gives the callee of call i its frame and registers.
+// enterFrame sets up the frame and registers of the callee of call i.
 func (x *explorer) enterFrame(s *state, i int) {
 	after, entry := x.live[i+1], x.live[x.c.Funcs[x.c.Insns[i].Callee].Start]
 	f := newFrame(int32(i))
@@ -69,7 +69,7 @@ func (x *explorer) verdict(s *state, i int) {
 	x.noteExit(s, i)
 }
 
-// leaveFrame gives the caller its registers back.
+// leaveFrame restores the caller's registers.
 func (x *explorer) leaveFrame(s *state, i int) {
 	x.noteExit(s, i)
 	r0 := &s.regs[asm.R0]
@@ -107,7 +107,7 @@ func (x *explorer) noteExit(s *state, i int) {
 	x.facts.Exits[i] = append(list, x.reg(v, s.cur))
 }
 
-// result is R0 at the program's exit. A function whose caller ignores it need not set it.
+// result returns R0 at the program's exit. A function whose caller ignores it need not set it.
 func (x *explorer) result(s *state, i int) *val {
 	if v := &s.regs[asm.R0]; v.kind == NotInit {
 		x.fail(s, i, "exit-value", "r0 is not written at exit")
@@ -133,8 +133,8 @@ func (x *explorer) noteCall(s *state, i int) *Call {
 	return k
 }
 
-// helper is a call of a helper function. It returns false if none can be said to
-// return.
+// helper applies a call of a helper function. It returns false if the call never
+// returns.
 func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	if ins.IsKfuncCall() || !ins.IsBuiltinCall() {
 		x.fail(s, i, "feature-unsupported", "call of a kernel function that is not a helper")
@@ -181,7 +181,7 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	return true
 }
 
-// tailCall: the frames below must leave room for the program that is entered.
+// tailCall checks that the frames in use leave room for the target program.
 func (x *explorer) tailCall(s *state, i int) {
 	if s.cur == 0 {
 		return

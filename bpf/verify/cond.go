@@ -9,7 +9,7 @@ type refined struct {
 	ok   bool
 }
 
-// negated gives the condition of the fall-through edge. JSet has none: see refine.
+// negated returns the condition of the fall-through edge. JSet has none: see refine.
 func negated(op asm.JumpOp) asm.JumpOp {
 	switch op {
 	case asm.JEq:
@@ -36,7 +36,7 @@ func negated(op asm.JumpOp) asm.JumpOp {
 	return op
 }
 
-// swapped gives the condition with its operands exchanged.
+// swapped returns the condition with its operands exchanged.
 func swapped(op asm.JumpOp) asm.JumpOp {
 	switch op {
 	case asm.JGT:
@@ -149,7 +149,7 @@ func sameLow(a, b Tnum) bool {
 	return a.Known() && a == b
 }
 
-// trim takes the one value of b off the ends of a.
+// trim removes the single value of b from the ends of a.
 func trim[U uint32 | uint64, S int32 | int64](a, b *span[U, S]) bool {
 	if b.ulo != b.uhi {
 		return true

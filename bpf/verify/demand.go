@@ -234,7 +234,8 @@ func operandDemand(op asm.ALUOp, want uint64, width uint, ins *code.Insn, a, b T
 	return all, all // division
 }
 
-// extended: bits above the sign are copies of it.
+// extended returns the demand on a number before sign extension: bits above the sign are
+// copies of it.
 func extended(want uint64, n uint) uint64 {
 	r := want & (1<<n - 1)
 	if want>>n != 0 {

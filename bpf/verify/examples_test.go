@@ -9,7 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// TestExamples: every program of examples/ is accepted, without warnings.
+// TestExamples checks that every program of examples/ is accepted without warnings.
 func TestExamples(t *testing.T) {
 	files, _ := filepath.Glob("../../examples/*.o")
 	if len(files) == 0 {

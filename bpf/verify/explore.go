@@ -109,7 +109,7 @@ func (x *explorer) walk(a *activation, order []item) {
 	}
 }
 
-// waits reports states at any block of order.
+// waits reports whether states are pending at any block of order.
 func (a *activation) waits(order []item) bool {
 	for i := range order {
 		if len(a.pend[order[i].block]) > 0 || a.waits(order[i].body) {

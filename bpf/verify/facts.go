@@ -116,10 +116,10 @@ type Facts struct {
 	// beyond 16 they are joined into the last.
 	Exits map[int][]Reg
 	// StaleEnds are the comparisons of a packet pointer with the packet's end that Linux
-	// 6.12 foresees wrongly, as indices of instructions in the order found: an earlier
-	// comparison found the pointer past the end, and it was moved back since. That kernel
-	// keeps what was found (adjust_ptr_min_max_vals) and never walks the edge on which
-	// the packet is long enough. 6.18 does.
+	// 6.12 decides wrongly, as indices of instructions in the order found. An earlier
+	// comparison found the pointer past the end, and a constant has since moved it back.
+	// That kernel keeps the earlier result (adjust_ptr_min_max_vals) and never walks the
+	// edge on which the packet is long enough. Linux 6.18 does.
 	StaleEnds []int
 	// Walked counts what Linux's verifier walks of the program (Options.Linux).
 	Walked   Walked
@@ -146,9 +146,9 @@ type Reason struct {
 type Rejection struct {
 	Program string
 	Reasons []Reason
-	// Unproven says that Facts were returned too (Options.Unproven): only unwritten
-	// registers (which are 0), accesses through numbers (Mem is nil there), bounds
-	// and termination are left to be checked while the program runs.
+	// Unproven says that Verify also returned Facts (Options.Unproven). The engine must
+	// then check at run time what was not proved: bounds, accesses through numbers (Mem
+	// is nil there) and termination. Unwritten registers are 0.
 	Unproven bool
 }
 

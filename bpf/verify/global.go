@@ -14,7 +14,7 @@ import (
 // the program calls them. After a call only one fact is known of the result: it is a
 // number (kernel/bpf/btf.c, btf_prepare_func_args; verifier.c, check_func_call).
 
-// global reports that function f is verified by its types.
+// global reports whether function f is verified by its types.
 func (x *explorer) global(f int) bool {
 	return x.opt.Linux && isGlobal(x.c, f)
 }

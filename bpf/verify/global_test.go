@@ -12,8 +12,9 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// A global function is verified by its arguments' types: a pointer that the caller
-// tested may be NULL in it, and a call with something else than the type says is refused.
+// TestGlobalFunction checks that a global function is verified by its arguments' types: a
+// pointer that the caller tested may be NULL in it, and a call with an argument of another
+// type is refused.
 func TestGlobalFunction(t *testing.T) {
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	function := func(linkage btf.FuncLinkage, param btf.Type) *btf.Func {

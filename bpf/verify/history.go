@@ -67,13 +67,13 @@ func (x *explorer) ancestor(a, n, base int32) bool {
 	return false
 }
 
-// revisits reports that s equals one of its own ancestors.
+// revisits reports whether s equals one of its own ancestors.
 func (x *explorer) revisits(h *history, s *state) bool {
 	n, ok := h.hashes[s.hash()]
 	return ok && x.ancestor(n, s.node, h.base)
 }
 
-// seen reports that s is covered by an earlier state that does not lead to it.
+// seen reports whether s is covered by an earlier state that does not lead to it.
 func (x *explorer) seen(h *history, s *state) bool {
 	for k := range h.recent {
 		t := h.recent[(h.at-1-k+2*len(h.recent))%len(h.recent)]

@@ -88,7 +88,7 @@ func hostileBytes(r *rand.Rand, n int) []byte {
 	return append(b, 0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0)
 }
 
-// TestHostile: programs of random instructions, nearly all of them wrong.
+// TestHostile verifies programs of random instructions, nearly all of them wrong.
 func TestHostile(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	explored := 0

@@ -23,7 +23,7 @@ type finding struct {
 
 func newJournal(c *code.Code) *journal { return &journal{c: c, found: map[finding]bool{}} }
 
-// first reports that word was not yet said of instruction i, and notes that it is.
+// first reports whether this is the first report of word at instruction i, and records it.
 func (j *journal) first(i int, word string) bool {
 	f := finding{i, word}
 	if j.found[f] {

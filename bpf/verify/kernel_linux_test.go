@@ -73,7 +73,7 @@ func TestAgainstKernel(t *testing.T) {
 
 var logged = regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\)|infinite loop detected at insn (\d+)`)
 
-// reaches reports that the instruction the kernel stopped at is reachable by our
+// reaches reports whether the instruction the kernel stopped at is reachable by our
 // facts, or that the log does not name it.
 func reaches(f *verify.Facts, err error) bool {
 	var ve *ebpf.VerifierError
@@ -123,8 +123,8 @@ func loadIntoKernel(t *testing.T, spec *ebpf.ProgramSpec, ms map[string]*ebpf.Ma
 	return err
 }
 
-// TestLinksAgainstKernel asks the kernel about testdata/link.bpf: what it refuses is
-// refused there, but for a link that it does not follow as far.
+// TestLinksAgainstKernel compares the verdicts on testdata/link.bpf with the kernel.
+// They differ only for links that the kernel does not follow as far.
 func TestLinksAgainstKernel(t *testing.T) {
 	kernelMaps(t)
 	farther := map[string]bool{
@@ -170,8 +170,7 @@ func programsOf(t *testing.T, file string) *asmtext.File {
 	return f
 }
 
-// TestReservedFields asks the kernel about testdata/reserved.bpf: it refuses what is
-// refused there, and only that.
+// TestReservedFields compares the verdicts on testdata/reserved.bpf with the kernel.
 func TestReservedFields(t *testing.T) {
 	kernelMaps(t)
 	f := programsOf(t, "testdata/reserved.bpf")

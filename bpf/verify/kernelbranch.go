@@ -71,7 +71,7 @@ func foreseeSize[U uint32 | uint64, S int32 | int64](op asm.JumpOp, a, b *span[U
 	return a.slo >= b.shi, a.slo >= b.shi || a.shi < b.slo
 }
 
-// disjoint reports that no number lies in both.
+// disjoint reports whether no number lies in both.
 func (a *span[U, S]) disjoint(b *span[U, S]) bool {
 	return a.ulo > b.uhi || a.uhi < b.ulo || a.slo > b.shi || a.shi < b.slo
 }

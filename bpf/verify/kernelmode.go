@@ -127,7 +127,7 @@ func (x *explorer) scrub(s *state, v *val, n int64) {
 	}
 }
 
-// since reports that the release of Linux asked about is major.minor or later.
+// since reports whether the release of Linux asked about is major.minor or later.
 func (opt *Options) since(major, minor int) bool {
 	k := opt.Kernel
 	if k == [2]int{} {
@@ -136,7 +136,7 @@ func (opt *Options) since(major, minor int) bool {
 	return k[0] > major || k[0] == major && k[1] >= minor
 }
 
-// keyInside reports that a lookup with s's arguments in an array finds a value, as Linux
+// keyInside reports whether a lookup with s's arguments in an array finds a value, as Linux
 // knows since 6.14: the key is a constant on the stack and below the number of entries
 // (get_constant_map_key).
 func (x *explorer) keyInside(s *state, set int16) bool {

@@ -127,7 +127,7 @@ func regsIn(r *rand.Rand, s *state) (v [4]uint64, ok bool) {
 	return v, holds(s, &v)
 }
 
-// holds reports that an assignment lies in s: its numbers, and its links.
+// holds reports whether an assignment lies in s: its numbers, and its links.
 func holds(s *state, v *[4]uint64) bool {
 	for k := range v {
 		x := &s.regs[k]
@@ -201,8 +201,8 @@ func variant(r *rand.Rand, s *state) *state {
 	return &c
 }
 
-// TestLinkedStates: a state that another covers holds nothing that the other does
-// not, and a merged one all that either did; links included.
+// TestLinkedStates checks states with links. A state that another covers contains only
+// concrete states of the other; a merged one contains those of both.
 func TestLinkedStates(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	covered, merged, linked := 0, 0, 0

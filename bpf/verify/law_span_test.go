@@ -34,15 +34,15 @@ func (e *extent) join(o *extent) {
 	e.ones, e.some = e.ones&o.ones, e.some|o.some
 }
 
-// within reports that n covers every set of this extent.
+// within reports whether n covers every set of this extent.
 func (e *extent) within(n *num) bool {
 	return n.w.ulo <= e.ulo && e.uhi <= n.w.uhi && n.w.slo <= e.slo && e.shi <= n.w.shi &&
 		n.h.ulo <= e.hulo && e.huhi <= n.h.uhi && n.h.slo <= e.hslo && e.hshi <= n.h.shi &&
 		n.bits.Value&^e.ones == 0 && e.some&^(n.bits.Value|n.bits.Mask) == 0
 }
 
-// TestIntervalLaws: for every pair of intervals of 6-bit signed numbers every
-// operation covers all results, in 64 and 32 bits. Sets are joined one number at a
+// TestIntervalLaws checks that every operation covers all results, for every pair of
+// intervals of 6-bit signed numbers, in 64 and 32 bits. Sets are joined one number at a
 // time, so that each pair costs one abstract operation. NFPKIT_LAWS_STEP=N takes
 // every N-th first end of the second interval only.
 func TestIntervalLaws(t *testing.T) {
@@ -101,7 +101,7 @@ func intervalsFrom(t *testing.T, op asm.ALUOp, wide bool, lo, lo2, n int64) (pai
 	return pairs
 }
 
-// The extent of no numbers covers nothing: the test's own check.
+// TestExtent checks the test itself: the extent of no numbers covers nothing.
 func TestExtent(t *testing.T) {
 	e := extentOf(5)
 	o := extentOf(math.MaxUint64)

@@ -35,8 +35,8 @@ func members(t Tnum, fn func(uint64)) {
 
 var binaryOps = []asm.ALUOp{asm.Add, asm.Sub, asm.Mul, asm.Div, asm.SDiv, asm.Or, asm.And, asm.LSh, asm.RSh, asm.ArSh, asm.Mod, asm.SMod, asm.Xor}
 
-// TestTnumExhaustive: every result of every pair of values is in the result, and
-// add, sub and the bit operations give the least Tnum there is.
+// TestTnumExhaustive checks that the result contains every result of every pair of
+// values, and that add, sub and the bit operations give the least such Tnum.
 func TestTnumExhaustive(t *testing.T) {
 	ops := []struct {
 		op   asm.ALUOp
@@ -95,7 +95,7 @@ func TestTnumLattice(t *testing.T) {
 	})
 }
 
-// numsOf gives nums of interesting shapes: intervals near the borders of both
+// numsOf returns nums of interesting shapes: intervals near the borders of both
 // signednesses and widths, known bits, and meets of them.
 func numsOf(r *rand.Rand) num {
 	edge := [...]uint64{0, 1, 2, 7, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1<<63 - 1, 1 << 63, ^uint64(0)}
@@ -142,7 +142,7 @@ func numsOf(r *rand.Rand) num {
 	return n
 }
 
-// sample gives a member of n, if it finds one.
+// sample returns a member of n, if it finds one.
 func sample(r *rand.Rand, n *num) (uint64, bool) {
 	for range 20 {
 		v := n.bits.Value | r.Uint64()&n.bits.Mask
@@ -167,7 +167,7 @@ func sample(r *rand.Rand, n *num) (uint64, bool) {
 	return 0, false
 }
 
-// TestNumOps: at 64 and 32 bits, every sampled result lies in the abstract result.
+// TestNumOps checks that every sampled result lies in the abstract result, at 64 and 32 bits.
 func TestNumOps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 400_000 {
@@ -265,7 +265,8 @@ func concreteJump(op asm.JumpOp, a, b uint64, wide bool) bool {
 	return a&b != 0
 }
 
-// TestRefine: the edge a pair of values takes is alive and still holds the pair.
+// TestRefine checks that the edge that a pair of values takes is feasible and still
+// contains the pair.
 func TestRefine(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 600_000 {

@@ -36,7 +36,7 @@ func (x *explorer) copyOf(s *state, v *val) val {
 
 func (v *val) unlink() { v.id, v.delta, v.low = 0, 0, false }
 
-// follow gives the link of `a op b`: that of a moved by a constant, or none.
+// follow returns the link of `a op b`: that of a moved by a constant, or none.
 func (x *explorer) follow(a *val, op asm.ALUOp, b *num, wide bool) (id uint32, delta int32, low bool) {
 	if a.id == 0 {
 		return 0, 0, false
@@ -68,7 +68,7 @@ func constantShift(op asm.ALUOp, b *num, wide bool) (d int64, ok bool) {
 	return d, true
 }
 
-// leavesWord reports that a + d, |d| <= 2^31, may not be a number of 32 bits.
+// leavesWord reports whether a + d, |d| <= 2^31, may not be a number of 32 bits.
 func leavesWord(a *num, d int64) bool {
 	return a.w.uhi > math.MaxUint32 || int64(a.w.ulo)+d < 0 || int64(a.w.uhi)+d > math.MaxUint32
 }

@@ -56,7 +56,7 @@ func flowBack(c *code.Code, g *graph, b int, in []uint16, args uint16) bool {
 
 const argRegs = 1<<asm.R1 | 1<<asm.R2 | 1<<asm.R3 | 1<<asm.R4 | 1<<asm.R5
 
-// usesAndDefs gives the registers that instruction i reads and writes.
+// usesAndDefs returns the registers that instruction i reads and writes.
 func usesAndDefs(c *code.Code, i int, in []uint16) (use, def uint16) {
 	ins := &c.Insns[i]
 	dst, src := uint16(1)<<(ins.Dst&15), uint16(1)<<(ins.Src&15)
@@ -129,5 +129,5 @@ func isMove(op asm.ALUOp) bool {
 	return false
 }
 
-// isFetch reports atomics that leave the old value in a register.
+// isFetch reports whether an atomic leaves the old value in a register.
 func isFetch(a asm.AtomicOp) bool { return a&0x0100 != 0 }

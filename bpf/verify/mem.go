@@ -177,7 +177,7 @@ func (x *explorer) inMapValue(s *state, i int, v *val, lo, hi int64, size int, h
 	return true
 }
 
-// lookupRead reports map types whose looked-up values may not be written.
+// lookupRead reports whether looked-up values of the map type are read-only.
 func lookupRead(t ebpf.MapType) bool {
 	info, ok := helper.MapTypeInfo(t)
 	return ok && info.LookupRead
@@ -344,7 +344,7 @@ func (x *explorer) markShared() {
 	}
 }
 
-// readStack gives what a load of size bytes at v+off finds.
+// readStack returns the value of a load of size bytes at v+off.
 func (x *explorer) readStack(s *state, i int, v *val, off, size int) val {
 	if !v.fixed() {
 		x.readRange(s, i, v, int64(off), size)

@@ -24,7 +24,7 @@ func (p *idPairs) match(a, b uint32, delta int64) bool {
 	return true
 }
 
-// covers reports that every concrete state in s is in t as well.
+// covers reports whether every concrete state in s is in t as well.
 func (x *explorer) covers(t, s *state) bool {
 	if apart(&t.regs[x.tell], &s.regs[x.tell]) {
 		return false
@@ -118,8 +118,8 @@ func (x *explorer) coversVal(st *state, t, s *val) bool {
 	return true
 }
 
-// matchScalar reports that t's id may stand for what s moves along with: an id, or
-// nothing because s is known.
+// matchScalar reports whether t's id covers the links of s: an id, or none since s is
+// known.
 func (x *explorer) matchScalar(t, s *val) bool {
 	switch {
 	case s.id != 0:
@@ -130,7 +130,7 @@ func (x *explorer) matchScalar(t, s *val) bool {
 	return false
 }
 
-// alone reports that at most one value of s has the scalar id.
+// alone reports whether at most one value of s has the scalar id.
 func (s *state) alone(id uint32) bool {
 	n := 0
 	for r := range s.regs[:10] {
@@ -373,7 +373,7 @@ func (x *explorer) mergeNull(t *state, a, b *val) bool {
 	return true
 }
 
-// pairID is one id for all values whose ids were a in one state and b in the other.
+// pairID returns one id for all values whose ids were a in one state and b in the other.
 func (x *explorer) pairID(t *state, a, b uint32, delta int64) uint32 {
 	for _, p := range x.ids.pairs {
 		if p.a == a && p.b == b && p.delta == delta {

@@ -13,7 +13,7 @@ type num struct {
 	h    span[uint32, int32]
 }
 
-// anyNum is every number.
+// anyNum returns the num of every number.
 func anyNum() num {
 	return num{
 		bits: Tnum{Mask: math.MaxUint64},
@@ -26,7 +26,7 @@ func constNum(v uint64) num {
 	return num{KnownBits(v), point[uint64, int64](v), point[uint32, int32](uint32(v))}
 }
 
-// rangeNum is every value from lo to hi.
+// rangeNum returns the num of every value from lo to hi.
 func rangeNum(lo, hi uint64) num {
 	n := anyNum()
 	n.w.ulo, n.w.uhi = lo, hi
@@ -34,7 +34,7 @@ func rangeNum(lo, hi uint64) num {
 	return n
 }
 
-// srangeNum is every value from lo to hi as signed numbers.
+// srangeNum returns the num of every value from lo to hi as signed numbers.
 func srangeNum(lo, hi int64) num {
 	n := anyNum()
 	n.w.slo, n.w.shi = lo, hi
@@ -42,7 +42,7 @@ func srangeNum(lo, hi int64) num {
 	return n
 }
 
-// bitsNum is every value of t.
+// bitsNum returns the num of every value of t.
 func bitsNum(t Tnum) num {
 	n := anyNum()
 	n.bits = t
@@ -52,7 +52,7 @@ func bitsNum(t Tnum) num {
 
 func (n *num) known() bool { return n.bits.Mask == 0 }
 
-// empty reports that no number satisfies all views: the path is dead.
+// empty reports whether no number satisfies all views: the path is then infeasible.
 func (n *num) empty() bool { return n.w.empty() || n.h.empty() }
 
 // sync refines each view of a number by the others: bits to intervals, 32-bit halves

@@ -122,7 +122,7 @@ func (w *watcher) see(c *code.Code, i int, regs *[11]uint64) {
 	}
 }
 
-// outside says why v is not in r, or nothing.
+// outside returns the reason why v is not in r, or "".
 func (w *watcher) outside(r *verify.Reg, v, fp uint64) string {
 	base := uint64(0)
 	switch r.Kind {
@@ -558,7 +558,7 @@ func (g *random) csum() {
 	g.seedNumbers()
 }
 
-// keepR0 gives all numbers but r0 values again after a call.
+// keepR0 assigns new values to all numbers but r0 after a call.
 func (g *random) keepR0() {
 	g.emit(asm.StoreMem(asm.R10, -16, asm.R0, asm.DWord))
 	g.seedNumbers()

@@ -106,7 +106,7 @@ func bitsOf[U uint32 | uint64](U) uint {
 	return 64
 }
 
-// div is unsigned division; by zero it gives 0 (RFC 9669, section 4.1).
+// div returns the unsigned quotient; by zero it gives 0 (RFC 9669, section 4.1).
 func (a span[U, S]) div(b *span[U, S]) span[U, S] {
 	r := a.full()
 	switch {
@@ -134,7 +134,7 @@ func (a span[U, S]) mod(b *span[U, S]) span[U, S] {
 	return r
 }
 
-// sdiv is signed division. It keeps intervals of a divisor known positive.
+// sdiv returns the signed quotient. It keeps intervals of a divisor known positive.
 func (a span[U, S]) sdiv(b *span[U, S]) span[U, S] {
 	r := a.full()
 	if b.slo > 0 {

@@ -277,7 +277,7 @@ func (l *slot) fill(first, n int, m uint8, written bool) (val, bool, bool) {
 	return r, written, true
 }
 
-// sized is any number of size bytes, zero-extended.
+// sized returns the num of any number of size bytes, zero-extended.
 func sized(size int) num {
 	if size >= 8 {
 		return anyNum()

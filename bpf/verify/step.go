@@ -38,7 +38,7 @@ func (x *explorer) step(s *state, i int) bool {
 	return true
 }
 
-// read is register r, which must have been written. If it was not, the result is
+// read returns register r, which must have been written. If it was not, the result is
 // a NotInit of any number, about which nothing more is said.
 func (x *explorer) read(s *state, i int, r asm.Register) *val {
 	v := &s.regs[r]
@@ -75,7 +75,7 @@ func (x *explorer) loadImm(s *state, i int, ins *code.Insn) bool {
 	return true
 }
 
-// mapValueAddress is a load of an address inside global data.
+// mapValueAddress applies a load of an address inside global data.
 func (x *explorer) mapValueAddress(s *state, i int, ins *code.Insn) {
 	spec := x.c.Maps[ins.Map]
 	off := int64(uint64(ins.Constant) >> 32)
@@ -221,7 +221,7 @@ func (x *explorer) noteAnyway(s *state, i int, v *val, off int64, size int) {
 	x.note(s, i, v, v.min()+off, v.max()+off, off, size)
 }
 
-// arith is an instruction of the ALU classes.
+// arith applies an instruction of the ALU classes.
 func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 	op, wide := ins.OpCode.ALUOp(), ins.OpCode.Class() == asm.ALU64Class
 	dst := &s.regs[ins.Dst]
@@ -410,7 +410,7 @@ func pick(a, b *val) *val {
 	return b
 }
 
-// displace is p moved by d, or by -d.
+// displace returns p moved by d, or by -d if back.
 func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 	r := *p
 	if d.known() {

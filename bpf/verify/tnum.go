@@ -8,7 +8,7 @@ import (
 // Arithmetic on numbers of which some bits are known. The algorithms are those of
 // Vishwanathan, Shachnai, Narayana and Nagarakatte, "Sound, Precise, and Fast
 // Abstract Interpretation with Tristate Numbers" (CGO 2022); add, sub and the
-// bit operations are the most precise there are, mul is sound.
+// bit operations are as precise as possible, and mul is sound.
 //
 // Invariant: Value & Mask == 0.
 
@@ -78,13 +78,13 @@ func (t Tnum) Xor(o Tnum) Tnum {
 	return Tnum{Value: (t.Value ^ o.Value) &^ mask, Mask: mask}
 }
 
-// Shl is t << n, n < 64.
+// Shl returns t << n, n < 64.
 func (t Tnum) Shl(n uint) Tnum { return Tnum{Value: t.Value << n, Mask: t.Mask << n} }
 
-// Shr is t >> n unsigned, n < 64.
+// Shr returns t >> n unsigned, n < 64.
 func (t Tnum) Shr(n uint) Tnum { return Tnum{Value: t.Value >> n, Mask: t.Mask >> n} }
 
-// Sar is t >> n with the sign of a word of width bits (32 or 64), n < width; the
+// Sar returns t >> n with the sign of a word of width bits (32 or 64), n < width; the
 // result for width 32 is zero-extended.
 func (t Tnum) Sar(n, width uint) Tnum {
 	if width == 32 {

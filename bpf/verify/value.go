@@ -62,7 +62,7 @@ func (v *val) equals() uint32 {
 	return v.id
 }
 
-// fixed reports that the pointer has one offset.
+// fixed reports whether the pointer has one offset.
 func (v *val) fixed() bool { return v.n.known() }
 
 // bitsOfOffset returns the Tnum of the whole offset plus d.

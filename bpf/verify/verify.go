@@ -105,8 +105,7 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	return x.facts, r
 }
 
-// unprove takes back what the facts say of the place of accesses that were
-// refused.
+// unprove removes the facts about the offsets of refused accesses.
 func (f *Facts) unprove(reasons []Reason) {
 	for _, r := range reasons {
 		i := f.Code.Index(r.PC)

@@ -106,12 +106,12 @@ func (x *explorer) walkAsLinux(recording bool) *walker {
 	return w
 }
 
-// proved reports that the walk came to its end without a reason to refuse the program.
+// proved reports whether the walk came to its end without a reason to refuse the program.
 func (w *walker) proved() bool { return len(w.x.log.reasons) == 0 }
 
-// asLinuxWalks is x, which has explored the program, with what a walker says: that
-// Linux's verifier gives up, or refuses for a function's types, or takes a program that
-// was refused after states had been merged.
+// asLinuxWalks returns x, which has explored the program, with the result of a walk. The
+// walk finds that Linux's verifier gives up, or refuses a function's types. It may also
+// accept a program that x refused after merging states.
 func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 	refused := len(x.log.reasons) > 0
 	if refused && !x.merged && !x.stop {
@@ -243,7 +243,8 @@ func (w *walker) advance(p *path) bool {
 	return x.step(s, i)
 }
 
-// visited reports that a checkpoint covers p's state; if not, it may keep it as one.
+// visited reports whether a checkpoint covers p's state. If not, it may keep the state as
+// a new checkpoint.
 func (w *walker) visited(p *path) bool {
 	at := place{p.at, p.s.frames[p.s.cur].call}
 	force := p.history > longHistory
@@ -284,7 +285,7 @@ func (w *walker) visited(p *path) bool {
 	return false
 }
 
-// same reports that two states are one, but for what is known of the stack's bytes.
+// same reports whether two states are equal, apart from the known bytes of the stack.
 func same(t, s *state) bool {
 	if t.cur != s.cur || t.regs != s.regs {
 		return false
@@ -307,7 +308,7 @@ func same(t, s *state) bool {
 	return true
 }
 
-// covers reports that what holds of c's paths holds of s's (states_equal).
+// covers reports whether c covers s, so that the paths from s need no walk (states_equal).
 func (w *walker) covers(c *checkpoint, s *state, at int) bool {
 	t := c.s
 	if t.cur != s.cur {
@@ -342,7 +343,7 @@ func (w *walker) covers(c *checkpoint, s *state, at int) bool {
 	return true
 }
 
-// safe reports that what was safe with t is safe with s (regsafe).
+// safe reports whether every use that is safe with t is safe with s (regsafe).
 func (w *walker) safe(t, s *val, precise bool) bool {
 	switch {
 	case t.kind == NotInit:
@@ -462,7 +463,7 @@ func (w *walker) stackSlot(s *state, ins *code.Insn, t *footstep, p *path) {
 	}
 }
 
-// branch walks on along the edges that can be taken.
+// branch continues along the edges that can be taken.
 func (w *walker) branch(p *path, i int, ins *code.Insn) bool {
 	x, s := w.x, p.s
 	if ins.OpCode.JumpOp() == asm.JCOND {
@@ -510,7 +511,7 @@ func (w *walker) branch(p *path, i int, ins *code.Insn) bool {
 	return false
 }
 
-// put lets the path that goes on from p at target wait.
+// put pushes the continuation of p at target on the stack of pending paths.
 func (w *walker) put(p *path, s *state, target int) bool {
 	p.steps = p.steps[:len(p.steps):len(p.steps)]
 	q := &path{s: s, at: target, parent: p.parent, steps: p.steps, history: p.history, written: p.written}

@@ -80,7 +80,7 @@ func keepsPointers(f *verify.Facts) bool {
 	return true
 }
 
-// readsUnwritten reports that the program reads stack that it may not have written. The
+// readsUnwritten reports whether the program reads stack that it may not have written. The
 // kernel's holds what was there before: addresses at one time, zeros at another.
 func readsUnwritten(f *verify.Facts) bool {
 	return slices.ContainsFunc(f.Warnings, func(r verify.Reason) bool { return r.Reason == "uninit-stack" })

@@ -231,7 +231,7 @@ func lastLine(err error) string {
 	return err.Error()
 }
 
-// unmodelled reports that a program was refused for a feature that is left out:
+// unmodelled reports whether a program was refused for a feature that is left out:
 // what else is wrong with it may follow from that.
 func unmodelled(err error) bool {
 	var r *verify.Rejection

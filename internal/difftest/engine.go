@@ -110,7 +110,7 @@ func cardWorld() *interp.Options {
 	}
 }
 
-// fill puts entries into a map as a host does.
+// fill stores entries in a map as a host does.
 func fill(m maps.Map, entries []Entry) error {
 	n := maps.HostValueSize(m)
 	for _, e := range entries {

@@ -88,9 +88,9 @@ func (e *irEnv) CtxStore(name string, v uint32) error {
 	return e.mach.Store(addr, size, uint64(v))
 }
 
-// Load reads memory. A read of whole words may go up to 3 bytes past what is
-// there, and of a packet further into its buffer, as it may on the card; what it
-// finds must not matter.
+// Load reads memory. As on the card, a read of whole words may extend up to 3 bytes past
+// a region, and past a packet further into its buffer. Results must not depend on those
+// bytes.
 func (e *irEnv) Load(space ir.Space, addr uint64, size int) (uint64, error) {
 	v, err := e.mach.Load(addr, size)
 	if err == nil || size != 4 {

@@ -132,8 +132,8 @@ func packetsOn(card *driver.NIC, prog *driver.Program, p *Program) (*Result, err
 	return res, nil
 }
 
-// compareBoth holds both compilers' code against the interpreter. It returns the
-// words of each.
+// compareBoth compares both compilers' code with the interpreter. It returns the words of
+// each.
 func compareBoth(t *testing.T, r Subject, profile *firmware.Profile, tr *uml.Translation) (kernel, ours int) {
 	t.Helper()
 	name := r.Name
@@ -196,7 +196,8 @@ func exampleSubjects(t *testing.T) (list []Subject) {
 	return list
 }
 
-// Random programs that the driver takes, and the examples, run alike.
+// TestTwoCompilers checks that random programs that the driver accepts, and the examples,
+// behave the same under both compilers.
 func TestTwoCompilers(t *testing.T) {
 	for _, version := range uml.Versions() {
 		share := 1
@@ -297,7 +298,7 @@ func hostKernel(t *testing.T) *Kernel {
 	return host
 }
 
-// askKernel holds the interpreter against the running kernel, if that takes the program.
+// askKernel compares the interpreter with the running kernel, if that accepts the program.
 func askKernel(t *testing.T, host *Kernel, r Subject) bool {
 	var got *Result
 	p, err := zeroed(r.Program)
