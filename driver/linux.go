@@ -70,7 +70,7 @@ func (l *Linux) Check(p *firmware.Profile, mtu int) []verify.Reason {
 		}
 	}
 	slices.SortStableFunc(found, func(a, b verify.Reason) int { return cmp.Compare(a.PC, b.PC) })
-	return found
+	return indirectFirst(l.facts, found)
 }
 
 // Warnings says where the driver's code may do something else than the program, and

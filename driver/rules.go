@@ -91,6 +91,9 @@ var rules = []Rule{
 
 	{Reason: "driver-kernel", Stage: StageVerify, Source: "kernel/bpf/verifier.c of the release", Says: "reserved fields|unknown opcode|invalid BPF_",
 		Why: "the instruction came with Linux 6.6 (-mcpu=v4), and older kernels refuse it", Hint: "compile with -mcpu=v3, or use a kernel from 6.6 on", insn: tooNew},
+	{Reason: "driver-global-data", Stage: StageVerify, Source: "verifier.c nfp_verify_insn; jit.c instr_cb", Says: "instruction 0x18 not supported",
+		Why:  "global variables, tables of constants and string literals are values of maps that loaders make, and the driver translates no address of a map value",
+		Hint: "write constants as #define or enum, keep variables and tables in an array map and look them up, choose between few values by if, and drop bpf_printk", insn: globalData},
 	{Reason: "driver-opcode", Stage: StageVerify, Source: "verifier.c nfp_verify_insn; jit.c instr_cb", Says: "instruction 0x[0-9a-f]+ not supported",
 		Why:  "the driver's translator has no case for the instruction",
 		Hint: "compile with -mcpu=v2; write modulo as x - x / k * k, and byte order with bpf_htons and friends", insn: badOpcode},
@@ -171,6 +174,28 @@ var rules = []Rule{
 
 // Rules lists the requirements of the Linux driver, for explanations.
 func Rules() []Rule { return slices.Clone(rules) }
+
+// indirectFirst moves calls through a register to the front, and drops the reasons of the
+// instructions that load what they call.
+func indirectFirst(f *verify.Facts, found []verify.Reason) []verify.Reason {
+	var calls, others []verify.Reason
+	loads := map[int]bool{}
+	for i := range f.Code.Insns {
+		loads[f.Code.Insns[i].PC] = callee(f.Code, &f.Code.Insns[i])
+	}
+	for _, r := range found {
+		switch {
+		case r.Reason == "indirect-call":
+			calls = append(calls, r)
+		case r.Reason != "driver-opcode" && r.Reason != "driver-global-data" || !loads[r.PC]:
+			others = append(others, r)
+		}
+	}
+	if len(calls) == 0 {
+		return found
+	}
+	return append(calls, others...)
+}
 
 func newRuleCheck(f *verify.Facts, p *firmware.Profile, k *Kernel) *ruleCheck {
 	c := &ruleCheck{facts: f, profile: p, kernel: k, mtu: defaultMTU, use: map[int][]wordUse{}}

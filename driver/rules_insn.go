@@ -3,11 +3,14 @@ package driver
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
+	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
@@ -35,10 +38,65 @@ func badOpcode(c *ruleCheck, i int) string {
 		return "gotol is not translated"
 	case ins.IsKfuncCall(), ins.IsLoadOfFunctionPointer(), class == asm.JumpClass && op.JumpOp() == asm.JCOND:
 		return "kernel functions, callbacks and may_goto are not translated"
-	case op.IsDWordLoad() && ins.Src == asm.PseudoMapValue:
-		return "global data (.data, .bss, .rodata) cannot be offloaded"
 	}
 	return ""
+}
+
+// globalVar returns the map whose value an instruction takes the address of, the variable that
+// lies there, nil if no BTF tells, and the offset.
+func globalVar(c *code.Code, ins *code.Insn) (*ebpf.MapSpec, *btf.Var, uint32) {
+	spec, off := c.Maps[ins.Map], uint32(uint64(ins.Constant)>>32)
+	if section, ok := spec.Value.(*btf.Datasec); ok {
+		for _, in := range section.Vars {
+			if v, ok := in.Type.(*btf.Var); ok && off >= in.Offset && off-in.Offset < in.Size {
+				return spec, v, off
+			}
+		}
+	}
+	return spec, nil, off
+}
+
+// callee reports whether an instruction takes the address of a function or of a variable that
+// holds one: at -O0, helpers are called through such variables.
+func callee(c *code.Code, ins *code.Insn) bool {
+	if ins.IsLoadOfFunctionPointer() {
+		return true
+	}
+	if !ins.OpCode.IsDWordLoad() || ins.Src != asm.PseudoMapValue || ins.Map == code.None {
+		return false
+	}
+	_, v, _ := globalVar(c, ins)
+	if v == nil {
+		return false
+	}
+	p, ok := btf.UnderlyingType(v.Type).(*btf.Pointer)
+	if !ok {
+		return false
+	}
+	_, ok = btf.UnderlyingType(p.Target).(*btf.FuncProto)
+	return ok
+}
+
+// globalData refuses addresses of map values, and says what is there.
+func globalData(c *ruleCheck, i int) string {
+	ins := c.insn(i)
+	if !ins.OpCode.IsDWordLoad() || ins.Src != asm.PseudoMapValue {
+		return ""
+	}
+	if ins.Map == code.None {
+		return "global data cannot be offloaded"
+	}
+	spec, v, off := globalVar(c.facts.Code, ins)
+	switch {
+	case strings.HasPrefix(spec.Name, ".rodata.cst"):
+		return fmt.Sprintf("the compiler put a table of constants into %s, and global data cannot be offloaded", spec.Name)
+	case strings.HasPrefix(spec.Name, ".rodata.str"):
+		return fmt.Sprintf("a string literal, such as the format of bpf_printk, lies in %s, and global data cannot be offloaded", spec.Name)
+	}
+	if v != nil {
+		return fmt.Sprintf("variable %s of %s is global data, which cannot be offloaded", v.Name, spec.Name)
+	}
+	return fmt.Sprintf("byte %d of %s is global data, which cannot be offloaded", off, spec.Name)
 }
 
 func storeImmediate(c *ruleCheck, i int) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -55,6 +56,13 @@ func (c *ruleCheck) eachUsed(fn func(i int, spec *ebpf.MapSpec)) {
 	}
 }
 
+// addressed reports whether the program loads the address of a value of the map.
+func (c *ruleCheck) addressed(spec *ebpf.MapSpec) bool {
+	return slices.ContainsFunc(c.facts.Code.Insns, func(ins code.Insn) bool {
+		return ins.OpCode.IsDWordLoad() && ins.Src == asm.PseudoMapValue && ins.Map != code.None && c.facts.Code.Maps[ins.Map] == spec
+	})
+}
+
 // mapCreate checks the kernel's requirements for every map, including those that stay
 // in the host's memory.
 func mapCreate(c *ruleCheck) []finding {
@@ -87,7 +95,12 @@ func mapType(c *ruleCheck, spec *ebpf.MapSpec) string {
 	return ""
 }
 
-func mapFlags(_ *ruleCheck, spec *ebpf.MapSpec) string {
+// mapFlags leaves out the maps of global data, whose flags loaders choose: globalData says
+// what is wrong with these.
+func mapFlags(c *ruleCheck, spec *ebpf.MapSpec) string {
+	if c.addressed(spec) {
+		return ""
+	}
 	const ofDescriptor = 1<<3 | 1<<4 // BPF_F_RDONLY and BPF_F_WRONLY: the map does not keep them
 	if flags := spec.Flags &^ ofDescriptor; flags != 0 {
 		return fmt.Sprintf("map %s has %s", spec.Name, maps.FlagNames(flags))

@@ -17,6 +17,7 @@ func TestMeaning(t *testing.T) {
 		"stack access changed":                                            "driver-stack-moved",
 		"[nfp] unsupported exit state 1":                                  "driver-tc-exit",
 		"[nfp] instruction 0x97 not supported":                            "driver-opcode",
+		"[nfp] instruction 0x18 not supported":                            "driver-global-data",
 		"[nfp] map value use type conflict, off: 8":                       "driver-map-word-use",
 		"nfp 0000:00:00.0 eth0: Translation failed with error -95":        "driver-store-immediate",
 		"Error: BPF_XDP_DEVMAP programs can not be attached to a device.": "driver-attach-type",
