@@ -1,6 +1,13 @@
 // Package ir is the compiler's intermediate form: SSA with block arguments over
 // 64- and 32-bit values, with a text form, a checker and an evaluator.
 //
+// It knows neither the language that it is lifted from nor the machine that it is
+// lowered to. A Module has functions, a Func has blocks, a Block has values and a
+// terminator whose edges carry the arguments of its successors. Passes are methods of
+// Func and Module, one in each file. Parse and String convert to and from text, Check
+// holds the invariants, and Eval runs a module, so that tests can compare it before and
+// after each pass. The rewriting rules of Simplify are proved (Rules).
+//
 // Before legalize values are I32 or I64; after it every value is I32 or a
 // Tuple, and the operations marked "64" in the table are gone.
 package ir

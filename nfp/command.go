@@ -246,9 +246,6 @@ func CommandOf(code, token, length uint8) *CommandInfo {
 	return commandIndex[commandKey(code, token, length)]
 }
 
-// Commands lists all commands in code order.
-func Commands() []CommandInfo { return append([]CommandInfo(nil), commands...) }
-
 // command returns the command of an OpCmd, nil if it is undefined.
 func (in *Inst) command() *CommandInfo {
 	if in.Cmd.Mode == 6 {

@@ -40,6 +40,3 @@ var csrAddrs = func() map[string]uint32 {
 	}
 	return m
 }()
-
-// CSRName is the disassembler's name of a control register, "" if it has none.
-func CSRName(addr uint32) string { return csrNames[addr] }

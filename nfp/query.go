@@ -165,9 +165,6 @@ func RegA(n int) Operand { return Operand{Kind: GPRA, N: uint32(n)} }
 // RegB is register n of bank B.
 func RegB(n int) Operand { return Operand{Kind: GPRB, N: uint32(n)} }
 
-// XferReg is transfer register n.
-func XferReg(n int) Operand { return Operand{Kind: Xfer, N: uint32(n)} }
-
 // LocalMem is the word at an offset from a local memory pointer.
 func LocalMem(ptr, offset int) Operand { return Operand{Kind: LM, Ptr: uint8(ptr), N: uint32(offset)} }
 
@@ -184,11 +181,6 @@ func ALU(dst, a Operand, op ALUOp, b Operand) Inst {
 
 // Move is dst = src.
 func Move(dst, src Operand) Inst { return ALU(dst, Operand{}, ALUB, src) }
-
-// Shift is dst = a op (b shifted).
-func Shift(dst, a Operand, op ShfOp, b Operand, kind ShiftKind, amount int) Inst {
-	return Inst{Op: OpShf, Fn: uint8(op), Dst: dst, A: a, B: b, Shift: kind, Amount: uint8(amount)}
-}
 
 // Immediate is dst = v if one instruction can encode it: 16 bits shifted by 0, 8 or
 // 16, or the complement of such a number. ok is false if it takes two, see LoadConst.

@@ -1,4 +1,11 @@
 // Package firmware describes what a card's firmware offers a program, as data.
+//
+// A Profile is one firmware: limits, helpers, costs. Load returns one of the built-in
+// profiles or reads a file; Parse reads JSON. The constants of the contract that all
+// firmwares share, such as the words of the packet vector, the registers that helpers
+// keep and the words of verdicts, are in contract.go and result.go. The contract itself
+// is docs/firmware-contract.md. The compiler takes one side of it from here, the
+// simulated card the other.
 package firmware
 
 import (

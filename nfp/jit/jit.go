@@ -1,4 +1,13 @@
 // Package jit compiles verified eBPF to micro-engine code.
+//
+// Compile is a pipeline of four steps. Package bpf/lift translates the program to ir.
+// The passes of package ir improve it in the order that passes.go gives, with the
+// reason of each constraint; one of them, legalize, reduces it to 32-bit values.
+// Selection (select*.go) replaces ir by machine instructions over virtual registers.
+// Package nfp/jit/mach allocates registers, schedules and lays out the image.
+//
+// What a firmware offers and forbids is a firmware.Profile. A program that the firmware
+// cannot run is *Unsupported, with every reason; a fault of the compiler is *Bug.
 package jit
 
 import (
