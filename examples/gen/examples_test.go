@@ -95,8 +95,7 @@ func readPcap(t *testing.T, name string) [][]byte {
 	}
 }
 
-// TestCurrent checks that the committed captures and maps are what the command
-// writes.
+// TestCurrent checks that the committed captures and maps equal the command's output.
 func TestCurrent(t *testing.T) {
 	dir := t.TempDir()
 	if err := write(dir); err != nil {

@@ -172,7 +172,7 @@ func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error)
 	return prog, err
 }
 
-// log is what the kernel's verifier says of a program that it refuses, with states.
+// log returns the kernel verifier's log of a program that it refuses, with states.
 func (k *Kernel) log(p *Program) string {
 	prog, err := k.loadLogged(p, p.Spec, ebpf.LogLevelBranch)
 	var ve *ebpf.VerifierError
