@@ -364,6 +364,8 @@ func eventPointer(c *ruleCheck, i int) string {
 	switch r := &call.Args[3]; r.Kind {
 	case verify.Scalar, verify.PtrMapValue, verify.PtrPacket, verify.PtrStack:
 		return ""
+	case verify.PtrUnsure:
+		return "r4 points to one kind of memory on one path and to another kind on another"
 	default:
 		return fmt.Sprintf("r4 is %s", r.Kind)
 	}

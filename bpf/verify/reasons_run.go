@@ -1,13 +1,13 @@
 package verify
 
 // runReasons are the words with which a run stops: in the interpreter, where a
-// program was run that no one proved, and on the simulated engines, where a word
+// program was run that was not verified, and on the simulated engines, where a word
 // was executed that real hardware would answer with anything at all.
 var runReasons = []ReasonDoc{
 	{"watchdog", FamilyRun, "The program ran longer than the watchdog allows.",
 		"look for a loop that does not end"},
 	{"step-limit", FamilyRun, "The interpreter has executed as many instructions as it was allowed.",
-		"look for a loop that does not end, or raise the limit"},
+		"look for a loop that does not end"},
 	{"bad-address", FamilyRun, "The program accessed an address where nothing is.",
 		"nfpsim check shows which access could not be proved"},
 	{"memory-bounds", FamilyRun, "A raw program accessed bytes outside of its memory argument.",
@@ -32,10 +32,10 @@ var runReasons = []ReasonDoc{
 	{"unset", FamilyRun, "The engine ran into a part of its code store that was never loaded.",
 		"end the code with a branch"},
 	{"trap", FamilyRun, "A firmware routine that the program called refused its arguments.",
-		"check the registers at the call"},
+		"check the arguments of the helper call that the message names"},
 	{"link", FamilyRun, "An image refers to something that the card does not have.",
 		"compile for this firmware profile"},
-	{"signal", FamilyRun, "A command or a wait names no signal, one that is outstanding, or one that nobody sends.",
+	{"signal", FamilyRun, "A command or a wait names no signal, one that is outstanding, or one that no command sends.",
 		"pair every command's signal with one wait"},
 	{"xfer-early", FamilyRun, "A transfer register is read before the signal of the command that fills it.",
 		"wait for the signal first"},
@@ -47,10 +47,10 @@ var runReasons = []ReasonDoc{
 		"keep pointer and offset inside the frame"},
 	{"ctm-bounds", FamilyRun, "A command reaches outside of the packet's buffer.",
 		"bound the packet offset"},
-	{"emem-bounds", FamilyRun, "A command reaches external memory that belongs to nobody.",
+	{"emem-bounds", FamilyRun, "A command reaches external memory that is not allocated.",
 		"bound the map value offset"},
-	{"guard", FamilyRun, "A command touches memory that belongs to somebody else.",
-		"bound the offset"},
+	{"guard", FamilyRun, "A command touches memory outside of the packet, the map values and the stack of the program.",
+		"bound the offset that the message names"},
 	{"alignment", FamilyRun, "A command's address is not a multiple of its size.",
 		"align the address"},
 	{"shift-amount", FamilyRun, "An indirect shift whose amount the word before did not give.",
@@ -62,5 +62,5 @@ var runReasons = []ReasonDoc{
 	{"firmware-register", FamilyRun, "A program wrote a register that the firmware owns.",
 		"keep to the registers of the contract"},
 	{"breakpoint", FamilyRun, "The engine reached a breakpoint.",
-		"resume it"},
+		"remove ctx_arb[bpt] from the text: the simulator does not resume"},
 }
