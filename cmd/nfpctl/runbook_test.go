@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/internal/golden"
 	"github.com/nfpkit/nfpkit/internal/runbook"
+	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -126,6 +128,11 @@ func (f *follower) do(s *runbook.Step) {
 		var out bytes.Buffer
 		code := f.bed.nfpctl(s.Args[1:], strings.NewReader(""), &out, &out)
 		f.check(s, out.String(), code)
+		if slices.Contains(s.Args, "jited") && code == 0 { // each line is an instruction
+			if im, err := nfp.Assemble(out.String()); err != nil || len(im.Words) == 0 {
+				f.t.Errorf("line %d: %v:\n%s", s.Line, err, &out)
+			}
+		}
 	}
 }
 
