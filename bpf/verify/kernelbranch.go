@@ -83,6 +83,9 @@ func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bo
 	if way, known := foresee(op, &a.n, &b.n, wide); known {
 		return way == taken
 	}
+	if ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst && x.opt.since(6, 18) {
+		return true // and nothing is learned
+	}
 	p, q := a.n, b.n
 	if op == asm.JSet {
 		testLinux(&p, &q, wide, taken)

@@ -22,7 +22,7 @@ import (
 //     registers.
 //   - The operands' bits and bounds decide a comparison, one after the other. A
 //     register compared with itself is treated as two with equal bounds
-//     (is_scalar_branch_taken). If they do not decide it, both edges are walked, even
+//     (is_scalar_branch_taken), and 6.18.44 learns nothing from it. If they do not decide it, both edges are walked, even
 //     one on which the refined facts contradict each other. Such a number keeps its
 //     bits and loses its bounds (reg_bounds_sanity_check).
 //   - Bits are tested with constants only. On the edge on which none of them is set,

@@ -21,8 +21,7 @@ import (
 // here and now. Neither sources nor objects are ever committed: they are the
 // kernel's, under its license.
 const (
-	corpusTarball = "/usr/src/linux-source-6.12.tar.xz"
-	corpusRoot    = "linux-source-6.12"
+	corpusPackage = "linux-source-6.12"
 	corpusBTF     = "/sys/kernel/btf/vmlinux"
 	corpusScript  = 2 // raise when what this file does changes
 )
@@ -45,7 +44,12 @@ var ErrNoCorpus = errors.New("no corpus")
 // earlier run left them there, and the sources that clang refused. An error that is
 // ErrNoCorpus names what this machine lacks.
 func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
-	version, err := corpusVersion(ctx)
+	return buildCorpusOf(ctx, corpusPackage)
+}
+
+// buildCorpusOf is BuildCorpus for the kernel's sources of another Debian package.
+func buildCorpusOf(ctx context.Context, source string) (dir string, failed []string, err error) {
+	version, err := corpusVersion(ctx, source)
 	if err != nil {
 		return "", nil, err
 	}
@@ -67,7 +71,7 @@ func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
 		return "", nil, err
 	}
 	defer os.RemoveAll(work)
-	failed, err = compileCorpus(ctx, work)
+	failed, err = compileCorpus(ctx, work, source)
 	if err != nil {
 		return "", nil, err
 	}
@@ -78,12 +82,15 @@ func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
 	return dir, failed, os.Rename(out, dir)
 }
 
+// tarball returns where a Debian package of the kernel's sources puts them.
+func tarball(source string) string { return "/usr/src/" + source + ".tar.xz" }
+
 // corpusVersion identifies the sources, the types and the compiler.
-func corpusVersion(ctx context.Context) (string, error) {
+func corpusVersion(ctx context.Context, source string) (string, error) {
 	if runtime.GOOS != "linux" {
 		return "", fmt.Errorf("%w: not Linux", ErrNoCorpus)
 	}
-	for _, file := range []string{corpusTarball, corpusBTF} {
+	for _, file := range []string{tarball(source), corpusBTF} {
 		if _, err := os.Stat(file); err != nil {
 			return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
 		}
@@ -93,9 +100,9 @@ func corpusVersion(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
 		}
 	}
-	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${Version}", corpusRoot).Output()
+	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${Version}", source).Output()
 	if err != nil {
-		return "", fmt.Errorf("%w: package %s: %v", ErrNoCorpus, corpusRoot, err)
+		return "", fmt.Errorf("%w: package %s: %v", ErrNoCorpus, source, err)
 	}
 	clang, err := exec.CommandContext(ctx, "clang", "-dumpversion").Output()
 	if err != nil {
@@ -110,15 +117,15 @@ func corpusVersion(ctx context.Context) (string, error) {
 }
 
 // compileCorpus unpacks the sources below work and compiles them to work/out.
-func compileCorpus(ctx context.Context, work string) (failed []string, err error) {
-	args := []string{"-C", work, "-xf", corpusTarball}
+func compileCorpus(ctx context.Context, work, source string) (failed []string, err error) {
+	args := []string{"-C", work, "-xf", tarball(source)}
 	for _, part := range corpusParts {
-		args = append(args, corpusRoot+"/"+part)
+		args = append(args, source+"/"+part)
 	}
 	if err := command(ctx, "", nil, "tar", args...); err != nil {
 		return nil, err
 	}
-	src, out := filepath.Join(work, corpusRoot), filepath.Join(work, "out")
+	src, out := filepath.Join(work, source), filepath.Join(work, "out")
 	headers := filepath.Join(work, "headers")
 	if err := writeHeaders(ctx, src, headers); err != nil {
 		return nil, err

@@ -216,6 +216,14 @@ func corpusDirs(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	dirs := []string{dir, filepath.Join(dir, "tc")}
+	for _, source := range strings.Fields(os.Getenv("NFPKIT_CORPUS_SOURCES")) {
+		more, failed, err := buildCorpusOf(t.Context(), source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: clang refuses %v", source, failed)
+		dirs = append(dirs, more, filepath.Join(more, "tc"))
+	}
 	if installed, _ := filepath.Glob("/usr/lib/*/bpf/*.o"); len(installed) > 0 {
 		dirs = append(dirs, filepath.Dir(installed[0]))
 	}
