@@ -167,6 +167,8 @@ func notText(data []byte) error {
 		return errors.New("it is LLVM bitcode, neither an ELF object nor eBPF text: finish it with llc -march=bpf -filetype=obj")
 	case bytes.HasPrefix(data, []byte("\x1f\x8b")), bytes.HasPrefix(data, []byte("\xfd7zXZ")), bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")):
 		return errors.New("it is compressed, neither an ELF object nor eBPF text: uncompress it first")
+	case isRaw(data):
+		return fmt.Errorf("it is %d instructions without an object: %s", len(data)/8, rawCure)
 	}
 	return errors.New("neither an ELF object nor eBPF text")
 }
@@ -189,6 +191,9 @@ func (o *Object) readText(data []byte, opt *Options) (*Object, error) {
 		return nil, &Error{Path: o.Path, Reason: "bad-object", Err: errors.New("it is C source: compile it first, with clang -target bpf -O2 -g -c")}
 	}
 	if err != nil {
+		if err := encoded(data); err != nil {
+			return nil, &Error{Path: o.Path, Reason: "bad-object", Err: err}
+		}
 		return nil, &Error{Reason: "bad-text", Err: err} // which names the path
 	}
 	o.Spec, o.Programs = f.Spec, f.Programs
