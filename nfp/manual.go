@@ -155,7 +155,7 @@ func operandManual(b *strings.Builder) {
 }
 
 func commandManual(b *strings.Builder) {
-	b.WriteString("\n## Commands\n\nLengths are those of the field, units - 1. A unit is what one count moves, where the sources tell.\n\n" +
+	b.WriteString("\n## Commands\n\nLengths are those of the field, units - 1. A unit is the amount that one count moves, if the sources state it.\n\n" +
 		"| code | unit's name | lengths | token 0 | token 1 | token 2 | token 3 | unit |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range commandRows {
 		unit := ""

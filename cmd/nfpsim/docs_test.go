@@ -72,21 +72,20 @@ it, its translator, and what attaching asks. This page is printed from the table
 
 ## How the answer is found
 
-* The program is explored once as the compiler needs it, and once more no better than Linux 6.12's verifier knows it (division,
-  negation, byte swaps, shifts by a register, classic loads give any number; a helper that reads the stack may have written it;
-  packet bounds are tested anew; a branch is decided by its operands' bits and bounds alone: the list stands in
-  bpf/verify/kernelmode.go). The driver sees the second: what that verifier cannot rule out, the driver looks at.
+* The program is explored once as the compiler needs it, and once with no more knowledge than Linux 6.12's verifier has. There, division,
+  negation, byte swaps, shifts by a register and classic loads give any number; a helper that reads the stack may have written it;
+  packet bounds are tested again; a branch is decided by its operands' bits and bounds alone. bpf/verify/kernelmode.go has the list.
+  The driver sees the second: it checks every path that that verifier cannot exclude.
 * Each rule is asked of every instruction that can be reached, on all paths, and all that are broken are reported. The driver stops at the first.
-* Where a place varies on one path and not on another, the driver may meet either first; besides
-  ` + "`driver-map-variable`" + ` it is reported of each word that may be reached what it would clash with.
-* The kernel prunes paths that look like earlier ones to it, and the driver may then accept what one of those breaks, for it never
-  sees it. Whether the kernel prunes depends on heuristics; such a program is refused here.
+* If an address varies on one path and not on another, the driver may meet either first; besides
+  ` + "`driver-map-variable`" + ` the conflict of each word that may be reached is reported.
+* The kernel prunes paths that it considers covered by earlier ones. The driver never sees them, and may accept a program that breaks a rule there. Whether the kernel prunes depends on heuristics; such a program is refused here.
 * A path on which a register was not written stands for others that are like it otherwise. The program is refused for the register; what
   the driver would have said first of one of the others may be missing.
-* How many words the driver will make is bounded from both sides (` + "`driver_words_min`, `driver_words_max`" + ` of the budget) without translating:
-  the program is refused where the fewest are too many. Between the bounds only loading tells.
-* What other programs did to a map that is shared is not known: the driver remembers for each word of a map whether it was ever
-  loaded, added to, or updated, by any program and from user space, until the map is gone.
+* The number of words that the driver will generate is bounded from both sides (` + "`driver_words_min`, `driver_words_max`" + ` of the budget) without translating:
+  the program is refused if the fewest are too many. Between the bounds only loading decides.
+* The use of a shared map by other programs is not known. The driver remembers for each word of a map whether any program or user
+  space ever loaded it, added to it or updated it, until the map is gone.
 * The MTU is taken to be 1,500 unless ` + "`--mtu`" + ` says another.
 
 ## How it was compared
@@ -95,9 +94,9 @@ In the kernel test bed (hardware-in-the-loop.md) the unmodified drivers of Debia
 simulated card; the answer must be the same, and what the driver says first must be one of the reasons that check gives.
 ` + "`TestDriverRules`" + ` (internal/difftest) has 731 programs that touch each rule from both sides on four cards and each attach type (on 6.12 412
 accepted, 317 refused, 2 attached to run on the host), ` + "`TestDriverMaps`" + ` 400 map definitions near the edges of what types and cards take, ` + "`TestDriverRulesRandom`" + ` 400 random ones, half of them edited until the rules allow them, ` + "`TestDriverRulesMutants`" + ` 150 with
-instructions changed. In longer runs (soak.md) the verdicts are the same but where the kernel pruned; what earlier ones had found is mended, with a case of each
-among them. Out of reach there: ` + "`driver-program-type`" + ` (the reader does not make programs of other types). Definitions of all map types are held
-against the running kernel too (` + "`TestCreateAgainstKernel`" + `, bpf/maps: 3,000).
+instructions changed. In longer runs (soak.md) the verdicts are equal, except if the kernel pruned; findings of earlier runs are fixed, with a case of each
+among the programs. Out of reach there: ` + "`driver-program-type`" + ` (the reader yields no programs of other types). Definitions of all map types are compared
+with the running kernel too (` + "`TestCreateAgainstKernel`" + `, bpf/maps: 3,000).
 `
 
 const kernelsIntro = `
