@@ -35,7 +35,7 @@ func newApply(e *env) *cobra.Command {
 	var file string
 	flags := changeFlags{}
 	cmd := &cobra.Command{
-		Use: "apply -f FILE", Short: "bring about what a file says should run", Long: applyHelp, Args: cobra.NoArgs,
+		Use: "apply -f FILE", Short: "load, reload and unload programs as a file describes", Long: applyHelp, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return usagef("-f FILE is missing")
@@ -71,15 +71,15 @@ func newApply(e *env) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&file, "file", "f", "", "YAML `FILE`, \"-\" for standard input")
-	f.BoolVar(&opt.DryRun, "dry-run", false, "only say what would be done")
+	f.BoolVar(&opt.DryRun, "dry-run", false, "only print the steps")
 	f.BoolVar(&opt.Prune, "prune", false, "unload deployments that are not in the file")
-	f.BoolVar(&opt.Repair, "repair", false, "put programs back that others replaced")
+	f.BoolVar(&opt.Repair, "repair", false, "restore programs that others replaced")
 	f.BoolVar(&flags.check, "check", true, "check first whether the card will take the programs; --check=false skips that")
 	f.StringVar(&flags.firmware, "firmware", "stock", "`PROFILE` of the card's firmware that check assumes")
 	return cmd
 }
 
-// failed is an error for steps that cannot be done.
+// failed returns an error for steps that cannot be done.
 func failed(steps []offload.Step, err error) error {
 	for _, s := range steps {
 		if err == nil && s.Error != "" {
@@ -89,7 +89,7 @@ func failed(steps []offload.Step, err error) error {
 	return err
 }
 
-// fateWords say what becomes of a map, if a word is not enough.
+// fateWords describes the fates of a map for which one word is not enough.
 var fateWords = map[string]string{"lost": "contents lost, starts empty"}
 
 func printSteps(w io.Writer, steps []offload.Step, dry bool) {
@@ -112,7 +112,7 @@ func printSteps(w io.Writer, steps []offload.Step, dry bool) {
 	}
 }
 
-// readState reads the file; members that it should not have are errors.
+// readState reads the file. Unknown members are errors.
 func readState(cmd *cobra.Command, file string) (*state, error) {
 	bad := func(err error) (*state, error) {
 		return nil, &offload.Error{Op: "read", Object: file, Reason: "bad-state", Msg: oneLine(err)}
@@ -137,7 +137,7 @@ func readState(cmd *cobra.Command, file string) (*state, error) {
 	return s, nil
 }
 
-// deployments reads the objects, and says how each is to be changed.
+// deployments reads the objects, and returns the change of each deployment.
 func (s *state) deployments(cmd *cobra.Command, k offload.Kernel, dir string) ([]*offload.Deployment, map[string]*offload.Change, error) {
 	var all []*offload.Deployment
 	changes := map[string]*offload.Change{}

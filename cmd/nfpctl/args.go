@@ -12,10 +12,10 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// words are arguments in bpftool's way: keywords, each followed by its values.
+// words holds arguments in bpftool's syntax: keywords, each followed by its values.
 type words []string
 
-// next takes one word; "" when there is none.
+// next removes and returns the next word, or "" if there is none.
 func (w *words) next() string {
 	if len(*w) == 0 {
 		return ""
@@ -25,7 +25,7 @@ func (w *words) next() string {
 	return first
 }
 
-// value takes the value of a keyword that was just read.
+// value removes and returns the value of a keyword that was just read.
 func (w *words) value(keyword string) (string, error) {
 	if len(*w) == 0 {
 		return "", usagef("%s needs a value", keyword)
@@ -33,7 +33,7 @@ func (w *words) value(keyword string) (string, error) {
 	return w.next(), nil
 }
 
-// number takes the numeric value of a keyword.
+// number removes and returns the numeric value of a keyword.
 func (w *words) number(keyword string) (uint32, error) {
 	text, err := w.value(keyword)
 	if err != nil {
@@ -46,7 +46,7 @@ func (w *words) number(keyword string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// end wants no more words.
+// end returns an error if there are more words.
 func (w words) end() error {
 	if len(w) > 0 {
 		return usagef("%q is one word too many", w[0])
@@ -54,7 +54,8 @@ func (w words) end() error {
 	return nil
 }
 
-// parsePort reads PORT: an interface, or NETNS/INTERFACE; the namespace may be a path.
+// parsePort parses PORT: an interface, or NETNS/INTERFACE; the namespace may be a
+// path.
 func parsePort(s string) (offload.Ref, error) {
 	netns, name := "", s
 	if i := strings.LastIndexByte(s, '/'); i >= 0 {
@@ -69,13 +70,13 @@ func parsePort(s string) (offload.Ref, error) {
 	return offload.Ref{Netns: netns, Name: name}, nil
 }
 
-// where is what "dev PORT" and "mode MODE" say.
+// where holds the values of "dev PORT" and "mode MODE".
 type where struct {
 	ports []offload.Ref
-	mode  offload.Mode // empty: not said
+	mode  offload.Mode // empty if not given
 }
 
-// parse reads words to the end.
+// parse parses words to the end.
 func (p *where) parse(w words) error {
 	for len(w) > 0 {
 		switch keyword := w.next(); keyword {
@@ -104,7 +105,7 @@ func (p *where) parse(w words) error {
 	return nil
 }
 
-// parseMode reads a mode that must be there.
+// parseMode parses a mode, which is required.
 func parseMode(s string) (offload.Mode, error) {
 	if s == "" {
 		return "", usagef("a mode is missing")
@@ -116,7 +117,7 @@ func parseMode(s string) (offload.Mode, error) {
 	return m, nil
 }
 
-// findPort looks a port up.
+// findPort returns the port of a name.
 func findPort(k offload.Kernel, ref offload.Ref) (*offload.Port, error) {
 	all, err := k.Ports(ref.Netns, ref.Name)
 	if err != nil {
@@ -136,11 +137,11 @@ func findPort(k offload.Kernel, ref offload.Ref) (*offload.Port, error) {
 // maxObject bounds an object file, in bytes, as package offload does.
 const maxObject = 64 << 20
 
-// source is an OBJ argument as it was read.
+// source is the contents of an OBJ argument.
 type source struct {
 	data    []byte
 	path    string
-	program string // that the argument named
+	program string // name given in the argument
 }
 
 // readSource reads OBJ: FILE or FILE:PROGRAM, "-" for standard input. A colon belongs to
@@ -178,7 +179,7 @@ func readAll(r io.Reader, path string) ([]byte, error) {
 	return data, nil
 }
 
-// atLeast wants n arguments or more, named for the message.
+// atLeast requires n arguments or more, whose names are for the message.
 func atLeast(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= len(names) {
@@ -188,7 +189,7 @@ func atLeast(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// exactly wants n arguments.
+// exactly requires n arguments.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == len(names) {
@@ -198,7 +199,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// group is a command that only has commands below it.
+// group returns a command that only has subcommands.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ArbitraryArgs,

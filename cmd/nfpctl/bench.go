@@ -14,8 +14,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Bounds of the bench before a load: some tenths of a second, and no more memory than a
-// host has to spare.
+// Limits of the bench before a load: some tenths of a second, and a moderate amount of
+// memory.
 const (
 	benchPackets   = 20_000
 	benchInterval  = 3 // per cent
@@ -24,9 +24,9 @@ const (
 	benchFrame     = 60 // bytes, without CRC
 )
 
-// runBench says how fast a program is on a simulated card, with empty maps and the smallest
-// frames. Only a program that is slower than was asked for is refused: one that cannot be
-// measured is for the card to judge.
+// runBench measures a program on a simulated card, with empty maps and the smallest
+// frames. It refuses only a program that is slower than required; the card decides
+// about one that cannot be measured.
 func (c *changeFlags) runBench(d *offload.Deployment, facts *verify.Facts, p *firmware.Profile) (speed string, err error) {
 	fail := func(format string, args ...any) (string, error) {
 		return "", &offload.Error{Op: "bench", Object: d.Source, Reason: "too-slow", Msg: fmt.Sprintf(format, args...)}
@@ -83,7 +83,7 @@ func measure(facts *verify.Facts, p *firmware.Profile) (*driver.BenchResult, err
 	return nic.Bench(prog, &driver.Bench{Traffic: sim.Traffic{Packets: frames()}, Measure: sim.Measure{Packets: benchPackets, CIPercent: benchInterval}})
 }
 
-// frames are UDP packets of several flows, the smallest that ethernet has.
+// frames returns UDP packets of several flows, of Ethernet's minimum size.
 func frames() [][]byte {
 	all := make([][]byte, benchFlows)
 	for i := range all {

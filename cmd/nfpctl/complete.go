@@ -14,9 +14,9 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// completes gives a command completion: what its first arguments are, one word each (file,
-// deployment, mode, what, or empty), and which keywords may follow. What cannot be read
-// completes to nothing.
+// completes adds completion to a command. positional describes its first arguments,
+// one word each (file, deployment, mode, what, or empty), and keywords lists the
+// keywords that may follow. Lists that cannot be read give no completions.
 func (e *env) completes(cmd *cobra.Command, positional []string, keywords ...string) *cobra.Command {
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if n := len(args); n < len(positional) {
@@ -39,7 +39,7 @@ func (e *env) completes(cmd *cobra.Command, positional []string, keywords ...str
 	return cmd
 }
 
-// candidates are what may stand at a place or behind a keyword.
+// candidates returns the possible words at a position or after a keyword.
 func (e *env) candidates(what string) []string {
 	var all []string
 	switch what {
@@ -87,7 +87,7 @@ func (e *env) candidates(what string) []string {
 	return all
 }
 
-// newMan writes the manual: it is for those who make packages.
+// newMan returns the command that writes the manual pages, for packagers.
 func newMan(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Short: "write manual pages into a directory", Args: exactly("DIR"), Hidden: true,

@@ -14,9 +14,9 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// A finding is what doctor says of one link of the chain.
+// A finding is doctor's result for one link of the chain.
 type finding struct {
-	Port   string       `json:"port,omitempty"` // empty: of the machine
+	Port   string       `json:"port,omitempty"` // empty for the machine
 	Link   offload.Link `json:"link"`
 	State  string       `json:"state"` // ok, broken, or note
 	What   string       `json:"what"`
@@ -28,11 +28,11 @@ type finding struct {
 type diagnosis struct {
 	Host     *offload.Host       `json:"host,omitempty"`
 	Findings []finding           `json:"findings"`
-	Broken   *finding            `json:"broken"` // the first broken link; null: none
+	Broken   *finding            `json:"broken"` // the first broken link, or null
 	Probed   []*offload.Features `json:"probed"`
 }
 
-// doctor looks at the chain, link by link.
+// doctor checks the chain, link by link.
 type doctor struct {
 	ctx    context.Context
 	env    *env
@@ -44,9 +44,9 @@ func newDoctor(e *env) *cobra.Command {
 	probe := true
 	cmd := &cobra.Command{
 		Use: "doctor [dev PORT]...", Short: "find the first broken link between the card and a program",
-		Long: `Looks at each link of the chain that a program on a card hangs on: permission,
+		Long: `Checks each link of the chain on which a program on a card depends: permission,
 kernel, port, driver, firmware application, capability, map, instruction, attachment,
-journal; names the first that is broken, and the cure. Looks at all ports of cards,
+journal; names the first broken link, and the remedy. Checks all ports of cards,
 or those named. Nothing is attached or changed; a tiny program and a map are loaded
 and freed. With --probe (the default), finds the card's limits by more of these,
 which holds most of the card's free room for maps for some hundredths of a second.
@@ -78,11 +78,11 @@ Exit status 1 if a link is broken.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&probe, "probe", true, "find limits by trying")
+	cmd.Flags().BoolVar(&probe, "probe", true, "probe the card's limits")
 	return cmd
 }
 
-// add notes a finding; the first broken one is what doctor is about.
+// add records a finding. The first broken one is doctor's result.
 func (d *doctor) add(f finding) {
 	d.out.Findings = append(d.out.Findings, f)
 	if f.State == "broken" && d.out.Broken == nil {
@@ -94,12 +94,12 @@ func (d *doctor) ok(port string, link offload.Link, format string, args ...any) 
 	d.add(finding{Port: port, Link: link, State: "ok", What: fmt.Sprintf(format, args...)})
 }
 
-// broken notes a broken link whose cure the table of reasons has.
+// broken records a broken link whose remedy is in the table of reasons.
 func (d *doctor) broken(port string, link offload.Link, reason, format string, args ...any) {
 	d.add(finding{Port: port, Link: link, State: "broken", What: fmt.Sprintf(format, args...), Reason: reason, Cure: offload.Explain(reason).Hint})
 }
 
-// failed notes an error at the link that it names.
+// failed records an error at the link that it names.
 func (d *doctor) failed(port string, err error) {
 	var e *offload.Error
 	if errors.As(err, &e) {
@@ -109,7 +109,8 @@ func (d *doctor) failed(port string, err error) {
 	d.broken(port, offload.LinkKernel, "unexpected", "%s", oneLine(err))
 }
 
-// machine looks at what all ports share. Only a kernel that runs on a machine tells.
+// machine checks the links that all ports share, if the kernel is that of a real
+// machine.
 func (d *doctor) machine() {
 	on, ok := d.kernel.(interface{ Host() *offload.Host })
 	if !ok {
@@ -119,7 +120,7 @@ func (d *doctor) machine() {
 	d.out.Host = h
 	missing := slices.DeleteFunc(slices.Clone(h.Missing), func(name string) bool { return name == "cap_syslog" })
 	switch {
-	case slices.Contains(h.Capabilities, "cap_sys_admin"): // which contains the others'
+	case slices.Contains(h.Capabilities, "cap_sys_admin"): // which includes the other capabilities
 		what := strings.Join(h.Capabilities, ", ")
 		if h.More {
 			what += ", and others"
@@ -148,11 +149,11 @@ func (d *doctor) machine() {
 // ofCard reports whether a driver runs programs in hardware.
 func ofCard(p *offload.Port) bool { return p.Driver == "nfp" || p.Driver == "netdevsim" }
 
-// ports looks at those named, or at all of cards.
+// ports checks the named ports, or all ports of cards.
 func (d *doctor) ports(named []offload.Ref, probe bool) {
 	records, err := d.env.records()
 	if err != nil {
-		records = nil // journal says so
+		records = nil // journal reports it
 	}
 	all, err := portsOf(d.kernel, records, named)
 	if err != nil {
@@ -177,7 +178,8 @@ func (d *doctor) ports(named []offload.Ref, probe bool) {
 	}
 }
 
-// noPort says why there is no port of a card: what the bus knows tells how far it came.
+// noPort reports why there is no port of a card, from the state of the cards on the
+// bus.
 func (d *doctor) noPort() {
 	var cards []offload.PCICard
 	if d.out.Host != nil {
@@ -200,7 +202,7 @@ func (d *doctor) noPort() {
 	}
 }
 
-// port looks at one, and reports whether programs run there.
+// port checks one port, and reports whether programs run there.
 func (d *doctor) port(p *offload.Port) bool {
 	name := p.Ref().String()
 	if !p.Up {
@@ -208,7 +210,7 @@ func (d *doctor) port(p *offload.Port) bool {
 	} else {
 		d.ok(name, offload.LinkPort, "up, card %s, mtu %d", p.Card, p.MTU)
 	}
-	// The first attempt tells whether the links from here on hold.
+	// The first load shows whether the links from here on are intact.
 	prog, err := d.kernel.LoadProgram(offload.Pass(), nil, p)
 	if err != nil {
 		d.failed(name, err)
@@ -251,7 +253,7 @@ func (d *doctor) port(p *offload.Port) bool {
 	return true
 }
 
-// limits tries what the card of a port takes.
+// limits probes the card of a port.
 func (d *doctor) limits(p *offload.Port) {
 	f, err := offload.Probe(d.ctx, d.kernel, p)
 	if err != nil {
@@ -261,7 +263,7 @@ func (d *doctor) limits(p *offload.Port) {
 	d.out.Probed = append(d.out.Probed, f)
 }
 
-// journal looks at what should run, without settling anything.
+// journal checks the recorded deployments, without settling anything.
 func (d *doctor) journal() {
 	records, err := d.env.records()
 	if err != nil {
@@ -317,7 +319,7 @@ func (d *doctor) print(w io.Writer) {
 	fmt.Fprintln(w, "no link is broken")
 }
 
-// printLimits prints lower bounds and where they come from.
+// printLimits prints lower bounds and their sources.
 func printLimits(w io.Writer, f *offload.Features) {
 	fmt.Fprintf(w, "limits of the card of port %s, found by trying:\n", f.Port)
 	for _, l := range f.Limits {

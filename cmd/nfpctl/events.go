@@ -19,7 +19,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// eventPipe is map event_pipe.
+// eventPipe implements map event_pipe.
 type eventPipe struct {
 	out    string
 	format string
@@ -30,10 +30,10 @@ type eventPipe struct {
 func newMapEvents(e *env) *cobra.Command {
 	p := &eventPipe{}
 	cmd := &cobra.Command{
-		Use: "event_pipe MAP [cpu N index M]", Short: "print what programs send to an array of perf events, or write it as a capture",
+		Use: "event_pipe MAP [cpu N index M]", Short: "print the events of an array of perf events, or write them to a capture",
 		Long: `Prints what programs send with bpf_perf_event_output, until it is interrupted or
 has --count of them. The kernel adds up to 7 bytes of zeros to each. With cpu and
-index, only CPU N is listened to, at element M of the map: a card's firmware
+index, reads only the events of CPU N, at element M of the map: a card's firmware
 chooses the element, whatever CPU its driver runs on.
 
 With --out, the packets in them go to a capture (.pcap or .pcapng, also .gz):
@@ -42,8 +42,8 @@ With --out, the packets in them go to a capture (.pcap or .pcapng, also .gz):
   xdpdump  20 bytes that begin with interface and queue, packet (xdp-tools)
   raw      all bytes are the packet
 
---format says which; by default each event is looked at. It is one reader at a
-time: a later one takes the place of the first.
+--format selects one; by default it is detected for each event. A map has one
+reader at a time: a later one replaces the first.
 
 MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,12 +60,12 @@ MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.`,
 		},
 	}
 	cmd.Flags().StringVarP(&p.out, "out", "o", "", "write packets to capture `FILE`")
-	cmd.Flags().StringVar(&p.format, "format", "", "what is in front of a packet: sample, xdpdump or raw")
+	cmd.Flags().StringVar(&p.format, "format", "", "header before a packet: sample, xdpdump or raw")
 	cmd.Flags().IntVarP(&p.count, "count", "c", 0, "end after `N` events; 0: never")
 	return cmd
 }
 
-// parse reads "cpu N index M" and checks the flags.
+// parse parses "cpu N index M" and checks the flags.
 func (p *eventPipe) parse(w words) error {
 	seen := map[string]bool{}
 	for len(w) > 0 {
@@ -102,7 +102,7 @@ func (p *eventPipe) parse(w words) error {
 	return nil
 }
 
-// maxLate bounds what is read of events that were there at the interrupt.
+// maxLate is the maximum number of events read after the interrupt.
 const maxLate = 1 << 16
 
 // run reads events until ctx ends or there were enough.
@@ -183,19 +183,19 @@ func (p *eventPipe) text(w io.Writer, asJSON bool) func(*offload.Sample) error {
 	}
 }
 
-// hexDump is 16 bytes a line, with what is printable beside them.
+// hexDump returns 16 bytes per line, with the printable characters next to them.
 func hexDump(data []byte) string {
 	var b strings.Builder
 	for line := range strings.Lines(hex.Dump(data)) {
-		if len(line) > 10 { // the last one is an offset alone
+		if len(line) > 10 { // the last line is only an offset
 			b.WriteString(line[4:])
 		}
 	}
 	return b.String()
 }
 
-// A dumper takes the packet out of an event, and the packet's length on the wire. ok is false
-// if the event does not look like one of the dumper's.
+// A dumper extracts the packet from an event, and the packet's length on the wire. ok
+// is false if the event does not have the dumper's format.
 type dumper func(data []byte) (packet []byte, wire int, ok bool)
 
 var dumpers = map[string]dumper{
@@ -221,7 +221,7 @@ var dumpers = map[string]dumper{
 	"raw": func(data []byte) ([]byte, int, bool) { return data, len(data), len(data) > 0 },
 }
 
-// captured is a capture that events are written to.
+// captured is a capture to which events are written.
 type captured struct {
 	path   string
 	format string
@@ -267,7 +267,7 @@ func (c *captured) add(s *offload.Sample) error {
 	return nil
 }
 
-// close completes the capture, and tells what is in it if talk is not nil.
+// close completes the capture, and prints a summary to talk, if not nil.
 func (c *captured) close(talk io.Writer) error {
 	if c == nil {
 		return nil

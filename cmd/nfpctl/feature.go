@@ -15,7 +15,7 @@ func newFeature(e *env) *cobra.Command {
 
 func newFeatureProbe(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "probe dev PORT", Short: "try what the card of a port takes",
+		Use: "probe dev PORT", Short: "probe the features and limits of a port's card",
 		Long: `Tries program types, map types, helpers, instructions and sizes on the card of a
 port, with programs that are attached nowhere and maps that are freed at once. What
 was accepted is true; limits are lower bounds, each with its source. Meanwhile, for
@@ -52,7 +52,8 @@ some hundredths of a second, most of the card's free room for maps is taken.`,
 	}
 }
 
-// featuresJSON has bpftool's names, and ours for what it does not look at.
+// featuresJSON has bpftool's names, and our own for features that bpftool does not
+// probe.
 type featuresJSON struct {
 	Port         offload.Ref         `json:"port"`
 	ProgramTypes map[string]bool     `json:"program_types"`

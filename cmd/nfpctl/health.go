@@ -7,16 +7,16 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// health judges a program on trial by the card's counters of what it decided.
+// health judges a program on trial by the card's verdict counters.
 type health struct {
 	kernel     offload.Kernel
 	ports      []offload.Ref
-	maxDrop    float64 // largest share of packets; 0: any
+	maxDrop    float64 // maximum share of packets; 0 allows any
 	maxAborted float64
 	before     map[offload.Ref]offload.Verdicts
 }
 
-// enough packets for a share of them to say something.
+// enough is the number of packets from which a share of them is significant.
 const enough = 100
 
 // check counts from its first call on.

@@ -22,7 +22,7 @@ func newJournal(e *env) *cobra.Command {
 
 func newJournalCheck(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "say whether the journal is whole", Args: cobra.NoArgs,
+		Use: "check", Short: "check the journal", Args: cobra.NoArgs,
 		Long: `Reads the journal and its copy, checks each byte and each object against its
 digest, and compares with what the kernel has pinned. Changes nothing, and needs no
 writable file system. Exit status 1 if the journal is not to be used.`,
@@ -85,7 +85,7 @@ damaged file stays beside the new one. A journal that is whole is left alone.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be made")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print the result")
 	return cmd
 }
 
@@ -131,7 +131,7 @@ func printRebuilt(w io.Writer, r *offload.Rebuilt, dry bool) {
 func newJournalExport(e *env) *cobra.Command {
 	var useCopy bool
 	cmd := &cobra.Command{
-		Use: "export DIR", Short: "write the wanted state as files for apply", Args: exactly("DIR"),
+		Use: "export DIR", Short: "write the desired state as files for apply", Args: exactly("DIR"),
 		Long: `Writes DIR/state.yaml and the objects that it names, NAME.o or NAME.bpf, for
 nfpctl apply -f DIR/state.yaml on this machine or another. With --copy, the copy
 beside the journal is exported. Exit status 1 if the object of a deployment is not
@@ -151,7 +151,7 @@ known: the rest is exported.`,
 			return e.export(cmd, s, args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&useCopy, "copy", false, "export the copy beside the journal")
+	cmd.Flags().BoolVar(&useCopy, "copy", false, "export the journal's copy")
 	return cmd
 }
 

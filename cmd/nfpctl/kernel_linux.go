@@ -6,7 +6,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// kernelRelease is the running kernel's, as uname -r has it.
+// kernelRelease returns the running kernel's release, as uname -r prints it.
 func kernelRelease() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -15,10 +15,10 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// hostKernel is the kernel that this process runs on.
+// hostKernel returns the kernel on which this process runs.
 func hostKernel(pins string) (offload.Kernel, error) {
 	return offload.NewLinux(&offload.LinuxOptions{Pins: pins}), nil
 }
 
-// dropPrivileges keeps what managing cards needs.
+// dropPrivileges keeps only the capabilities that managing cards needs.
 func dropPrivileges() error { return offload.DropPrivileges() }

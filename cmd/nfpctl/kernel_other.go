@@ -9,12 +9,12 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// hostKernel says that there is none.
+// hostKernel always fails: it needs Linux.
 func hostKernel(string) (offload.Kernel, error) {
 	return nil, fmt.Errorf("cards are managed on linux, this is %s", runtime.GOOS)
 }
 
-// kernelRelease is no Linux kernel's.
+// kernelRelease returns "": this is not Linux.
 func kernelRelease() string { return "" }
 
 // dropPrivileges has nothing to drop.

@@ -16,7 +16,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// ownMaps is the directory of pins for what map create makes; no deployment is called so.
+// ownMaps is the directory of the pins of map create. It is no valid name of a
+// deployment.
 const ownMaps = "_maps"
 
 func newMap(e *env) *cobra.Command {
@@ -29,7 +30,7 @@ func newMap(e *env) *cobra.Command {
 		e.completes(newMapCreate(e), []string{""}, "type", "key", "value", "entries", "flags", "dev"),
 		e.completes(newMapEvents(e), nil, "id", "name", "pinned", "cpu", "index"),
 		newMapUnpin(e))
-	cmd.PersistentFlags().StringVar(&e.types, "types", "", "`FILE[:MAP]` whose BTF says what keys and values are; otherwise the object that was loaded says")
+	cmd.PersistentFlags().StringVar(&e.types, "types", "", "`FILE[:MAP]` whose BTF describes keys and values; by default that of the loaded object")
 	return cmd
 }
 
@@ -125,12 +126,12 @@ func (e *env) showMaps(w io.Writer, k offload.Kernel, infos []offload.MapInfo) e
 	return nil
 }
 
-// deviceNames are the interfaces of the caller's namespace by index.
+// deviceNames returns the interfaces of the caller's namespace by index.
 func deviceNames(k offload.Kernel) map[int]string {
 	names := map[int]string{}
 	ports, err := k.Ports("")
 	if err != nil {
-		return names // ids are shown then
+		return names // callers then print indexes
 	}
 	for _, p := range ports {
 		names[p.Index] = p.Name
@@ -138,7 +139,7 @@ func deviceNames(k offload.Kernel) map[int]string {
 	return names
 }
 
-// onDevice says where an object is, as bpftool does.
+// onDevice returns the place of an object, in bpftool's words.
 func onDevice(index int, name string, gone bool) string {
 	switch {
 	case gone:
@@ -151,7 +152,7 @@ func onDevice(index int, name string, gone bool) string {
 	return ""
 }
 
-// withMap opens the map that a command is about.
+// withMap opens the map that a command's arguments name.
 func (e *env) withMap(args []string, do func(m *opened, w words) error) error {
 	k, err := e.kernel()
 	if err != nil {
@@ -196,7 +197,7 @@ func plural(n int) string {
 	return "s"
 }
 
-// dump writes entries as they come: a map may be larger than memory should hold twice.
+// dump writes entries while it reads them: a map may be too large to hold in memory.
 func dump(out io.Writer, m *opened, asJSON bool) (int, error) {
 	n, form := 0, maps.Plain
 	if asJSON {
@@ -222,7 +223,7 @@ func dump(out io.Writer, m *opened, asJSON bool) (int, error) {
 		if n == 0 {
 			end = "[]\n"
 		}
-		io.WriteString(out, end) // what has been printed stays JSON, whatever went wrong
+		io.WriteString(out, end) // the output is valid JSON even after an error
 	}
 	return n, errors.Join(err, failed)
 }
@@ -255,7 +256,7 @@ func newMapLookup(e *env) *cobra.Command {
 	}
 }
 
-// parseKey reads "key KEY", which maps without keys do not have.
+// parseKey parses "key KEY", which maps without keys do not have.
 func (o *opened) parseKey(w *words) ([]byte, error) {
 	if o.info.Shape.Key == 0 && (len(*w) == 0 || (*w)[0] != "key") {
 		return nil, nil // a queue or stack
@@ -328,7 +329,7 @@ or bpftool map dump wrote, or of that form; "-" is standard input.
 	return cmd
 }
 
-// fill writes the entries of a file, all in one go.
+// fill writes all entries of a file.
 func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
 	bad := func(format string, args ...any) (int, error) {
 		return 0, &offload.Error{Op: "read", Object: file, Reason: "map-value", Msg: fmt.Sprintf(format, args...)}
@@ -357,11 +358,11 @@ func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
 	return fillAll(cmd, m, keys, values)
 }
 
-// fillChunk is how many entries are written between two looks at the clock: as many as
-// go to the kernel in one batch.
+// fillChunk is the number of entries between two checks of the time: as many as go to
+// the kernel in one batch.
 const fillChunk = 4096
 
-// fillAll writes entries, and shows on a terminal how far it is: a card takes some
+// fillAll writes entries, and shows its progress on a terminal: a card takes some
 // thousands a second.
 func fillAll(cmd *cobra.Command, m *opened, keys, values []byte) (int, error) {
 	k, v := int(m.info.Shape.Key), len(m.codec.Spread(make([]byte, m.info.Shape.Value)))
@@ -393,7 +394,7 @@ func fillAll(cmd *cobra.Command, m *opened, keys, values []byte) (int, error) {
 	return done, nil
 }
 
-// isTerminal reports whether somebody sees what is written.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -423,8 +424,8 @@ func newMapDelete(e *env) *cobra.Command {
 
 func newMapCreate(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "create NAME type TYPE key BYTES value BYTES entries N [flags N] [dev PORT]", Short: "make a map, on a card or the host",
-		Long: `Makes a map and pins it as _maps/NAME, where it stays until map unpin NAME. With
+		Use: "create NAME type TYPE key BYTES value BYTES entries N [flags N] [dev PORT]", Short: "create a map, on a card or the host",
+		Long: `Creates a map and pins it as _maps/NAME, where it stays until map unpin NAME. With
 dev, it is in the memory of that port's card.`,
 		Args: atLeast("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -458,7 +459,7 @@ dev, it is in the memory of that port's card.`,
 	}
 }
 
-// parseCreate reads map create's arguments.
+// parseCreate parses map create's arguments.
 func parseCreate(args []string) (*ebpf.MapSpec, offload.Ref, error) {
 	w := words(args)
 	spec := &ebpf.MapSpec{Name: w.next()}
@@ -502,7 +503,7 @@ func parseCreate(args []string) (*ebpf.MapSpec, offload.Ref, error) {
 
 func newMapUnpin(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "unpin NAME", Short: "let go of a map that map create made", Args: exactly("NAME"),
+		Use: "unpin NAME", Short: "release a map of map create", Args: exactly("NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := e.kernel()
 			if err != nil {

@@ -36,7 +36,7 @@ type netEntry struct {
 	Deployment string `json:"deployment,omitempty"`
 }
 
-// modeWords are bpftool's words for where an XDP program runs.
+// modeWords holds bpftool's words for the XDP modes.
 var modeWords = map[offload.Mode]string{
 	offload.XDPOffload: "offload", offload.XDPDriver: "driver", offload.XDPGeneric: "generic",
 	offload.TCOffload: "skip_sw", offload.TCSoftware: "skip_hw",
@@ -44,8 +44,8 @@ var modeWords = map[offload.Mode]string{
 
 func newNetShow(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "show [dev PORT]", Aliases: []string{"list"}, Short: "show ports and the programs in front of them",
-		Long: "Shows the ports of cards, and every program that stands in front of a port, in the\ncaller's namespace and those of deployments.",
+		Use: "show [dev PORT]", Aliases: []string{"list"}, Short: "show ports and their programs",
+		Long: "Shows the ports of cards, and every program attached to a port, in the caller's\nnamespace and those of deployments.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var at where
 			if err := at.parse(args); err != nil {
@@ -76,7 +76,7 @@ func newNetShow(e *env) *cobra.Command {
 	}
 }
 
-// portsOf are the ports that were named, or all that can be seen.
+// portsOf returns the named ports, or all ports that can be read.
 func portsOf(k offload.Kernel, records map[string]*offload.Record, named []offload.Ref) ([]offload.Port, error) {
 	var all []offload.Port
 	for _, ref := range named {
@@ -94,7 +94,7 @@ func portsOf(k offload.Kernel, records map[string]*offload.Record, named []offlo
 		if err != nil && netns == "" {
 			return nil, err
 		}
-		all = append(all, ports...) // of a namespace that is gone there are none
+		all = append(all, ports...) // a removed namespace has none
 	}
 	return all, nil
 }
@@ -105,7 +105,7 @@ func netOf(k offload.Kernel, ports []offload.Port, own owners) (*netJSON, error)
 		p := &ports[i]
 		stand, err := k.Attached(p)
 		if r := offload.ReasonOf(err); r == "no-port" || r == "port-gone" {
-			continue // it went away between two looks
+			continue // it was removed meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -160,10 +160,10 @@ func printNet(w io.Writer, n *netJSON) {
 
 func newNetAttach(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "attach MODE PROG dev PORT [overwrite]", Short: "put a loaded program in front of a port",
-		Long: `Puts a program in front of a port. A deployment's program gets one port more, as
+		Use: "attach MODE PROG dev PORT [overwrite]", Short: "attach a loaded program to a port",
+		Long: `Attaches a program to a port. A deployment's program gets one more port, as
 prog reload would; its mode must be MODE. Any other program is attached as it is,
-and nobody looks after it. Where a program stands already, overwrite replaces it.
+and is not managed. overwrite replaces a program that is attached already.
 
 ` + progHelp,
 		Args: atLeast("MODE", "PROG"),
@@ -207,8 +207,8 @@ and nobody looks after it. Where a program stands already, overwrite replaces it
 	}
 }
 
-// swap puts a program that no deployment has in front of a port, or with nil takes away
-// what stands there.
+// swap attaches a program of no deployment to a port or, if p is nil, detaches the
+// attached one.
 func swap(k offload.Kernel, ref offload.Ref, mode offload.Mode, p offload.Program, overwrite bool) error {
 	port, err := findPort(k, ref)
 	if err != nil {
@@ -232,7 +232,7 @@ func swap(k offload.Kernel, ref offload.Ref, mode offload.Mode, p offload.Progra
 			return err
 		}
 	} else if old == nil {
-		return &offload.Error{Op: "detach", Object: ref.String(), Reason: "no-object", Msg: fmt.Sprintf("no program stands there in mode %s", mode)}
+		return &offload.Error{Op: "detach", Object: ref.String(), Reason: "no-object", Msg: fmt.Sprintf("no program is attached in mode %s", mode)}
 	}
 	if err := k.Swap(port, mode, old, p); err != nil || p != nil {
 		return err
@@ -241,7 +241,7 @@ func swap(k offload.Kernel, ref offload.Ref, mode offload.Mode, p offload.Progra
 	return err
 }
 
-// changePorts gives a deployment other ports.
+// changePorts changes the ports of a deployment.
 func (e *env) changePorts(cmd *cobra.Command, name string, mode offload.Mode, force bool, ports func([]offload.Ref) []offload.Ref) error {
 	records, err := e.records()
 	if err != nil {
@@ -271,8 +271,8 @@ func (e *env) changePorts(cmd *cobra.Command, name string, mode offload.Mode, fo
 
 func newNetDetach(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "detach MODE dev PORT", Short: "take a program away from a port",
-		Long: "Takes the program of a mode away from a port. A deployment loses the port; one that\nloses its last is unloaded.", Args: atLeast("MODE", "dev PORT"),
+		Use: "detach MODE dev PORT", Short: "detach a program from a port",
+		Long: "Detaches the program of a mode from a port. A deployment loses the port; one that\nloses its last is unloaded.", Args: atLeast("MODE", "dev PORT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := words(args)
 			mode, err := parseMode(w.next())

@@ -17,7 +17,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// bringAbout loads or reloads a deployment, after the pre-flight that was asked for.
+// bringAbout loads or reloads a deployment, after the requested pre-flight checks.
 func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *changeFlags, do func(*offload.Manager, context.Context, *offload.Deployment, *offload.Change) error) error {
 	m, err := e.manager(cmd)
 	if err != nil {
@@ -49,8 +49,8 @@ func (e *env) bringAbout(cmd *cobra.Command, d *offload.Deployment, flags *chang
 	return e.printLoaded(cmd, d.Name)
 }
 
-// offloads says why no program can run in a port's hardware, before anything is said of a
-// program or a map. The simulated card's ports are the card's.
+// offloads returns the reason why no program can run in a port's hardware, before any
+// error of a program or a map. The simulated card's ports always can.
 func offloads(k offload.Kernel, p *offload.Port) error {
 	if on, ok := k.(interface{ Offloads(*offload.Port) error }); ok {
 		return on.Offloads(p)
@@ -58,7 +58,7 @@ func offloads(k offload.Kernel, p *offload.Port) error {
 	return nil
 }
 
-// printLoaded says what runs now.
+// printLoaded prints the state after a load.
 func (e *env) printLoaded(cmd *cobra.Command, name string) error {
 	m, err := e.manager(cmd)
 	if err != nil {
@@ -85,7 +85,7 @@ func (e *env) printLoaded(cmd *cobra.Command, name string) error {
 				fmt.Fprintf(cmd.OutOrStdout(), "  map %s: started empty: what it held before was lost\n", m.Name)
 			}
 		}
-		for _, x := range d.Drift { // since a moment ago
+		for _, x := range d.Drift { // drift that appeared a moment ago
 			fmt.Fprintf(cmd.OutOrStdout(), "  drift: %v\n", x)
 			err = errNo
 		}
@@ -93,8 +93,8 @@ func (e *env) printLoaded(cmd *cobra.Command, name string) error {
 	return err
 }
 
-// safely reads an object as openObject does; a panic is an error, as nobody vouches for
-// the file.
+// safely reads an untrusted object as openObject does, and converts a panic to an
+// error.
 func safely(data []byte, settings offload.Settings) (coll *ebpf.CollectionSpec, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -104,9 +104,9 @@ func safely(data []byte, settings offload.Settings) (coll *ebpf.CollectionSpec, 
 	return openObject(data, settings)
 }
 
-// preflight asks, before anything is touched, whether the card's driver will take the
-// program at the ports' MTU, and measures how fast it will be. Programs for the host are
-// the kernel's business.
+// preflight checks, before it changes anything, whether the card's driver will take
+// the program at the ports' MTU, and how fast it will be. It does not check programs
+// for the host: the kernel does.
 func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload.Deployment) (speed string, err error) {
 	if !d.Mode.Offloaded() || !c.check && !c.bench {
 		return "", nil
@@ -117,7 +117,7 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 	}
 	facts, err := factsOf(d)
 	if err != nil && !c.check {
-		return oneLine(err), nil // for the card to judge
+		return oneLine(err), nil // the card decides
 	}
 	if err == nil && c.check {
 		linux := runningRules()
@@ -136,8 +136,8 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 	return "", err
 }
 
-// runningRules are the running kernel's rules, or those that were compared most where
-// none are known of it.
+// runningRules returns the running kernel's rules or, if there are none for it, the
+// default.
 func runningRules() driver.Kernel {
 	linux, _, err := driver.KernelFor(kernelRelease())
 	if err != nil {
@@ -146,7 +146,8 @@ func runningRules() driver.Kernel {
 	return linux
 }
 
-// largestMTU is that of the ports, 0 where none is found: loading says so.
+// largestMTU returns the largest MTU of the ports, or 0 if none is found: loading
+// reports it.
 func largestMTU(k offload.Kernel, ports []offload.Ref) int {
 	mtu := 0
 	for _, ref := range ports {
@@ -202,7 +203,7 @@ func factsOf(d *offload.Deployment) (f *verify.Facts, err error) {
 	return f, nil
 }
 
-// reasonText is what an error of the object's reader says behind the path.
+// reasonText returns the text of an error of the object's reader, without the path.
 func reasonText(err error) string {
 	var e *object.Error
 	if errors.As(err, &e) {
@@ -211,7 +212,7 @@ func reasonText(err error) string {
 	return oneLine(err)
 }
 
-// refusal is an error of all reasons; without any there is none.
+// refusal returns an error with all reasons, or nil if there are none.
 func refusal(d *offload.Deployment, reason string, reasons []verify.Reason) error {
 	if len(reasons) == 0 {
 		return nil
@@ -221,7 +222,7 @@ func refusal(d *offload.Deployment, reason string, reasons []verify.Reason) erro
 	return e
 }
 
-// summary is the first of one or more reasons, and all of them as lines.
+// summary returns the first reason, and all of them as lines.
 func summary(reasons []verify.Reason) (first string, lines []string) {
 	for _, r := range reasons {
 		place := ""

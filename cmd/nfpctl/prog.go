@@ -40,7 +40,7 @@ type progJSON struct {
 	Gone       bool           `json:"device_gone,omitempty"`
 	Xlated     int            `json:"bytes_xlated"`
 	Jited      int            `json:"bytes_jited"`
-	Words      int            `json:"words,omitempty"` // of microcode
+	Words      int            `json:"words,omitempty"` // control-store words
 	Memlock    uint64         `json:"bytes_memlock,omitempty"`
 	Maps       []uint32       `json:"map_ids,omitempty"`
 	Deployment string         `json:"deployment,omitempty"`
@@ -53,7 +53,8 @@ type attachedJSON struct {
 	Mode   offload.Mode `json:"mode"`
 }
 
-// progTypes are bpftool's names of the types that ports run; others have the library's.
+// progTypes holds bpftool's names of the types that ports run; others have the
+// library's.
 var progTypes = map[ebpf.ProgramType]string{ebpf.XDP: "xdp", ebpf.SchedCLS: "sched_cls"}
 
 func progType(t ebpf.ProgramType) string {
@@ -152,7 +153,8 @@ func (e *env) showPrograms(w io.Writer, k offload.Kernel, infos []offload.Progra
 	return nil
 }
 
-// standing is where programs are attached, as far as namespaces are known and readable.
+// standing returns the attachments of each program, in all namespaces that are known
+// and readable.
 func (e *env) standing(k offload.Kernel, records map[string]*offload.Record) map[uint32][]attachedJSON {
 	all := map[uint32][]attachedJSON{}
 	for _, netns := range namespaces(records) {
@@ -173,7 +175,7 @@ func (e *env) standing(k offload.Kernel, records map[string]*offload.Record) map
 	return all
 }
 
-// namespaces are those of deployments, the caller's first.
+// namespaces returns the namespaces of deployments, the caller's first.
 func namespaces(records map[string]*offload.Record) []string {
 	names := []string{""}
 	for _, r := range records {
@@ -190,7 +192,7 @@ func namespaces(records map[string]*offload.Record) []string {
 	return names
 }
 
-// changeFlags say how a load or reload is done.
+// changeFlags holds the flags of load and reload.
 type changeFlags struct {
 	check    bool
 	bench    bool
@@ -211,18 +213,18 @@ func (c *changeFlags) add(cmd *cobra.Command, reload bool) {
 	f.BoolVar(&c.bench, "bench", true, "measure first how fast the program is on a simulated card; --bench=false skips that")
 	f.StringVar(&c.firmware, "firmware", "stock", "`PROFILE` of the card's firmware that check and bench assume")
 	f.Float64Var(&c.minimum, "min-mpps", 0, "refuse a program that bench finds slower, in million packets per second")
-	f.DurationVar(&c.window, "window", 0, "put the program on trial for so long; 5s with --max-drop or --max-aborted")
+	f.DurationVar(&c.window, "window", 0, "duration of the trial of the program; 5s with --max-drop or --max-aborted")
 	f.Float64Var(&c.maxDrop, "max-drop", 0, "largest `SHARE` of packets that it may drop on trial, 0 to 1; 0: any")
 	f.Float64Var(&c.maxAbort, "max-aborted", 0, "largest `SHARE` of packets that it may abort on trial, 0 to 1; 0: any")
 	c.settings.add(cmd, reload)
 	if reload {
 		f.StringArrayVar(&c.migrate, "migrate", nil, "`MAP` whose shape changed keeps its entries: values are cut off or lengthened with zeros")
 		f.StringArrayVar(&c.fresh, "fresh", nil, "`MAP` starts empty")
-		f.BoolVar(&c.force, "force", false, "replace whatever program is found at the ports")
+		f.BoolVar(&c.force, "force", false, "replace any program at the ports")
 	}
 }
 
-// change is what the flags say.
+// change converts the flags.
 func (c *changeFlags) change(k offload.Kernel, ports []offload.Ref) (*offload.Change, error) {
 	ch := &offload.Change{Fresh: c.fresh, Window: c.window, Force: c.force, Migrate: map[string]offload.Migration{}}
 	for _, name := range c.migrate {
@@ -234,7 +236,7 @@ func (c *changeFlags) change(k offload.Kernel, ports []offload.Ref) (*offload.Ch
 	if !isShare(c.maxAbort) {
 		return nil, usagef("--max-aborted %g is not from 0 to 1", c.maxAbort)
 	}
-	if !(c.minimum >= 0) { // or no number
+	if !(c.minimum >= 0) { // also refuses NaN
 		return nil, usagef("--min-mpps %g is not 0 or above", c.minimum)
 	}
 	if c.window < 0 {
@@ -288,7 +290,7 @@ func newProgReload(e *env) *cobra.Command {
 	var flags changeFlags
 	cmd := &cobra.Command{
 		Use: "reload OBJ NAME [dev PORT]... [mode MODE]", Short: "replace a program while packets flow",
-		Long: `Puts a program of OBJ in the place of deployment NAME; ports and mode stay as they
+		Long: `Replaces the program of deployment NAME by one of OBJ; ports and mode stay as they
 are unless they are named. No packet meets neither program. Maps of the same name
 and shape go on with their entries. The old program is dropped when the new one
 is confirmed to stand at every port and, with --window, to have stayed there and
@@ -331,8 +333,8 @@ been healthy; otherwise it comes back.`,
 
 func newProgUnload(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "unload NAME", Short: "take a deployment off its ports and forget it",
-		Long: "Takes a deployment's program off its ports and frees it and its maps. What others\nput in its place stays.", Args: exactly("NAME"),
+		Use: "unload NAME", Short: "detach a deployment from its ports and delete it",
+		Long: "Detaches a deployment's program from its ports and frees it and its maps. Programs\nthat others attached instead stay.", Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := e.manager(cmd)
 			if err != nil {
@@ -377,12 +379,12 @@ func newProgDump(e *env) *cobra.Command {
 	}
 }
 
-// nothing says that a program does not have what was asked for.
+// nothing returns the error for a program without the requested property.
 func nothing(info *offload.ProgramInfo, what string) error {
 	return &offload.Error{Op: "dump", Object: fmt.Sprintf("program %d", info.ID), Reason: "no-object", Msg: "the kernel shows no " + what + " of it"}
 }
 
-// dumpJited prints microcode; words that are no listing are printed as numbers.
+// dumpJited prints microcode. Words that cannot be decoded are printed as numbers.
 func (e *env) dumpJited(w io.Writer, info *offload.ProgramInfo) error {
 	if len(info.Jited) == 0 {
 		return nothing(info, "microcode")
@@ -404,7 +406,7 @@ func (e *env) dumpJited(w io.Writer, info *offload.ProgramInfo) error {
 	return nil
 }
 
-// dumpXlated prints eBPF, one instruction a line, with pc in slots of 8 bytes.
+// dumpXlated prints eBPF, one instruction per line, with pc in slots of 8 bytes.
 func (e *env) dumpXlated(w io.Writer, k offload.Kernel, info *offload.ProgramInfo) error {
 	if info.Undecoded != nil {
 		return &offload.Error{Op: "dump", Object: fmt.Sprintf("program %d", info.ID), Reason: "unexpected", Msg: "its instructions cannot be decoded: " + oneLine(info.Undecoded), Err: info.Undecoded}

@@ -7,8 +7,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// references holds the programs and maps that values name. The kernel shows their ids in a
-// dump, and takes file descriptors in an update.
+// references holds the programs and maps to which values refer. The kernel shows their
+// ids in a dump, and takes file descriptors in an update.
 type references struct {
 	kernel offload.Kernel
 	open   []offload.Pinner
@@ -21,7 +21,7 @@ func (r *references) Close() {
 	}
 }
 
-// resolve puts the file descriptor into a value where an id is.
+// resolve replaces the id in a value by a file descriptor.
 func (r *references) resolve(shape offload.Shape, value []byte) error {
 	at, open := 0, func(id uint32) (offload.Pinner, error) { return r.kernel.Program(id) }
 	switch shape.Type {

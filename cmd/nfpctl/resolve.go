@@ -9,8 +9,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// records are what the journal has, read once in a command; without a journal there are
-// none, and none is made.
+// records returns the journal's records, which it reads once per command. If there is
+// no journal, it returns none and creates none.
 func (e *env) records() (map[string]*offload.Record, error) {
 	if e.known != nil {
 		return e.known, nil
@@ -23,15 +23,15 @@ func (e *env) records() (map[string]*offload.Record, error) {
 	return e.known, nil
 }
 
-// owner is the deployment of a program or map: which one, and of a map its name there,
-// which the kernel cuts off.
+// owner is the deployment of a program or map and, for a map, its full name, which the
+// kernel truncates.
 type owner struct {
 	deployment string
 	name       string
 	generation *offload.Generation
 }
 
-// owners are those of all objects that the journal knows, by id.
+// owners holds the owners of all objects in the journal, by id.
 type owners struct{ programs, maps map[uint32]owner }
 
 func ownersOf(records map[string]*offload.Record) owners {
@@ -49,7 +49,8 @@ func ownersOf(records map[string]*offload.Record) owners {
 	return o
 }
 
-// pinPath makes a path of the bpf file system relative to the directory of pins.
+// pinPath converts a path of the bpf file system to one relative to the directory of
+// pins.
 func (e *env) pinPath(path string) (string, error) {
 	rel, ok := strings.CutPrefix(path, strings.TrimSuffix(e.pins, "/")+"/")
 	if !ok && strings.HasPrefix(path, "/") {
@@ -58,13 +59,13 @@ func (e *env) pinPath(path string) (string, error) {
 	return strings.TrimSuffix(rel, "/"), nil
 }
 
-// ambiguous says that a name means several objects.
+// ambiguous returns the error for a name that several objects have.
 func ambiguous(kind, what string, ids []uint32) error {
 	return &offload.Error{Op: "find " + kind, Object: what, Reason: "no-object", Msg: fmt.Sprintf("%d objects are called so: ids %v; say which by id", len(ids), ids)}
 }
 
-// parseProgram reads PROG: id ID, tag TAG, name NAME (a deployment's or the kernel's) or
-// pinned FILE. deployment is set where it is one.
+// parseProgram parses PROG: id ID, tag TAG, name NAME (a deployment's or the kernel's)
+// or pinned FILE. deployment is set if the program belongs to one.
 func (e *env) parseProgram(k offload.Kernel, w *words) (p offload.Program, deployment string, err error) {
 	keyword := w.next()
 	if keyword == "" {
@@ -133,10 +134,10 @@ func (e *env) programByID(k offload.Kernel, id uint32) (offload.Program, string,
 	return p, ownersOf(records).programs[id].deployment, nil
 }
 
-// kernelName is what the kernel keeps of a name.
+// kernelName returns a name as the kernel truncates it.
 func kernelName(name string) string { return name[:min(len(name), 15)] }
 
-// opened is a map with what is known of it.
+// opened is an open map with its description.
 type opened struct {
 	offload.Map
 	kernel offload.Kernel
@@ -145,7 +146,7 @@ type opened struct {
 	codec  *maps.Codec
 }
 
-// parseMap reads MAP: id ID, name NAME (also DEPLOYMENT/NAME) or pinned FILE.
+// parseMap parses MAP: id ID, name NAME (also DEPLOYMENT/NAME) or pinned FILE.
 func (e *env) parseMap(k offload.Kernel, w *words) (*opened, error) {
 	m, err := e.findMap(k, w)
 	if err != nil {
@@ -201,8 +202,8 @@ func (e *env) findMap(k offload.Kernel, w *words) (offload.Map, error) {
 	return nil, usagef("%q is none of id, name, pinned", keyword)
 }
 
-// mapByName finds a map of a deployment, one that map create made, or any by the kernel's
-// name.
+// mapByName returns a map of a deployment, one of map create, or any with this name in
+// the kernel.
 func (e *env) mapByName(k offload.Kernel, name string) (offload.Map, error) {
 	records, err := e.records()
 	if err != nil {

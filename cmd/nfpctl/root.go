@@ -15,33 +15,33 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Exit codes: done; no (refused, failed, drifted); usage.
+// Exit codes: success; no (refused, failed, drifted); usage.
 const (
 	exitDone = iota
 	exitNo
 	exitUsage
 )
 
-// errNo ends a command with exit code 1 where all was said already.
+// errNo ends a command with exit code 1 after everything has been printed.
 var errNo = errors.New("no")
 
-// usageError is a fault of the command line.
+// usageError is an error of the command line.
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// opener makes the kernel that a command works on; pins is the directory of pins, empty
-// for the usual one.
+// opener opens the kernel on which a command works. pins is the directory of pins, or
+// empty for the default.
 type opener func(pins string) (offload.Kernel, error)
 
-// run is the whole command. Data goes to stdout, talk to stderr.
+// run runs the command line. Data goes to stdout, everything else to stderr.
 func run(kernel opener, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	return runContext(ctx, kernel, args, stdin, stdout, stderr)
 }
 
-// runContext ends what goes on for long when ctx does.
+// runContext is like run, and ends long-running commands when ctx ends.
 func runContext(ctx context.Context, kernel opener, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{open: kernel}
 	root := newRoot(e)
@@ -64,7 +64,8 @@ func runContext(ctx context.Context, kernel opener, args []string, stdin io.Read
 	return exitNo
 }
 
-// printError prints each of joined errors as one line, or with all that is known.
+// printError prints each of the joined errors as one line, or in full if verbose is
+// set.
 func printError(w io.Writer, err error, verbose bool) {
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range all.Unwrap() {
@@ -87,25 +88,26 @@ An OBJ argument is an ELF object (file.o) or eBPF text (file.bpf); file.o:name
 picks one program of several. "-" is standard input. A PORT is an interface, or
 NETNS/INTERFACE.`
 
-// env is what all commands share: flags of the root, and what follows from them.
+// env holds the root's flags, which all commands share, and the state derived from
+// them.
 type env struct {
 	open    opener
 	journal string
 	pins    string
 	json    bool
 	verbose bool
-	types   string // of map's verbs
+	types   string // flag of the map commands
 	known   map[string]*offload.Record
 	wait    time.Duration
 }
 
-// kernel is what the command works on.
+// kernel opens the kernel on which the command works.
 func (e *env) kernel() (offload.Kernel, error) { return e.open(e.pins) }
 
-// manager works on that kernel, and tells its steps with -v.
+// manager returns a manager of that kernel, which prints its steps with -v.
 func (e *env) manager(cmd *cobra.Command) (*offload.Manager, error) { return e.managerThat(cmd, nil) }
 
-// managerThat tells as well how long changes took.
+// managerThat is like manager, and calls took with the duration of each change.
 func (e *env) managerThat(cmd *cobra.Command, took func(op string, d time.Duration)) (*offload.Manager, error) {
 	k, err := e.kernel()
 	if err != nil {
@@ -135,11 +137,11 @@ func newRoot(e *env) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
-	f.StringVar(&e.journal, "journal", "/var/lib/nfpkit/journal.db", "file that keeps what should run")
+	f.StringVar(&e.journal, "journal", "/var/lib/nfpkit/journal.db", "file of the deployments")
 	f.StringVar(&e.pins, "pins", "/sys/fs/bpf/nfpkit", "directory of the bpf file system for pins")
 	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
-	f.BoolVarP(&e.verbose, "verbose", "v", false, "tell each step, and errors with logs and cures")
-	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl to be done")
+	f.BoolVarP(&e.verbose, "verbose", "v", false, "print each step, and errors with logs and remedies")
+	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl")
 	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newJournal(e), newMan(root))
 	return root
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// state is a file of deployments that should run. It is read from YAML's own tree and not
-// into a structure, so that each error names the line, and nothing is passed over: a key
-// that is unknown or there twice, a value of another type, a number that is none.
+// state is a file of desired deployments. It is read from YAML's own tree and not into
+// a structure, so that each error names the line and nothing is ignored: unknown and
+// duplicate keys, values of another type, and invalid numbers are errors.
 type state struct {
 	Deployments []stateEntry
 }
@@ -40,7 +40,7 @@ type stateEntry struct {
 // maxState bounds a file of deployments, in bytes.
 const maxState = 1 << 20
 
-// parseState reads YAML; a panic of its reader is an error.
+// parseState parses YAML and converts a panic of the library to an error.
 func parseState(data []byte) (s *state, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -69,7 +69,7 @@ func parseState(data []byte) (s *state, err error) {
 	return s, nil
 }
 
-// yamlError is a syntax error without the reader's name.
+// yamlError returns a syntax error without the library's name.
 func yamlError(err error) error {
 	return errors.New(strings.TrimPrefix(oneLine(err), "yaml: "))
 }
@@ -78,7 +78,7 @@ func at(n *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
 }
 
-// kinds are YAML's kinds of nodes in words.
+// kinds names YAML's kinds of nodes.
 var kinds = map[yaml.Kind]string{yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value", yaml.AliasNode: "an alias"}
 
 // want checks a node's kind.
@@ -151,7 +151,7 @@ func readDocument(n *yaml.Node) (*state, error) {
 	return s, err
 }
 
-// entryMembers are what a deployment may have.
+// entryMembers lists the members of a deployment.
 var entryMembers = []string{"name", "object", "program", "mode", "ports", "type", "set", "entries", "migrate", "fresh", "window", "max_drop", "max_aborted"}
 
 func readEntry(n *yaml.Node, what string) (*stateEntry, error) {
@@ -215,7 +215,8 @@ func readEntry(n *yaml.Node, what string) (*stateEntry, error) {
 	return e, nil
 }
 
-// text is a value as it is written; a number or yes are words here, but nothing is not.
+// text returns a value as written. A number or yes is a text here, but an empty value
+// is not.
 func text(n *yaml.Node, what string) (string, error) {
 	if err := want(n, what, yaml.ScalarNode); err != nil {
 		return "", err
@@ -273,7 +274,7 @@ func portList(n *yaml.Node, what string) ([]offload.Ref, error) {
 	return all, nil
 }
 
-// span is a time such as 10s.
+// span parses a duration such as 10s.
 func span(n *yaml.Node, what string) (time.Duration, error) {
 	word, err := text(n, what)
 	if err != nil {
@@ -289,7 +290,7 @@ func span(n *yaml.Node, what string) (time.Duration, error) {
 	return d, nil
 }
 
-// share is a number from 0 to 1.
+// share parses a number from 0 to 1.
 func share(n *yaml.Node, what string) (float64, error) {
 	word, err := text(n, what)
 	if err != nil {
@@ -302,5 +303,5 @@ func share(n *yaml.Node, what string) (float64, error) {
 	return v, nil
 }
 
-// isShare reports whether a number is a share, which one that is no number is not.
+// isShare reports whether v is from 0 to 1, which NaN is not.
 func isShare(v float64) bool { return !math.IsNaN(v) && v >= 0 && v <= 1 }

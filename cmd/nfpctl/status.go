@@ -15,7 +15,7 @@ import (
 func newStatus(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "show what should run, what does, and what nothing wants",
+		Short: "show deployments, their drift, and unused objects",
 		Long: `Shows each deployment with its ports, maps and drift, and objects on a card that
 nothing uses. Exit status 1 if anything drifted, or could neither be
 finished nor rolled back.`,
@@ -44,7 +44,8 @@ finished nor rolled back.`,
 	}
 }
 
-// bringBack is the command that brings a deployment back whose program is no more.
+// bringBack returns the command that restores a deployment whose program no longer
+// exists.
 func bringBack(d *offload.DeploymentStatus) string {
 	if !slices.ContainsFunc(d.Drift, offload.Drift.Lost) {
 		return ""

@@ -13,12 +13,13 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// A key or value on the command line is bytes, as bpftool has them:
+// This file parses keys and values on the command line, which are bytes in bpftool's
+// syntax:
 //
-//	key 10 0 0 1            decimal, or 0x0a
-//	key hex 0a 00 00 01
+// 	key 10 0 0 1            decimal, or 0x0a
+// 	key hex 0a 00 00 01
 //
-// or one word that stands for all of them, which bpf/maps reads.
+// or one word for all of them, which bpf/maps parses.
 
 // codecOf returns the codec of a map, by the types of the file of --types or of the
 // object that loaded it.
@@ -39,7 +40,7 @@ func (e *env) codecOf(o *opened) (*maps.Codec, error) {
 	return maps.NewCodec(spec, cpus), nil
 }
 
-// typesOf finds a map's types; they are nil where nothing says what they are.
+// typesOf returns a map's types, or nil if they are unknown.
 func (e *env) typesOf(o *opened) (key, value btf.Type, err error) {
 	var data []byte
 	var settings offload.Settings
@@ -68,7 +69,7 @@ func (e *env) typesOf(o *opened) (key, value btf.Type, err error) {
 	}
 	spec := coll.Maps[name]
 	if spec == nil && e.types != "" {
-		for n, s := range coll.Maps { // the kernel's name is cut off
+		for n, s := range coll.Maps { // the kernel's name is truncated
 			if kernelName(n) == kernelName(name) {
 				spec = s
 			}
@@ -85,7 +86,7 @@ func (e *env) typesOf(o *opened) (key, value btf.Type, err error) {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// isKeyword ends the bytes of a key or value.
+// isKeyword reports whether s ends the bytes of a key or value.
 func isKeyword(s string) bool {
 	switch s {
 	case "key", "value", "any", "exist", "noexist", "dev":
@@ -94,8 +95,8 @@ func isKeyword(s string) bool {
 	return false
 }
 
-// takeBytes reads a key or value of size bytes from words up to the next keyword; word
-// reads one that stands for all bytes.
+// takeBytes parses a key or value of size bytes, up to the next keyword; word parses
+// one that stands for all bytes.
 func takeBytes(w *words, what string, size uint32, word func(string) ([]byte, error)) ([]byte, error) {
 	var list []string
 	for len(*w) > 0 && !isKeyword((*w)[0]) {

@@ -61,13 +61,14 @@ a line.`,
 			return watchAndServe(cmd, m, &opt, c, address)
 		},
 	}
-	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "put the wanted program back")
-	cmd.Flags().DurationVar(&opt.Every, "every", 30*time.Second, "look so often even if nothing happens")
+	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "restore the desired program")
+	cmd.Flags().DurationVar(&opt.Every, "every", 30*time.Second, "check this often even without an event")
 	cmd.Flags().StringVar(&address, "metrics", "", "serve Prometheus metrics at `ADDRESS`, such as 127.0.0.1:9464")
 	return cmd
 }
 
-// printReport prints one line; an output that is closed is no reason to stop watching.
+// printReport prints one line. It ignores errors: a closed output does not end the
+// watch.
 func printReport(w io.Writer, r *offload.WatchReport, asJSON bool) {
 	if asJSON {
 		_ = json.NewEncoder(w).Encode(r)
@@ -83,11 +84,12 @@ func printReport(w io.Writer, r *offload.WatchReport, asJSON bool) {
 	fmt.Fprintln(w, line)
 }
 
-// scrapePatience is how long a scrape waits for another process that changes something, if
-// it finds an operation that was left half done; then what was known last is shown.
+// scrapePatience is how long a scrape waits for another process that is changing
+// something, if it finds an unfinished operation. After that it shows the last known
+// state.
 const scrapePatience = time.Second
 
-// watchAndServe ends when either does.
+// watchAndServe ends when the watch or the server does.
 func watchAndServe(cmd *cobra.Command, m *offload.Manager, opt *offload.WatchOptions, c *metrics.Collector, address string) error {
 	l, err := metrics.Listen(address)
 	if err != nil {

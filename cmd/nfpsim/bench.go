@@ -24,7 +24,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// benchOptions are what bench, profile and report have in common: a program, a
+// benchOptions holds the options that bench, profile and report share: a program, a
 // card, traffic.
 type benchOptions struct {
 	origin
@@ -167,8 +167,8 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 	return o.whole(cmd)
 }
 
-// benched are the runs of a sweep, the cards they were made on, and what the
-// program was compiled from, nil for microcode.
+// benched holds the runs of a sweep, their cards, and the facts of the compiled
+// program, nil for microcode.
 type benched struct {
 	results  []*driver.BenchResult
 	cards    []*simEngine
@@ -184,7 +184,7 @@ func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]
 	return b.results, nil
 }
 
-// measured makes all runs, as many at a time as the host has cores.
+// measured performs all runs, in parallel on all cores of the host.
 func (o *benchOptions) measured(cmd *cobra.Command, arg string, profile bool) (*benched, error) {
 	model, err := nfp.ModelByName(o.card)
 	if err != nil {
@@ -267,7 +267,7 @@ func (s *sweep) progress(i int) func(uint64, float64) bool {
 	}
 }
 
-// one makes one run on a card of its own.
+// one performs one run on a card of its own.
 func (o *benchOptions) one(load func() (*simEngine, error), p point, t sim.Traffic, profile bool, progress func(uint64, float64) bool) (*driver.BenchResult, *simEngine, error) {
 	e, err := load()
 	if err != nil {
@@ -288,8 +288,8 @@ func (o *benchOptions) loader(cmd *cobra.Command, arg string, m *nfp.Model) (fun
 	return load, err
 }
 
-// prepare compiles the program once, or reads its words, and returns what makes a
-// card with it, and what it was compiled from.
+// prepare compiles the program once, or reads its words. It returns a function that
+// creates a card with it, and the facts of the compiled programs.
 func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (func() (*simEngine, error), []*verify.Facts, error) {
 	p, err := o.profile()
 	if err != nil {
@@ -362,9 +362,9 @@ func (o *benchOptions) mapsFrom(cmd *cobra.Command) (*verify.Facts, error) {
 	return verified(obj, spec.Name, nil)
 }
 
-// loadWords puts micro-engine code onto a card, and the maps that it was compiled
-// with. Where programs find their array behind a register there is nothing in the
-// code that says how large it is.
+// loadWords loads micro-engine code onto a card, with the maps with which it was
+// compiled. If programs find their array through a register, the code does not show
+// the array's size.
 func (o *benchOptions) loadWords(arg string, im *nfp.Image, from *verify.Facts, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
 	nic, err := driver.New(p, opt)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 type use struct {
 	Used int64  `json:"used"`
 	Max  int64  `json:"max"`            // 0: no limit
-	Left *int64 `json:"left,omitempty"` // absent where there is no limit; less than 0 where it is exceeded
+	Left *int64 `json:"left,omitempty"` // absent if there is no limit; less than 0 if it is exceeded
 }
 
 // left is a use with its headroom.
@@ -42,7 +42,7 @@ func (u use) String() string {
 // nfpkit's code, the ones with driver those that the Linux driver counts.
 var budgetOrder = []string{"words", "driver_words_min", "driver_words_max", "stack", "driver_stack", "maps", "map_entries", "map_bytes", "helpers"}
 
-// budget is what can be said without compiling.
+// budget returns the resource use that is known without compiling.
 func budget(f *verify.Facts, linux *driver.Linux, at *checkTarget) map[string]use {
 	p := at.profile
 	count, entries, bytes := int64(0), int64(0), int64(0)

@@ -15,8 +15,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// The words that the simulated chip is calibrated with are what the Linux driver
-// makes of the programs beside them.
+// TestCalibrationWords checks that the words with which the simulated chip is
+// calibrated are those that the Linux driver generates for the programs next to them.
 func TestCalibrationWords(t *testing.T) {
 	for _, version := range uml.Versions() {
 		t.Run(version, func(t *testing.T) { calibrationWords(t, version) })

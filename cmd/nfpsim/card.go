@@ -108,8 +108,8 @@ func (o *cardOptions) run(ctx context.Context, stderr io.Writer, stdin io.Reader
 	return errors.Join(o.listen(ctx, stderr, model, p, w), w.close())
 }
 
-// world is what lies behind the ports: captures to replay, captures to write,
-// tap devices.
+// world holds everything connected to the ports: captures to replay, captures to
+// write, tap devices.
 type world struct {
 	replay map[int][]capture.Packet
 	out    *captures

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTap opens a tap device of the host, made if it is not there. That needs
-// CAP_NET_ADMIN, or a device made for this user.
+// openTap opens a tap device of the host, and creates it if it does not exist. That
+// needs CAP_NET_ADMIN, or a device created for this user.
 func openTap(name string) (*os.File, error) {
 	const path = "/dev/net/tun"
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)

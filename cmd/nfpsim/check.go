@@ -96,7 +96,7 @@ driver compares with the packet bytes that a program may reach.`,
 	return cmd
 }
 
-// checkTarget is what programs are checked for.
+// checkTarget is the target for which programs are checked.
 type checkTarget struct {
 	card    string
 	mtu     int
@@ -208,7 +208,8 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 	return r
 }
 
-// memoryReasons is why the card cannot take the maps, whichever compiler makes the program's code.
+// memoryReasons returns the reasons why the card cannot take the maps, with any
+// compiler.
 func memoryReasons(name string, at *checkTarget, need use) []verify.Reason {
 	if need.Used <= need.Max {
 		return nil

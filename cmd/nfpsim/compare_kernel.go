@@ -61,8 +61,8 @@ func translations(cmd *cobra.Command, p *firmware.Profile, list []*verify.Facts)
 	return all, err
 }
 
-// bothCompilers loads a program as the driver's code, which it may have refused to
-// make, and as ours.
+// bothCompilers loads a program as compiled by the driver, which may have refused it,
+// and by us.
 func bothCompilers(f *verify.Facts, p *firmware.Profile, t *uml.Translation) (both [2]rival, err error) {
 	if t.Words == nil {
 		return both, &driverRefusal{t.Refused}
@@ -78,7 +78,7 @@ func bothCompilers(f *verify.Facts, p *firmware.Profile, t *uml.Translation) (bo
 	return withOurs(f, p, &simEngine{nic: nic, prog: prog})
 }
 
-// driverRefusal is what the driver says of a program that it does not take.
+// driverRefusal is the driver's reason for refusing a program.
 type driverRefusal struct{ why string }
 
 func (e *driverRefusal) Error() string { return "the driver refuses the program: " + e.why }

@@ -57,16 +57,16 @@ type comparedBound struct {
 	Latency float64 `json:"latency_cycles"`
 }
 
-// excess is our elapsed cycles above the latency bound over the driver's; ok is
-// false where the driver has none.
+// excess returns the ratio of our elapsed cycles above the latency bound to the
+// driver's. ok is false if the driver has none.
 func (r *comparedProgram) excess() (ratio float64, ok bool) {
 	ours, theirs := r.Nfpkit.Elapsed-r.Bound.Latency, r.Linux.Elapsed-r.Bound.Latency
 	return ours / theirs, ours > 0 && theirs > 0
 }
 
-// comparedCost is what code costs: words with padding, and cycles from the
-// program's entry to its exit, means of a packet. Own cycles are those that the
-// program issues itself; helpers are firmware, whoever compiled the program.
+// comparedCost is the cost of code: words with padding, and cycles from the program's
+// entry to its exit, averaged over packets. Own cycles are those that the program
+// issues itself; helpers are firmware, with any compiler.
 type comparedCost struct {
 	Words   float64 `json:"words"`
 	Own     float64 `json:"own_cycles"`
@@ -80,7 +80,7 @@ type comparedMean struct {
 	Programs int          `json:"programs"`
 	Linux    comparedCost `json:"linux"`
 	Nfpkit   comparedCost `json:"nfpkit"`
-	Excess   float64      `json:"excess_ratio"` // of cycles above the latency bound, where both have some
+	Excess   float64      `json:"excess_ratio"` // of cycles above the latency bound, if both have some
 }
 
 // comparedRefusal is a program that one of the compilers does not take.

@@ -102,7 +102,8 @@ func newCompile() *cobra.Command {
 	return cmd
 }
 
-// dumper prints the program after the passes wanted, and remembers their names.
+// dumper prints the program after the selected passes, and records the names of all
+// passes.
 type dumper struct {
 	want  string
 	w     io.Writer

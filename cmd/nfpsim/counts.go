@@ -56,8 +56,8 @@ func readCounts(cmd *cobra.Command, file string) (*counts, error) {
 	return c, nil
 }
 
-// of is what was counted of a program. A program that was not counted, or has no
-// instruction where one was counted, is not the one that ran.
+// of returns the counts of a program. It fails if the program was not counted, or has
+// no instruction where one was counted: then it is not the program that ran.
 func (c *counts) of(f *verify.Facts) (jit.Counts, error) {
 	name := f.Code.Name
 	if len(c.Programs) == 0 {

@@ -16,14 +16,14 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// interpEngine is the reference interpreter behind run, with the firmware's
-// limits for moving a packet's start, so that both engines agree.
+// interpEngine runs the reference interpreter, with the firmware's limits for moving a
+// packet's start, so that both engines agree.
 type interpEngine struct {
 	machine *interp.Machine
 	profile *firmware.Profile
 	typ     ebpf.ProgramType
 	byName  mapSet
-	counts  *counts // of instructions; nil if they are not wanted
+	counts  *counts // counts of instructions; nil if not requested
 	from    origin
 }
 
@@ -114,8 +114,8 @@ func newInterpEngine(obj *object.Object, name string, p *firmware.Profile) (*int
 	return e, err
 }
 
-// tailCallees are the programs that the prog arrays of c start with, in order of
-// their names, and those of the programs reached that way.
+// tailCallees returns the programs in the initial contents of c's prog arrays, and
+// those that these reach in turn, sorted by name.
 func tailCallees(obj *object.Object, c *code.Code) []string {
 	seen := map[string]bool{}
 	var visit func(c *code.Code)

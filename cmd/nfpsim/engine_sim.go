@@ -137,8 +137,8 @@ func (e *simEngine) packet(data []byte) (outcome, error) {
 	return outcome{r.Action, r.Packet, r.Issue, r.Helpers, r.Elapsed, notes, r.Events}, nil
 }
 
-// absent tells of arrays with elements that the program will not find, which
-// surprises those who know the kernel's.
+// absent returns a warning for each array whose elements the program will not find,
+// unlike in the kernel.
 func (e *simEngine) absent() []string {
 	var notes []string
 	for _, m := range e.nic.Maps() {

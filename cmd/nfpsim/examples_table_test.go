@@ -19,8 +19,8 @@ import (
 
 const examplesStart = "<!-- printed by TestExamplesTable -->\n"
 
-// exampleCost is what an example costs under one firmware: words with padding,
-// cycles of a packet alone on the card, and a whole card's rate on its capture.
+// exampleCost is the cost of an example under one firmware: words with padding, cycles
+// of a packet alone on the card, and a whole card's rate on its capture.
 type exampleCost struct {
 	words        int
 	own, elapsed []float64           // by packet, sorted
@@ -80,7 +80,7 @@ func TestExamplesTable(t *testing.T) {
 	checkExamples(t, old, now)
 }
 
-// checkExamples fails where code is worse than on the page.
+// checkExamples fails if code is worse than on the page.
 func checkExamples(t *testing.T, page string, now map[string]exampleCost) {
 	t.Helper()
 	const worse = 1.02 // rounding, and what a model's number changes

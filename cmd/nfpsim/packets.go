@@ -59,7 +59,7 @@ func checkPacket(data []byte) error {
 	return nil
 }
 
-// captureHelp tells of captures in the help of commands that replay them.
+// captureHelp describes captures in the help of commands that replay them.
 const captureHelp = `
 A packet of a capture that cannot be run is left out, listed and counted, and the
 others are run: one captured in part or longer than on the wire, longer than the
@@ -68,7 +68,8 @@ file is cut or damaged so that the next packet cannot be found, the results are
 those of the packets before, and the exit status is 1. It is 1, too, if no packet
 can be run. docs/run.md has the details.`
 
-// packets are what a command runs, and what was left out of their capture.
+// packets holds the packets that a command runs, and counts those of the capture that
+// were left out.
 type packets struct {
 	file   string // "" if they come from no capture
 	list   []capture.Packet
@@ -77,8 +78,7 @@ type packets struct {
 	damage error  // why the rest of the capture was not read
 }
 
-// origin is where packets come from, as their context says: zero values are the
-// defaults.
+// origin is the source of packets in their context. Zero values select the defaults.
 type origin struct{ ifindex, egress, rxQueue uint32 }
 
 func (o *origin) flags(cmd *cobra.Command) {

@@ -43,7 +43,7 @@ waited at it, in all and by cause: -sample_index=stall chooses.`,
 	return cmd
 }
 
-// profiled measures a program and makes its profile.
+// profiled measures a program and returns its profile.
 func (o *benchOptions) profiled(cmd *cobra.Command, arg string) (*profile.Profile, error) {
 	b, err := o.measured(cmd, arg, true)
 	if err != nil {
@@ -56,8 +56,8 @@ func (o *benchOptions) profiled(cmd *cobra.Command, arg string) (*profile.Profil
 	return p, p.CheckValid()
 }
 
-// pprofOf makes a profile of what words cost. Facts are those of the programs, in
-// the same order, nil for microcode.
+// pprofOf converts the costs of words to a profile. facts are those of the programs,
+// in the same order, nil for microcode.
 func pprofOf(r *driver.BenchResult, programs []*driver.Program, facts []*verify.Facts) *profile.Profile {
 	m := &profile.Profile{
 		DefaultSampleType: "cycles",
@@ -100,7 +100,7 @@ func (b *pprofBuilder) mapping(prog *driver.Program) {
 	})
 }
 
-// function is made once a name and file.
+// function returns the profile's function of a name and file.
 func (b *pprofBuilder) function(name, file string) *profile.Function {
 	key := name + "\x00" + file
 	f := b.functions[key]

@@ -8,8 +8,8 @@ import (
 	"github.com/google/pprof/profile"
 )
 
-// A profile names words, instructions, functions and, where the object has them,
-// C lines; its values are what bench says.
+// TestProfile checks that a profile names words, instructions, functions and, if the
+// object has them, C lines, and that its values are those of bench.
 func TestProfile(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run([]string{"profile", "../../examples/firewall.o", "--packets", "4000", "-o", "-"}, nil, &out, &errs); code != exitDone {

@@ -115,7 +115,7 @@ func withMaps(err error, programs []*verify.Facts, p *firmware.Profile) error {
 	return &jit.Unsupported{Program: refused.Program, Reasons: all}
 }
 
-// reasonsOf gives the reasons behind a refusal, or nil where err is no refusal.
+// reasonsOf returns the reasons of a refusal, or nil if err is not one.
 func reasonsOf(err error) []verify.Reason {
 	var rejection *verify.Rejection
 	var unsupported *jit.Unsupported

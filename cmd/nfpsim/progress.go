@@ -11,7 +11,7 @@ import (
 // progress draws a bar on a terminal once work has taken a second, and nothing
 // anywhere else.
 type progress struct {
-	w     io.Writer // nil where stderr is no terminal
+	w     io.Writer // nil if stderr is not a terminal
 	what  string
 	total int
 	start time.Time

@@ -63,9 +63,9 @@ func (r *reached) check(args ...string) map[string][]string {
 	return first
 }
 
-// withinBudget fails if a program is accepted and needs more than there is. How many
-// words the driver makes is known between two bounds; if only the upper one is too
-// large, there is a warning.
+// withinBudget fails if a program is accepted although it needs more than there is.
+// The number of words that the driver generates is known between two bounds. If only
+// the upper one is too large, there must be a warning.
 func (r *reached) withinBudget(where string, p checkResult) {
 	for name, u := range p.Budget {
 		if u.Max == 0 || u.Used <= u.Max || name == "driver_words_max" {

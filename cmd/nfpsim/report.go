@@ -130,7 +130,7 @@ func (o *benchOptions) describe(r *driver.BenchResult) string {
 	return fmt.Sprintf("%d workers; %s of %.0f bytes, up to %.2f M packets/s offered; seed %d", r.Workers, what, r.Bytes, r.Offered, r.Seed)
 }
 
-// command is the call that makes the page.
+// command returns the command line that produces the page.
 func (o *benchOptions) command(cmd *cobra.Command, arg string) string {
 	words := []string{cmd.Name(), arg}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -170,7 +170,7 @@ func unitBars(r *sim.Result) []bar {
 	return bars(r.Utilization, 1, func(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) })
 }
 
-// stallBars are what contexts waited for, the longest first.
+// stallBars returns the causes for which contexts waited, the longest first.
 func stallBars(r *sim.Result) []bar {
 	longest := 0.0
 	for _, v := range r.Stalls {
@@ -308,7 +308,7 @@ type memoryUse struct {
 	size int
 }
 
-// split makes a bar of what is used and what is free of whole.
+// split returns a bar of the used and free parts of whole.
 func split(name, unit string, whole int, parts ...memoryUse) memoryBar {
 	b := memoryBar{Name: name, Total: fmt.Sprintf("%d %s", whole, unit)}
 	free := whole

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A chart is drawn in units that are pixels on a phone of 360 pixels; a browser
-// scales it up where there is more room.
+// A chart is drawn in units that are pixels on a phone of 360 pixels; a browser scales
+// it up if there is more room.
 const (
 	chartWidth, chartHeight  = 360.0, 230.0
 	chartLeft, chartRight    = 44.0, 10.0

@@ -12,7 +12,7 @@ import (
 // name: the same measurement is the same page.
 type page struct {
 	Program, Card, Firmware, Traffic string
-	Command                          string // that makes the page
+	Command                          string // the command that produces the page
 	Partial                          bool
 
 	Facts  []fact // the head's tiles
@@ -26,8 +26,8 @@ type page struct {
 // fact is a number in large type, with what it is.
 type fact struct{ Name, Value, Unit, Note string }
 
-// loadPoint is a measurement at an offered load. A latency is 0 where no packet
-// went that way.
+// loadPoint is a measurement at an offered load. A latency is 0 if no packet took that
+// path.
 type loadPoint struct {
 	Offered, Mpps              float64 // M/s
 	WireP50, WireP99, WireP999 int64   // ns
@@ -129,7 +129,7 @@ func microseconds(ns int64) string {
 	return fmt.Sprintf("%.2f", float64(ns)/1000)
 }
 
-// ThroughputChart is what came through against what was offered.
+// ThroughputChart plots the achieved against the offered load.
 func (p *page) ThroughputChart() template.HTML {
 	var x, y []float64
 	for _, l := range p.Load {

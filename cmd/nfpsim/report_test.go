@@ -127,7 +127,7 @@ func (b tab) narrow(width int64) {
 	}
 }
 
-// pictures keeps each section for people to look at.
+// pictures saves a picture of each section, for inspection.
 func (b tab) pictures(prefix string) {
 	for _, name := range []string{"load", "units", "source", "memory"} {
 		b.do(chromedp.Click(chromedp.CSS(fmt.Sprintf(`nav [data-tab=%q]`, name))))
@@ -141,7 +141,7 @@ func (b tab) pictures(prefix string) {
 	}
 }
 
-// chromium is a browser that talks to nobody.
+// chromium starts a browser without network access.
 func chromium(t *testing.T, path string) context.Context {
 	t.Helper()
 	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),

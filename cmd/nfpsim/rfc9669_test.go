@@ -134,7 +134,8 @@ func rfcProgram(s slot) []byte {
 	return b
 }
 
-// rawEngine is what plugin runs a program on, or the reason why it runs none.
+// rawEngine returns the engine on which plugin runs a program, or the reason why it
+// runs none.
 func rawEngine(t *testing.T, name string, program []byte, size int) (engine, string) {
 	t.Helper()
 	spec, err := readRaw(strings.NewReader(hex.EncodeToString(program)))

@@ -15,7 +15,7 @@ const (
 	exitUsage
 )
 
-// errNo ends a command with exit code 1 where all was said already.
+// errNo ends a command with exit code 1 after everything has been printed.
 var errNo = errors.New("no")
 
 // usageError is a fault of the command line.
@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// exactly wants n arguments, named for the message.
+// exactly requires n arguments, named for the message.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == len(names) {

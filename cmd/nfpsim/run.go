@@ -34,7 +34,7 @@ type table interface {
 	DumpJSON() ([]byte, error)
 }
 
-// outcome is what became of one packet.
+// outcome is the result of one packet.
 type outcome struct {
 	code    uint32 // the program type's return code
 	data    []byte
@@ -103,7 +103,7 @@ to a capture: pcap, or what the name says (.pcapng, .pcap.gz, .pcapng.gz). With
 	return cmd
 }
 
-// counted makes the engine count instructions where that is wanted.
+// counted enables the engine's count of instructions if requested.
 func (o *runOptions) counted(e engine) (*counts, error) {
 	if o.count == "" {
 		return nil, nil
@@ -283,7 +283,7 @@ func printRun(w io.Writer, results []packetResult, whole bool) error {
 	return err
 }
 
-// cycles is what a packet cost, or nothing on an engine that counts none.
+// cycles returns a packet's cost as text, or "" for an engine that does not count.
 func cycles(issue, elapsed uint64) string {
 	if elapsed == 0 {
 		return ""

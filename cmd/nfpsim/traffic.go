@@ -36,7 +36,7 @@ func (o *trafficOptions) flags(cmd *cobra.Command) {
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all that is random")
 }
 
-// traffic is what one run of a sweep gets; size counts for generated packets.
+// traffic returns the traffic of one run of a sweep; size is for generated packets.
 func (o *trafficOptions) traffic(cmd *cobra.Command, size int) (*sim.Traffic, error) {
 	flags := cmd.Flags()
 	given := 0
@@ -134,7 +134,7 @@ func (o *trafficOptions) shares() ([]share, error) {
 // maxFlows keeps generated packets in memory.
 const maxFlows = 100_000
 
-// generate makes a packet for each flow, kind and size.
+// generate generates a packet for each flow, kind and size.
 func (o *trafficOptions) generate(size int) (*sim.Traffic, error) {
 	shares, err := o.shares()
 	if err != nil {

@@ -1,5 +1,7 @@
-// Package cache is where test tools that take minutes to build are kept:
-// the reference disassembler and the guest kernel.
+// Package cache provides the directory of test tools that take minutes to build, such
+// as the reference disassembler and the guest kernel, and the lock that lets test
+// packages that run in parallel build each of them only once. Call Dir, then Lock a
+// path in it while building.
 package cache
 
 import (
@@ -8,8 +10,7 @@ import (
 	"path/filepath"
 )
 
-// Dir is $NFPKIT_CACHE, or nfpkit in the user's cache directory; it exists
-// afterwards.
+// Dir returns $NFPKIT_CACHE, or nfpkit in the user's cache directory, and creates it.
 func Dir() (string, error) {
 	d := os.Getenv("NFPKIT_CACHE")
 	if d == "" {

@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// Lock has nothing to guard: what the cache keeps is built on Unix only.
+// Lock does nothing: the cached tools are built on Unix only.
 func Lock(_ context.Context, path string, _ func()) (unlock func(), err error) {
 	return nil, fmt.Errorf("lock %s: no file locks on %s", path, runtime.GOOS)
 }

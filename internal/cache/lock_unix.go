@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// Lock holds path for this process, so that test packages that run side by side
-// build once. The lock goes with the process. waits, which may be nil, is called once if
-// another process has the lock.
+// Lock locks path for this process. The lock ends with the process. waits, if not nil,
+// is called once if another process holds the lock.
 func Lock(ctx context.Context, path string, waits func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -1,6 +1,10 @@
-// Package golden runs tests that are text files. A txtar archive holds a test's
-// input files and its expected outputs; -update rewrites the outputs, and the
-// diff is the review.
+// Package golden runs tests whose cases are text files. A txtar archive holds a test's
+// input files and its expected outputs. With -update a test rewrites the outputs, and
+// the diff is reviewed like code.
+//
+// Run runs a function on each archive of a pattern. File and Section compare a
+// document, or a marked part of one, with text printed from tables of the code, so
+// that it stays current.
 package golden
 
 import (
@@ -19,9 +23,9 @@ var update = flag.Bool("update", false, "rewrite expected outputs")
 // Updating reports whether the run rewrites expected outputs.
 func Updating() bool { return *update }
 
-// Run runs fn once for each archive that matches the pattern. fn gets the
-// archive's files by name and returns the outputs by name; each is compared
-// with the file of that name. A file that is neither read nor returned stays.
+// Run runs fn once for each archive that matches the pattern. fn gets the archive's
+// files by name and returns the outputs by name. Each output is compared with the file
+// of that name. A file that is neither read nor returned is kept.
 func Run(t *testing.T, pattern string, fn func(t *testing.T, files map[string]string) map[string]string) {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
@@ -68,8 +72,8 @@ func runOne(t *testing.T, path string, fn func(*testing.T, map[string]string) ma
 	}
 }
 
-// File compares got with the file at path, or rewrites it under -update. It
-// keeps docs that are printed from tables current.
+// File compares got with the file at path, or rewrites the file with -update. It keeps
+// documents current that are printed from tables.
 func File(t *testing.T, path, got string) {
 	t.Helper()
 	got = withNewline(got)
@@ -88,8 +92,8 @@ func File(t *testing.T, path, got string) {
 	}
 }
 
-// Section is File for one part of a page that people write: the lines between
-// <!-- begin name --> and <!-- end name -->.
+// Section is like File, for the lines between <!-- begin name --> and <!-- end name
+// --> of a page that is otherwise written by hand.
 func Section(t *testing.T, path, name, got string) {
 	t.Helper()
 	page, err := os.ReadFile(path)

@@ -1,7 +1,8 @@
 // Package objdump builds GNU objdump for target nfp-elf and runs it on micro-engine
-// words: the oracle of package nfp's tests. Debian's binutils lack the target; the
-// package binutils-source has it. The program is built at test time, kept in a cache
-// directory, and never part of this repository.
+// words. It is the reference for package nfp's tests. Debian's binutils lack the
+// target, but the package binutils-source has it. Build builds the program at test
+// time and keeps it in a cache directory; it is never part of this repository.
+// Disassemble and Listing run it.
 package objdump
 
 import (
@@ -18,17 +19,18 @@ import (
 	"github.com/nfpkit/nfpkit/internal/cache"
 )
 
-// ErrUnavailable means that objdump cannot be had on this machine.
+// ErrUnavailable means that objdump cannot be built on this machine.
 var ErrUnavailable = errors.New("no objdump for nfp-elf")
 
-// configure has the flags that leave out all that is not needed: two minutes on two cores.
+// configure holds the flags that disable everything unneeded: the build takes two
+// minutes on two cores.
 var configure = []string{
 	"--target=nfp-elf", "--enable-64-bit-bfd", "--disable-gdb", "--disable-gas", "--disable-ld", "--disable-gprof",
 	"--disable-gprofng", "--disable-nls", "--disable-werror", "--disable-plugins", "--without-zstd",
 }
 
-// Build returns the path of objdump, building it first where the cache has none.
-// Errors that are ErrUnavailable say what to install.
+// Build returns the path of objdump, and builds it first if it is not in the cache.
+// Errors that are ErrUnavailable name the missing package.
 func Build(ctx context.Context) (string, error) {
 	dir, err := cache.Dir()
 	if err != nil {
@@ -45,12 +47,12 @@ func Build(ctx context.Context) (string, error) {
 	return buildIn(ctx, dir)
 }
 
-// buildIn is Build in the cache directory, which nobody else uses meanwhile.
+// buildIn is Build in the cache directory, which the caller has locked.
 func buildIn(ctx context.Context, dir string) (string, error) {
 	tarball, err := source(ctx, dir)
 	if err != nil {
 		if old := newest(filepath.Join(dir, "objdump-*", "objdump")); old != "" {
-			return old, nil // the source is gone, what was built of it is not
+			return old, nil // the source was removed, but not the program built from it
 		}
 		return "", err
 	}
@@ -65,7 +67,7 @@ func buildIn(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// version is 2.40 of binutils-2.40.tar.xz.
+// version returns 2.40 for binutils-2.40.tar.xz.
 func version(tarball string) string {
 	v := strings.TrimPrefix(filepath.Base(tarball), "binutils-")
 	v, _, _ = strings.Cut(v, ".tar")
@@ -80,8 +82,8 @@ func newest(pattern string) string {
 	return m[len(m)-1]
 }
 
-// source finds the tarball: of the installed package, of an earlier download, or of
-// a download now, where apt-get may be used.
+// source returns the tarball: of the installed package, of an earlier download, or of
+// a download now, if apt-get may be used.
 func source(ctx context.Context, cache string) (string, error) {
 	const name = "binutils-*.tar.*z*"
 	if t := newest(filepath.Join("/usr/src/binutils", name)); t != "" {
@@ -111,7 +113,7 @@ func source(ctx context.Context, cache string) (string, error) {
 	return "", fmt.Errorf("%w: binutils-source has no tarball", ErrUnavailable)
 }
 
-// build makes dir/objdump out of tree; what it needed for that is removed.
+// build builds dir/objdump out of tree, and removes its temporary files.
 func build(ctx context.Context, tarball, dir string) error {
 	work, err := os.MkdirTemp(filepath.Dir(dir), "build-")
 	if err != nil {
@@ -148,7 +150,7 @@ func lastLine(out []byte) string {
 	return lines[len(lines)-1]
 }
 
-// Disassemble runs the objdump at path on words (bits above 44 are ignored by it),
+// Disassemble runs the objdump at path on words (it ignores bits above 44), with
 // options ctx4 and no-pc, and returns the text of each.
 func Disassemble(ctx context.Context, path string, words []uint64) ([]string, error) {
 	out, err := Listing(ctx, path, words, "ctx4,no-pc")
@@ -169,7 +171,7 @@ func Disassemble(ctx context.Context, path string, words []uint64) ([]string, er
 	return texts, nil
 }
 
-// Listing is objdump's whole output for words, with its -M options.
+// Listing returns objdump's whole output for words, with the given -M options.
 func Listing(ctx context.Context, path string, words []uint64, options string) (string, error) {
 	dir, err := os.MkdirTemp("", "nfp-objdump-")
 	if err != nil {

@@ -1,14 +1,16 @@
-// Package runbook reads the commands out of a document, so that tests can run what the
-// document tells its readers to type, and hold what is printed against what it shows.
+// Package runbook parses the commands in a document, so that tests can run the
+// commands that the document gives to its readers, and compare their output with the
+// output that it shows. Parse returns the Steps of a document, and Step.Check compares
+// the output of one.
 //
 // In a block that is fenced as console, a line "# COMMAND" is a command, and the lines
-// behind it are lines of its output, in order; others may be between them, and "..."
-// stands for any text of a line. "(exit status N)" is what it ends with, if not 0. A
-// command that ends with & goes on; "# kill %1" ends it, and what is shown behind that
-// is its output.
+// after it are lines of its output, in order. Other lines may come between them, and
+// "..." stands for any text of a line. "(exit status N)" is its exit status, if not 0.
+// A command that ends with & runs in the background. "# kill %1" ends it, and the
+// lines after that are its output.
 //
-// Comments tell the test what happens meanwhile: "<!-- test: WORDS -->" is a step of
-// its own, and "<!-- test: file NAME -->" makes the next block a file.
+// Comments describe events for the test: "<!-- test: WORDS -->" is a step of its own,
+// and "<!-- test: file NAME -->" turns the next block into a file.
 package runbook
 
 import (
@@ -16,17 +18,17 @@ import (
 	"strings"
 )
 
-// A Step is a thing to do.
+// A Step is one action of a document.
 type Step struct {
 	Line int      `json:"line"` // of the document, from 1
-	Do   string   `json:"do"`   // run, start (goes on), stop, test (a word of the test's), or file
+	Do   string   `json:"do"`   // run, start (in the background), stop, test (a step of the test's own), or file
 	Args []string `json:"args"` // a command's words, a test's, or a file's name
 	Text string   `json:"text,omitempty"`
 	Exit int      `json:"exit,omitempty"`
 	Want []string `json:"want,omitempty"`
 }
 
-// Parse reads a document. An error names the line.
+// Parse parses a document. An error names the line.
 func Parse(text string) ([]Step, error) {
 	var steps []Step
 	fence, file := "", ""
@@ -96,7 +98,7 @@ func consoleLine(steps []Step, at int, line string) ([]Step, error) {
 	return append(steps, s), nil
 }
 
-// split takes a command into words; what is between single quotes is one.
+// split splits a command into words; text between single quotes is one word.
 func split(s string) ([]string, error) {
 	var words []string
 	for i, part := range strings.Split(s, "'") {
@@ -115,7 +117,7 @@ func split(s string) ([]string, error) {
 	return words, nil
 }
 
-// Check holds what a step printed, and its exit status, against the document.
+// Check compares a step's output and exit status with the document.
 func (s *Step) Check(output string, exit int) error {
 	if exit != s.Exit {
 		return fmt.Errorf("line %d: %s: exit status %d, want %d:\n%s", s.Line, strings.Join(s.Args, " "), exit, s.Exit, output)
@@ -133,8 +135,8 @@ func (s *Step) Check(output string, exit int) error {
 	return nil
 }
 
-// matches reports whether a line is as wanted, where spaces count as one and "..." is
-// any text.
+// matches reports whether a line matches want, in which any spaces count as one and
+// "..." stands for any text.
 func matches(line, want string) bool {
 	line, want = strings.Join(strings.Fields(line), " "), strings.Join(strings.Fields(want), " ")
 	parts := strings.Split(want, "...")

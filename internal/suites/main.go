@@ -1,10 +1,12 @@
-// Command suites runs `go test` on packages and prints one line a package: how many
-// tests passed, failed and were skipped, and each skip's reason. A failing test's output
-// follows its package's line, and the names of all that failed come last.
+// Command suites runs `go test` on packages and prints one line per package: the
+// numbers of tests that passed, failed and were skipped, and the reason of each skip.
+// A failing test's output follows its package's line, and the names of all failed
+// tests come last.
 //
-// A run is good only if go test says so by its exit status, each package that go list
-// names has ended, each test that started has ended, and each package with test files
-// ran a test: a run that was killed, or whose output was cut, fails.
+// A run is good only if all of these hold: go test exits with status 0, each package
+// that go list names has ended, each test that started has ended, and each package
+// with test files ran a test. So a run that was killed, or whose output was truncated,
+// fails.
 package main
 
 import (
@@ -95,7 +97,7 @@ type listed struct {
 	hasTests bool
 }
 
-// list returns the packages that a good run has an end of.
+// list returns the packages that must end in a good run.
 func (r *run) list(ctx context.Context) ([]listed, error) {
 	const form = "{{.ImportPath}} {{len .TestGoFiles}} {{len .XTestGoFiles}}"
 	c := exec.CommandContext(ctx, r.goCommand, append([]string{"list", "-f", form}, r.patterns...)...)

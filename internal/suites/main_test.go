@@ -50,7 +50,7 @@ func fakeGo(t *testing.T, list, stream, script string) *run {
 	return &run{goCommand: path, flags: []string{"-timeout", "1m"}, patterns: []string{"./..."}, err: os.Stderr}
 }
 
-// closing is how CI reads how a run went.
+// closing matches the last line, from which CI reads the result.
 var closing = regexp.MustCompile(`(?m)^\d+ passed, \d+ failed, \d+ skipped\n\z`)
 
 func TestRuns(t *testing.T) {
@@ -108,7 +108,7 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// No part of a good stream is good, wherever it is cut.
+// TestCutStreams checks that a truncated stream is never good.
 func TestCutStreams(t *testing.T) {
 	judge := func(text string) (bool, string) {
 		var out bytes.Buffer
@@ -139,7 +139,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// go itself, with tests that kill what runs them.
+// TestKilledForReal runs go itself, with tests that kill their parent.
 func TestKilledForReal(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

@@ -22,7 +22,7 @@ type event struct {
 	Elapsed    float64
 }
 
-// suite is what is known of a package.
+// suite is the state of a package.
 type suite struct {
 	expected, hasTests      bool
 	passed, failed, skipped int
@@ -41,7 +41,7 @@ type summary struct {
 	filtered bool // packages may run no test
 	suites   map[string]*suite
 	build    map[string][]string
-	faults   []string // what is wrong with the run itself
+	faults   []string // errors of the run itself
 }
 
 func newSummary(w io.Writer) *summary {
@@ -55,21 +55,21 @@ func (s *summary) suite(pkg string) *suite {
 	return s.suites[pkg]
 }
 
-// expect says that a good run has an end of a package.
+// expect records that a package must end in a good run.
 func (s *summary) expect(pkg string, hasTests bool) {
 	p := s.suite(pkg)
 	p.expected, p.hasTests = true, hasTests
 }
 
-// fault records that something is wrong with the run itself.
+// fault records an error of the run itself.
 func (s *summary) fault(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Sprintf(format, args...))
 }
 
-// badLines is how many lines that are no events are shown.
+// badLines is the maximum number of shown lines that are not events.
 const badLines = 20
 
-// read takes the events of a stream.
+// read reads the events of a stream.
 func (s *summary) read(r io.Reader) error {
 	in := bufio.NewScanner(r)
 	in.Buffer(make([]byte, 1<<20), 64<<20)
@@ -93,7 +93,7 @@ func (s *summary) read(r io.Reader) error {
 	return in.Err()
 }
 
-// add takes one event.
+// add processes one event.
 func (s *summary) add(e *event) {
 	if e.Package == "" {
 		if e.Output != "" {
@@ -174,7 +174,7 @@ func (s *summary) close(name string, p *suite) {
 // short returns a package's path in the project.
 func short(pkg string) string { return strings.TrimPrefix(pkg, "github.com/nfpkit/nfpkit/") }
 
-// reason is what the test said when it skipped: the line behind "file.go:12: ".
+// reason returns the test's message when it skipped: the text after "file.go:12: ".
 func reason(output []string) string {
 	for i := len(output) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(output[i])
@@ -189,7 +189,7 @@ func reason(output []string) string {
 	return "no reason given"
 }
 
-// exit takes how go test ended. Its status 1 says that a test failed.
+// exit processes the exit status of go test. Status 1 means that a test failed.
 func (s *summary) exit(err error) {
 	failed := false
 	for _, p := range s.suites {
@@ -205,7 +205,7 @@ func (s *summary) exit(err error) {
 	}
 }
 
-// end prints what is left to say and reports whether the run was good.
+// end prints the rest and reports whether the run was good.
 func (s *summary) end() bool {
 	names := slices.Sorted(maps.Keys(s.suites))
 	for _, name := range names {

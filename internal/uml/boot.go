@@ -22,13 +22,13 @@ const VirtioID = 4242
 
 // Options says what to boot. Kernel and Init are needed.
 type Options struct {
-	Kernel  string            // path of the kernel that Build made
+	Kernel  string            // path of the kernel that Build built
 	Init    string            // path of a static program
 	Files   map[string][]byte // more files of the guest, by path
 	Steps   []string          // Init's arguments; one line of 4 KiB holds them all
 	Memory  int               // MiB; 0: 96
 	Socket  string            // vhost-user socket of the card, which must listen already and shares the guest's CPU; empty: no card
-	Console io.Writer         // hears all that the guest prints; nil: nobody does
+	Console io.Writer         // receives all output of the guest, if not nil
 }
 
 // Guest is a running guest.
@@ -135,7 +135,8 @@ func start(ctx context.Context, o *Options, dir string) (*Guest, error) {
 	return g, nil
 }
 
-// memoryDir is where the file that is the guest's memory goes: a tmpfs, if any.
+// memoryDir returns the directory for the file of the guest's memory: on a tmpfs, if
+// any.
 func memoryDir(fallback string) string {
 	const shm = "/dev/shm"
 	if f, err := os.CreateTemp(shm, "nfpkit-"); err == nil {
@@ -189,7 +190,7 @@ func (g *Guest) Next() (report.Report, error) {
 	return report.Report{}, io.EOF
 }
 
-// Tell answers a step that waits.
+// Tell answers a waiting step.
 func (g *Guest) Tell(line string) error {
 	_, err := io.WriteString(g.stdin, line+"\n")
 	return err
@@ -197,14 +198,14 @@ func (g *Guest) Tell(line string) error {
 
 // finish waits for the processes of the guest and removes its files.
 //
-// A guest that has powered off may still end with an abort. When its kernel is done
-// with everything, User Mode Linux returns to its main function and there lets
-// signals that wait be handled (arch/um/os-Linux/main.c, Linux 6.12). One that asks
-// to look at a file descriptor, such as our reading of the console sends, comes to a
-// descriptor that is closed already; the complaint about it needs the current task,
-// of which there is none on that stack, and the fault is a panic. Nothing that a step
-// did or reported is lost by then, so this is as good an end as any; an abort before
-// the kernel said that it powers off is none.
+// A guest that has powered off may still end with an abort. After its kernel has
+// finished, User Mode Linux returns to its main function and handles pending signals
+// there (arch/um/os-Linux/main.c, Linux 6.12). A signal for a file descriptor, such as
+// our reading of the console sends, refers to a descriptor that is already closed. The
+// message about it needs the current task, which does not exist on that stack, and the
+// fault is a panic. By then every step is complete and reported, so finish accepts
+// this end. It does not accept an abort before the kernel has printed that it powers
+// off.
 func (g *Guest) finish(ctx context.Context) error {
 	g.stdin.Close()
 	err := g.cmd.Wait()

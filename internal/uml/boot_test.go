@@ -43,7 +43,7 @@ var buildInit = sync.OnceValues(func() (string, error) {
 	return path, BuildInit(context.Background(), guestPackage, path)
 })
 
-// options is what to boot, with the ordinary kernel and init.
+// options returns the options of a boot with the ordinary kernel and init.
 func (k *kernel) options(t testing.TB, steps ...string) *Options {
 	t.Helper()
 	o := &Options{Kernel: k.path, Steps: steps}
@@ -158,8 +158,8 @@ func testTell(t *testing.T, k *kernel) {
 	}
 }
 
-// A guest that is asked to look at its descriptors until it is gone mostly aborts on
-// its way out (see finish); that is an end like any other.
+// TestPowerOffAmongSignals: a guest that receives signals for its descriptors until it
+// ends usually aborts at the end (see finish), which is accepted.
 func TestPowerOffAmongSignals(t *testing.T) { everyKernel(t, testPowerOffAmongSignals) }
 
 func testPowerOffAmongSignals(t *testing.T, k *kernel) {

@@ -20,14 +20,14 @@ import (
 // capturedForm is of the files that Captured keeps; raise it when a Translation changes.
 const capturedForm = 1
 
-// capturedTimeout is what the driver may take for all programs.
+// capturedTimeout is the driver's time limit for all programs.
 const capturedTimeout = 10 * time.Minute
 
-// Captured is what the kernel's nfp driver makes of programs, as Translate has it,
-// from the user's cache where it was asked before: what the driver makes of a
-// program does not depend on our compiler, so measuring that again boots nothing. The
-// kernel and the guest's program are built where they are missing. say, which may be
-// nil, hears one line for each thing that takes long.
+// Captured returns the translations of programs by the kernel's nfp driver, as
+// Translate does, from the user's cache if possible. The driver's output does not
+// depend on our compiler, so a second measurement of the same programs boots nothing.
+// Captured builds the kernel and the guest's program if they are missing. say, if not
+// nil, is called with one line for each slow step.
 func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.Code, say func(string)) ([]Translation, error) {
 	if say == nil {
 		say = func(string) {}

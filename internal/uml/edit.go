@@ -27,7 +27,7 @@ var edits = []edit{
 	{"arch/x86/um/Kconfig", "config UML_X86\n\tdef_bool y\n", "config UML_X86\n\tdef_bool y\n\tselect HAVE_EFFICIENT_UNALIGNED_ACCESS\n"},
 }
 
-// apply makes the change in the tree at root.
+// apply applies the change to the tree at root.
 func (e edit) apply(root string) error {
 	path := filepath.Join(root, e.file)
 	text, err := os.ReadFile(path)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// killGroup makes c the head of a process group that dies with its context: a
-// kernel in user mode is several processes, and so is a compilation.
+// killGroup starts c in a process group that is killed with its context: a kernel in
+// user mode consists of several processes, and so does a compilation.
 func killGroup(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

@@ -9,8 +9,8 @@ import (
 	"github.com/nfpkit/nfpkit/internal/uml/report"
 )
 
-// Damaged journals are refused and made again from what Linux has pinned and attached. The
-// damages are a sample of those of driver/live.
+// TestDamagedJournal checks that damaged journals are refused, and rebuilt from
+// Linux's pins and attachments. The damages are a sample of those of driver/live.
 func TestDamagedJournal(t *testing.T) { everyKernel(t, testDamagedJournal) }
 
 func testDamagedJournal(t *testing.T, k *kernel) {

@@ -1,10 +1,14 @@
-// Package uml is a kernel test bed: it builds a small User Mode Linux kernel,
-// boots it as an ordinary process with a Go program as init, and hands back what
-// that program found. With the card of package driver/card behind its PCI bus
-// the kernel's unmodified nfp driver binds to our simulator; no hardware, no
-// virtual machine and no privilege is needed. The kernel is built at test time
-// from the distribution's source package and kept in a cache; nothing of it is in
-// this repository. docs/hardware-in-the-loop.md tells it from a user's side.
+// Package uml is a kernel test bed. It builds a small User Mode Linux kernel, boots it
+// as an ordinary process with a Go program as init, and returns that program's
+// reports. With the card of package driver/card on its PCI bus, the kernel's
+// unmodified nfp driver binds to our simulator. That needs no hardware, no virtual
+// machine and no privilege.
+//
+// Build builds a kernel. Boot boots it with Options and returns one report.Report per
+// step; Start returns the running Guest, whose steps may wait for answers. Translate
+// and Captured return the driver's translation of programs. The kernel is built at
+// test time from the distribution's source package and kept in a cache. No part of it
+// is in this repository. docs/hardware-in-the-loop.md is the user's manual.
 package uml
 
 import (
@@ -39,7 +43,8 @@ type release struct {
 	lacks   []string // lines of kernel.config that this version has no option for
 }
 
-// releases are the kernels that Build makes, oldest first: those of Debian 12 and 13.
+// releases are the kernels that Build can build, oldest first: those of Debian 12 and
+// 13.
 var releases = []release{
 	{"6.1", []string{"CONFIG_PTP_1588_CLOCK_MOCK=y"}}, // its netdevsim has no clock
 	{"6.12", nil},
@@ -48,7 +53,7 @@ var releases = []release{
 // Newest is the version of the kernel that a test takes which needs one only.
 const Newest = "6.12"
 
-// Versions returns the versions of the kernels that Build makes, oldest first.
+// Versions returns the versions of the kernels that Build can build, oldest first.
 func Versions() []string {
 	var all []string
 	for _, r := range releases {
@@ -72,7 +77,8 @@ func (r *release) config() string {
 	return text
 }
 
-// recipe returns a name for all that makes kernels of the same source differ.
+// recipe returns a name for all properties in which kernels of the same source can
+// differ.
 func (r *release) recipe() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n%s", edits, r.config())
@@ -148,7 +154,7 @@ func Build(ctx context.Context, version string, progress func(string)) (path str
 	return path, r.build(ctx, dir, filepath.Dir(path), say)
 }
 
-// path returns where a kernel of the source package's version is kept.
+// path returns the path of the cached kernel of the source package's version.
 func (r *release) path(dir, installed string) string {
 	return filepath.Join(dir, "uml-"+installed+"-"+r.recipe(), "linux")
 }
@@ -191,11 +197,12 @@ func (r *release) installed(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s.size-%d", r.version, info.Size()), nil
 }
 
-// build makes final/linux. What it needed is kept until then, so that a build that was
-// killed need not start over. The cache's lock must be held.
+// build builds final/linux. It keeps its intermediate files until then, so that a
+// build that was killed can continue. The cache's lock must be held.
 func (r *release) build(ctx context.Context, dir, final string, say func(string)) error {
 	tree := filepath.Join(dir, "uml.tree-"+r.version+"-"+filepath.Base(final))
-	// Trees of this version's other recipes are of no use, nor is what was unpacked in part.
+	// Trees of this version's other recipes are useless, and so are partly unpacked
+	// ones.
 	stale, _ := filepath.Glob(filepath.Join(dir, "uml.tree-"+r.version+"-*"))
 	halves, _ := filepath.Glob(filepath.Join(dir, "uml.build-*"))
 	for _, path := range append(halves, stale...) {
@@ -214,7 +221,7 @@ func (r *release) build(ctx context.Context, dir, final string, say func(string)
 	step(map[bool]string{false: "compiling", true: "compiling what an earlier build has not"}[resumed])
 	out, err := run(ctx, tree, "nice", "make", "ARCH=um", fmt.Sprintf("-j%d", min(runtime.NumCPU(), 8)), "linux")
 	if err != nil && ctx.Err() == nil && resumed {
-		os.RemoveAll(tree) // it may be what the earlier build left that is wrong
+		os.RemoveAll(tree) // the earlier build's files may be the cause
 	}
 	if err != nil {
 		return fmt.Errorf("guest kernel %s: make linux: %w: %s", r.version, err, complaint(out))
@@ -226,7 +233,7 @@ func (r *release) build(ctx context.Context, dir, final string, say func(string)
 	return os.RemoveAll(tree)
 }
 
-// prepare makes tree, with sources that are edited and configured, in one visible step.
+// prepare creates tree, with edited and configured sources, in one visible step.
 func (r *release) prepare(ctx context.Context, dir, tree string, step func(string)) error {
 	work, err := os.MkdirTemp(dir, "uml.build-")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // kernel is a guest kernel that tests boot.
 type kernel struct{ version, path string }
 
-// kernelOf returns the kernel of a version. `make test` built it before; a test that has
-// to build it says so.
+// kernelOf returns the kernel of a version. `make test` builds it before; a test that
+// has to build it prints that.
 func kernelOf(t testing.TB, version string) *kernel {
 	t.Helper()
 	path, err := Build(context.Background(), version, func(line string) { t.Log("suite:", line) })
@@ -94,8 +94,8 @@ func TestConfigOfVersion(t *testing.T) {
 	}
 }
 
-// fakeTools puts a tar that unpacks what the edits look for, and a make that runs
-// script, before the real ones.
+// fakeTools puts a fake tar, which unpacks the files that are edited, and a make that
+// runs script, before the real ones in PATH.
 func fakeTools(t *testing.T, script string) {
 	t.Helper()
 	bin, sources := t.TempDir(), t.TempDir()
@@ -121,7 +121,7 @@ func fakeTools(t *testing.T, script string) {
 	t.Setenv("TOOLS", bin)
 }
 
-// toolLog is what the fake tools did since it was read last.
+// toolLog returns the actions of the fake tools since its last call.
 func toolLog(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(os.Getenv("TOOLS"), "log")

@@ -22,9 +22,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// The tests of this file and of its neighbours boot a guest whose unmodified nfp
-// driver binds to our card. What the guest's steps find is what a user of the card
-// would; what the card saw is held against it.
+// The tests of this file and its neighbours boot a guest whose unmodified nfp driver
+// binds to our card. The guest's steps see the same as a user of the card, and the
+// tests compare that with the card's own state.
 
 // live is a card and the guest whose kernel drives it.
 type live struct {
@@ -40,7 +40,7 @@ type live struct {
 	logged []string // what the card blamed the guest for
 }
 
-// lockedBuffer is what the console writes to while a test may read it.
+// lockedBuffer receives the console's output while a test may read it.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -261,15 +261,15 @@ func testFirmwareFiles(t *testing.T, k *kernel) {
 	l.end()
 }
 
-// running is what the guest says a port runs.
+// running is the guest's report of a port's program.
 type running struct {
 	Port  int
 	ID    uint32
 	Words []uint64
 }
 
-// checkRunning holds the kernel's words, linked as the card's port wants them by
-// our own linker, against what arrived by DMA.
+// checkRunning compares the kernel's words, linked for the card's port by our own
+// linker, with the words that arrived by DMA.
 func (l *live) checkRunning(r running) {
 	l.t.Helper()
 	var got []uint64
@@ -291,7 +291,7 @@ func (l *live) checkRunning(r running) {
 	}
 }
 
-// link is what the driver has to send for the words that it shows.
+// link returns the words that the driver has to send for the words that it shows.
 func (l *live) link(r running) []uint64 {
 	l.t.Helper()
 	var listing strings.Builder
@@ -341,7 +341,7 @@ func testOffloadXDP(t *testing.T, k *kernel) {
 	l.end()
 }
 
-// flowed is what became of frames that the guest sent.
+// flowed is the fate of the frames that the guest sent.
 type flowed struct {
 	Sent, Received, Swaps int
 	Marks                 map[int]int

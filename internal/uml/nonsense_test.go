@@ -12,13 +12,14 @@ import (
 	"github.com/nfpkit/nfpkit/internal/uml/report"
 )
 
-// A live guest writes nonsense: into configuration space by itself, into registers,
-// descriptors, frames, control messages and programs with our help, since User Mode
-// Linux lets no program of the guest reach a BAR (it maps none) and its memory is
-// better spoiled where the card reads it than where the kernel keeps it. The card
-// stays up, says one line each, and works again when its driver is bound anew.
+// In these tests a live guest writes random values: into configuration space by
+// itself, and into registers, descriptors, frames, control messages and programs with
+// our help. User Mode Linux lets no program of the guest access a BAR (it maps none),
+// and its memory is better changed where the card reads it than where the kernel keeps
+// it. The card must keep running, log one line for each error, and work again when its
+// driver is bound again.
 
-// after has the driver bound anew, and all must be well.
+// after binds the driver again and checks that everything works.
 func (l *live) after() {
 	l.t.Helper()
 	l.next("rebind")
@@ -41,7 +42,7 @@ func testGuestScribbles(t *testing.T, k *kernel) {
 		}
 	}
 	l.after()
-	l.end("does not answer") // registers, while the card was told not to
+	l.end("does not answer") // registers, while the card was set not to answer
 }
 
 // spoiler is a bus that spoils what the card reads of the guest's memory.
@@ -71,8 +72,8 @@ func (s *spoiler) DMARead(addr uint64, p []byte) error {
 	}
 	s.spoiled++
 	if len(p) == freeDescriptor {
-		// An address that is no memory: one that is would have the card write to it, as it
-		// was told, and break the guest.
+		// An address outside memory: with a valid one the card would write to it, as
+		// requested, and break the guest.
 		p[0], p[1] = 0xff, byte(s.rng.Uint32())
 		return nil
 	}
@@ -107,8 +108,9 @@ func testGuestSpoils(t *testing.T, k *kernel) {
 	}
 }
 
-// Registers take anything, of a guest whose driver is at work. Where that has the card
-// write into the guest's memory the guest may fall; the card does not.
+// TestGuestWritesRegisters writes random values to registers while the guest's driver
+// is at work. If the card then writes into the guest's memory, the guest may crash,
+// but the card must not.
 func TestGuestWritesRegisters(t *testing.T) { everyKernel(t, testGuestWritesRegisters) }
 
 func testGuestWritesRegisters(t *testing.T, k *kernel) {
@@ -154,7 +156,7 @@ func testGuestWritesRegisters(t *testing.T, k *kernel) {
 // wildBurst is how many writes wildWrites does.
 const wildBurst = 20
 
-// wildWrites writes random values where registers and windows are.
+// wildWrites writes random values to registers and windows.
 func wildWrites(c *card.Card, rng *rand.Rand) {
 	for range wildBurst {
 		b := make([]byte, []int{1, 2, 4, 4, 4, 8, 64}[rng.IntN(7)])

@@ -41,7 +41,7 @@ func percentile(sorted []float64, share float64) float64 {
 	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }
 
-// reloaded is what the guest says of reloads under traffic.
+// reloaded is the guest's report of reloads under traffic.
 type reloaded struct {
 	Sent, Received, Reloads, Unfiltered, Backwards, Counted, Left int
 	Micros                                                        []float64 // sorted
@@ -122,7 +122,7 @@ func testKills(t *testing.T, k *kernel) {
 // selftestSteps is how many steps the kernel's own selftest for BPF offload prints.
 const selftestSteps = 75
 
-// selftestStep is what came of one step of the selftest.
+// selftestStep is the result of one step of the selftest.
 type selftestStep struct {
 	Name, Error, Skipped string
 	Ms, Frames           int
@@ -136,7 +136,8 @@ func testKernelSelftest(t *testing.T, k *kernel) {
 	checkSelftest(t, data[[]selftestStep](t, reports[0]))
 }
 
-// The steps that make sense on a card, on one that runs programs, while frames come in.
+// TestKernelSelftestOnCard runs the steps that make sense on a card, while frames
+// arrive.
 func TestKernelSelftestOnCard(t *testing.T) { everyKernel(t, testKernelSelftestOnCard) }
 
 func testKernelSelftestOnCard(t *testing.T, k *kernel) {
@@ -174,8 +175,8 @@ func checkSelftest(t *testing.T, got []selftestStep) {
 	}
 }
 
-// bpftool is the host's bpftool with the libraries it needs, for the guest; none where the
-// host has none.
+// bpftool returns the host's bpftool with the libraries that it needs, for the guest,
+// or nothing if the host has none.
 func bpftool(t testing.TB) map[string][]byte {
 	t.Helper()
 	path, err := exec.LookPath("bpftool")
@@ -324,7 +325,8 @@ func testRefusals(t *testing.T, k *kernel) {
 	}
 }
 
-// The manager needs two capabilities, and says so where one is missing.
+// TestPrivileges checks that the manager needs only two capabilities, and reports a
+// missing one.
 func TestPrivileges(t *testing.T) { everyKernel(t, testPrivileges) }
 
 func testPrivileges(t *testing.T, k *kernel) {

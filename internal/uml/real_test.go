@@ -48,7 +48,7 @@ func TestRealCard(t *testing.T) {
 func onHost(t *testing.T, program, step string) report.Report {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), program, step, report.End)
-	c.Stdin = strings.NewReader(strings.Repeat("\n", 100)) // to whatever it asks
+	c.Stdin = strings.NewReader(strings.Repeat("\n", 100)) // answers to any questions
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {

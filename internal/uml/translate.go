@@ -25,13 +25,13 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// TranslateOptions says where programs are translated. Kernel and Init are needed.
+// TranslateOptions configures Translate. Kernel and Init are required.
 type TranslateOptions struct {
-	Kernel   string // path of the kernel that Build made
+	Kernel   string // path of the kernel that Build built
 	Init     string // path of the guest's program, see GuestPackage and BuildInit
 	Firmware *firmware.Profile
-	// Attach puts each program in front of a port, so that its words come to the
-	// card: Translation.Arrived.
+	// Attach attaches each program to a port, so that its words reach the card:
+	// Translation.Arrived.
 	Attach  bool
 	Console io.Writer
 }
@@ -39,7 +39,7 @@ type TranslateOptions struct {
 // GuestPackage is the guest's program, for BuildInit.
 const GuestPackage = "github.com/nfpkit/nfpkit/internal/uml/guest"
 
-// Translation is what the kernel's nfp driver made of a program.
+// Translation is the output of the kernel's nfp driver for a program.
 type Translation struct {
 	// Words are in the form that BPF_OBJ_GET_INFO_BY_FD has: see
 	// driver.KernelImage. None: Refused says why.
@@ -182,7 +182,7 @@ func (t *translator) follow(g *Guest) error {
 	}
 }
 
-// onCard runs do where the card may be looked at.
+// onCard runs do when the card's state may be read.
 func (t *translator) onCard(do func()) error {
 	done := make(chan struct{})
 	if err := t.transport.Do(func() { do(); close(done) }); err != nil {
@@ -212,7 +212,7 @@ func (t *translator) drain() error {
 	return errors.New("the guest's kernel does not free the maps of earlier programs")
 }
 
-// newTable finds the map that the card made last.
+// newTable returns the map that the card created last.
 func (t *translator) newTable() error {
 	var fresh []uint32
 	err := t.onCard(func() {

@@ -20,7 +20,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// translated is what the guest's driver makes of programs.
+// translated returns the translations of programs by the guest's driver.
 func (k *kernel) translated(t testing.TB, attach bool, programs []*code.Code) []Translation {
 	t.Helper()
 	o := k.options(t)

@@ -1,6 +1,7 @@
-// Package report is what host and guest of the kernel test bed say to each other:
-// the guest one line per step on its console, the host a line back where a step
-// waits for one.
+// Package report defines the messages between host and guest of the kernel test bed.
+// The guest prints one line per step on its console, a Report, which the host parses
+// with Parse. The host answers with a line if a step waits for one. Word and Split
+// join and separate a step's name and its argument on the guest's command line.
 package report
 
 import (
@@ -10,10 +11,10 @@ import (
 	"strings"
 )
 
-// marker starts a line that is a report among whatever else the console prints.
+// marker starts each line that is a report, among the other output of the console.
 const marker = "@nfpkit "
 
-// A Report is what a step of the guest found.
+// A Report is the result of a step of the guest.
 type Report struct {
 	Step  string          `json:"step"`
 	Error string          `json:"error,omitempty"` // empty: it went well
@@ -38,7 +39,7 @@ func (r *Report) Line() ([]byte, error) {
 	return append([]byte(marker), b...), nil
 }
 
-// Parse reads a console line; ok is false where it is no report.
+// Parse parses a console line; ok is false if it is not a report.
 func Parse(line []byte) (r Report, ok bool) {
 	i := bytes.Index(line, []byte(marker))
 	if i < 0 {

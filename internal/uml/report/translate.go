@@ -1,16 +1,15 @@
 package report
 
-// What host and guest say to each other when the guest's kernel is to translate
-// programs: the host puts a Translate into the guest's file system, the guest
-// tells of each map as a MapMade and of each program as a Translated, and waits
-// for a line back after each.
+// This file defines the messages for translating programs in the guest's kernel. The
+// host puts a Translate into the guest's file system. The guest reports each map as a
+// MapMade and each program as a Translated, and waits for a line after each.
 
-// TranslatePath is where the guest finds the work, as JSON.
+// TranslatePath is the path of the Translate in the guest, as JSON.
 const TranslatePath = "/translate.json"
 
 // Translate is all the work of one boot.
 type Translate struct {
-	Attach   bool              `json:"attach"` // put each program in front of port 0 too
+	Attach   bool              `json:"attach"` // also attach each program to port 0
 	Programs []TranslateSource `json:"programs"`
 }
 
@@ -33,7 +32,7 @@ type TranslateMap struct {
 	Value   uint32 `json:"value"`
 	Entries uint32 `json:"entries"`
 	Flags   uint32 `json:"flags"`
-	Host    bool   `json:"host"` // neutral to offload: made in the host's memory
+	Host    bool   `json:"host"` // neutral to offload: created in the host's memory
 }
 
 // TranslateRef names a slot of 8 bytes and a map.
@@ -42,8 +41,8 @@ type TranslateRef struct {
 	Map  int `json:"map"`
 }
 
-// Translated is what became of a program, or, where Map is set, that a map of it
-// was made, or, with Drain, that the card must have no maps before the guest goes on.
+// Translated is the result for a program. If Map is set it reports a new map instead,
+// and if Drain is set the guest waits until the card has no maps.
 type Translated struct {
 	Program int    `json:"program"`
 	Map     *int   `json:"map,omitempty"`
