@@ -220,7 +220,7 @@ func TestEventsOnHost(t *testing.T) {
 	}
 }
 
-// A port whose driver cannot offload is the first reason, whatever program or map it is for.
+// A port whose driver cannot offload is the first reason, for any program or map.
 func TestNoOffload(t *testing.T) {
 	h := newHost(t)
 	trie := filepath.Join(h.dir, "trie.bpf")

@@ -47,8 +47,8 @@ func seeds(f *testing.F) {
 	f.Add([]byte(".map ../../m array key=4 value=8 entries=1\n.program xdp x\n\tr1 = map[../../m]\n\tr0 = 2\n\texit\n"))
 }
 
-// An object that nobody vouches for is loaded, or refused with a reason in one line; it
-// does not make the process panic, and leaves nothing behind.
+// An untrusted object is loaded, or refused with a reason in one line; it
+// does not make the process panic, and leaves no objects.
 func FuzzObject(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -88,7 +88,7 @@ func refused(t *testing.T, err error) {
 	}
 }
 
-// A state file that nobody vouches for is read, or refused in one line.
+// An untrusted state file is read, or refused in one line.
 func FuzzState(f *testing.F) {
 	f.Add([]byte("deployments:\n  - {name: a, object: x.o, ports: [nfp0, b/nfp1], window: 5s, max_drop: 0.5}\n"))
 	f.Add([]byte("a: &a [*a]"))
@@ -119,7 +119,7 @@ func FuzzBytes(f *testing.F) {
 	})
 }
 
-// Words of a command line end in an exit code, whatever they are.
+// Any words of a command line end in an exit code.
 func FuzzArguments(f *testing.F) {
 	for _, s := range []string{"prog show id 1", "net attach xdpoffload id 1 dev nfp0 overwrite", "map update name m key 1 value 2 any", "map create m type hash key 4 value 4 entries 4 dev nfp0",
 		"prog dump jited tag x", "doctor dev nfp0 --probe=false", "feature probe dev a/b", "map show pinned ../x", "net detach xdpdrv dev /x", "prog load - x dev nfp0"} {

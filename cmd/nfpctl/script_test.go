@@ -148,7 +148,7 @@ func settled(ts *testscript.TestScript, output *bytes.Buffer) string {
 	return duration.ReplaceAllString(timeStamp.ReplaceAllString(text, "TIME"), `"took_ns": NS`)
 }
 
-// detach takes away what runs at a port behind the manager's back.
+// detach detaches the program of a port without the manager.
 func (b *bed) detach(port string) error {
 	k := b.card.Open()
 	defer k.Close()

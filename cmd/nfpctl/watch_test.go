@@ -132,7 +132,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Somebody else takes the program away, and later puts another there.
+	// Another process detaches the program, and later attaches another one.
 	detach(t, b.card)
 	for _, want := range []string{"appeared", "repaired"} {
 		var r offload.WatchReport
@@ -154,7 +154,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// detach takes away what runs on nfp0 behind the manager's back.
+// detach detaches the program of nfp0 without the manager.
 func detach(t *testing.T, c *live.Card) {
 	t.Helper()
 	k := c.Open()

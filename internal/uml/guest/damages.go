@@ -13,7 +13,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// damagedJournals is what became of journals that were damaged on purpose.
+// damagedJournals is the result for journals that were damaged on purpose.
 type damagedJournals struct {
 	Damages int      `json:"damages"`
 	Copies  int      `json:"copies"` // rebuilt with the help of the copy
@@ -109,7 +109,8 @@ func damages(_ *env, arg string) (any, error) {
 	return out, nil
 }
 
-// standing is what status says of deployments, without what a rebuild cannot know.
+// standing returns the deployments in status, without the parts that a rebuild cannot
+// know.
 func standing(m *offload.Manager) (string, error) {
 	s, err := m.Status(background)
 	if err != nil {

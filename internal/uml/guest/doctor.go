@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diagnosed is what nfpctl doctor said.
+// diagnosed is the output of nfpctl doctor.
 type diagnosed struct {
 	Exit int `json:"exit"`
 	Host struct {

@@ -77,7 +77,7 @@ func setFeature(name, feature string, on bool) error {
 		return err
 	}
 	blocks := (len(names) + 31) / 32
-	b := make([]byte, 8+8*blocks) // per 32 features: which are valid, which are wanted
+	b := make([]byte, 8+8*blocks) // per 32 features: which are valid, which are requested
 	ne := binary.NativeEndian
 	ne.PutUint32(b, ethtoolSetFeatures)
 	ne.PutUint32(b[4:], uint32(blocks))

@@ -17,8 +17,8 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// killed is what came of processes that were killed at random moments of the manager's
-// operations.
+// killed is the result for processes that were killed at random moments of the
+// manager's operations.
 type killed struct {
 	Kills     int            `json:"kills"`
 	Recovered map[string]int `json:"recovered"` // phases that were found in the journal
@@ -27,7 +27,7 @@ type killed struct {
 }
 
 // kills starts a process that loads, reloads and unloads, kills it with SIGKILL, and
-// checks what the next one makes of it. Its argument is how often.
+// checks the recovery by the next one. Its argument is the number of repetitions.
 func kills(_ *env, arg string) (any, error) {
 	var want int
 	var where string
@@ -90,7 +90,7 @@ func kills(_ *env, arg string) (any, error) {
 	return out, nil
 }
 
-// didOne is what the process prints when it begins, and after each operation.
+// didOne is printed by the process at its start, and after each operation.
 const didOne = '.'
 
 // lifespan is how long processes live: some operations, and a part of one. How long one

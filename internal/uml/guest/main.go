@@ -19,7 +19,7 @@ import (
 	"github.com/nfpkit/nfpkit/internal/uml/report"
 )
 
-// lifetime is when a guest that nobody waits for any more powers off by itself.
+// lifetime is the time after which a guest powers off by itself, if the host has died.
 const lifetime = 10 * time.Minute
 
 func main() {
@@ -59,7 +59,7 @@ func (c *console) runAll(words []string) {
 	}
 }
 
-// mount makes the file systems that steps read.
+// mount mounts the file systems that steps read.
 func mount() error {
 	for _, m := range []struct{ fs, on string }{
 		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"},
@@ -78,7 +78,7 @@ type console struct {
 	in  *bufio.Reader
 }
 
-// newConsole makes the console pass lines as they are, in both directions.
+// newConsole sets the console to pass lines unchanged, in both directions.
 func newConsole() (*console, error) {
 	c := &console{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
 	t, err := unix.IoctlGetTermios(0, unix.TCGETS)
@@ -98,7 +98,7 @@ func (c *console) say(r report.Report) {
 	if err != nil {
 		line = []byte(err.Error())
 	}
-	c.out.Write(append(line, '\n')) // there is nobody else to tell that this failed
+	c.out.Write(append(line, '\n')) // an error cannot be reported anywhere
 }
 
 // run does one step; a panic is the step's error, the guest goes on.
@@ -127,7 +127,7 @@ func (c *console) run(word string) {
 	}
 }
 
-// env is what a step may use.
+// env holds the resources of a step.
 type env struct {
 	*console
 	name string
@@ -188,7 +188,7 @@ func steps() map[string]step {
 	}
 }
 
-// uname tells which kernel runs, and how soon the first step did.
+// uname reports the running kernel, and the time until the first step.
 func uname(*env, string) (any, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

@@ -16,9 +16,10 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// What of the kernel's selftest makes sense on a card that runs programs, with frames that
-// show it: those of marks met a program in the card, those that are counted one on the
-// host. And what a manager does that the selftest knows nothing of.
+// This file runs the checks of the kernel's selftest that make sense on a card that
+// runs programs, with frames that show the result: marked frames met a program in the
+// card, counted frames one on the host. It also checks features of the manager that
+// the selftest does not have.
 
 // cardBench is a card and a manager on it.
 type cardBench struct {
@@ -50,7 +51,7 @@ func manage(_ *env, _ string) (any, error) {
 		})
 		if err != nil {
 			r.Error = err.Error()
-			// What is left would spoil the checks behind.
+			// Leftovers would disturb later checks.
 			for _, name := range []string{"fw", "host"} {
 				m.Unload(background, name)
 			}
@@ -249,7 +250,7 @@ func manageChecks() []cardCheck {
 			if err := errors.Join(b.m.Load(ctx, b.marking(1, b.p[0]), nil), b.frames(1)); err != nil {
 				return err
 			}
-			// The second port is moved, and managed where it is.
+			// The second port is moved, and managed in its new namespace.
 			b.move(b.p[1], ns)
 			there := offload.Ref{Netns: ns, Name: b.p[1].Name}
 			d := named(b.marking(2), "host")
@@ -439,7 +440,7 @@ func watchRepairs(b *cardBench) error {
 	go func() {
 		done <- watcher.Watch(ctx, &offload.WatchOptions{Repair: true, Every: time.Hour, Report: func(r offload.WatchReport) { reports <- r }})
 	}()
-	time.Sleep(50 * time.Millisecond) // so that what follows is told by an event, not by the first look
+	time.Sleep(50 * time.Millisecond) // so that the following change is reported by an event, not by the first check
 	if err := attach(b.devs[0].link, nil); err != nil {
 		return err
 	}

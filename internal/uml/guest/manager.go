@@ -89,7 +89,7 @@ func openRecipe(data []byte, _ offload.Settings) (*ebpf.CollectionSpec, error) {
 	return coll, nil
 }
 
-// journalPath is where the guest's manager keeps its state.
+// journalPath is the path of the guest's journal.
 const journalPath = "/run/nfpkit/journal.db"
 
 func newManager(took func(op string, d time.Duration)) (*offload.Manager, *offload.Linux) {
@@ -120,7 +120,7 @@ func counted(k offload.Kernel, path string) (uint64, error) {
 	return binary.NativeEndian.Uint64(v), nil
 }
 
-// reloading is what came of reloads under traffic.
+// reloading is the result of reloads under traffic.
 type reloading struct {
 	flowed
 	Reloads    int       `json:"reloads"`
@@ -131,7 +131,7 @@ type reloading struct {
 	Left       int       `json:"left"`       // objects of bpf that are left in the end
 }
 
-// traffic is frames on their way from one tap to another.
+// traffic is a flow of frames from one tap to another.
 type traffic struct {
 	in, out tap
 	sent    int
@@ -156,7 +156,7 @@ func (t *traffic) run(stop <-chan struct{}) error {
 	}
 }
 
-// rest takes the frames that are still under way.
+// rest receives the frames that are still in flight.
 func (t *traffic) rest() error {
 	for {
 		wait := quiet
@@ -175,7 +175,7 @@ func (t *traffic) rest() error {
 // with them.
 const pace = 300 * time.Microsecond
 
-// take is a frame that has come in already, nil where there is none.
+// take returns a frame that has already arrived, or nil if there is none.
 func (t tap) take() []byte {
 	buf := make([]byte, 2048)
 	for {
@@ -268,7 +268,7 @@ func (r *reloading) tally(order []byte) {
 	}
 	slices.Sort(r.Micros)
 	if len(r.Marks) > 20 {
-		r.Marks = nil // too many to tell
+		r.Marks = nil // too many to report
 	}
 }
 

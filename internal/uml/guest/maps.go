@@ -171,7 +171,7 @@ func hash(dev netdev) (usPerUpdate float64, err error) {
 	return usPerUpdate, nil
 }
 
-// refused is what the kernel says to a map that the card cannot have.
+// refused is the kernel's answer to a map that the card cannot have.
 type refused struct {
 	Case  string   `json:"case"`
 	Error string   `json:"error"`
@@ -199,7 +199,8 @@ func limits(*env, string) (any, error) {
 		name string
 		do   func() error
 	}{
-		// First, as it tells what is left: maps are given back in the background.
+		// First, as its error names the free entries: maps are freed in the
+		// background.
 		{"entries", create(ebpf.Hash, 4, 4, 1<<22)},
 		{"kernel's types", create(ebpf.LRUHash, 4, 4, 1)},
 		{"card's types", create(ebpf.Array, 4, 4, 1)},
@@ -231,7 +232,7 @@ func limits(*env, string) (any, error) {
 		r.Log = after[min(len(before), len(after)):]
 		found = append(found, r)
 	}
-	// All that was made above is freed by now, in the background: there is room again.
+	// All earlier maps are freed in the background; then there is room again.
 	err = eventually(func() error { return create(ebpf.Hash, 4, 4, 1)() })
 	return found, err
 }
@@ -303,8 +304,9 @@ func count(*env, string) (any, error) {
 	}}, err
 }
 
-// countLate is what the driver says to a counter in a map that was written before:
-// it swaps the bytes of counters, and knows from the program which words are some.
+// countLate returns the driver's error for a counter in a map that was written before:
+// it swaps the bytes of counters, and learns from the program which words are
+// counters.
 func countLate(dev netdev, element int32) (string, error) {
 	m, err := newMap(dev.link, ebpf.Array, 4, 8, 4)
 	if err != nil {

@@ -23,7 +23,7 @@ type mapSpeed struct {
 	Dump    float64 `json:"dump"`
 }
 
-// bpftoolPath is where the host put bpftool, if it has one.
+// bpftoolPath is where the host puts bpftool, if it has one.
 const bpftoolPath = "/bin/bpftool"
 
 // mapspeed fills and dumps a hash, in host memory and on the card, by the manager's

@@ -58,8 +58,8 @@ func netdevs() ([]netdev, error) {
 	return found, nil
 }
 
-// netdevVariable of the environment names an interface where there may be several
-// cards, which is on a host.
+// netdevVariable is the environment variable that names an interface on a host, which
+// may have several cards.
 const netdevVariable = "NFPKIT_NETDEV"
 
 // sameCard leaves the interfaces of the card that has the named one; no name leaves
@@ -103,7 +103,7 @@ func eventually(ok func() error) error {
 	}
 }
 
-// probe tells which interfaces the driver made.
+// probe reports the interfaces that the driver created.
 func probe(*env, string) (any, error) {
 	devs, err := netdevs()
 	return devs, err

@@ -17,7 +17,7 @@ type sim struct {
 	names []string // of its interfaces, by port
 }
 
-// newSim makes a device with a number of ports, all up.
+// newSim creates a device with a number of ports, all up.
 func newSim(ports int) (*sim, error) {
 	const bus = "/sys/bus/netdevsim/"
 	var d sim

@@ -23,13 +23,13 @@ import (
 	"github.com/nfpkit/nfpkit/internal/runbook"
 )
 
-// nfpctlFile and runbookFile are what the host puts into the guest.
+// nfpctlFile and runbookFile are the files that the host puts into the guest.
 const (
 	nfpctlFile  = "/nfpctl"
 	runbookFile = "/runbook.json"
 )
 
-// told is what became of a step of the runbook.
+// told is the result of a step of the runbook.
 type told struct {
 	Output string
 	Exit   int
@@ -195,7 +195,7 @@ func (o *operator) test(args []string) error {
 	return errors.New("no such step")
 }
 
-// operatorsJournal is where nfpctl keeps its journal.
+// operatorsJournal is the path of nfpctl's journal.
 const operatorsJournal = "/var/lib/nfpkit/journal.db"
 
 // reboot takes away what a reboot does, and shows the id of another boot.
@@ -215,7 +215,7 @@ func (o *operator) reboot() error {
 	return unix.Mount(other, "/proc/sys/kernel/random/boot_id", "", unix.MS_BIND, "")
 }
 
-// newNetns makes a namespace of a name and puts an interface into it, up.
+// newNetns creates a named namespace and moves an interface into it, up.
 func newNetns(name string, link netlink.Link) error {
 	path := "/run/netns/" + name
 	if err := os.MkdirAll("/run/netns", 0o755); err != nil {

@@ -19,8 +19,8 @@ const (
 )
 
 // scribble writes random bytes all over the card's configuration space, with the
-// driver bound or, where its argument is "unbound", without, and then puts back what
-// was there.
+// driver bound or, if its argument is "unbound", without, and then restores the
+// contents.
 func scribble(_ *env, arg string) (any, error) {
 	const writes = 2000
 	dir, err := pciDevice()
@@ -76,8 +76,8 @@ func scribble(_ *env, arg string) (any, error) {
 	return map[string]int{"writes": writes, "failed": failed}, nil
 }
 
-// busy keeps the card at work while the host spoils what it reads, or writes to its
-// registers: frames both ways, programs, maps. What fails then is counted.
+// busy keeps the card at work while the host changes the card's input, or writes to
+// its registers: frames in both directions, programs, maps. It counts failures.
 func busy(e *env, _ string) (any, error) {
 	const (
 		lasts = 1500 * time.Millisecond

@@ -37,7 +37,7 @@ func loadType(link netlink.Link, typ ebpf.ProgramType, insns asm.Instructions) (
 	}, ebpf.ProgramOptions{LogLevel: ebpf.LogLevelBranch})
 }
 
-// attach puts p in front of link in hardware; nil takes away what is there.
+// attach attaches p to link in hardware; nil detaches the attached program.
 func attach(link netlink.Link, p *ebpf.Program) error {
 	fd := -1
 	if p != nil {

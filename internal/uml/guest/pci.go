@@ -53,7 +53,7 @@ func devices() ([]device, error) {
 	return all, nil
 }
 
-// sysfs is the text of an attribute, empty where there is none.
+// sysfs returns the text of an attribute, or "" if it does not exist.
 func sysfs(dir, name string) string {
 	b, _ := os.ReadFile(filepath.Join(dir, name))
 	return strings.TrimSpace(string(b))

@@ -15,13 +15,13 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// Requests that the manager never makes, for steps that show what the kernel does with
-// them.
+// This file makes requests that the manager never makes, for steps that show the
+// kernel's reaction.
 
 // ackTLVs says that an acknowledgement has words of the kernel's (NLM_F_ACK_TLVS).
 const ackTLVs = 0x200
 
-// answer is what the kernel said to a request.
+// answer is the kernel's answer to a request.
 type answer struct {
 	errno error
 	words string // the kernel's message, of a warning too
@@ -276,7 +276,7 @@ func moveTo(p *offload.Port, fd int) answer {
 	return request(unix.RTM_SETLINK, 0, b, nl.NewRtAttr(unix.IFLA_NET_NS_FD, word(uint32(fd))))
 }
 
-// deleteClsact removes the qdisc with whatever hangs on it.
+// deleteClsact removes the qdisc with all its filters.
 func deleteClsact(p *offload.Port) answer {
 	b := make([]byte, 20)
 	ne := binary.NativeEndian

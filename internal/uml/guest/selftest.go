@@ -19,11 +19,11 @@ import (
 )
 
 // The kernel's selftest for BPF offload (tools/testing/selftests/net/bpf_offload.py)
-// names 75 steps when it runs. Each has a check here of the behaviour that it is about, on
-// a netdevsim device of its own: by the manager's kernel where the manager does such a
-// thing, and by bare requests where it never would.
+// prints 75 named steps. Each has a check here of the same behaviour, on a netdevsim
+// device of its own. The checks use the manager's kernel if the manager has the
+// operation, and bare requests otherwise.
 
-// bench is what one check works with.
+// bench holds the resources of one check.
 type bench struct {
 	k    *offload.Linux
 	card []string // interfaces of the card that takes the first device's place; nil: none does
@@ -37,7 +37,7 @@ type selfCheck struct {
 	do   func(b *bench) error
 }
 
-// onlySim are the checks that make no sense on a card, and why.
+// onlySim lists the checks that make no sense on a card, with the reason.
 var onlySim = map[string]string{
 	"TC offload by default":                           "a knob of netdevsim makes it accept programs of the host",
 	"TC cBPF bytecode tries offload by default":       "a knob of netdevsim makes it accept programs of the host",
@@ -52,17 +52,17 @@ var onlySim = map[string]string{
 	"multi-dev ASIC cross-dev destruction - orphaned": "a port of the card cannot be removed alone",
 }
 
-// checked is what came of it.
+// checked is the result of a check.
 type checked struct {
 	Name    string `json:"name"`
 	Error   string `json:"error,omitempty"`
 	Millis  int64  `json:"ms"`
-	Skipped string `json:"skipped,omitempty"` // why it makes no sense here
+	Skipped string `json:"skipped,omitempty"` // the reason why it makes no sense here
 	Frames  int    `json:"frames,omitempty"`  // that came in meanwhile
 }
 
-// selftest does all checks on netdevsim, or, with the argument card, those that make sense
-// there on the card, while frames come in.
+// selftest runs all checks on netdevsim or, with the argument card, those that make
+// sense on a card, while frames arrive.
 func selftest(_ *env, where string) (any, error) {
 	var all []checked
 	for _, list := range [][]selfCheck{tcChecks(), xdpChecks(), multiChecks(), mixedChecks(), mapChecks(), cardChecks()} {
@@ -122,7 +122,7 @@ func amongFrames(r *checked, do func(*bench) error) func(*bench) error {
 	}
 }
 
-// run does a check, cleans up behind it, and fails too if anything is left then.
+// run performs a check and cleans up. It also fails if anything is left after that.
 func (b *bench) run(do func(*bench) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -162,7 +162,7 @@ func (b *bench) clear(d *sim) {
 // later is done when the check is over.
 func (b *bench) later(do func()) { b.undo = append(b.undo, do) }
 
-// sim makes a device, with offload of traffic control switched on, and gives its ports.
+// sim creates a device, with traffic control's offload enabled, and returns its ports.
 func (b *bench) sim(count int) []*offload.Port {
 	d := b.device(count)
 	var all []*offload.Port
@@ -175,7 +175,7 @@ func (b *bench) sim(count int) []*offload.Port {
 	return all
 }
 
-// device makes one, of which the first is the card where there is one.
+// device creates a device; the first one is the card, if there is one.
 func (b *bench) device(count int) *sim {
 	d := &sim{names: b.card}
 	if b.card == nil || len(b.sims) > 0 || count > len(b.card) {
@@ -198,7 +198,7 @@ func (b *bench) port(name string) *offload.Port {
 	return &all[0]
 }
 
-// clsact makes the qdisc for filters.
+// clsact creates the qdisc for filters.
 func (b *bench) clsact(p *offload.Port) {
 	if _, err := b.k.Hook(p, offload.TCOffload, true); err != nil {
 		panic(err)
@@ -255,9 +255,9 @@ func refusal(err error, reason, words string) error {
 	return nil
 }
 
-// ofKernel returns what the guest's kernel says of a port where Linux 6.12 has words.
-// Linux 6.3 changed the words of both when it got programs that are bound to a device
-// and run on the host. Before, nfp gave no reason.
+// ofKernel returns the guest's kernel's message for a message of Linux 6.12 about a
+// port. Linux 6.3 changed both messages, when it got programs that are bound to a
+// device and run on the host. Before that, nfp gave no reason.
 func ofKernel(words string, p *offload.Port) string {
 	if !kernelBefore(6, 3) {
 		return words
@@ -327,7 +327,7 @@ func (b *bench) bound(d *sim) [][3]string {
 	return all
 }
 
-// boundToCard is what a card's driver knows, as the kernel shows it.
+// boundToCard returns the objects of a card's driver, as the kernel shows them.
 func (b *bench) boundToCard(d *sim) [][3]string {
 	objects, err := b.k.Objects()
 	if err != nil {
@@ -396,7 +396,7 @@ func idOf(p *ebpf.Program) uint32 {
 	return uint32(id)
 }
 
-// stands checks which programs stand in front of a port.
+// stands checks which programs are attached to a port.
 func (b *bench) stands(p *offload.Port, want ...offload.Attachment) error {
 	got, err := b.k.Attached(p)
 	if err != nil {
@@ -413,7 +413,7 @@ func inMode(m offload.Mode, id uint32) offload.Attachment {
 	return offload.Attachment{Mode: m, Program: id, InHardware: m.Offloaded()}
 }
 
-// netns makes a network namespace and returns its name.
+// netns creates a network namespace and returns its name.
 func (b *bench) netns() string {
 	const dir = "/run/netns"
 	name := fmt.Sprintf("ns%d", time.Now().UnixNano())

@@ -11,7 +11,7 @@ import (
 
 // cardChecks are steps 69 to 75: two cards, one of which has three ports.
 func cardChecks() []selfCheck {
-	// cards makes them, with a program each.
+	// cards creates them, with a program each.
 	cards := func(b *bench) (a *offload.Port, c []*offload.Port, progA, progC offload.Program, err error) {
 		a, c = b.sim(1)[0], b.sim(3)
 		var errA, errC error

@@ -291,7 +291,7 @@ func mapChecks() []selfCheck {
 			}
 			err := m.Update(number(3), wide(9), ebpf.UpdateExist)
 			if info, _ := m.Info(); info.Shape.Type == "array" && offload.ReasonOf(err) == "map-full" {
-				return nil // the card looks at the index first, netdevsim at the entries
+				return nil // the card checks the index first, netdevsim the entries
 			}
 			return refusal(err, "no-entry", "")
 		})},
@@ -367,8 +367,9 @@ func mapChecks() []selfCheck {
 	}
 }
 
-// inOther loads a program and maps, moves their port to another namespace, checks what is
-// shown there, does something, and checks it again where the port is then.
+// inOther loads a program and maps, moves their port to another namespace, checks what
+// the kernel shows there, runs do, and checks again in the namespace where the port is
+// then.
 func inOther(b *bench, do func(there *offload.Port) error) error {
 	p := b.sim(1)[0]
 	prog, maps, err := b.mapped(p, nil)

@@ -14,7 +14,7 @@ import (
 // tcChecks are steps 1 to 19, of which the first is about generic XDP.
 func tcChecks() []selfCheck {
 	const cls = ebpf.SchedCLS
-	// one makes a device with a qdisc.
+	// one creates a device with a qdisc.
 	one := func(b *bench) (*sim, *offload.Port) {
 		p := b.sim(1)[0]
 		b.clsact(p)

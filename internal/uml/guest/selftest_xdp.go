@@ -149,7 +149,7 @@ func multiChecks() []selfCheck {
 		flags uint32
 		mode  offload.Mode
 	}{{"default", 0, offload.XDPDriver}, {"drv", xdpDriver, offload.XDPDriver}, {"generic", xdpGeneric, offload.XDPGeneric}} {
-		// both puts an offloaded program and another one in front of a port.
+		// both attaches an offloaded program and another one to a port.
 		both := func(b *bench) (p *offload.Port, hw offload.Program, host *ebpf.Program) {
 			p = b.sim(1)[0]
 			hw, host = b.loaded(ebpf.XDP, p), b.program(ebpf.XDP, nil)

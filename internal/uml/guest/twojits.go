@@ -21,9 +21,9 @@ import (
 	"github.com/nfpkit/nfpkit/internal/uml/report"
 )
 
-// translate loads programs for port 0's hardware, one after the other, each with
-// maps of its own, and tells the host the words that the driver's translator made
-// or why it made none.
+// translate loads programs for port 0's hardware, one after the other, each with maps
+// of its own. It reports the words that the driver's translator generated, or why it
+// refused.
 func translate(e *env, _ string) (any, error) {
 	text, err := os.ReadFile(report.TranslatePath)
 	if err != nil {
@@ -105,8 +105,8 @@ func putInFront(dev netdev, src *report.TranslateSource, p *ebpf.Program) (detac
 	return func() { netlink.QdiscDel(qdisc) }, nil
 }
 
-// translateLoad makes the program's maps and loads it. The maps live as long as
-// the program.
+// translateLoad creates the program's maps and loads the program. The maps live as
+// long as the program.
 func translateLoad(e *env, port netlink.Link, number int, src *report.TranslateSource) (*ebpf.Program, []string, error) {
 	insns := append([]byte(nil), src.Insns...)
 	fds := make([]int, len(src.Maps))
@@ -151,13 +151,13 @@ func hostMap(spec report.TranslateMap) (*ebpf.Map, error) {
 	return ebpf.NewMapFromFD(int(fd))
 }
 
-// loadRaw is BPF_PROG_LOAD of instructions as they are: the library would write
-// some of them anew. The log is the end of the verifier's.
+// loadRaw calls BPF_PROG_LOAD with instructions as they are: the library would rewrite
+// some of them. The log is the end of the verifier's.
 func loadRaw(port netlink.Link, src *report.TranslateSource, insns []byte) (*ebpf.Program, []string, error) {
 	const (
 		logLines = 8
-		// logErrors is BPF_LOG_STATS: what is wrong and how much was looked at, without
-		// each instruction that was.
+		// logErrors is BPF_LOG_STATS: errors and statistics, without the instructions
+		// that were walked.
 		logErrors = 4
 	)
 	license := []byte("GPL\x00")
@@ -202,7 +202,7 @@ func rawWords(p *ebpf.Program) ([]byte, error) {
 	return b, nil
 }
 
-// kernelNews is what the kernel logged since it was last asked.
+// kernelNews returns the kernel's log since its last call.
 func kernelNews() ([]string, error) {
 	buf := make([]byte, 1<<16)
 	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_CLEAR, buf)

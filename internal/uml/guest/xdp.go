@@ -44,8 +44,8 @@ func marks(mark int32) asm.Instructions {
 	}
 }
 
-// words are the micro-engine words that the kernel made of p, with the types of
-// relocations in their upper bits.
+// words returns the micro-engine words that the kernel generated for p, with the types
+// of relocations in their upper bits.
 func words(p *ebpf.Program) ([]uint64, error) {
 	info, err := p.Info()
 	if err != nil {
@@ -62,7 +62,7 @@ func words(p *ebpf.Program) ([]uint64, error) {
 	return w, nil
 }
 
-// running is what a step tells the host of the program that a port runs.
+// running is a step's report of the program of a port.
 type running struct {
 	Port  int      `json:"port"`
 	ID    uint32   `json:"id"` // 0: none
@@ -179,7 +179,7 @@ func (t tap) receive(wait time.Duration) (frame []byte, ok bool, err error) {
 	}
 }
 
-// flowed is what came of a flow of frames.
+// flowed is the result of a flow of frames.
 type flowed struct {
 	Sent     int         `json:"sent"`
 	Received int         `json:"received"`
@@ -256,7 +256,7 @@ func swap(dev netdev, progs [2]*ebpf.Program) (end func() (int, error)) {
 	}
 }
 
-// take takes frames until as many as are wanted have come and then none for a while.
+// take receives frames until the wanted number has arrived and then none for a while.
 func (f *flowed) take(in tap, wanted int, quiet time.Duration) error {
 	for {
 		wait := quiet
@@ -276,8 +276,8 @@ func (f *flowed) take(in tap, wanted int, quiet time.Duration) error {
 // passes frames on within the access that sends them.
 const quiet = 100 * time.Millisecond
 
-// flow sends count frames from one port to the other and tells what arrives; it
-// waits for as many as are wanted, and a little for more.
+// flow sends count frames from one port to the other and reports the arrivals. It
+// waits for the wanted number, and a little for more.
 func flow(from, to netdev, count, wanted int) (flowed, error) {
 	f := flowed{Marks: map[int]int{}}
 	in, err := newTap(to)

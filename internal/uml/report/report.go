@@ -51,7 +51,7 @@ func Parse(line []byte) (r Report, ok bool) {
 	return r, true
 }
 
-// Word is a step as a word of the guest's command line.
+// Word returns a step with its argument as a word of the guest's command line.
 func Word(step, arg string) string {
 	if arg == "" {
 		return step
@@ -59,7 +59,7 @@ func Word(step, arg string) string {
 	return step + "=" + arg
 }
 
-// Split is Word's inverse.
+// Split is the inverse of Word.
 func Split(word string) (step, arg string) {
 	step, arg, _ = strings.Cut(word, "=")
 	return step, arg
