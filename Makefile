@@ -16,7 +16,7 @@ CHECK = . ./bpf/asmtext ./bpf/code ./bpf/helper ./bpf/maps ./ir ./nfp ./nfp/firm
 .PHONY: check test packages format lint voice prepare unit examples golden bench compare soak
 .DEFAULT_GOAL := test
 
-test: packages lint prepare unit
+test: packages lint voice prepare unit
 
 packages:
 	@scripts/packages

@@ -165,10 +165,14 @@ b2(v6:i64):
 	if err := Check(m); err != nil {
 		t.Error(err)
 	}
-	if !f.RemoveUnreachable() || f.RemoveUnreachable() {
-		t.Error("RemoveUnreachable changes once")
+	if !f.prune() || f.prune() {
+		t.Error("prune changes once")
 	}
 	if got := m.String(); got != reduced {
 		t.Errorf("reduced: got\n%s", got)
+	}
+	f.DropTrivialParams()
+	if f.RemoveUnreachable() {
+		t.Error("RemoveUnreachable changes after prune and DropTrivialParams")
 	}
 }
