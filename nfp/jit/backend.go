@@ -57,12 +57,18 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 		mf := selectFunc(env, f, f == m.Funcs[0])
 		at.fn = mf
 		env.dump("select "+f.Name, mf)
+		if err := env.checkText(mf); err != nil {
+			return nil, err
+		}
 		err := mf.Run(&mach.Options{
 			Model: env.model, Signals: env.profile.Signals, Count: env.opt.Counts.at, Small: env.opt.small, Off: env.opt.Off, Check: env.opt.Check,
 			Before: func(pass string) { at.name = pass },
 			After:  func(pass string) { env.dump(pass+" "+f.Name, mf) },
 		})
 		if err != nil {
+			return nil, err
+		}
+		if err := env.checkText(mf); err != nil {
 			return nil, err
 		}
 		env.done[f.Name] = mf
@@ -98,6 +104,15 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 		env.opt.Dump("emit", nfp.Disassemble(im))
 	}
 	return im, nil
+}
+
+// checkText checks that a function's text reads back as the function. Comparisons of
+// many programs dump the ir and leave this out: it takes a tenth of their time.
+func (env *backend) checkText(f *mach.Func) error {
+	if !env.opt.Check || env.opt.Dump != nil {
+		return nil
+	}
+	return mach.CheckText(f)
 }
 
 func (env *backend) dump(pass string, f *mach.Func) {

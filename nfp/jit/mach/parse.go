@@ -303,8 +303,8 @@ func parseReloc(text string) (nfp.RelocKind, error) {
 	return 0, fmt.Errorf("%q is no kind of relocation", text)
 }
 
-// checkText reports a function that Parse does not read back as it is.
-func checkText(f *Func) error {
+// CheckText reports a function that Parse does not read back as it is.
+func CheckText(f *Func) error {
 	text := f.Text()
 	g, err := Parse(text)
 	if err != nil {

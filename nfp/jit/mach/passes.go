@@ -87,9 +87,6 @@ func Optional() []string {
 func (f *Func) Run(opt *Options) error {
 	if opt.Check {
 		remember(f)
-		if err := checkText(f); err != nil {
-			return err
-		}
 	}
 	for _, p := range passes {
 		if !p.needed && slices.Contains(opt.Off, p.name) {
@@ -104,9 +101,6 @@ func (f *Func) Run(opt *Options) error {
 		if opt.After != nil {
 			opt.After(p.name)
 		}
-	}
-	if opt.Check {
-		return checkText(f)
 	}
 	return nil
 }
