@@ -91,8 +91,8 @@ var rules = []Rule{
 
 	{Reason: "driver-kernel", Stage: StageVerify, Source: "kernel/bpf/verifier.c of the release", Says: "reserved fields|unknown opcode|invalid BPF_",
 		Why: "the instruction came with Linux 6.6 (-mcpu=v4), and older kernels refuse it", Hint: "compile with -mcpu=v3, or use a kernel from 6.6 on", insn: tooNew},
-	{Reason: "driver-global-data", Stage: StageVerify, Source: "verifier.c nfp_verify_insn; jit.c instr_cb", Says: "instruction 0x18 not supported",
-		Why:  "global variables, tables of constants and string literals are values of maps that loaders make, and the driver translates no address of a map value",
+	{Reason: "driver-global-data", Stage: StageVerify, Source: "kernel/bpf/verifier.c resolve_pseudo_ldimm64", Says: "no direct value access support|instruction 0x18 not supported",
+		Why:  "global variables, tables of constants and string literals are values of maps that loaders make, and maps of a card have no addresses that a program may hold",
 		Hint: "write constants as #define or enum, keep variables and tables in an array map and look them up, choose between few values by if, and drop bpf_printk", insn: globalData},
 	{Reason: "driver-opcode", Stage: StageVerify, Source: "verifier.c nfp_verify_insn; jit.c instr_cb", Says: "instruction 0x[0-9a-f]+ not supported",
 		Why:  "the driver's translator has no case for the instruction",

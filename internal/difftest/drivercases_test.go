@@ -321,6 +321,7 @@ func (w *caseWriter) helpers() {
 	w.xdp("adjust tail", "\tr1 = r9", "\tr2 = -4", "\tcall bpf_xdp_adjust_tail")
 	w.xdp("adjust tail by a number", "\tr1 = r9", "\tr2 = r7", "\tr2 = -r2", "\tcall bpf_xdp_adjust_tail")
 	w.xdp("adjust meta", "\tr1 = r9", "\tr2 = -4", "\tcall bpf_xdp_adjust_meta")
+	w.add("address of a map value", ".map m array key=4 value=16 entries=1\n"+".program xdp main\n\tr1 = map[m][0]+0 ll\n\tr0 = *(u32 *)(r1 + 0)\n\tr0 = 2\n\texit\n")
 	w.xdp("redirect", "\tr1 = 1", "\tr2 = 0", "\tcall bpf_redirect")
 	w.xdp("csum_diff", "\t*(u64 *)(r10 - 8) = r6", "\tr1 = 0", "\tr2 = 0", "\tr3 = r10", "\tr3 += -8", "\tr4 = 8", "\tr5 = 0", "\tcall bpf_csum_diff")
 	w.tc("skb_load_bytes", "\tr1 = r9", "\tr2 = 0", "\tr3 = r10", "\tr3 += -8", "\tr4 = 8", "\tcall bpf_skb_load_bytes")
