@@ -356,9 +356,10 @@ func (l *listing) words(text string) {
 	}
 }
 
-// kernelIntro, kernelOut and kernelLookup are the driver's beginning, its common
-// exit, and in place of its call of the lookup helper the inline one of profile
-// corenic-direct: array base in B23, key at the second word of the stack.
+// kernelIntro and kernelOut are the beginning and the common exit of the
+// driver's code. kernelLookup is the inline lookup of profile corenic-direct, in
+// place of the driver's call of the helper: the array's base is in B23, the key
+// is the second word of the stack.
 const (
 	kernelIntro = `
 		immed[gprB_22, 0x3fff]

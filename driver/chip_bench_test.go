@@ -15,10 +15,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// mixedWords is a program of about n words that runs nearly all of them on every
-// packet: arithmetic on both banks with carries, fields of transfer registers,
-// local memory, constants, compares with a branch every 18 words, and a read of the
-// packet that is waited for every 36.
+// mixedWords is a program of about n words that executes nearly all of them on
+// every packet. They are arithmetic on both banks with carries, fields of transfer
+// registers, local memory and constants. Every 18 words there is a comparison with
+// a branch, every 36 a read of the packet with its wait.
 func mixedWords(n int) string {
 	var b strings.Builder
 	b.WriteString("immed[gprB_22, 0x3fff]\nalu[gprB_22, gprB_22, AND, *l$index1]\n")

@@ -17,10 +17,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// parserText returns a packet parser of about n instructions, as a compiler emits it:
-// protocols in layers of four, each with a bounds check, a field that selects the next
-// one, options of variable length, a key built on the stack, a lookup, a counter in
-// the value, a kept field, and a join of the paths.
+// parserText returns a packet parser of about n instructions, as a compiler emits it.
+// It parses protocols in layers of four. Each protocol has a bounds check, a field
+// that selects the next protocol, options of variable length, a key built on the
+// stack, a lookup, a counter in the value, and a kept field. The paths of a layer
+// join.
 func parserText(n int) string {
 	const perLayer = 43
 	var b strings.Builder

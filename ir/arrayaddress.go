@@ -3,8 +3,8 @@ package ir
 import "math/bits"
 
 // AddressArrays replaces lookups in arrays whose values a program may address
-// (Map.Entries) by address arithmetic: the key is loaded from the stack and compared
-// with the number of entries; if it is below, the value lies stride x key bytes past
+// (Map.Entries) by address arithmetic. The key is loaded from the stack and compared
+// with the number of entries. If it is below, the value lies stride x key bytes past
 // the first one.
 //
 // The comparison replaces the program's NULL test, and after that test the result is

@@ -20,9 +20,9 @@ import (
 //   - An edge has one argument of the same type for each of its target's Params.
 //   - A value's arguments and type match its operation's row; a field that
 //     the row does not name is zero.
-//   - A value is defined once, and every use is dominated by the definition:
-//     later in the same block, or in a block that the definition's block
-//     dominates, an edge's arguments being uses at the end of the block it
+//   - A value is defined once, and its definition dominates every use: the use
+//     is later in the same block, or in a block that the definition's block
+//     dominates. An edge's arguments are uses at the end of the block it
 //     leaves. Uses in unreachable blocks must only be of values that exist.
 //   - An access has a space and a size its operation allows; Big appears only on
 //     maps' memory and on stores to the stack, and not on atomics elsewhere.

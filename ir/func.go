@@ -15,10 +15,11 @@ type Value struct {
 	Size  uint8 // bytes of a memory access
 	// Big marks an access to counter words: each 32-bit word is big-endian in memory.
 	// The access covers only counter words. The loaded or stored value is in the
-	// program's byte order, so Eval, whose memory is in that order too, ignores Big;
-	// selection must reverse the bytes of each word, and address bytes, halves and
-	// unaligned places byte by byte with address XOR 3. A Big store to the stack
-	// writes the word reversed, for the firmware to copy into a map unchanged.
+	// program's byte order. So Eval, whose memory is in that order too, ignores Big.
+	// Selection must reverse the bytes of each word. It must access single bytes,
+	// halves and unaligned words byte by byte, each at its address XOR 3. A Big store
+	// to the stack writes the word reversed, for the firmware to copy into a map
+	// unchanged.
 	Big bool
 	// Align and Phase say what is known of an access's address: it is Phase
 	// modulo Align, Align one of 1, 2, 4, 8. Zero means the same as 1: unknown.

@@ -1,14 +1,14 @@
 package ir
 
-// Inline replaces calls by the callee's body if that is worth the words, and removes
-// the functions that are no longer called.
+// Inline replaces calls by the callee's body if the saved cycles are worth the added
+// words, and removes the functions that are no longer called.
 //
 // A call costs the moves of its arguments, a branch, a return and every register that
 // must survive it; an inlined body costs its words once more, and later passes can
-// optimise it in context. A body is inlined if it has one caller, if it is no larger
-// than a call, or if it is larger by no more than the call's cycles are worth and the
-// module's room (Costs.InlineRoom) suffices. Calls that were measured never to run
-// stay. The verifier refuses recursion; a recursive function would stay as it is.
+// optimise it in context. A body is inlined if it has one caller or is no larger than
+// a call. A larger one is inlined if the call's cycles are worth the added words and
+// these fit the module's room (Costs.InlineRoom). Calls that were measured never to
+// run stay. The verifier refuses recursion; a recursive function would stay as it is.
 //
 // The callee's frame becomes part of the caller's, above the caller's own. All bodies
 // inlined into one function share that place: only one runs at a time.
@@ -150,8 +150,9 @@ func (s *splicer) splice(b *Block, j int, callee *Func) {
 }
 
 // leave redirects the returns of a body to rest, a block without a number yet, and
-// gives the returned value: rest is appended to the only block that returns, or
-// becomes a block of its own with a parameter.
+// returns the value that the body returned. If one block returns, rest is appended
+// to it. Otherwise rest becomes a block of its own, with the value as its
+// parameter.
 func (s *splicer) leave(body []*Block, rest *Block, pc int32) *Value {
 	var returns []*Block
 	for _, b := range body {

@@ -1,9 +1,9 @@
 package ir
 
-// CombineLoads replaces several loads by one: loads from constant offsets of one
-// packet address or map value become parts of one OpRead at the first of them, if that
-// one dominates the others and nothing between them writes their bytes. It works on
-// the legal form.
+// CombineLoads replaces several loads from constant offsets of one packet address or
+// map value by one OpRead at the first of them; each load becomes a Part of it. The
+// first load must dominate the others, and nothing between them may write their bytes.
+// It works on the legal form.
 //
 // The window that is read may exceed the bytes that the first load may access. In a
 // packet it stays within the buffer, any byte of which may be read; bytes past the

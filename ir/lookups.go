@@ -5,10 +5,11 @@ package ir
 // happened at the same moment, so concurrent changes by others do not matter.
 //
 // Keys are compared byte by byte as they lie on the stack. The content of each byte is
-// a constant, a byte of a value, or a number for unknown content; a new number is used
-// after everything that may write there, and at joins of different contents. A load
-// from the stack yields the contents of its bytes, so that copies of a key are equal.
-// A map is one more such place, which updates and deletes write.
+// a constant, a byte of a value, or a number that stands for an unknown content. An
+// operation that may write the byte gives it a new number, and so does a join of
+// different contents. A load from the stack yields the contents of its bytes, so that
+// copies of a key are equal. A map is one more such place, which updates and deletes
+// write.
 //
 // Lookups in maps that record their use (Map.Marks) stay: an LRU map evicts by the
 // order of the last lookups.

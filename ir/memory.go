@@ -1,11 +1,11 @@
 package ir
 
 // memory numbers the versions of the memories that a program reads: stack, packet, its
-// bounds, context, the values of each map (memory SSA). At each point of a walk in
-// reverse postorder each memory has a version: a new one after every operation that
-// may change it, and at joins of different versions or with a predecessor not walked
-// yet. If one point dominates another and both have the same version of a memory,
-// nothing changed it in between.
+// bounds, context, the values of each map (memory SSA). The blocks are walked in
+// reverse postorder, and at each point each memory has a version. Every operation that
+// may change it starts a new version. So does a join of different versions, or with a
+// predecessor not walked yet. If one point dominates another and both have the same
+// version of a memory, nothing changed it in between.
 //
 // Maps are distinguished by name: pointers to their values come from lookups and reach
 // no other map.

@@ -2,15 +2,15 @@ package ir
 
 import "math/bits"
 
-// FoldPacketPointers takes the packet's address out of sums and comparisons: packet
-// pointers become 32-bit sums of the packet's start and an offset, a parameter
-// that is such a pointer on every edge becomes a parameter of offsets, and a
-// comparison of two of them one of their offsets. data + n > data_end is then
-// length < n.
+// FoldPacketPointers takes the packet's address out of sums and comparisons. A
+// packet pointer becomes a 32-bit sum of the packet's start and an offset. A
+// parameter that is such a pointer on every edge becomes a parameter of offsets. A
+// comparison of two such pointers becomes one of their offsets: data + n > data_end
+// is then length < n.
 //
-// It rests on the contract (docs/firmware-contract.md section 3): an address has
-// bit 31 set and bits 30:26 clear, and a length is below 2^14, so that offsets
-// within maxPacketOffset of the start neither carry nor borrow.
+// It relies on the layout of packet addresses (docs/firmware-contract.md section
+// 3). Bit 31 of an address is set, bits 30:26 are clear, and a length is below
+// 2^14. So offsets within maxPacketOffset of the start neither carry nor borrow.
 func (f *Func) FoldPacketPointers() {
 	p := &packetFolder{f: f, known: f.KnownBits(), place: make([]packetPlace, f.NextID), by: make([]*Value, f.NextID)}
 	order := f.ReversePostorder()

@@ -22,12 +22,12 @@ type reciprocal struct {
 // than 1/d, so whenever n e < 2^p (Granlund and Montgomery, "Division by Invariant
 // Integers using Multiplication", 1994, theorem 4.2).
 //
-// If mul would need one bit more than width, round down: with e = 2^p mod d, (n+1) mul
-// / 2^p = (n+1)/d - (n+1) e / (d 2^p), of which the last term may be up to 1/d, so
-// that (n+1) e <= 2^p is enough (Robison, "N-Bit Unsigned Division via N-Bit
-// Multiply-Add", 2005). One of the two holds for the largest shift, as the two e sum
-// up to d, less than 2^(shift+1). An even d needs no addition: a shift beforehand
-// frees the bit (Warren, Hacker's Delight, 10-8).
+// If mul would need one bit more than width, round down (Robison, "N-Bit Unsigned
+// Division via N-Bit Multiply-Add", 2005). With e = 2^p mod d, (n+1) mul / 2^p =
+// (n+1)/d - (n+1) e / (d 2^p). The last term may be up to 1/d, so (n+1) e <= 2^p is
+// enough. One of the two holds for the largest shift, as the two e sum up to d, less
+// than 2^(shift+1). An even d needs no addition: a shift beforehand frees the bit
+// (Warren, Hacker's Delight, 10-8).
 func reciprocalOf(d, limit uint64, width int) reciprocal {
 	for shift := 0; shift < width && 1<<shift < d; shift++ {
 		if mul, ok := roundUp(d, limit, width, shift); ok {

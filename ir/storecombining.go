@@ -3,8 +3,8 @@ package ir
 import "slices"
 
 // CombineStores replaces the stores of a block to constant offsets of one address, in
-// the packet or a map value, by as few commands as can hold their bytes, if nothing
-// between them reads those bytes. A command is placed at the last store that
+// the packet or a map value, by as few commands as can hold their bytes. Nothing
+// between them may read those bytes. A command is placed at the last store that
 // contributes to it. A byte stored twice is written once. It works on the legal form.
 //
 // A command moves up to eight bytes or up to eight 32-bit words, in maps from a
@@ -123,9 +123,10 @@ func (c *combiner) store(v *Value) {
 	g.stores = append(g.stores, groupedStore{v, off})
 }
 
-// joins reports whether a store may share a command with others: all of a packet
-// may, of a map those that lie within a value known by name and do not cross its
-// words, and of big-endian words whole ones.
+// joins reports whether a store may share a command with others. All stores to a
+// packet may. A store to a map value may if the map's name is known and the
+// store does not cross a word of the value. A store to big-endian words must be
+// of whole words.
 func joins(v *Value, off int64) bool {
 	switch {
 	case v.Space == Packet:

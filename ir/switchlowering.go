@@ -5,14 +5,15 @@ import (
 	"slices"
 )
 
-// LowerSwitches replaces a chain of comparisons of one value with constants, as a
-// switch or a list of ports compiles to, by a binary search if that is expected to be
-// faster: the last of n cases is found after log n comparisons, not n. The search ends
-// in short chains, since a comparison for equality is cheaper than one for order.
+// LowerSwitches replaces a chain of comparisons of one value with constants by a
+// binary search if that is expected to be faster. A switch, or a list of ports,
+// compiles to such a chain. The last of n cases is then found after log n comparisons,
+// not n. The search ends in short chains, since a comparison for equality is cheaper
+// than one for order.
 //
-// A chain consists of blocks that end with x = c (or its opposite); each block but the
-// first has the one before it as its only predecessor, on the edge on which the
-// comparison failed, and computes nothing else.
+// A chain consists of blocks that end with the comparison x = c, or its opposite. Each
+// block but the first computes nothing else, and its only predecessor is the block
+// before it, by the edge on which that comparison failed.
 func (f *Func) LowerSwitches(costs *Costs) {
 	preds := f.Preds()
 	uses := f.Uses()

@@ -4,12 +4,12 @@ package ir
 // fit Costs.UnrollRoom, and the saved cycles are worth them. A loop that was measured
 // never to run stays.
 //
-// The number of iterations is found by executing the loop: starting with the head's
-// initial parameters, the blocks are evaluated as far as their values are constant,
-// one iteration after the other, until no back edge can be taken. A decided branch
-// takes one edge only; exits that are not decided stay. Constants are folded into the
-// copies, so that an iteration costs only the words that remain: the counter, its
-// comparison and the back edge disappear.
+// The number of iterations is found by executing the loop. Starting with the initial
+// parameters of the loop's head, the blocks are evaluated as far as their values are
+// constant, one iteration after the other, until no back edge can be taken. A decided
+// branch takes one edge only; exits that are not decided stay. Constants are folded
+// into the copies, so that an iteration costs only the words that remain: the
+// counter, its comparison and the back edge disappear.
 //
 // Inner loops come first; when one is gone, the loop around it may be next.
 func (f *Func) Unroll(c *Costs) {

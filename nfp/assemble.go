@@ -8,10 +8,10 @@ import (
 )
 
 // Assembly takes text line by line. A line is blank, a comment, a directive (see
-// Disassemble), a label, or a word: perhaps an address and a colon, perhaps the
-// word in hex, perhaps its number as .N, then the instruction, then relocations
-// after an @. So source text, Disassemble's output, and whole listings of objdump
-// and bpftool are one language; file headers of listings are skipped.
+// Disassemble), a label, or a word. A word may begin with an address and a colon,
+// its value in hex, and its number as .N. Then follow the instruction and, after
+// an @, its relocations. So source text, Disassemble's output, and whole listings
+// of objdump and bpftool are one language; file headers of listings are skipped.
 //
 // Pass one splits the lines and places the labels; pass two parses. Then, unless
 // the text says it has its relocations written out (.image, or relocation types in

@@ -93,9 +93,9 @@ func kernelRelocs(im *Image) []Reloc {
 	return t
 }
 
-// TestListings reads objdump's own listings of one program back: with the driver's
-// marks, without them, and placed and with check bits; with and without addresses, hex
-// columns and word numbers; and bpftool's form of the same text.
+// TestListings reads objdump's own listings of one program back. The words have the
+// driver's marks, no marks, or are placed and have check bits. The listings have and
+// lack addresses, hex columns and word numbers, and one is in bpftool's form.
 func TestListings(t *testing.T) {
 	path := oracle(t)
 	im := kernelImage(t)

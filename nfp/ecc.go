@@ -5,10 +5,11 @@ import (
 	"math/bits"
 )
 
-// The code store keeps seven check bits above each word, bits 51:45: a Hsiao code
-// that corrects one wrong bit and detects two (odd columns for data bits, so a
-// single error has an odd syndrome, a double one an even syndrome). Bit i is the
-// parity of the word under eccMask[i]; the masks are the Linux driver's.
+// The code store keeps seven check bits above each word, bits 51:45. They are a
+// Hsiao code, which corrects one wrong bit and detects two: its columns are odd
+// for data bits, so a single error has an odd syndrome and a double one an even
+// syndrome. Bit i is the parity of the word under eccMask[i]; the masks are the
+// Linux driver's.
 var eccMask = [7]Word{
 	0x0ff800007fff, 0x11f801ff801f, 0x1e387e0781e1, 0x17cb8e388e22, 0x1af5b2c93244, 0x1f56d5525488, 0x0daf69a46910,
 }

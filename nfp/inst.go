@@ -202,8 +202,8 @@ type Command struct {
 	Xfer  uint8 // transfer register 0..63
 }
 
-// Inst is one decoded instruction. Operands stand in text order: the swap bit
-// and the port each lands on are Encode's business.
+// Inst is one decoded instruction. Operands stand in text order; Encode chooses
+// the swap bit and the port of each.
 //
 // Which operands an operation has:
 //
@@ -218,9 +218,9 @@ type Command struct {
 //	cam_write               B the entry, A the tag, Imm the state; cam_write_state B, Imm
 //	commands                A, B; A is the shifted one where one is. Mode 5..7: Imm, see Command
 //
-// crc: Imm is the polynomial (0 none, 2 ccitt, 4 crc_32, 5 iscsi, 6 crc_10, 7
-// crc_5), Byte the byte subset (0 all, 1 bytes 1-3, 2 bytes 2-3, 3 byte 3, 4
-// bytes 0-2, 5 bytes 0-1, 6 byte 0).
+// Imm of crc is the polynomial: 0 none, 2 ccitt, 4 crc_32, 5 iscsi, 6 crc_10, 7
+// crc_5. Byte of crc is the subset of bytes: 0 all, 1 bytes 1-3, 2 bytes 2-3, 3
+// byte 3, 4 bytes 0-2, 5 bytes 0-1, 6 byte 0.
 type Inst struct {
 	Op     Op
 	Fn     uint8

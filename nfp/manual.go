@@ -57,7 +57,7 @@ func (f *Form) syntaxText() string {
 	return strings.Join(t, " or ")
 }
 
-// fieldText lists the fields of a form's operands and options.
+// fieldText lists the fields of a form's operands and options, as code.
 func (f *Form) fieldText() string {
 	var t []string
 	add := func(name string, bits ...Range) {
@@ -95,7 +95,10 @@ func (f *Form) fieldText() string {
 	}
 	bit("source LM pointer bit 1", f.SrcLM)
 	bit("destination LM pointer bit 1", f.DstLM)
-	return strings.Join(t, ", ")
+	if len(t) == 0 {
+		return ""
+	}
+	return "`" + strings.Join(t, ", ") + "`"
 }
 
 // String is the range as data sheets write it, high bit first.

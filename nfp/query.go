@@ -111,9 +111,10 @@ func (in *Inst) WritesCC() bool {
 	return in.Op != OpLdField || in.Flags&LoadCC != 0
 }
 
-// ReadsPrevious reports whether the instruction needs the word right before it: the
-// amount of an indirect shift, the sign of asr, the other source of byte_align, the
-// override of an indirect reference, the earlier steps of a population count.
+// ReadsPrevious reports whether the instruction reads a side result of the word
+// right before it. That is the amount of an indirect shift, the sign of asr, the
+// other source of byte_align, the override of an indirect reference, or the earlier
+// steps of a population count.
 func (in *Inst) ReadsPrevious() bool {
 	switch {
 	case in.effects()&ReadsPrev != 0:

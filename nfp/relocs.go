@@ -6,16 +6,17 @@ package nfp
 //   - words marked in bits 63:56 have the marked type;
 //   - a branch into the program moves with it, and so does one to a label;
 //   - a branch to .15000 + n calls helper n;
-//   - a branch to .15000 that is conditional goes to the abort stub; unconditional,
-//     with two slots, to the firmware (done), or to the shared push routine if
-//     the slots load B21 and A21; else to the common exit (out), or to the shared
-//     pop routine if the word before it restores A21;
+//   - a conditional branch to .15000 goes to the abort stub;
+//   - an unconditional branch to .15000 with two slots goes to the firmware (done),
+//     or to the shared push routine if the slots load B21 and A21;
+//   - any other unconditional branch to .15000 goes to the common exit (out), or to
+//     the shared pop routine if the word before it restores A21;
 //   - an immed in a slot that loads the address after the slots moves too: it is a
 //     return address; so does the callee's address that push gets in B21.
 //
-// The abort stub is the first branch to done, the exit follows three words later; push
-// and pop are found by their last branch, rtn[gprB_21] and rtn[gprA_21] with three
-// slots at the sixth of nine words.
+// The abort stub is the first branch to done; the exit follows three words later. push
+// and pop have nine words each and are found by the branch with three slots at their
+// sixth word: rtn[gprB_21] in push, rtn[gprA_21] in pop.
 
 // finish creates the image of the items.
 func (a *assembler) finish() {

@@ -10,9 +10,10 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Random programs for TestAgainstKernel keep their ten registers scalar, use 64
-// bytes of stack at r10-152 as memory, the context's pointer at r10-88, and
-// leave R0 to R9 and that memory in the packet, by xdp_store_bytes.
+// Random programs for TestAgainstKernel keep their ten registers scalar. They
+// use 64 bytes of stack at r10-152 as memory and keep the context's pointer at
+// r10-88. At the end they store R0 to R9 and that memory in the packet, by
+// xdp_store_bytes.
 const (
 	kernelPacket = 144 // 10 registers, 64 bytes of stack
 	ctxSlot      = -88

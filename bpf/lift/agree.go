@@ -6,8 +6,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// Agree returns which map words are counters if several programs share maps: a word
-// that one of them changes atomically is a counter to all, and so is every word that
+// Agree returns which map words are counters if several programs share maps. A word
+// that one program changes atomically is a counter to all, and so is every word that
 // an access of any program joins to it. Programs that are lifted with the result can
 // share their maps.
 func Agree(programs []*verify.Facts) []MapUse {

@@ -30,9 +30,9 @@
 //   - the entry of an XDP or TC program returns the low half of R0, other
 //     functions return all of it; the entry of a raw program has R1 and R2 as
 //     Params;
-//   - every pointer to a key or value that a map helper gets is a multiple of 4
-//     in the stack, every pointer to the stack that any helper gets is a
-//     multiple of 4, and no helper sees counter words;
+//   - a map helper gets keys and values in the stack, at multiples of 4; every
+//     other pointer to the stack that a helper gets is a multiple of 4;
+//   - no helper gets a pointer to counter words;
 //   - Value.Big is set on the accesses to counter words and no access mixes them
 //     with others;
 //   - every value has the pc it came from.

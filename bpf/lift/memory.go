@@ -150,12 +150,13 @@ func space(k verify.Kind) ir.Space {
 	return ir.NoSpace
 }
 
-// reach calls do for the place ptr + off or, if paths reach different memories, for
-// each memory on a path of its own; t is the type of do's result, Void for none.
+// reach calls do for the address ptr + off. If the access reaches different
+// memories on different paths, it calls do once for each memory, in a block of its
+// own. t is the type of do's result, Void for none.
 //
-// The shapes of addresses distinguish memories (docs/firmware-contract.md): a map
-// value has a base that is not 0 in its high half, which is 0 elsewhere; a packet's
-// address has bit 31 set, the stack's has not.
+// The shape of an address shows its memory at run time (docs/firmware-contract.md).
+// The high half of a map value's address is not 0; that of other addresses is. Bit
+// 31 is set in a packet's address and clear in the stack's.
 func (b *funcBuilder) reach(acc *verify.Access, ptr *ir.Value, off int64, size int, t ir.Type, do func(memRef) *ir.Value) *ir.Value {
 	if s := space(acc.Kind); s != ir.NoSpace {
 		return do(b.place(s, acc, ptr, off, size))

@@ -2,12 +2,12 @@ package lift
 
 // Staging of helpers' memory arguments.
 //
-// The firmware requires keys and values of map operations, and all else that lies in
-// the stack, at multiples of 4, and zeros in the bytes of a key's last word that do
-// not belong to the key. It copies bytes: the program must pass counter words of a
-// value big-endian, and counter words of a map's memory would be passed on big-endian.
-// An argument that does not fit is copied to the scratch area at the bottom of the
-// frame, where LM0 points anyway.
+// The firmware requires that keys and values of map operations, and all other
+// arguments in the stack, lie at multiples of 4. The bytes of a key's last word that
+// do not belong to the key must be 0. It copies bytes: the program must pass counter
+// words of a value big-endian, and counter words of a map's memory would be passed on
+// big-endian. An argument that does not fit is copied to the scratch area at the
+// bottom of the frame, where LM0 points anyway.
 
 import (
 	"github.com/cilium/ebpf/asm"

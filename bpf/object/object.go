@@ -2,11 +2,11 @@
 // eBPF text (package asmtext).
 //
 // Load takes the argument of a command line, a path with an optional program name, and
-// returns an Object: an *ebpf.CollectionSpec, the order of its programs, and Notes of
-// what was guessed, mended or left out. Read does the same for contents in memory.
-// Object.Code resolves one program for the verifier, interpreter and compiler. Options
-// supply what a loader in user space would: program types, values of global variables
-// and sizes of maps.
+// returns an Object. That holds an *ebpf.CollectionSpec, the order of its programs,
+// and Notes of what was guessed, mended or left out. Read does the same for contents
+// in memory. Object.Code resolves one program for the verifier, interpreter and
+// compiler. Options supply what a loader in user space would: program types, values of
+// global variables and sizes of maps.
 //
 // cilium/ebpf reads the objects. Some objects that it refuses were accepted by libbpf
 // or iproute2: those with symbols without size or type, short map definitions or

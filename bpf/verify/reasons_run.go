@@ -1,8 +1,8 @@
 package verify
 
-// runReasons are the words with which a run stops: in the interpreter, where a
-// program was run that was not verified, and on the simulated engines, where a word
-// was executed that real hardware would answer with anything at all.
+// runReasons are the reasons for which a run stops. The interpreter stops at a
+// fault of a program that was not verified. The simulated engines stop at an
+// instruction whose result is undefined on real hardware.
 var runReasons = []ReasonDoc{
 	{"watchdog", FamilyRun, "The program ran longer than the watchdog allows.",
 		"look for a loop that does not end"},

@@ -7,8 +7,8 @@ import (
 
 // Arithmetic on numbers of which some bits are known. The algorithms are those of
 // Vishwanathan, Shachnai, Narayana and Nagarakatte, "Sound, Precise, and Fast
-// Abstract Interpretation with Tristate Numbers" (CGO 2022); add, sub and the
-// bit operations are as precise as possible, and mul is sound.
+// Abstract Interpretation with Tristate Numbers" (CGO 2022). add, sub and the bit
+// operations are as precise as possible, and mul is sound.
 //
 // Invariant: Value & Mask == 0.
 

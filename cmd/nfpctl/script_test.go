@@ -137,9 +137,9 @@ func microcode(text, asJSON string) error {
 	return nil
 }
 
-// settled replaces what differs from run to run, so that a script compares whole lines: times
-// become TIME, the time that a load took NS, the running kernel VERSION, and the directories
-// of the script and the repository their variables.
+// settled replaces text that differs from run to run, so that a script can compare whole
+// lines. Times become TIME, the duration of a load NS, and the running kernel's release
+// VERSION. The directories of the script and of the repository become their variables.
 func settled(ts *testscript.TestScript, output *bytes.Buffer) string {
 	text := strings.ReplaceAll(output.String(), ts.Getenv("WORK"), "$WORK")
 	text = strings.ReplaceAll(text, ts.Getenv("EXAMPLES"), "$EXAMPLES")

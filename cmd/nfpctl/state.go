@@ -16,7 +16,7 @@ import (
 )
 
 // state is a file of desired deployments. It is read from YAML's own tree and not into
-// a structure, so that each error names the line and nothing is ignored: unknown and
+// a structure, so that each error names its line and nothing is ignored. Unknown and
 // duplicate keys, values of another type, and invalid numbers are errors.
 type state struct {
 	Deployments []stateEntry

@@ -64,9 +64,9 @@ func TestCompareTable(t *testing.T) {
 	t.Logf("suite: both compilers on %d programs: the same results", len(got.Programs))
 }
 
-// Both compilers' code of a program that sends packets to the host sends the same: the
-// guest keeps the array of perf events in its memory, and the driver's code has no table
-// id of it.
+// Both compilers' code of a program that sends packets to the host sends the same
+// packets. The array of perf events is in the guest's memory, and the driver's code has
+// no table id of it.
 func TestCompareEvents(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a guest: not in short mode")

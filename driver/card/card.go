@@ -1,13 +1,13 @@
 // Package card simulates the NIC as a PCI function to which Linux's own nfp driver
 // binds.
 //
-// A Card is a driver.NIC (engines, maps, helpers) together with everything else that
-// the host's driver uses before it sends a packet: configuration space, windows from
-// the BARs onto the chip's internal bus (CPP), tables in the memory unit, the
-// management processor (NSP), control BARs, queues, rings and interrupts. Register
-// accesses come in through Device; DMA and interrupts go out through Host. New returns
-// a powered-on card, Attach connects it to a Host, and the host's driver then loads
-// the firmware by register accesses.
+// A Card is a driver.NIC (engines, maps, helpers) and everything else that the host's
+// driver uses before it sends a packet. That is configuration space, windows from the
+// BARs onto the chip's internal bus (CPP), tables in the memory unit, the management
+// processor (NSP), control BARs, queues, rings and interrupts. Register accesses come
+// in through Device; DMA and interrupts go out through Host. New returns a powered-on
+// card, Attach connects it to a Host, and the host's driver then loads the firmware by
+// register accesses.
 //
 // Invariants:
 //

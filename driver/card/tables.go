@@ -258,8 +258,8 @@ const (
 
 // advertised returns a copy of a profile in which every limit is finite. Keys and
 // values fit the slots of messages, which hold at least a 32-bit word. The programs of
-// all ports fit the code store: each port has its own max_len control-store words, in
-// consecutive regions as in the open firmware, and max_len is reduced if the store is
+// all ports fit the code store. Each port has its own max_len control-store words, in
+// consecutive regions as in the open firmware. max_len is reduced if the store is
 // smaller than that.
 func advertised(p *firmware.Profile, ports int) *firmware.Profile {
 	q := *p

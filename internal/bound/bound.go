@@ -1,6 +1,6 @@
 // Package bound computes lower limits for the cost of a program on a packet, which no
-// compiled code can beat: the duration of the longest chain of waits, and the minimum
-// number of instructions that must issue.
+// compiled code can beat. One is the duration of the longest chain of waits, the
+// other the minimum number of instructions that must issue.
 //
 // Create a Meter for a program and its maps with New, then call Packet for each
 // packet. Each Bound follows from one run of the reference interpreter, during which

@@ -1,7 +1,7 @@
 // Package cache provides the directory of test tools that take minutes to build, such
-// as the reference disassembler and the guest kernel, and the lock that lets test
-// packages that run in parallel build each of them only once. Call Dir, then Lock a
-// path in it while building.
+// as the reference disassembler and the guest kernel. Its lock lets test packages
+// that run in parallel build each tool only once. Call Dir, then Lock a path in it
+// while building.
 package cache
 
 import (

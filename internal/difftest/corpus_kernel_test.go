@@ -19,9 +19,10 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// What our verifier accepts of the corpus, the running kernel's accepts too; what
-// the kernel accepts we accept, but for features that docs/verifier.md leaves out
-// (counted apart) and at most 2 % that it lists with a reason each.
+// Programs of the corpus that our verifier accepts, the running kernel's accepts
+// too. Programs that the kernel accepts, ours accepts, with two exceptions:
+// Features that docs/verifier.md leaves out are counted apart, and at most 2 %
+// are listed there with a reason each.
 func TestCorpusVerifiers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the kernel's samples: not in short mode")

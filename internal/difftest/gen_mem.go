@@ -323,9 +323,9 @@ func (b *body) atomicOn(base asm.Register, off int16, size asm.Size) {
 	fetch := op&(1<<8) != 0
 	if fetch && (base == asm.R10 || b.st.r[base].kind == memPtr) {
 		// Linux 6.18 follows a number stored to the stack through the fetch when it
-		// decides branches, but not when it asks whether two states may be held for
-		// one, and so cuts off branches that are taken. A byte stored into the word
-		// ends its knowledge.
+		// decides branches, but not when it compares two states. So it prunes
+		// branches that are taken. A byte stored into the word makes it forget the
+		// number.
 		b.emit(asm.Instruction{OpCode: asm.StoreImmOp(asm.Byte), Dst: base, Offset: off + 1, Constant: 1})
 	}
 	b.emit(op.Mem(base, asm.Register(src), size, off))

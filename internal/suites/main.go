@@ -3,10 +3,10 @@
 // A failing test's output follows its package's line, and the names of all failed
 // tests come last.
 //
-// A run is good only if all of these hold: go test exits with status 0, each package
-// that go list names has ended, each test that started has ended, and each package
-// with test files ran a test. So a run that was killed, or whose output was truncated,
-// fails.
+// A run is good only if go test exits with status 0 and all of these hold: Each
+// package that go list names has ended, each test that started has ended, and each
+// package with test files ran a test. So a run that was killed, or whose output was
+// truncated, fails.
 package main
 
 import (

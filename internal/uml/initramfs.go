@@ -11,10 +11,11 @@ import (
 	"strings"
 )
 
-// The root file system of the guest is a cpio archive in the "newc" form that
-// Linux unpacks into memory: per file an ASCII header of a magic and 13 fields of
-// 8 hexadecimal digits, the name, and the contents, each padded to 4 bytes
-// (Linux's Documentation/driver-api/early-userspace/buffer-format.rst).
+// The root file system of the guest is a cpio archive in the "newc" form, which
+// Linux unpacks into memory (Linux's
+// Documentation/driver-api/early-userspace/buffer-format.rst). A file has an
+// ASCII header of a magic and 13 fields of 8 hexadecimal digits, then the name,
+// then the contents, each padded to 4 bytes.
 
 // File modes and types of the archive, as stat(2) has them.
 const (

@@ -17,10 +17,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// Each archive is named for the pass it runs on input.ir: on the chip as it is, which
-// gives chip.ir, on one that NAME.json says the difference of, which gives NAME.ir,
-// and with the frequencies of NAME.counts. A choice by cost is one that comes out
-// differently. Of passes over machine code the words are compared, in chip.s and NAME.s.
+// Each archive is named for the pass that it runs on input.ir. On the chip as it is the
+// pass must give chip.ir. On a chip that differs as NAME.json says, or with the
+// frequencies of NAME.counts, it must give NAME.ir. That must differ from chip.ir,
+// which shows that the pass chooses by cost. For passes over machine code the words are
+// compared, in chip.s and NAME.s.
 func TestCosts(t *testing.T) {
 	golden.Run(t, "testdata/costs/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
 		name := t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]

@@ -15,10 +15,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// TestBackend: in.ir, compiled for the program type and firmware that the file
-// options names, gives legal.ir after legalize, select.s with virtual registers,
-// alloc.s with physical ones, and the words of final.s; those of the files that
-// the archive has are compared. A refusal is in error.
+// TestBackend compiles in.ir for the program type and firmware that the file
+// options names. It compares the stages of which the archive has a file:
+// legal.ir after legalize, select.s with virtual registers, alloc.s with
+// physical ones, and the words of final.s. The file error holds a refusal.
 func TestBackend(t *testing.T) {
 	golden.Run(t, "testdata/backend/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
 		m, err := ir.Parse(files["in.ir"])

@@ -11,9 +11,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// limits refuses what can be seen before there is any code: programs of a type
-// that the card does not run, and accesses that always reach packet bytes which
-// the card does not keep near the engine.
+// limits refuses, before any code is generated, a program of a type that the
+// card does not run. It also refuses accesses that always reach packet bytes
+// which the card does not keep near the engine.
 func limits(f *verify.Facts, p *firmware.Profile) error {
 	env := &backend{name: f.Code.Name, code: f.Code}
 	switch f.Code.Type {

@@ -30,8 +30,8 @@ import (
 //     a key and the return of the helper that takes it.
 //   - LM2 is for stack accesses out of LM0's reach, LM3 belongs to allocation.
 //   - A call passes parameter i of the callee's I32 parameters in A(i/2) if i
-//     is even and in B(i/2) if it is odd, the return address in A5, and
-//     returns r0 in A0 (low) and B0 (high).
+//     is even and in B(i/2) if it is odd. The return address is in A5. The
+//     callee returns r0 in A0 (low) and B0 (high).
 //   - Each memory command waits for its own completion on the first free signal.
 type selector struct {
 	env       *backend
@@ -269,8 +269,8 @@ func (s *selector) foldShift(v *ir.Value) {
 // atUsers reports whether v is computed at its uses, not at its definition.
 func (s *selector) atUsers(v *ir.Value) bool { return s.fused[v.ID] }
 
-// foldAddress takes a small constant offset into the access, and drops the carry
-// from a map address: the high word of a map pointer is bits 39:8 of the table's
+// foldAddress takes a small constant offset into the access. From a map address
+// it drops the carry: the high word of a map pointer is bits 39:8 of the table's
 // base, and offsets within a table stay below 2^32.
 func (s *selector) foldAddress(v *ir.Value) {
 	if !v.Op.Row().Mem {

@@ -6,16 +6,17 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit/mach"
 )
 
-// Atomics on map words are the memory engine's, which works on big-endian words.
-// Counter words (Value.Big) are stored like that, and every operation works. Of other
-// words the engine sees the bytes reversed: and, or, xor, exchange and
-// compare-exchange work on reversed operands just as well; addition becomes a loop
+// Atomics on map words are commands of the memory engine, which takes words as
+// big-endian. Counter words (Value.Big) are stored so, and every operation works. The
+// engine sees the bytes of other words reversed. And, or, xor, exchange and
+// compare-exchange work on reversed operands just as well; an addition becomes a loop
 // around a compare-exchange.
 //
-// In 64 bits the engine only adds. And, or and xor whose old value is unused are two
-// operations on words, and an addition to words that are not counters is two loops,
-// the second adding the carry of the first: other contexts may see the halves change
-// one after the other. All others are refused (atomic64).
+// In 64 bits the engine only adds. And, or and xor whose old value is unused become
+// two operations on words. An addition to words that are not counters becomes two
+// loops, the second of which adds the carry of the first. Other contexts may then
+// see the halves change one after the other. All other 64-bit operations are refused
+// (atomic64).
 //
 // Assumed where published sources are silent, as in nfp/sim: test_ forms return the
 // old value in the transfer registers the operand came from; test_compare_write of

@@ -307,8 +307,8 @@ func (s *selector) result(v *ir.Value, fail int32) {
 }
 
 // adjustHead moves the packet's start by r2. A constant step to the left within the
-// firmware's guarantee needs no check if it can happen only once; a step to the right
-// would leave too little of a short frame, so it is checked.
+// firmware's guarantee needs no check if it can happen only once. A step to the right
+// is checked, since it may leave too little of a short frame.
 func (s *selector) adjustHead(v *ir.Value) {
 	delta := v.Args[2]
 	limits := s.env.profile.AdjustHead

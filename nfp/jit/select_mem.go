@@ -259,9 +259,9 @@ func (s *selector) give(i int, v *ir.Value) {
 }
 
 // bigAccess reaches words that lie in memory big-endian. Whole aligned words move
-// without the swap; pieces within a word whose place in it is known are taken out
-// of the word; everything else goes byte by byte, the byte that the program sees
-// at address a lying at a XOR 3 (tables begin at a multiple of four).
+// without the swap. A piece of one word, at a known offset in it, is extracted
+// from the word. Everything else moves byte by byte: the byte that the program
+// sees at address a lies at a XOR 3 (tables begin at a multiple of four).
 func (s *selector) bigAccess(v *ir.Value) {
 	p := s.place(v)
 	known, phase := v.Align >= 4, int(v.Phase)%4

@@ -15,9 +15,10 @@ import (
 // A word's live range is found in the ir, before selection: from the read to the last
 // instruction that will use it. Instructions are numbered in reverse postorder; a live
 // range is a list of ranges of numbers, both ends included. A word that is live across
-// a call is copied to a general register at once. Reads are assigned the next run of
-// registers below scratchXfer each of which is free for the live range of its word; a
-// read that finds none arrives in the scratch registers, and all its words are copied.
+// a call is copied to a general register at once. A read is assigned the next run of
+// registers below scratchXfer in which each register is free for the live range of its
+// word. If there is none, the read arrives in the scratch registers, and all its words
+// are copied.
 //
 // The packet's start likewise stays in the packet vector unless an adjust_head lies in
 // its live range.

@@ -39,9 +39,9 @@ func model(t *testing.T) *nfp.Model {
 	return m
 }
 
-// TestUnits checks that a single command takes the unloaded latency, that commands to
-// one bank are served one by one, that issuers wait when the queue is full, and that
-// banks do not wait for each other.
+// TestUnits checks that a single command takes the unloaded latency, and that
+// commands to one bank are served one by one. Issuers must wait when the queue is
+// full, and banks must not wait for each other.
 func TestUnits(t *testing.T) {
 	m := model(t)
 	m.EMEM.ReadBusy, m.EMEM.Queue = 4, 8

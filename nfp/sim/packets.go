@@ -9,9 +9,9 @@ import (
 // The path of packets: ports and MAC, buffers, contexts, order, host and wire.
 //
 // Arrival times follow from the traffic alone, so arrivals are processed when a
-// context asks for a packet: those up to now are admitted or, if the MAC or the
-// buffers are full, lost; if none is left, the asking context gets the next one to
-// come and its time. Contexts get packets in the order in which they ask.
+// context asks for a packet. Those up to now are admitted or, if the MAC or the
+// buffers are full, lost. If none is left, the asking context gets the next one to
+// come, with its time. Contexts get packets in the order in which they ask.
 
 // job is a packet in the chip.
 type job struct {

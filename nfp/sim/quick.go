@@ -7,9 +7,9 @@ import "github.com/nfpkit/nfpkit/nfp"
 // that once, when code is loaded, makes most instructions a shorter case of the switch
 // in exec.go that computes the result and no more.
 //
-// The rest of an instruction's decoding is sorted by what it needs before that switch:
-// nothing; a test of its transfer registers; a word of local memory that a validated
-// pointer gives at once; or everything (pre, post).
+// Instructions are sorted by what must be done before that switch. Some need nothing,
+// some a test of their transfer registers, and some a word of local memory through a
+// pointer that is known to be valid. The others need the whole decoding (pre, post).
 
 // Dispatch codes beyond the operations: what a word needs first.
 const (

@@ -7,9 +7,10 @@ import "github.com/nfpkit/nfpkit/nfp"
 type Spec struct {
 	nfp.Model
 
-	// Lax turns the rules whose breach shows only as garbage on real silicon (use
-	// of carry after a logic operation, of a transfer register before its signal,
-	// of a multiplier group torn apart) from faults into silence.
+	// Lax ignores breaches that on real silicon show only as a wrong value, which
+	// are faults otherwise. They are the use of carry after a logic operation, of
+	// a transfer register before its signal, and of a multiplier group torn
+	// apart.
 	Lax bool
 	// Seed chooses the garbage that registers and local memory start with, and the
 	// pseudo-random numbers.

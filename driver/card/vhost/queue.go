@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-// A split virtqueue (virtio 1.2, section 2.7) is three pieces of guest memory: a table
-// of descriptors, which locate buffers and may be chained; the available ring, into
-// which the guest puts heads of chains; and the used ring, in which the card returns
-// them. Both rings start with 16 bits of flags and a 16-bit running index.
+// A split virtqueue (virtio 1.2, section 2.7) is three pieces of guest memory. The
+// table of descriptors locates buffers; descriptors may be chained. The guest puts
+// heads of chains into the available ring, and the card returns them in the used ring.
+// Both rings start with 16 bits of flags and a 16-bit running index.
 
 const (
 	maxQueueSize = 1 << 15

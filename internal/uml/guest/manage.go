@@ -17,9 +17,9 @@ import (
 )
 
 // This file runs the checks of the kernel's selftest that make sense on a card that
-// runs programs, with frames that show the result: marked frames met a program in the
-// card, counted frames one on the host. It also checks features of the manager that
-// the selftest does not have.
+// runs programs. Frames show where a program ran: marked frames met one in the card,
+// counted frames one on the host. It also checks features of the manager that the
+// selftest does not have.
 
 // cardBench is a card and a manager on it.
 type cardBench struct {
@@ -341,9 +341,9 @@ func (b *cardBench) noClsact() error {
 	return nil
 }
 
-// countsRight has the card count 64-bit words past 32 bits and holds host, map, and the
-// card's own counters against each other: a counter is big-endian in the card, and its
-// words are in another order there.
+// countsRight has the card count 64-bit words past 32 bits. It compares the numbers
+// that the host reads, the map's and the card's own counters: a counter is big-endian
+// in the card, so its words are in another order there.
 func countsRight(b *cardBench) error {
 	ctx := background
 	before, err := b.k.Verdicts(b.p[0])

@@ -7,7 +7,7 @@ import (
 )
 
 // cleanFlow removes copies within one register, empty blocks, branches with two equal
-// targets and unreachable blocks, and joins a block with its only successor if that
+// targets and unreachable blocks. It merges a block with its only successor if that
 // has no other predecessor, so that schedule has more choice.
 func cleanFlow(f *Func) {
 	dropPointerWrites(f)

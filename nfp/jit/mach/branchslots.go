@@ -85,9 +85,10 @@ func (p *filler) branch(i int32) {
 // minSaved is how many cycles a packet a copied word must save.
 const minSaved = 0.05
 
-// grows reports whether the slots of the branch of b may take n copied instructions:
-// if the branch is the only predecessor, so that they are moved; in loops; and if
-// measured counts show enough packets there.
+// grows reports whether the slots of the branch of b may take n copied instructions.
+// They may if the branch is its target's only predecessor, since they are then moved
+// and not copied. Otherwise they may if b is in a loop or, if there are measured
+// counts, if enough packets pass through b.
 func (p *filler) grows(b *Block, br *Inst, n int) bool {
 	switch {
 	case n == 0, len(p.preds[br.To]) == 1:

@@ -10,16 +10,16 @@ import (
 )
 
 // CheckMotion shows that moving and copying instructions between blocks kept the
-// meaning, independently of how the passes work: it executes both functions on
-// symbolic values, side by side, from branch to branch, to a fixed point (translation
-// validation).
+// meaning, independently of how the passes work (translation validation). It executes
+// both functions on symbolic values, side by side, from branch to branch, to a fixed
+// point.
 //
 // At each pair of program points it keeps at most two facts about each resource of the
-// new function: that the old function holds the same value, and the expression by
-// which the old function would still compute it from what it holds. At joins, facts
-// are intersected. Both functions must issue the same commands in the same order with
-// the same operands, branch alike, and leave the same values in resources that are
-// live at the exits.
+// new function: One is that the old function holds the same value. The other is the
+// expression by which the old function would still compute that value from the values
+// it holds. At joins, facts are intersected. Both functions must issue the same
+// commands in the same order with the same operands, branch alike, and leave the same
+// values in resources that are live at the exits.
 func CheckMotion(old, now *Func) error {
 	v := &ways{old: old, now: now, words: map[wordKey]int32{}, ids: map[string]symbol{}, from: map[places]map[origin]*relation{}}
 	failed := map[places]error{} // what is known may grow until the end

@@ -8,9 +8,9 @@ import (
 
 // Coalescing of general registers is optimistic (Park and Moon, "Optimistic Register
 // Coalescing"): registers of one bank that are joined by a copy and never live at once
-// form a class, innermost copies first, and a class gets one register: a conventional
-// one if a copy joins it to one. If classes cause a spill, all are split and their
-// members are placed one by one, with the copies as hints.
+// form a class. Copies in inner loops are taken first. Each class gets one register, a
+// conventional one if a copy joins the class to it. If classes cause a spill, all are
+// split and their members are placed one by one, with the copies as hints.
 
 // moveSite is a copy between registers, one of them virtual at least.
 type moveSite struct {

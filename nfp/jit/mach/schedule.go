@@ -6,11 +6,12 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// schedule reorders the instructions of each block to minimise stalls: list scheduling
-// (Gibbons and Muchnick) over the dependences of physical registers, condition codes,
-// pointers and memory, by the longest path to the block's end, with the latencies of
-// the chip's model. Then a command followed by its wait becomes a swap, and the slots
-// of swaps and branches are filled with instructions that may execute late.
+// schedule reorders the instructions of each block to minimise stalls, by list
+// scheduling (Gibbons and Muchnick). Dependences are those of physical registers,
+// condition codes, pointers and memory. The priority is the longest path to the
+// block's end, with the latencies of the chip's model. Then a command followed by its
+// wait becomes a swap, and the slots of swaps and branches are filled with
+// instructions that may execute late.
 //
 // Calls stay in place, bundles stay together, and accesses that may overlap keep their
 // order.

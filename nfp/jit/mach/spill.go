@@ -7,10 +7,10 @@ import (
 )
 
 // Spill slots are words of the function's frame after the eBPF stack. Those in the
-// frame's first 64 bytes are reached through LM0, if the function has it; the next
-// 64-byte window through LM3, which is set at the function's start and after each call
-// that loses it. Slots beyond are far: each access moves LM3 there and back, at the
-// cost of register B21.
+// frame's first 64 bytes are reached through LM0, if the function has it. Those in the
+// next 64-byte window are reached through LM3, which is set at the function's start
+// and after each call that loses it. Slots beyond are far: each access moves LM3 there
+// and back, at the cost of register B21.
 //
 // A spilled register becomes a short-lived one in each bundle that mentions it, loaded
 // or rematerialised before the bundle if it is read, and stored after it if it is

@@ -7,11 +7,11 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// addWaits assigns signals to memory commands and inserts waits as late as possible:
-// before an instruction that reads arriving data, writes a register that is being
-// sent, accesses overlapping memory, or leaves the program's own code. As many
-// commands as there are signals can be outstanding, and one wait serves all that are
-// due.
+// addWaits assigns signals to memory commands and inserts waits as late as possible.
+// A wait is due before an instruction that reads arriving data, writes a register
+// that is being sent, accesses overlapping memory, or leaves the program's own code.
+// As many commands as there are signals can be outstanding, and one wait serves all
+// that are due.
 //
 // Commands stay outstanding into a successor that has no other predecessor. All are
 // waited for before a join, except that exits, which many branches share, are copied,
