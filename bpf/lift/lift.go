@@ -44,7 +44,6 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/ir"
@@ -104,24 +103,7 @@ type builder struct {
 
 // refuse notes a reason why the firmware cannot run instruction i.
 func (b *builder) refuse(i int, reason, format string, args ...any) {
-	b.reasons = append(b.reasons, Place(b.code, i, verify.Reason{Reason: reason, Message: fmt.Sprintf(format, args...)}))
-}
-
-// Place returns a reason with the place and text of instruction i, and the hint that
-// explains its word unless it has one of its own.
-func Place(c *code.Code, i int, r verify.Reason) verify.Reason {
-	if i != code.None {
-		ins := &c.Insns[i]
-		r.PC, r.Insn = ins.PC, asmtext.Format(ins.Instruction)
-		if l := c.Line(i); l != nil {
-			r.File, r.Line = l.FileName(), int(l.LineNumber())
-		}
-	}
-	if r.Hint == "" {
-		d, _ := verify.Explain(r.Reason)
-		r.Hint = d.Hint
-	}
-	return r
+	b.reasons = append(b.reasons, verify.Place(b.code, i, verify.Reason{Reason: reason, Message: fmt.Sprintf(format, args...)}))
 }
 
 // raw reports whether the program is a raw one: the conformance runner's.

@@ -35,13 +35,22 @@ func (j *journal) first(i int, word string) bool {
 
 // reason fills in everything but the state.
 func (j *journal) reason(i int, word, msg string) Reason {
-	r := Reason{Reason: word, Message: msg, Hint: hintOf(word)}
-	if i >= 0 && i < len(j.c.Insns) {
-		ins := &j.c.Insns[i]
+	return Place(j.c, i, Reason{Reason: word, Message: msg})
+}
+
+// Place returns r with the pc, text and source line of instruction i of c, and with the
+// hint that explains its word unless r has one. If i is no instruction, such as
+// code.None, only the hint is added.
+func Place(c *code.Code, i int, r Reason) Reason {
+	if i >= 0 && i < len(c.Insns) {
+		ins := &c.Insns[i]
 		r.PC, r.Insn = ins.PC, asmtext.Format(ins.Instruction)
-		if l := j.c.Line(i); l != nil {
+		if l := c.Line(i); l != nil {
 			r.File, r.Line = l.FileName(), int(l.LineNumber())
 		}
+	}
+	if r.Hint == "" {
+		r.Hint = hintOf(r.Reason)
 	}
 	return r
 }

@@ -159,7 +159,7 @@ func (env *backend) refuse(r verify.Reason) {
 	if env.code != nil {
 		i = env.code.Index(r.PC)
 	}
-	env.reasons = append(env.reasons, lift.Place(env.code, i, r))
+	env.reasons = append(env.reasons, verify.Place(env.code, i, r))
 }
 
 func (env *backend) unsupported() error {
