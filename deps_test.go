@@ -35,13 +35,14 @@ var allowed = map[string][]string{
 	"ir":                {},
 	"nfp/jit/mach":      {"nfp", "nfp/firmware"},
 	"nfp/jit":           {"ir", "nfp", "nfp/jit/mach", "nfp/firmware", "bpf/lift", "bpf/code", "bpf/verify", "bpf/asmtext"},
-	"driver":            {"nfp/sim", "nfp/firmware", "nfp", "bpf/asmtext", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
+	"driver":            {"nfp/sim", "nfp/firmware", "nfp", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
+	"driver/linux":      {"driver", "nfp", "nfp/firmware", "bpf/asmtext", "bpf/code", "bpf/helper", "bpf/maps", "bpf/verify"},
 	"driver/card":       {"driver", "nfp", "nfp/firmware", "bpf/maps"},
 	"driver/card/vhost": {"driver/card"},
 	// the manager: it knows a card only by what the kernel says of it
 	"offload":         {"bpf/helper"}, // the kernel's own facts of map types
 	"offload/metrics": {"offload"},
-	"driver/live":     {"driver", "offload", "bpf/helper", "nfp", "nfp/firmware", "nfp/jit", "bpf/code", "bpf/maps", "bpf/verify"},
+	"driver/live":     {"driver", "driver/linux", "offload", "bpf/helper", "nfp", "nfp/firmware", "nfp/jit", "bpf/code", "bpf/maps", "bpf/verify"},
 	// tests and tools
 	"internal/golden":   {},
 	"internal/cache":    {},
@@ -58,7 +59,7 @@ var allowed = map[string][]string{
 		"bpf/code"},
 	"internal/uml/guest": {"internal/uml/report", "internal/runbook", "offload"},
 	"internal/runbook":   {},
-	"internal/difftest": {"internal/cache", "driver", "nfp", "nfp/firmware", "nfp/jit", "ir",
+	"internal/difftest": {"internal/cache", "driver", "driver/linux", "nfp", "nfp/firmware", "nfp/jit", "ir",
 		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/lift", "bpf/maps", "bpf/object", "bpf/verify"},
 }
 

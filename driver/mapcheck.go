@@ -48,16 +48,12 @@ func CheckMaps(programs []*verify.Facts, p *firmware.Profile) []verify.Reason {
 
 // mapReason converts a MapError to a reason, at the instruction that uses the map.
 func mapReason(f *verify.Facts, i int, err error) verify.Reason {
-	r := reasonAt(f, i)
-	r.Message = err.Error()
+	r := verify.Reason{Message: err.Error()}
 	var fault *MapError
 	if errors.As(err, &fault) {
 		r.Reason, r.Message = fault.Reason, fmt.Sprintf("map %s: %s", fault.Map, fault.Msg)
 	}
-	if info, ok := verify.Explain(r.Reason); ok {
-		r.Hint = info.Hint
-	}
-	return r
+	return verify.Place(f.Code, i, r)
 }
 
 // neutral reports whether a map stays with the host and counts against no limit.

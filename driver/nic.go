@@ -1,18 +1,15 @@
 // Package driver implements the contract between a card and its host: the firmware's
 // capabilities, the state in which a program is entered and must end, the layout of
-// maps, the calls of helpers. docs/firmware-contract.md states the contract. The
-// package also holds the rules by which Linux's nfp driver accepts programs.
+// maps, the calls of helpers. docs/firmware-contract.md states the contract. Package
+// driver/linux describes what Linux's nfp driver makes of it.
 //
 // A NIC performs the firmware's part of the contract on a simulated engine. A Go
 // function is at the address of each helper and of the exit, and maps are in simulated
 // memory. Create one with New for a firmware profile, create maps with CreateMap, load
-// a program with Load, LoadWords or LoadKernel, and process packets with Run. Bench
-// measures a program on all engines of a chip. Place loads programs by slot, for a
-// card that an operating system's driver uses.
-//
-// Linux.Check returns the reasons for which the Linux driver refuses a program,
-// Linux.Warnings the instructions that it translates wrongly, and WarnCard those that act
-// differently on the card than on a host.
+// a program with Load or LoadWords, and process packets with Run. Bench measures a
+// program on all engines of a chip. Place loads programs by slot, for a card that an
+// operating system's driver uses. CheckMaps returns why a firmware cannot hold the maps
+// of programs, without a card.
 //
 // The NIC is strict. All state that the contract leaves undefined is filled with
 // garbage, which differs for each packet and after each helper. A program that

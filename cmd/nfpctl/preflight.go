@@ -12,7 +12,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/offload"
 )
@@ -120,8 +120,8 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 		return oneLine(err), nil // the card decides
 	}
 	if err == nil && c.check {
-		linux := runningRules()
-		err = refusal(d, "driver-rejected", driver.AsLinux(facts, &linux).Check(profile, largestMTU(k, d.Ports)))
+		kernel := runningRules()
+		err = refusal(d, "driver-rejected", linux.NewView(facts, &kernel).Check(profile, largestMTU(k, d.Ports)))
 	}
 	if err == nil && c.bench {
 		return c.runBench(d, facts, profile)
@@ -138,12 +138,12 @@ func (c *changeFlags) preflight(cmd *cobra.Command, k offload.Kernel, d *offload
 
 // runningRules returns the running kernel's rules or, if there are none for it, the
 // default.
-func runningRules() driver.Kernel {
-	linux, _, err := driver.KernelFor(kernelRelease())
+func runningRules() linux.Kernel {
+	k, _, err := linux.KernelFor(kernelRelease())
 	if err != nil {
-		linux, _, _ = driver.KernelFor(driver.DefaultKernel)
+		k, _, _ = linux.KernelFor(linux.DefaultKernel)
 	}
-	return linux
+	return k
 }
 
 // largestMTU returns the largest MTU of the ports, or 0 if none is found: loading

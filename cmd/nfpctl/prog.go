@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/offload"
 )
@@ -396,7 +396,7 @@ func (e *env) dumpJited(w io.Writer, info *offload.ProgramInfo) error {
 		}
 		return writeJSON(w, map[string]any{"id": info.ID, "words": all})
 	}
-	if im, err := driver.KernelImage(info.Name, info.Jited); err == nil {
+	if im, err := linux.Image(info.Name, info.Jited); err == nil {
 		_, err = io.WriteString(w, nfp.Disassemble(im))
 		return err
 	}

@@ -111,7 +111,7 @@ func TestScripts(t *testing.T) {
 
 // What differs from one run of a script to the next.
 var (
-	linux     = regexp.MustCompile(`rules of Linux [\d.]+`)
+	rulesOf   = regexp.MustCompile(`rules of Linux [\d.]+`)
 	timeStamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|\d{8}T\d{6}\.\d{3}`)
 	duration  = regexp.MustCompile(`"took_ns": \d+`)
 )
@@ -144,7 +144,7 @@ func settled(ts *testscript.TestScript, output *bytes.Buffer) string {
 	text := strings.ReplaceAll(output.String(), ts.Getenv("WORK"), "$WORK")
 	text = strings.ReplaceAll(text, ts.Getenv("EXAMPLES"), "$EXAMPLES")
 	text = strings.ReplaceAll(text, ts.Getenv("OBJECTS"), "$OBJECTS")
-	text = linux.ReplaceAllString(text, "rules of Linux VERSION")
+	text = rulesOf.ReplaceAllString(text, "rules of Linux VERSION")
 	return duration.ReplaceAllString(timeStamp.ReplaceAllString(text, "TIME"), `"took_ns": NS`)
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/sim"
@@ -362,23 +363,27 @@ func (o *benchOptions) mapsFrom(cmd *cobra.Command) (*verify.Facts, error) {
 	return verified(obj, spec.Name, nil)
 }
 
+// wordsCard returns a card with the maps of the program from, if it is not nil.
+func wordsCard(from *verify.Facts, p *firmware.Profile, opt *driver.Options) (*driver.NIC, error) {
+	if from == nil {
+		return driver.New(p, opt)
+	}
+	tables := make([]uint32, len(from.Code.Maps))
+	for i := range tables {
+		tables[i] = uint32(i + 1)
+	}
+	return linux.NewCard(p, opt, from, tables)
+}
+
 // loadWords loads micro-engine code onto a card, with the maps with which it was
 // compiled. If programs find their array through a register, the code does not show
 // the array's size.
 func (o *benchOptions) loadWords(arg string, im *nfp.Image, from *verify.Facts, p *firmware.Profile, opt *driver.Options) (*simEngine, error) {
-	nic, err := driver.New(p, opt)
+	nic, err := wordsCard(from, p, opt)
 	if err != nil {
 		return nil, err
 	}
-	if from != nil {
-		tables := make([]uint32, len(from.Code.Maps))
-		for i := range tables {
-			tables[i] = uint32(i + 1)
-		}
-		if err := nic.CreateKernelMaps(from, tables); err != nil {
-			return nil, err
-		}
-	} else if p.DirectMap {
+	if from == nil && p.DirectMap {
 		var entries, bytes uint32
 		if n, err := fmt.Sscanf(o.array, "%dx%d", &entries, &bytes); n != 2 || err != nil || entries == 0 || bytes == 0 {
 			return nil, usagef("--array: %q is not ENTRIESxBYTES", o.array)

@@ -7,7 +7,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -43,7 +43,7 @@ func (u use) String() string {
 var budgetOrder = []string{"words", "driver_words_min", "driver_words_max", "stack", "driver_stack", "maps", "map_entries", "map_bytes", "helpers"}
 
 // budget returns the resource use that is known without compiling.
-func budget(f *verify.Facts, linux *driver.Linux, at *checkTarget) map[string]use {
+func budget(f *verify.Facts, view *linux.View, at *checkTarget) map[string]use {
 	p := at.profile
 	count, entries, bytes := int64(0), int64(0), int64(0)
 	for _, m := range f.Code.Maps {
@@ -55,11 +55,11 @@ func budget(f *verify.Facts, linux *driver.Linux, at *checkTarget) map[string]us
 			bytes += n
 		}
 	}
-	least, most := linux.Words()
+	least, most := view.Words()
 	return map[string]use{
 		"driver_words_min": left(int64(least), int64(p.MaxLen)),
 		"driver_words_max": left(int64(most), int64(p.MaxLen)),
-		"driver_stack":     left(int64(driver.LinuxStack(f)), int64(p.Stack)),
+		"driver_stack":     left(int64(view.Stack()), int64(p.Stack)),
 		"maps":             left(count, int64(p.Maps.Count)),
 		"map_entries":      left(entries, int64(p.Maps.Entries)),
 		"map_bytes":        left(bytes, int64(at.model.EMEM.Bytes)),

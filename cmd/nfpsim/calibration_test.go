@@ -9,7 +9,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/object"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -59,7 +59,7 @@ func calibrationWords(t *testing.T, version string) {
 		t.Fatal(err)
 	}
 	for i, a := range all {
-		theirs, err := driver.KernelImage(names[i], a.Words)
+		theirs, err := linux.Image(names[i], a.Words)
 		if err != nil {
 			t.Fatalf("%s: %v: %s", names[i], err, a.Refused)
 		}

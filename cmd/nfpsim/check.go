@@ -10,7 +10,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/jit"
@@ -90,7 +90,7 @@ driver compares with the packet bytes that a program may reach.`,
 	from.flags(cmd)
 	cardFlag(cmd, &at.card)
 	cmd.Flags().IntVar(&at.mtu, "mtu", 1500, "mtu of the port in bytes: the driver attaches no program that may reach past what the firmware keeps near")
-	cmd.Flags().StringVar(&at.release, "kernel", driver.DefaultKernel, "release of Linux whose verifier and driver are meant, as 6.1 or 6.18.3")
+	cmd.Flags().StringVar(&at.release, "kernel", linux.DefaultKernel, "release of Linux whose verifier and driver are meant, as 6.1 or 6.18.3")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&who, "for", "kernel", "whose answer is the exit status: kernel (the Linux driver) or nfpkit")
 	return cmd
@@ -102,7 +102,7 @@ type checkTarget struct {
 	mtu     int
 	release string
 	note    string // if the rules are another release's
-	kernel  driver.Kernel
+	kernel  linux.Kernel
 	model   *nfp.Model
 	profile *firmware.Profile
 }
@@ -114,7 +114,7 @@ func (c *checkTarget) load(t *target) (err error) {
 	if c.mtu < leastMTU || c.mtu > mostMTU {
 		return usagef("--mtu is %d, must be %d to %d", c.mtu, leastMTU, mostMTU)
 	}
-	if c.kernel, c.note, err = driver.KernelFor(c.release); err != nil {
+	if c.kernel, c.note, err = linux.KernelFor(c.release); err != nil {
 		return usagef("--kernel: %w", err)
 	}
 	if c.model, err = nfp.ModelByName(c.card); err != nil {
@@ -184,11 +184,11 @@ func checkOne(obj *object.Object, name string, at *checkTarget) checkResult {
 		r.Kernel, r.Ours = judge(refused.Reasons), judge(refused.Reasons)
 		return r
 	}
-	linux := driver.AsLinux(facts, &at.kernel)
-	r.Budget = budget(facts, linux, at)
+	view := linux.NewView(facts, &at.kernel)
+	r.Budget = budget(facts, view, at)
 	memory := memoryReasons(name, at, r.Budget["map_bytes"])
-	r.Kernel = judge(append(linux.Check(p, at.mtu), memory...))
-	r.Warns = append(r.Warns, slices.Concat(facts.Warnings, linux.Warnings(p), driver.WarnCard(facts, p))...)
+	r.Kernel = judge(append(view.Check(p, at.mtu), memory...))
+	r.Warns = append(r.Warns, slices.Concat(facts.Warnings, view.Warnings(p), linux.WarnCard(facts, p))...)
 	slices.SortStableFunc(r.Warns, func(x, y verify.Reason) int { return x.PC - y.PC })
 	if refused != nil {
 		r.Ours = judge(refused.Reasons)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -67,11 +67,11 @@ func bothCompilers(f *verify.Facts, p *firmware.Profile, t *uml.Translation) (bo
 	if t.Words == nil {
 		return both, &driverRefusal{t.Refused}
 	}
-	nic, err := kernelCard(f, p, t.Tables)
+	nic, err := linux.NewCard(p, nil, f, t.Tables)
 	if err != nil {
 		return both, err
 	}
-	prog, err := nic.LoadKernel("linux", t.Words, f.Code.Type)
+	prog, err := linux.Load(nic, "linux", t.Words, f.Code.Type)
 	if err != nil {
 		return both, err
 	}
@@ -110,20 +110,10 @@ func (o *compareOptions) listed(cmd *cobra.Command, f *verify.Facts, p *firmware
 			tables = append(tables, uint32(len(tables)+1))
 		}
 	}
-	nic, err := kernelCard(f, p, tables)
+	nic, err := linux.NewCard(p, nil, f, tables)
 	if err != nil {
 		return nil, err
 	}
 	prog, err := nic.Load(im, f.Code.Type)
 	return &simEngine{nic: nic, prog: prog}, err
-}
-
-// kernelCard is a card with a program's maps at the given table ids, whose
-// counters are those that the Linux driver knows.
-func kernelCard(f *verify.Facts, p *firmware.Profile, tables []uint32) (*driver.NIC, error) {
-	nic, err := driver.New(p, nil)
-	if err != nil {
-		return nil, err
-	}
-	return nic, nic.CreateKernelMaps(f, tables)
 }

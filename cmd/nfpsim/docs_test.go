@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/internal/golden"
 )
 
@@ -40,25 +40,25 @@ func TestOffloadRulesDoc(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(offloadIntro)
 	b.WriteString("\n## Rules\n\n| reason | stage | asks | cure | stands in |\n|---|---|---|---|---|\n")
-	for _, r := range driver.Rules() {
+	for _, r := range linux.Rules() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r.Reason, r.Stage, cell(sentence(r.Why)), cell(r.Hint), r.Source)
 	}
 	b.WriteString("\nWhat the driver says when it refuses, as regular expressions over the verifier's log, the netlink answer or the kernel's log:\n\n| reason | says |\n|---|---|\n")
-	for _, r := range driver.Rules() {
+	for _, r := range linux.Rules() {
 		if r.Says != "" {
 			fmt.Fprintf(&b, "| `%s` | `%s` |\n", r.Reason, cell(r.Says))
 		}
 	}
 	b.WriteString("\n## Warnings\n\nThe driver accepts these programs and makes code that does something else; kernel-jit.md has a reproducer of each.\n\n| warning | what goes wrong | cure |\n|---|---|---|\n")
-	for _, f := range driver.Faults() {
+	for _, f := range linux.Faults() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Reason, cell(f.Why), cell(f.Hint))
 	}
 	b.WriteString("\nAnd these it translates well, but the card's firmware does something else than a Linux host, whichever compiler made its code:\n\n| warning | what is different | cure |\n|---|---|---|\n")
-	for _, f := range driver.CardFaults() {
+	for _, f := range linux.CardFaults() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Reason, cell(f.Why), cell(f.Hint))
 	}
 	b.WriteString(kernelsIntro)
-	for _, k := range driver.Kernels() {
+	for _, k := range linux.Kernels() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", k.Release, yes(k.V4), yes(k.Sums), yes(k.StaleEnd), cmp.Or(k.Compared, "not compared"))
 	}
 	golden.File(t, "../../docs/offload-rules.md", b.String())

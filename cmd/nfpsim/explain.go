@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 )
 
 // explanation is one row of the table of reasons.
@@ -29,10 +29,10 @@ func explanations() []explanation {
 	for _, r := range verify.Reasons() {
 		all = append(all, explanation{r.Word, r.Family, r.Explanation, r.Hint})
 	}
-	for _, r := range driver.Rules() {
+	for _, r := range linux.Rules() {
 		all = append(all, explanation{r.Reason, "Linux driver", sentence(r.Why), r.Hint})
 	}
-	for _, f := range append(driver.Faults(), driver.CardFaults()...) {
+	for _, f := range append(linux.Faults(), linux.CardFaults()...) {
 		all = append(all, explanation{f.Reason, verify.FamilyWarning, f.Why, f.Hint})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Reason < all[j].Reason })
@@ -87,7 +87,7 @@ Quote the line. Without an argument it lists all reasons.`,
 func pickReason(all []explanation, word string) ([]explanation, error) {
 	var near, meant []string
 	for line := range strings.Lines(word) {
-		meant = append(meant, driver.Meaning(strings.TrimSpace(line))...)
+		meant = append(meant, linux.Meaning(strings.TrimSpace(line))...)
 	}
 	if said := slices.DeleteFunc(slices.Clone(all), func(e explanation) bool { return !slices.Contains(meant, e.Reason) }); len(said) > 0 {
 		return said, nil

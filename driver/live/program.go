@@ -14,7 +14,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/jit"
 	"github.com/nfpkit/nfpkit/offload"
@@ -155,7 +155,7 @@ func (k *Kernel) compile(spec *ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec)
 	if err != nil {
 		return nil, nil, err
 	}
-	if reasons := driver.AsLinux(facts, nil).Check(k.c.profile, 0); len(reasons) > 0 {
+	if reasons := linux.NewView(facts, nil).Check(k.c.profile, 0); len(reasons) > 0 {
 		return nil, lines(reasons), &driverError{reasons[0].At(spec.Name)}
 	}
 	im, err = jit.Compile(facts, k.c.profile, nil)

@@ -19,7 +19,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/bpf/object"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -188,7 +188,7 @@ func TestDriver(t *testing.T) {
 			t.Errorf("%s: %+v", p.file, err)
 			continue
 		}
-		if reasons := driver.AsLinux(facts, nil).Check(stock, 0); p.driver != (len(reasons) == 0) {
+		if reasons := linux.NewView(facts, nil).Check(stock, 0); p.driver != (len(reasons) == 0) {
 			t.Errorf("%s: the comment says %v, the rules say %v", p.file, p.driver, reasons)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
@@ -60,7 +60,7 @@ func judgeCode(name string, c *code.Code, p *firmware.Profile) judged {
 
 // judgeFor is judgeCode for the kernel of a release.
 func judgeFor(release, name string, c *code.Code, p *firmware.Profile) judged {
-	linux, _, err := driver.KernelFor(release)
+	kernel, _, err := linux.KernelFor(release)
 	if err != nil {
 		panic(err)
 	}
@@ -72,7 +72,7 @@ func judgeFor(release, name string, c *code.Code, p *firmware.Profile) judged {
 		}
 		return j
 	}
-	seen := driver.AsLinux(f, &linux)
+	seen := linux.NewView(f, &kernel)
 	for _, q := range seen.Check(p, 0) {
 		j.reasons = append(j.reasons, q.Reason)
 	}
@@ -154,7 +154,7 @@ func TestDriverRulesMutants(t *testing.T) {
 			return false
 		}
 		crashes := func(r verify.Reason) bool { return strings.HasPrefix(r.Reason, "jit-crash-") } // the guest with it
-		return !slices.ContainsFunc(driver.AsLinux(f, nil).Warnings(card), crashes)
+		return !slices.ContainsFunc(linux.NewView(f, nil).Warnings(card), crashes)
 	})
 }
 
@@ -288,7 +288,7 @@ const (
 
 // An agreement collects how check and the driver compare.
 type agreement struct {
-	rules             []*regexp.Regexp // by index of driver.Rules
+	rules             []*regexp.Regexp // by index of linux.Rules
 	accepted, refused int
 	known             map[string]string // programs that differ, and why
 	listed            int
@@ -299,7 +299,7 @@ type agreement struct {
 
 func newAgreement() *agreement {
 	a := &agreement{first: map[string]int{}}
-	for _, r := range driver.Rules() {
+	for _, r := range linux.Rules() {
 		a.rules = append(a.rules, regexp.MustCompile(cmpOr(r.Says, `\z.`)))
 	}
 	return a
@@ -379,7 +379,7 @@ func (a *agreement) meaning(tr *uml.Translation) []string {
 		if strings.Contains(line, "[nfp] warning") {
 			continue
 		}
-		if words := driver.Meaning(line); len(words) > 0 {
+		if words := linux.Meaning(line); len(words) > 0 {
 			return words
 		}
 	}
@@ -397,8 +397,8 @@ func (a *agreement) meaning(tr *uml.Translation) []string {
 	case strings.Contains(tr.Refused, "no jited words"), strings.HasPrefix(tr.Refused, "load: invalid argument"):
 		return []string{"driver-load-flags"}
 	}
-	for k, r := range driver.Rules() {
-		if r.Stage == driver.StageAttach && a.rules[k].MatchString(tr.Refused) {
+	for k, r := range linux.Rules() {
+		if r.Stage == linux.StageAttach && a.rules[k].MatchString(tr.Refused) {
 			return []string{r.Reason}
 		}
 	}
@@ -419,7 +419,7 @@ func (a *agreement) report(t *testing.T, what string) {
 // reached: each rule was the driver's first word at least once.
 func reached(t *testing.T, first map[string]int) {
 	t.Helper()
-	for _, r := range driver.Rules() {
+	for _, r := range linux.Rules() {
 		why, known := unreachableRules[r.Reason]
 		switch n := first[r.Reason]; {
 		case n == 0 && !known:
@@ -446,7 +446,7 @@ func TestFaultWarnings(t *testing.T) {
 	for _, file := range files {
 		want := "jit-" + strings.TrimSuffix(filepath.Base(file), ".bpf")
 		var got []string
-		for _, r := range driver.AsLinux(faultProgram(t, file).Facts, nil).Warnings(profile) {
+		for _, r := range linux.NewView(faultProgram(t, file).Facts, nil).Warnings(profile) {
 			got = append(got, r.Reason)
 		}
 		if !slices.Contains(got, want) {

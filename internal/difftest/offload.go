@@ -8,13 +8,13 @@ import (
 
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
 // Most generated programs have an operation that the Linux driver does not offload: a
 // store of a constant, a wide product, a store to a map value. Drawing until a program
-// has none would take too long, so the program is edited instead. driver.Linux
+// has none would take too long, so the program is edited instead. linux.View
 // lists the broken rules, and each edit replaces an instruction that breaks one by a
 // similar one that does not. The edited program computes something else, but is as
 // good a test.
@@ -67,7 +67,7 @@ func offloadable(seed uint64, profile *firmware.Profile, faults map[string]int) 
 		if round == 0 {
 			e.avoidFaults()
 		}
-		broken := driver.AsLinux(f, nil).Check(profile, 0)
+		broken := linux.NewView(f, nil).Check(profile, 0)
 		if len(broken) == 0 && len(e.with) == 0 {
 			return p, f
 		}
@@ -246,7 +246,7 @@ func (e *editor) divide(i int) {
 	if ins.Constant < 0 {
 		ins.Constant = ins.Constant&math.MaxInt32 | 1 // the driver refuses any other
 	}
-	if driver.NoShift(uint32(ins.Constant)) {
+	if linux.NoShift(uint32(ins.Constant)) {
 		e.faults["div-shift-0"]++
 		ins.Constant = 5
 	}

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
-	"github.com/nfpkit/nfpkit/driver"
 )
 
 // Of ten programs of the generator at least six can be edited to what the Linux
@@ -34,18 +33,5 @@ func TestOffloadable(t *testing.T) {
 	t.Logf("%d of %d programs, %d instructions; kept from faults: %v; %v", ok, n, insns, faults, ops)
 	if ok*10 < n*6 {
 		t.Errorf("%d of %d programs can be offloaded", ok, n)
-	}
-}
-
-// Divisors whose reciprocal ends without a shift: those that divide 2^32 + 1 or come
-// near enough, and even ones with such a rest.
-func TestNoShift(t *testing.T) {
-	for d, want := range map[uint32]bool{
-		1: true, 2: false, 3: false, 5: false, 7: false, 10: false, 21: false, 641: true, 1282: false, 1344: true, 6700417: true, 1 << 31: false, 0x7fffffff: false,
-		0xfffffd16: false, 0xffffffff: false, 1<<31 + 1: false,
-	} {
-		if got := driver.NoShift(d); got != want {
-			t.Errorf("%d: %v, want %v", d, got, want)
-		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -88,17 +89,14 @@ func translateOn(t *testing.T, release string, opt uml.TranslateOptions, program
 
 // runKernelWords runs the words that the kernel showed on a card.
 func runKernelWords(p *Program, f *verify.Facts, profile *firmware.Profile, tr *uml.Translation) (*Result, error) {
-	card, err := driver.New(profile, &driver.Options{Time: microseconds()})
+	card, err := linux.NewCard(profile, &driver.Options{Time: microseconds()}, f, tr.Tables)
 	if err != nil {
-		return nil, err
-	}
-	if err := card.CreateKernelMaps(f, tr.Tables); err != nil {
 		return nil, err
 	}
 	if err := p.Fill(card); err != nil {
 		return nil, err
 	}
-	prog, err := card.LoadKernel("kernel", tr.Words, f.Code.Type)
+	prog, err := linux.Load(card, "kernel", tr.Words, f.Code.Type)
 	if err != nil {
 		return nil, err
 	}

@@ -41,8 +41,8 @@ const GuestPackage = "github.com/nfpkit/nfpkit/internal/uml/guest"
 
 // Translation is the output of the kernel's nfp driver for a program.
 type Translation struct {
-	// Words are in the form that BPF_OBJ_GET_INFO_BY_FD has: see
-	// driver.KernelImage. None: Refused says why.
+	// Words are in the form that BPF_OBJ_GET_INFO_BY_FD has: see Image of
+	// driver/linux. None: Refused says why.
 	Words []uint64
 	// Tables are the table ids of the program's maps, in order of Code.Maps; they
 	// are constants in Words.

@@ -15,7 +15,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/object"
-	"github.com/nfpkit/nfpkit/driver"
+	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
@@ -115,7 +115,7 @@ func testLinkKernel(t *testing.T, k *kernel) {
 			}
 			continue
 		}
-		words, err := driver.LinkKernel(tr.Words, nfp.Placement{Start: p.Start, Done: p.Done, Helpers: p.Helpers})
+		words, err := linux.Link(tr.Words, nfp.Placement{Start: p.Start, Done: p.Done, Helpers: p.Helpers})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"cmp"
@@ -184,13 +184,12 @@ func attachType(c *ruleCheck) []finding {
 	return []finding{{0, fmt.Sprintf("the program is for %s (attach type %v), which run no program on a card", hook, p.Attach)}}
 }
 
-// LinuxStack returns the bytes of stack that the Linux driver counts for a program:
-// the deepest chain of calls, reachable or not, with frames rounded up to 64 bytes.
-func LinuxStack(f *verify.Facts) int {
+// stackOf returns the bytes of stack of the deepest chain of calls: View.Stack.
+func stackOf(f *verify.Facts) int {
 	const align = 64
 	frame := make([]int, len(f.Code.Funcs))
 	for n := range frame {
-		frame[n] = (linuxFrame(f, n) + align - 1) &^ (align - 1)
+		frame[n] = (frameOf(f, n) + align - 1) &^ (align - 1)
 	}
 	var deepest func(n int) int
 	sum := make([]int, len(frame)) // 0 means not yet known
@@ -210,8 +209,8 @@ func LinuxStack(f *verify.Facts) int {
 	return deepest(0)
 }
 
-// linuxFrame returns the bytes of stack that the Linux driver assigns to function n.
-func linuxFrame(f *verify.Facts, n int) int {
+// frameOf returns the bytes of stack that the Linux driver assigns to function n.
+func frameOf(f *verify.Facts, n int) int {
 	const returnAddress, saved = 4, 32
 	if n == 0 {
 		return f.Depth[0]
@@ -226,7 +225,7 @@ func linuxFrame(f *verify.Facts, n int) int {
 }
 
 func stackSize(c *ruleCheck) []finding {
-	if n := LinuxStack(c.facts); n > c.profile.Stack/64*64 {
+	if n := c.Stack(); n > c.profile.Stack/64*64 {
 		return []finding{{0, fmt.Sprintf("the stack takes %d bytes, firmware %s has %d", n, c.profile.Name, c.profile.Stack/64*64)}}
 	}
 	return nil
@@ -235,7 +234,7 @@ func stackSize(c *ruleCheck) []finding {
 // codeSize refuses programs that are certainly too long: it uses the fewest words that
 // the driver's translator generates for the instructions that are left.
 func codeSize(c *ruleCheck) []finding {
-	least, _ := linuxWordsOf(c.facts)
+	least, _ := c.Words()
 	if least > c.profile.MaxLen {
 		return []finding{{0, fmt.Sprintf("the driver generates at least %d words for the program, firmware %s has room for %d", least, c.profile.Name, c.profile.MaxLen)}}
 	}

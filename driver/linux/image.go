@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"fmt"
@@ -7,7 +7,9 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp"
+	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
 // This file reads the words of an offloaded program that BPF_OBJ_GET_INFO_BY_FD
@@ -28,9 +30,9 @@ const (
 	saveReturn       = 5 // index of the word of push and pop that returns
 )
 
-// KernelImage converts words that the kernel returned to an image. An error names the
+// Image converts words that the kernel returned to an image. An error names the
 // word.
-func KernelImage(name string, words []uint64) (*nfp.Image, error) {
+func Image(name string, words []uint64) (*nfp.Image, error) {
 	im := &nfp.Image{Name: name, Words: make([]nfp.Word, len(words))}
 	need := map[nfp.RelocKind]bool{}
 	insts := make([]nfp.Inst, len(words))
@@ -59,7 +61,7 @@ func KernelImage(name string, words []uint64) (*nfp.Image, error) {
 		}
 		im.Relocs = append(im.Relocs, r)
 	}
-	for _, s := range kernelRoutines(im, insts) {
+	for _, s := range routines(im, insts) {
 		if need[s.kind] {
 			im.Symbols = append(im.Symbols, nfp.Symbol{Name: s.kind.String(), Addr: s.at})
 		}
@@ -67,18 +69,18 @@ func KernelImage(name string, words []uint64) (*nfp.Image, error) {
 	return im, nil
 }
 
-// kernelRoutine is the target of a relocation other than to the program itself.
-type kernelRoutine struct {
+// routine is the target of a relocation other than to the program itself.
+type routine struct {
 	kind nfp.RelocKind
 	at   int
 }
 
-// kernelRoutines locates the program's own routines.
-func kernelRoutines(im *nfp.Image, insts []nfp.Inst) []kernelRoutine {
-	var found []kernelRoutine
+// routines locates the program's own routines.
+func routines(im *nfp.Image, insts []nfp.Inst) []routine {
+	var found []routine
 	for _, r := range im.Relocs {
 		if r.Kind == nfp.RelocDone {
-			found = append(found, kernelRoutine{nfp.RelocAbort, r.Addr}, kernelRoutine{nfp.RelocOut, r.Addr + abortWords})
+			found = append(found, routine{nfp.RelocAbort, r.Addr}, routine{nfp.RelocOut, r.Addr + abortWords})
 			break
 		}
 	}
@@ -89,54 +91,62 @@ func kernelRoutines(im *nfp.Image, insts []nfp.Inst) []kernelRoutine {
 		}
 		switch in.A {
 		case nfp.RegB(21):
-			found = append(found, kernelRoutine{nfp.RelocPush, i - saveReturn})
+			found = append(found, routine{nfp.RelocPush, i - saveReturn})
 		case nfp.RegA(21):
-			found = append(found, kernelRoutine{nfp.RelocPop, i - saveReturn})
+			found = append(found, routine{nfp.RelocPop, i - saveReturn})
 		}
 	}
 	return found
 }
 
-// LinkKernel places words that the kernel returned, as the driver does before it sends
+// Link places words that the kernel returned, as the driver does before it sends
 // them to the card: it applies all eight types of relocation. The card receives
 // nfp.WithECC of each word.
-func LinkKernel(words []uint64, p nfp.Placement) ([]nfp.Word, error) {
-	im, err := KernelImage("kernel", words)
+func Link(words []uint64, p nfp.Placement) ([]nfp.Word, error) {
+	im, err := Image("kernel", words)
 	if err != nil {
 		return nil, err
 	}
 	return im.Link(p)
 }
 
-// LoadKernel links words that the kernel returned for the address after the last
-// loaded program, and loads them. Table ids of maps are constants in the words, so the
-// maps must have those ids. The code does not show which words of values are counters;
-// only the driver knows: see Linux.Use and Map.Agree.
-func (n *NIC) LoadKernel(name string, words []uint64, typ ebpf.ProgramType) (*Program, error) {
-	linked, err := LinkKernel(words, nfp.Placement{Start: n.next, Done: n.Profile.Done, Helpers: n.Profile.Helpers})
+// Load links words that the kernel returned for the address after the last program on
+// nic, and loads them. Table ids of maps are constants in the words, so the maps must
+// have those ids, as NewCard gives them. Errors are *driver.LoadError.
+func Load(nic *driver.NIC, name string, words []uint64, typ ebpf.ProgramType) (*driver.Program, error) {
+	p := nic.Profile
+	linked, err := Link(words, nfp.Placement{Start: nic.NextStart(), Done: p.Done, Helpers: p.Helpers})
 	if err != nil {
-		return nil, &LoadError{name, "link", err.Error(), err}
+		return nil, &driver.LoadError{Program: name, Reason: "link", Msg: err.Error(), Err: err}
 	}
-	return n.LoadWords(name, linked, typ)
+	return nic.LoadWords(name, linked, typ)
 }
 
-// CreateKernelMaps creates the maps of a program, in order of Code.Maps, with the
-// table ids in its words, and marks the words of their values that are counters
-// (Linux.Use). Maps named otherN take the ids in between. The card must have no maps
-// yet. If tables leaves out the arrays of perf events, the host keeps those, as it does
-// under Linux.
-func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
+// NewCard returns a card with the maps of a program, in order of Code.Maps, under the
+// table ids in the words that the driver made of it. Maps named otherN take the ids in
+// between. The words do not show which words of values are counters, which only the
+// driver knows: they are those of View.Use. If tables leaves out the arrays of perf
+// events, the host keeps those, as it does under Linux. opt may be nil.
+func NewCard(p *firmware.Profile, opt *driver.Options, f *verify.Facts, tables []uint32) (*driver.NIC, error) {
 	var numbered []int // maps that have a table id
 	for i, spec := range f.Code.Maps {
 		if len(tables) == len(f.Code.Maps) || spec.Type != ebpf.PerfEventArray {
 			numbered = append(numbered, i)
 		}
 	}
-	if len(tables) != len(numbered) || len(n.maps) > 0 {
-		return fmt.Errorf("%d table ids for %d maps, %d maps there", len(tables), len(f.Code.Maps), len(n.maps))
+	if len(tables) != len(numbered) {
+		return nil, fmt.Errorf("%d table ids for %d maps", len(tables), len(f.Code.Maps))
 	}
-	n.opt.HostEvents = n.opt.HostEvents || len(numbered) < len(f.Code.Maps)
-	use := AsLinux(f, nil).Use()
+	var own driver.Options
+	if opt != nil {
+		own = *opt
+	}
+	own.HostEvents = own.HostEvents || len(numbered) < len(f.Code.Maps)
+	nic, err := driver.New(p, &own)
+	if err != nil {
+		return nil, err
+	}
+	use := NewView(f, nil).Use()
 	for id, left := uint32(1), len(tables); left > 0; id++ {
 		spec := &ebpf.MapSpec{Name: fmt.Sprintf("other%d", id), Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
 		at := slices.Index(tables, id)
@@ -144,20 +154,16 @@ func (n *NIC) CreateKernelMaps(f *verify.Facts, tables []uint32) error {
 			spec = f.Code.Maps[numbered[at]]
 			left--
 		}
-		m, err := n.CreateMap(spec)
+		m, err := nic.CreateMap(spec)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if at < 0 {
 			continue
 		}
-		if err := m.Agree(use[numbered[at]].Words); err != nil {
-			return err
+		if err := m.MarkUse(use[numbered[at]].Words); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return nic, nil
 }
-
-// Agree combines a program's use of the words of the map's values with earlier uses,
-// as loading its image does. A *MapError names the words whose uses conflict.
-func (m *Map) Agree(use []nfp.WordUse) error { return m.setUse(use) }

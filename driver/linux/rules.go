@@ -1,11 +1,10 @@
-package driver
+package linux
 
 import (
 	"slices"
 
-	"github.com/nfpkit/nfpkit/bpf/asmtext"
-	"github.com/nfpkit/nfpkit/bpf/code"
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -51,18 +50,14 @@ type finding struct {
 	msg  string
 }
 
-// ruleCheck holds the program to which rules are applied, and facts derived from it.
+// ruleCheck applies rules to a view of a program, for a firmware.
 type ruleCheck struct {
-	facts   *verify.Facts
+	*View
 	profile *firmware.Profile
-	caps    *Caps
-	kernel  *Kernel // nil if no rule needs it
+	caps    *driver.Caps
 	mtu     int
-	use     map[int][]wordUse // by index in Code.Maps
-	demand  []verify.Demand   // nil until first needed
+	demand  []verify.Demand // nil until first needed
 }
-
-func (c *ruleCheck) insn(i int) *code.Insn { return &c.facts.Code.Insns[i] }
 
 // rules is in the order in which the driver checks them at one instruction.
 var rules = []Rule{
@@ -197,25 +192,12 @@ func indirectFirst(f *verify.Facts, found []verify.Reason) []verify.Reason {
 	return append(calls, others...)
 }
 
-func newRuleCheck(f *verify.Facts, p *firmware.Profile, k *Kernel) *ruleCheck {
-	c := &ruleCheck{facts: f, profile: p, kernel: k, mtu: defaultMTU, use: map[int][]wordUse{}}
-	if p != nil {
-		// The capabilities that the driver would read from the card. A profile that
-		// was loaded always encodes.
-		if caps, err := ParseCaps(EncodeCaps(p)); err == nil {
-			c.caps = caps
-		}
+func newRuleCheck(v *View, p *firmware.Profile) *ruleCheck {
+	c := &ruleCheck{View: v, profile: p, mtu: defaultMTU}
+	// The capabilities that the driver would read from the card. A profile that was
+	// loaded always encodes.
+	if caps, err := driver.ParseCaps(driver.EncodeCaps(p)); err == nil {
+		c.caps = caps
 	}
-	c.recordUse()
 	return c
-}
-
-// reasonAt returns a reason located at instruction i, without name and message.
-func reasonAt(f *verify.Facts, i int) verify.Reason {
-	ins := &f.Code.Insns[i]
-	r := verify.Reason{PC: ins.PC, Insn: asmtext.Format(ins.Instruction)}
-	if l := f.Code.Line(i); l != nil {
-		r.File, r.Line = l.FileName(), int(l.LineNumber())
-	}
-	return r
 }

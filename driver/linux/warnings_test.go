@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"slices"
@@ -107,8 +107,8 @@ func TestKernels(t *testing.T) {
 	} {
 		for _, k := range Kernels() {
 			f := textFacts(t, "xdp", x.body)
-			linux := AsLinux(f, &k)
-			got := append(words(linux.Check(p, 0)), words(linux.Warnings(p))...)
+			view := NewView(f, &k)
+			got := append(words(view.Check(p, 0)), words(view.Warnings(p))...)
 			if has := slices.Contains(got, x.reason); has != slices.Contains(x.on, k.Release) {
 				t.Errorf("%s: on %s %v", x.name, k.Release, got)
 			}
@@ -152,8 +152,8 @@ func TestWordsUnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := textFacts(t, "xdp", "\tr4 = *(u64 *)(r8 + 8)\n\tr4 += r6\n\t*(u64 *)(r8 + 8) = r4")
-	linux := AsLinux(f, nil)
-	least, most := linux.Words()
+	view := NewView(f, nil)
+	least, most := view.Words()
 	if least >= most {
 		t.Fatalf("%d to %d words: no room between", least, most)
 	}
@@ -162,10 +162,10 @@ func TestWordsUnsure(t *testing.T) {
 		refused, warned bool
 	}{{most, false, false}, {most - 1, false, true}, {least, false, true}, {least - 1, true, false}} {
 		p.MaxLen = x.room
-		if got := slices.Contains(words(linux.Check(p, 0)), "driver-code-size"); got != x.refused {
+		if got := slices.Contains(words(view.Check(p, 0)), "driver-code-size"); got != x.refused {
 			t.Errorf("room for %d of %d to %d words: refused %v", x.room, least, most, got)
 		}
-		if got := slices.Contains(words(linux.Warnings(p)), "driver-words-unsure"); got != x.warned {
+		if got := slices.Contains(words(view.Warnings(p)), "driver-words-unsure"); got != x.warned {
 			t.Errorf("room for %d of %d to %d words: warned %v", x.room, least, most, got)
 		}
 	}

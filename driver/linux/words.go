@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"github.com/cilium/ebpf"
@@ -24,7 +24,7 @@ var (
 	wordsSaving  = 18 // the shared routines that push and pop r6 to r9
 )
 
-func linuxWordsOf(f *verify.Facts) (least, most int) {
+func wordsOf(f *verify.Facts) (least, most int) {
 	least = wordsIntro + wordsOutro[f.Code.Type] + wordsPadding
 	most = least
 	if len(f.Code.Funcs) > 1 {
@@ -33,7 +33,7 @@ func linuxWordsOf(f *verify.Facts) (least, most int) {
 	start := true // the driver leaves the set-up of converted classic filters out
 	for i := range f.Code.Insns {
 		if f.Reachable[i] {
-			w := linuxWords(f, i)
+			w := insnWords(f, i)
 			if start = start && setsUp(&f.Code.Insns[i]); start {
 				w.least = 0
 			}
@@ -53,7 +53,7 @@ func setsUp(ins *code.Insn) bool {
 	return op.ALUOp() == asm.Mov && ins.Dst == asm.R6 && ins.Src == asm.R1 || op.ALUOp() == asm.Xor && ins.Dst == ins.Src
 }
 
-func linuxWords(f *verify.Facts, i int) wordRange {
+func insnWords(f *verify.Facts, i int) wordRange {
 	ins := &f.Code.Insns[i]
 	op := ins.OpCode
 	switch class := op.Class(); {

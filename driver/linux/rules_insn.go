@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"fmt"
@@ -232,7 +232,7 @@ func callerByte(c *ruleCheck, i int) string {
 	if m == nil || m.Kind != verify.PtrStack || m.Up == 0 || m.Size != 1 || op.Mode() != asm.MemMode {
 		return ""
 	}
-	bottom := int64(linuxFrame(c.facts, c.insn(i).Func))
+	bottom := int64(frameOf(c.facts, c.insn(i).Func))
 	for _, at := range places(m) {
 		if off := bottom + at; off < 0 && (off&3 == 1 || off&3 == 2) {
 			return fmt.Sprintf("byte %d of a word in a caller's frame, %d bytes below this function's", off&3, -off)

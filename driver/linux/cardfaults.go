@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -35,7 +36,7 @@ func CardFaults() []Fault { return slices.Clone(cardFaults) }
 // WarnCard returns the instructions at which a program acts differently on the card
 // than on a host, in the order of the program.
 func WarnCard(f *verify.Facts, p *firmware.Profile) []verify.Reason {
-	return warn(newRuleCheck(f, p, nil), cardFaults)
+	return warn(newRuleCheck(&View{facts: f}, p), cardFaults)
 }
 
 // isVerdict reports whether instruction i exits the program itself, not one of its
@@ -58,7 +59,7 @@ func (c *ruleCheck) mayReturn(i int, code uint64) bool {
 }
 
 func cardRedirect(c *ruleCheck, i int) string {
-	if c.facts.Code.Type != ebpf.XDP || c.profile.Redirects() || !c.isVerdict(i) || !c.mayReturn(i, XDPRedirect) {
+	if c.facts.Code.Type != ebpf.XDP || c.profile.Redirects() || !c.isVerdict(i) || !c.mayReturn(i, driver.XDPRedirect) {
 		return ""
 	}
 	return fmt.Sprintf("return code 4 (XDP_REDIRECT) drops the packet: firmware %s cannot redirect", c.profile.Name)
@@ -72,7 +73,7 @@ func cardVerdict(c *ruleCheck, i int) string {
 		return "return code 5 (TC_ACT_QUEUED) drops the packet on the card; on a host a classifier takes it for TC_ACT_UNSPEC and goes on"
 	case c.mayReturn(i, trap):
 		return "return code 8 (TC_ACT_TRAP) passes the packet on the card; a host drops it"
-	case c.mayReturn(i, TCRedirect) && !c.profile.Redirects():
+	case c.mayReturn(i, driver.TCRedirect) && !c.profile.Redirects():
 		return fmt.Sprintf("return code 7 (TC_ACT_REDIRECT) sends the packet out of the port it came from: firmware %s cannot redirect", c.profile.Name)
 	}
 	return ""

@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"fmt"
@@ -18,27 +18,28 @@ const (
 )
 
 // recordUse marks the map words that the program loads, adds to and updates.
-func (c *ruleCheck) recordUse() {
-	for m, spec := range c.facts.Code.Maps {
-		c.use[m] = make([]wordUse, (spec.ValueSize+3)/4)
+func (v *View) recordUse() {
+	v.use = make([][]wordUse, len(v.facts.Code.Maps))
+	for m, spec := range v.facts.Code.Maps {
+		v.use[m] = make([]wordUse, (spec.ValueSize+3)/4)
 	}
-	for i := range c.facts.Code.Insns {
-		c.eachWord(i, func(m, word int, use wordUse) { c.use[m][word] |= use })
+	for i := range v.facts.Code.Insns {
+		v.eachWord(i, func(m, word int, use wordUse) { v.use[m][word] |= use })
 	}
 }
 
 // eachWord calls fn for each map word that instruction i may use. An offset that
 // varies on one path is refused in any case, but the driver may walk another path
 // first.
-func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
-	if !c.facts.Reachable[i] {
+func (v *View) eachWord(i int, fn func(m, word int, use wordUse)) {
+	if !v.facts.Reachable[i] {
 		return
 	}
-	op := c.insn(i).OpCode
-	m, use := c.facts.Mem[i], useRead
+	op := v.insn(i).OpCode
+	m, use := v.facts.Mem[i], useRead
 	switch {
 	case op.Class().IsJump():
-		c.eachUpdated(i, fn)
+		v.eachUpdated(i, fn)
 		return
 	case m == nil || m.Kind != verify.PtrMapValue:
 		return
@@ -49,7 +50,7 @@ func (c *ruleCheck) eachWord(i int, fn func(m, word int, use wordUse)) {
 	}
 	for _, at := range m.Maps {
 		words := func(first, end int64) {
-			for w := max(first, 0) / 4; 4*w < end && w < int64(len(c.use[at])); w++ {
+			for w := max(first, 0) / 4; 4*w < end && w < int64(len(v.use[at])); w++ {
 				fn(at, int(w), use)
 			}
 		}
@@ -72,14 +73,14 @@ func places(m *verify.Access) []int64 {
 
 // eachUpdated calls fn for the words that a bpf_map_update_elem may set to other than
 // zero.
-func (c *ruleCheck) eachUpdated(i int, fn func(m, word int, use wordUse)) {
-	ins, call := c.insn(i), c.facts.Calls[i]
+func (v *View) eachUpdated(i int, fn func(m, word int, use wordUse)) {
+	ins, call := v.insn(i), v.facts.Calls[i]
 	if call == nil || !ins.IsBuiltinCall() || asm.BuiltinFunc(ins.Constant) != asm.FnMapUpdateElem {
 		return
 	}
 	for _, at := range call.Maps {
 		for b, zero := range call.Zeros {
-			if !zero && b/4 < len(c.use[at]) {
+			if !zero && b/4 < len(v.use[at]) {
 				fn(at, b/4, useUpdate)
 			}
 		}

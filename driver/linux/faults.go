@@ -1,4 +1,4 @@
-package driver
+package linux
 
 import (
 	"fmt"
@@ -84,9 +84,7 @@ func warn(c *ruleCheck, rows []Fault) []verify.Reason {
 		for k := range rows {
 			w := &rows[k]
 			if msg := w.insn(c, i); msg != "" {
-				r := reasonAt(c.facts, i)
-				r.Reason, r.Message, r.Hint = w.Reason, msg, w.Hint
-				found = append(found, r)
+				found = append(found, verify.Place(c.facts.Code, i, verify.Reason{Reason: w.Reason, Message: msg, Hint: w.Hint}))
 			}
 		}
 	}
