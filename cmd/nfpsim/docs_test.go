@@ -66,46 +66,52 @@ func TestOffloadRulesDoc(t *testing.T) {
 
 const offloadIntro = `# What the Linux driver offloads
 
-` + "`nfpsim check PROG`" + ` says for each program whether the Linux nfp driver would take it for a card and a firmware, and if not, every
-reason with its place and cure. The rules are those of Linux 6.12, or of the release that ` + "`--kernel`" + ` names: the kernel's verifier (verifier.md), the driver's hooks into
-it, its translator, and what attaching asks. This page is printed from the table that the check goes by.
+` + "`nfpsim check PROG`" + ` predicts whether the Linux nfp driver takes a program for a card and a firmware. If it does not, check lists every
+reason with its place and cure. The rules are those of Linux 6.12, or of the release that ` + "`--kernel`" + ` names: the kernel's verifier (verifier.md),
+the driver's hooks into it, its translator, and the checks at attachment. This page is printed from the table that check uses.
 
 ## How the answer is found
 
-* The program is explored once as the compiler needs it, and once with no more knowledge than Linux 6.12's verifier has. There, division,
-  negation, byte swaps, shifts by a register and classic loads give any number; a helper that reads the stack may have written it;
-  packet bounds are tested again; a branch is decided by its operands' bits and bounds alone. bpf/verify/kernelmode.go has the list.
-  The driver sees the second: it checks every path that that verifier cannot exclude.
-* Each rule is asked of every instruction that can be reached, on all paths, and all that are broken are reported. The driver stops at the first.
-* If an address varies on one path and not on another, the driver may meet either first; besides
-  ` + "`driver-map-variable`" + ` the conflict of each word that may be reached is reported.
-* The kernel prunes paths that it considers covered by earlier ones. The driver never sees them, and may accept a program that breaks a rule there. Whether the kernel prunes depends on heuristics; such a program is refused here.
-* A path on which a register was not written stands for others that are like it otherwise. The program is refused for the register; what
-  the driver would have said first of one of the others may be missing.
-* The number of words that the driver will generate is bounded from both sides (` + "`driver_words_min`, `driver_words_max`" + ` of the budget) without translating:
-  the program is refused if the fewest are too many. Between the bounds only loading decides.
+* The program is explored twice: once with all that the compiler's verifier knows, and once with no more knowledge than Linux 6.12's verifier has.
+  In the second, the result of a division, negation, byte swap, shift by a register or classic load is any number. A helper that reads
+  the stack may have written it. Packet bounds are tested again. A branch is decided by the known bits and bounds of its operands alone.
+  bpf/verify/kernelmode.go has the list. The driver's rules are checked on the second: the driver sees every path that Linux's verifier cannot exclude.
+* Each rule is checked for every reachable instruction, on all paths, and all broken rules are reported. The driver stops at the first.
+* If an address varies on one path and not on another, the driver may meet either first. So check reports ` + "`driver-map-variable`" + ` and
+  the conflict of each word that may be reached.
+* The kernel prunes paths that it considers covered by earlier ones. The driver never sees them, and may accept a program that breaks a rule there. Whether the
+  kernel prunes depends on heuristics; such a program is refused here.
+* A path on which a register was not written covers paths that differ in nothing else. The program is refused for the register; the
+  reason that the driver would have given first on one of those paths may be missing.
+* The number of words that the driver will generate is bounded from both sides (` + "`driver_words_min`" + `, ` + "`driver_words_max`" + ` of the budget) without translating.
+  The program is refused if the lower bound is too many. Between the bounds only loading decides.
 * The use of a shared map by other programs is not known. The driver remembers for each word of a map whether any program or user
   space ever loaded it, added to it or updated it, until the map is gone.
-* The MTU is taken to be 1,500 unless ` + "`--mtu`" + ` says another.
+* The MTU is assumed to be 1,500 unless ` + "`--mtu`" + ` gives another.
 
 ## How it was compared
 
 In the kernel test bed (hardware-in-the-loop.md) the unmodified drivers of Debian's linux-source-6.12 (6.12.117) and 6.1 (6.1.192) load programs for the
-simulated card; the answer must be the same, and what the driver says first must be one of the reasons that check gives.
-` + "`TestDriverRules`" + ` (internal/difftest) has 731 programs that touch each rule from both sides on four cards and each attach type (on 6.12 412
-accepted, 317 refused, 2 attached to run on the host), ` + "`TestDriverMaps`" + ` 400 map definitions near the edges of what types and cards take, ` + "`TestDriverRulesRandom`" + ` 400 random ones, half of them edited until the rules allow them, ` + "`TestDriverRulesMutants`" + ` 150 with
-instructions changed. In longer runs (soak.md) the verdicts are equal, except if the kernel pruned; findings of earlier runs are fixed, with a case of each
-among the programs. Out of reach there: ` + "`driver-program-type`" + ` (the reader yields no programs of other types). Definitions of all map types are compared
+simulated card. The verdict must be the same, and the driver's first message must be one of the reasons that check gives. The tests are in internal/difftest:
+
+* ` + "`TestDriverRules`" + ` has 731 programs that touch each rule from both sides, on four cards and with each attach type. On 6.12, 412 are
+  accepted, 317 refused, and 2 attached to run on the host.
+* ` + "`TestDriverMaps`" + ` has 400 map definitions near the limits of types and cards.
+* ` + "`TestDriverRulesRandom`" + ` has 400 random programs, half of them edited until the rules allow them.
+* ` + "`TestDriverRulesMutants`" + ` has 150 programs with instructions changed.
+
+In longer runs (soak.md) the verdicts are equal, except if the kernel pruned. Findings of earlier runs are fixed, with a case of each
+among the programs. One rule is not reached there: ` + "`driver-program-type`" + ` (the reader yields no programs of other types). Definitions of all map types are compared
 with the running kernel too (` + "`TestCreateAgainstKernel`" + `, bpf/maps: 3,000).
 `
 
 const kernelsIntro = `
 ## Kernel releases
 
-` + "`check --kernel RELEASE`" + ` asks another release than 6.12; a release without a row has the rules of the nearest one before it, and the answer says
-so. The answer names the release: ` + "`linux`" + ` in text and JSON. nfpctl asks the running kernel's. The driver's own rules are the same in all of them.
+` + "`check --kernel RELEASE`" + ` predicts another release than 6.12. A release without a row has the rules of the nearest one before it, and the answer says
+so. The answer names the release: ` + "`linux`" + ` in text and JSON. nfpctl uses the running kernel's. The driver's own rules are the same in all of them.
 
-| release | takes -mcpu=v4 | knows sums of bounded numbers | loses code (` + "`kernel-stale-end`" + `) | compared with |
+| release | takes -mcpu=v4 | knows sums of bounded numbers | removes live code (` + "`kernel-stale-end`" + `) | compared with |
 |---|---|---|---|---|
 `
 
