@@ -43,7 +43,7 @@ type Model struct {
 // Timing holds the cycles that instructions cost beyond one each.
 type Timing struct {
 	Branch       int `unit:"cycles" source:"idle cycles of a taken branch less the defer slots filled; CoNEXT'21's estimator: 4 with the word"`
-	Settled      int `unit:"cycles" source:"the same where the condition codes were set at least one word earlier; CoNEXT'21's estimator: 3 with the word"`
+	Settled      int `unit:"cycles" source:"the same if the condition codes were set at least one word earlier; CoNEXT'21's estimator: 3 with the word"`
 	Return       int `unit:"cycles" source:"the same for rtn and jump; a firmware comment calls the jump a 4-cycle branch"`
 	Swap         int `unit:"cycles" source:"the same for ctx_arb and commands that swap; CoNEXT'21's estimator: at least 3 with the word"`
 	PointerDelay int `unit:"words" source:"between a write of a local-memory pointer or T_INDEX and its use; what the Linux driver's compiler keeps"`

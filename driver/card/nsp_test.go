@@ -103,12 +103,12 @@ func TestModelsDoc(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %d x %d Gbit/s, %d lane(s) of %d |\n", m.Name, m.Product, m.PartNo, len(m.Ports), p.Gbps(), p.Lanes, p.LaneGbps)
 		for _, q := range m.Ports {
 			if q != p {
-				t.Errorf("%s: ports differ: the table cannot say so", m.Name)
+				t.Errorf("%s: ports differ: the table cannot show that", m.Name)
 			}
 		}
 	}
 	b.WriteString(speeds(t))
-	golden.File(t, "../../docs/cards.md", "# Cards\n\nWhat `--card` may be. "+
+	golden.File(t, "../../docs/cards.md", "# Cards\n\nThese are the values of `--card`. "+
 		"Part numbers are those of the firmware files that the Linux driver asks for; the LX card's number and lanes are assumed.\n\n"+b.String())
 }
 
@@ -116,10 +116,10 @@ func TestModelsDoc(t *testing.T) {
 func speeds(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString("\n## As `bench` has them\n\n`nfpsim bench --card` takes the same names, or a JSON file with the fields of nfp.Model that differ, " +
-		"`Name` saying from which card:\n\n    {\"Name\": \"cx-2x25\", \"Workers\": 54, \"MACMpps\": 60}\n\n" +
+	b.WriteString("\n## Speeds\n\n`nfpsim bench --card` takes the same names, or a JSON file with the fields of nfp.Model that differ, " +
+		"`Name` being the card that they differ from:\n\n    {\"Name\": \"cx-2x25\", \"Workers\": 54, \"MACMpps\": 60}\n\n" +
 		"All have the chip of [accuracy.md](accuracy.md), which was calibrated on the 2x40; clocks are of the open NIC firmware's platform table. " +
-		"That the other cards differ in nothing but clock and ports is assumed; the LX has an NFP-6000, which no measurement here covers.\n\n" +
+		"The other cards are assumed to differ in clock and ports only; the LX has an NFP-6000, which no measurement here covers.\n\n" +
 		"| card | clock, MHz | engines | workers | line rate, 60 bytes, Mpps | MAC, Mpps |\n|---|---|---|---|---|---|\n")
 	models := Models()
 	for i, m := range nfp.Models() {

@@ -20,7 +20,7 @@ type pass struct {
 
 // passes run in this order between lifting and selection.
 var passes = []pass{
-	{name: "inline", doc: "replaces calls by the callee's body if that is worth the words", run: onModule((*ir.Module).Inline), grows: true},
+	{name: "inline", doc: "replaces calls by the callee's body if the saved cycles are worth the words", run: onModule((*ir.Module).Inline), grows: true},
 	{name: "unreachable", doc: "removes unreachable blocks; branches with one outcome become jumps", run: each(func(f *ir.Func) { f.RemoveUnreachable() })},
 	{name: "deadcode", doc: "removes values and block parameters on which no effect depends", run: each((*ir.Func).EliminateDeadCode)},
 	{name: "simplify", doc: "applies the proved rewrite rules, and replaces values of known bits by constants", run: each((*ir.Func).Simplify)},
