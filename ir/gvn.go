@@ -29,7 +29,8 @@ func (f *Func) NumberValues() {
 	}
 }
 
-// valueKey identifies equal values; it has no padding, so that it can be hashed whole.
+// valueKey is equal for equal values; it has no padding, so that its bytes can be
+// hashed.
 type valueKey struct {
 	what  uint64 // op, type, space, size, Big, number of arguments, a byte each
 	int   int64
@@ -38,7 +39,7 @@ type valueKey struct {
 	args  [4]ID
 }
 
-// tableEntry is a value in the table, with the one that it hides.
+// tableEntry is a value in the table, with the older entry of the same hash.
 type tableEntry struct {
 	v    *Value
 	home *Block
@@ -57,7 +58,7 @@ type numbering struct {
 
 // walk goes through the blocks in reverse postorder, so that dominators come
 // first. Entries of blocks that do not dominate the current one stay in the table
-// and are passed over.
+// and are ignored.
 func (g *numbering) walk() {
 	preds := g.f.Preds()
 	for _, b := range g.f.ReversePostorder() {

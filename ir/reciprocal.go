@@ -2,7 +2,7 @@ package ir
 
 import "math/bits"
 
-// reciprocal says how to divide by a constant with a multiplication:
+// reciprocal is a multiplication that divides by a constant:
 //
 //	n / d = (n >> pre) * mul >> (width + shift)            or, with add,
 //	n / d = ((n >> pre) * mul + mul) >> (width + shift)
@@ -49,7 +49,8 @@ func reciprocalOf(d, limit uint64, width int) reciprocal {
 	panic("no reciprocal")
 }
 
-// roundUp is 2^(width+shift)/d rounded up, and whether it serves.
+// roundUp returns 2^(width+shift)/d rounded up, and reports whether it divides
+// exactly up to limit.
 func roundUp(d, limit uint64, width, shift int) (uint64, bool) {
 	q, r := powerBy(width+shift, d)
 	mul, e := q+1, d-r
@@ -60,7 +61,8 @@ func roundUp(d, limit uint64, width, shift int) (uint64, bool) {
 	return mul, below(hi, lo, width+shift)
 }
 
-// roundDown is 2^(width+shift)/d rounded down, and whether it serves.
+// roundDown returns 2^(width+shift)/d rounded down, and reports whether it
+// divides exactly up to limit.
 func roundDown(d, limit uint64, width, shift int) (uint64, bool) {
 	q, e := powerBy(width+shift, d)
 	hi, lo := bits.Mul64(limit, e)

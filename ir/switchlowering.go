@@ -103,7 +103,8 @@ type chain struct {
 	width  int // bits that x may have
 }
 
-// add notes a case, unless it was decided before.
+// add adds a case, unless an earlier comparison with the same number decides
+// it.
 func (c *chain) add(n uint32, to Edge) {
 	if c.seen[n] {
 		return
@@ -115,8 +116,9 @@ func (c *chain) add(n uint32, to Edge) {
 	c.cases = append(c.cases, chainCase{n, to})
 }
 
-// Costs here are in quarters of a cycle. Of wide numbers the constant, of one word
-// or two, must be in a register.
+// Costs here are in quarters of a cycle. wideConst is the cost of loading a
+// constant that does not fit the instruction into a register, which takes one word
+// or two.
 const wideConst = 6
 
 // equal is a comparison for equality that fails: a branch on a byte, or a

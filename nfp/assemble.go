@@ -31,7 +31,7 @@ func (l ErrorList) Error() string {
 	return strings.Join(s, "\n")
 }
 
-// Unwrap gives the errors to errors.As.
+// Unwrap returns the errors, for errors.As.
 func (l ErrorList) Unwrap() []error {
 	t := make([]error, len(l))
 	for i, e := range l {
@@ -119,7 +119,7 @@ func (c *cursor) field() string {
 	return c.rest()
 }
 
-// split takes one line apart.
+// split parses the columns of a line.
 func (a *assembler) split(s string) {
 	c := cursor{s: s}
 	c.space()
@@ -145,8 +145,8 @@ func (a *assembler) split(s string) {
 	}
 }
 
-// header reports lines of listings that say nothing: the file's format, a
-// section's name, its start.
+// header reports whether a line of a listing has no instruction: the file's
+// format, a section's name, its start.
 func header(s string) bool {
 	return strings.Contains(s, ":     file format ") || strings.HasPrefix(s, "Disassembly of section ") ||
 		len(s) > 18 && isHex(s[:16]) && strings.HasPrefix(s[16:], " <") && strings.HasSuffix(s, ">:") ||
@@ -162,8 +162,8 @@ func isHex(s string) bool {
 	return s != ""
 }
 
-// bytes takes bpftool's line of opcode bytes after an instruction: eight of them,
-// least significant first.
+// bytes parses bpftool's line of opcode bytes after an instruction: eight of
+// them, least significant first.
 func (a *assembler) bytes(s string) bool {
 	f := strings.Fields(s)
 	if len(f) != 8 || len(a.items) == 0 {
@@ -182,7 +182,7 @@ func (a *assembler) bytes(s string) bool {
 	return true
 }
 
-// place takes labels, an address and a word number from the front of a line.
+// place parses labels, an address and a word number at the start of a line.
 func (a *assembler) place(c *cursor) bool {
 	for {
 		c.space()
@@ -235,7 +235,7 @@ func (a *assembler) hex(c *cursor) {
 	c.pos += len(f)
 }
 
-// number takes .N and checks that it counts.
+// number parses .N and checks that it is the next word's number.
 func (a *assembler) number(c *cursor) bool {
 	f := c.field()
 	if len(f) < 2 || f[0] != '.' || f[1] < '0' || f[1] > '9' {
@@ -262,7 +262,7 @@ func (a *assembler) number(c *cursor) bool {
 	return true
 }
 
-// word takes the instruction itself, for pass two.
+// word keeps the instruction's text for pass two.
 func (a *assembler) word(c *cursor) {
 	if n := len(a.items); n > 0 && a.items[n-1].hasHex && a.items[n-1].line == a.line {
 		a.items[n-1].col, a.items[n-1].text = c.pos, c.rest()
@@ -317,7 +317,7 @@ func (a *assembler) take(it *item, w Word) {
 	it.word, it.inst, it.ok = w, in, err == nil
 }
 
-// listed takes the word of a hex column; its text must say the same.
+// listed uses the word of a hex column, which must agree with the text.
 func (a *assembler) listed(it *item, text string) {
 	u := it.hex
 	w := Word(u & (1<<45 - 1))
@@ -344,7 +344,7 @@ func (a *assembler) listed(it *item, text string) {
 	}
 }
 
-// relocations takes the @ part off an instruction's text.
+// relocations removes the @ part from an instruction's text and parses it.
 func (a *assembler) relocations(it *item) string {
 	text, raw, _ := cutComment(it.text)
 	end := strings.LastIndexByte(text, ']') + 1
@@ -366,7 +366,8 @@ func (a *assembler) relocations(it *item) string {
 	return text[:at]
 }
 
-// relocation takes one "@kind argument" and returns the position of the next, or -1.
+// relocation parses one "@kind argument" and returns the position of the next, or
+// -1.
 func (a *assembler) relocation(it *item, text string, pos int) int {
 	c := cursor{s: text, pos: pos}
 	if text[pos] != '@' {
@@ -409,7 +410,7 @@ func (a *assembler) relocation(it *item, text string, pos int) int {
 	return c.pos
 }
 
-// directive takes a line that begins with a dot and a name.
+// directive parses a line that begins with a dot and a name.
 func (a *assembler) directive(c *cursor) {
 	col := c.pos
 	name := c.field()
@@ -454,7 +455,7 @@ func (a *assembler) directive(c *cursor) {
 	}
 }
 
-// arguments takes a directive's arguments; the first error stays.
+// arguments parses a directive's arguments; it keeps the first error.
 type arguments struct {
 	c   *cursor
 	err error

@@ -186,12 +186,12 @@ const (
 	Resume                         // ctx_arb: go on at Target
 )
 
-// Command is the memory or I/O part of OpCmd. Modes 0 and 1 are one to us: A << 8 +
-// B, and Encode picks the mode that suits the banks; so are 2 and 3. Decode gives 0
-// and 2. In modes 2 and 3 Xfer is 7 bits of
-// data instead of a register. In mode 5 Inst.Imm is a 16-bit address; in mode 6
-// address | data<<16, the data standing in the fields of token, transfer
-// register, length and signal; in mode 7 22 bits of data.
+// Command is the memory or I/O part of OpCmd. Modes 0 and 1 have the same meaning,
+// A << 8 + B: Encode picks the one that the banks require, and Decode returns 0. So
+// do 2 and 3, of which Decode returns 2. In modes 2 and 3 Xfer is 7 bits of data
+// instead of a register. In mode 5 Inst.Imm is a 16-bit address. In mode 6 it is
+// address | data<<16; the word holds the data in the fields of token, transfer
+// register, length and signal. In mode 7 it is 22 bits of data.
 type Command struct {
 	Code  uint8 // target and action, bits 38:32
 	Token uint8
@@ -216,7 +216,7 @@ type Command struct {
 //	mul_step                start and steps A, B; last and last2 Dst
 //	cam_lookup              Dst, A the key; cam_read_tag, cam_read_state Dst, B the entry
 //	cam_write               B the entry, A the tag, Imm the state; cam_write_state B, Imm
-//	commands                A, B; A is the shifted one where one is. Mode 5..7: Imm, see Command
+//	commands                A, B; the shifted operand, if any, is A. Mode 5..7: Imm, see Command
 //
 // Imm of crc is the polynomial: 0 none, 2 ccitt, 4 crc_32, 5 iscsi, 6 crc_10, 7
 // crc_5. Byte of crc is the subset of bytes: 0 all, 1 bytes 1-3, 2 bytes 2-3, 3

@@ -9,17 +9,17 @@ import (
 	"github.com/nfpkit/nfpkit/internal/jsonfile"
 )
 
-// Model is a card as far as its speed goes: how many engines, how fast, what
-// words and memories cost, what its ports and its host take. The simulator runs
-// by it, and the compiler weighs its choices by it. What the firmware costs stands
+// Model describes the speed of a card: the number and clock of its engines, the
+// cycles of words and memories, the rates of its ports and of the host. The
+// simulator and the compiler's cost functions use it. The firmware's own cost is
 // in its profile.
 //
 // Times are in engine cycles unless a unit says otherwise. The source of each
-// number stands in its field's tag and is printed to docs/accuracy.md. Three
-// abbreviations: "CoNEXT'21" is Krude et al., Determination of Throughput
-// Guarantees for Processor-based SmartNICs, doi 10.1145/3485983.3494842; "fitted"
-// means that docs/accuracy.md says to which measured points; "assumed" that
-// nothing is published.
+// number is in its field's tag and is printed to docs/accuracy.md. "CoNEXT'21" is
+// Krude et al., Determination of Throughput Guarantees for Processor-based
+// SmartNICs, doi 10.1145/3485983.3494842. "fitted" numbers were fitted to
+// measured points, which docs/accuracy.md names. "assumed" means that nothing is
+// published.
 type Model struct {
 	Name    string
 	Product string
@@ -81,14 +81,14 @@ type Bus struct {
 	DataBytes   int     `unit:"bytes/cycle" source:"push and pull buses of an island; assumed"`
 }
 
-// Wire is the network side. Buffers are packets between the MAC and the
-// engines.
+// Wire is the network side. Buffers is the number of packets that fit between
+// the MAC and the engines.
 type Wire struct {
 	Ports    int     `source:"the card's name"`
 	PortGbps int     `unit:"Gbit/s" source:"the card's name"`
 	MACMpps  float64 `unit:"M/s" source:"CoNEXT'21: highest packet rate the MAC accepts, confirmed by the vendor"`
-	// A fault of some MACs' firmware, off if FaultMpps is 0: offered more than
-	// FaultFrom, they take only FaultMpps.
+	// A fault of some MACs' firmware, off if FaultMpps is 0: if packets arrive
+	// faster than FaultFrom, the MAC accepts only FaultMpps.
 	FaultFrom float64 `unit:"M/s" source:"CoNEXT'21: capacity with the fault 36 to 50"`
 	FaultMpps float64 `unit:"M/s" source:"0: no fault; CoNEXT'21: 30 to 35 with it"`
 	Buffers   int     `unit:"packets" source:"buffers of 2 KiB in the CTMs of the worker islands, half of each island's 256 KiB; assumed"`
@@ -143,7 +143,8 @@ func UnitSource(unit, field string) string {
 	return unitSources[unit]["*"]
 }
 
-// nfp4000 is the chip of the Agilio CX cards, as the 2x40 has it.
+// nfp4000 is the chip of the Agilio CX cards, with the clock and ports of the
+// 2x40.
 func nfp4000() Model {
 	return Model{
 		ClockMHz: 800, Islands: 5, EnginesPerIsland: 12, Workers: 50,
@@ -166,8 +167,8 @@ func nfp4000() Model {
 // DefaultModel is the card that commands use unless another is named.
 const DefaultModel = "cx-2x40"
 
-// Models are the cards there are, by name. The LX card is taken for the same
-// chip with a faster clock (assumed; it has an NFP-6000).
+// Models returns all cards, by name. The LX card is assumed to have the same
+// chip with a faster clock; it has an NFP-6000.
 func Models() []*Model {
 	var all []*Model
 	for _, c := range []struct {
@@ -207,7 +208,7 @@ func ModelByName(name string) (*Model, error) {
 	return nil, fmt.Errorf("card %q: unknown; known are %s", name, strings.Join(names, ", "))
 }
 
-// Check reports a model that no card can be.
+// Check returns an error if no card can have the model's numbers.
 func (m *Model) Check() error {
 	positive := func(what string, v int) error {
 		if v <= 0 {

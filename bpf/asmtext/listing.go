@@ -120,7 +120,7 @@ func (l *insnLine) check(ins asm.Instruction, relocated bool) (asm.Instruction, 
 	return coded, ""
 }
 
-// Marks of listings. quoted are prefixes that lines get on their journey into a report.
+// Marks of listings. quoted matches prefixes that logs and mail put before lines.
 var (
 	quoted = regexp.MustCompile(`^(?:> ?)*(?:(?:<[0-9]>)?\[ *[0-9]+\.[0-9]+\] ?(?:\S*T[0-9]+\] )?|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} \S+ [^: ]+: (?:\[ *[0-9]+\.[0-9]+\] ?)?)?(?:libbpf: )?`)
 
@@ -140,7 +140,8 @@ var (
 	callText   = regexp.MustCompile(`\bcall (-?(?:0x)?[0-9a-f]+)$`)
 )
 
-// relist turns a listing into lines for the parser; ok is false if the text is none.
+// relist turns a listing into lines for the parser; ok is false if the text is no
+// listing.
 func relist(lines []string) (out []numbered, errs []*Error, ok bool) {
 	plain := make([]string, len(lines))
 	var objdump, log, bpftool bool
@@ -178,8 +179,8 @@ func directiveLine(text string) bool {
 	return strings.HasPrefix(text, ".map ") || strings.HasPrefix(text, ".license ")
 }
 
-// showLine reads what bpftool map show and prog show print, and reports whether the line was
-// of that.
+// showLine reads line i if it is one that bpftool map show or prog show prints, and reports
+// whether it is.
 func showLine(plain []string, i int, out *[]numbered) bool {
 	if m := mapMark.FindStringSubmatch(plain[i]); m != nil && i+1 < len(plain) {
 		shape := shapeLine.FindStringSubmatch(plain[i+1])
@@ -230,9 +231,9 @@ func relistBpftool(plain []string) []numbered {
 	return out
 }
 
-// fromBytes writes an instruction as its bytes are, in place of bpftool's text: older
+// fromBytes writes an instruction according to its bytes and not to bpftool's text: older
 // versions print instructions that they do not know as others, or as BUG_. Maps and helpers
-// stay as bpftool names them.
+// keep bpftool's names.
 func fromBytes(text, raw string) string {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(raw), " ", ""))
 	l, ok := cutPrefix(text)

@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Print writes a whole text. Parse gives an equal one back.
+// Print writes a whole text. Parse of it returns an equal File.
 func Print(f *File) string {
 	var b strings.Builder
 	for _, name := range f.Maps {
@@ -46,8 +46,8 @@ func PrintSpec(spec *ebpf.CollectionSpec) string {
 	return Print(f)
 }
 
-// mapLine writes a .map directive. A map is known by the name it is filed
-// under, which its references use: the kernel's, in the spec, is cut short.
+// mapLine writes a .map directive. name is its key in the collection, which
+// references use. The name in the spec is the kernel's, which is truncated.
 func mapLine(name string, m *ebpf.MapSpec, all map[string]*ebpf.MapSpec) string {
 	var b strings.Builder
 	typ := MapTypeName(m.Type)

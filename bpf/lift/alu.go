@@ -67,8 +67,8 @@ func (b *funcBuilder) alu(ins *code.Insn) error {
 	return nil
 }
 
-// arith is dst op src. Sums with constants go through add, which keeps
-// addresses whole.
+// arith is dst op src. Sums with constants are built by add, which adds the
+// constant to the offset of an address.
 func (b *funcBuilder) arith(ins *code.Insn, op ir.Op, t ir.Type) *ir.Value {
 	x := b.dest(ins, t)
 	if ins.OpCode.Source() == asm.ImmSource {
@@ -101,8 +101,8 @@ func (b *funcBuilder) source(ins *code.Insn, t ir.Type) *ir.Value {
 	return b.reg(ins.Src)
 }
 
-// swap builds the byte-order instructions. To little-endian only cuts; to
-// big-endian and the unconditional form turn around.
+// swap builds the byte-order instructions. The conversion to little-endian only
+// truncates; that to big-endian and the unconditional form reverse the bytes.
 func (b *funcBuilder) swap(ins *code.Insn) error {
 	unconditional := ins.OpCode.Class() == asm.ALU64Class
 	turn := unconditional || ins.OpCode.Endianness() == asm.BE

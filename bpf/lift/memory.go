@@ -23,7 +23,7 @@ const (
 	storeRelease asm.AtomicOp = 0x1_1000
 )
 
-// memRef is an address with what is known of it.
+// memRef is an address with the known facts about it.
 type memRef struct {
 	space        ir.Space
 	addr         *ir.Value // I32 in stack and packet, I64 in maps
@@ -69,8 +69,8 @@ func (b *funcBuilder) access(ins *code.Insn) error {
 	return nil
 }
 
-// accessOf returns the access of instruction i's memory operand. A program whose proof
-// was cut short may have instructions without facts.
+// accessOf returns the access of instruction i's memory operand. If the verifier
+// stopped early, there are instructions without facts.
 func accessOf(f *verify.Facts, i int) *verify.Access {
 	if acc := f.Mem[i]; acc != nil {
 		return acc
@@ -95,7 +95,7 @@ func sized(size int) ir.Type {
 	return ir.I32
 }
 
-// loaded widens what a load gave to a register.
+// loaded widens a loaded value to a register.
 func (b *funcBuilder) loaded(ins *code.Insn, v *ir.Value, size int) *ir.Value {
 	if size == 8 {
 		return v
@@ -257,9 +257,9 @@ func (b *funcBuilder) rodata(acc *verify.Access, size int) (int64, bool) {
 	return int64(n), true
 }
 
-// atomic builds an atomic operation. On packets there is none; only the memory
-// of raw programs comes here, which one context alone sees, and a plain
-// read-modify-write serves.
+// atomic builds an atomic operation. The verifier allows none on packets. The
+// memory of a raw program is represented as a packet; only one context accesses
+// it, so a plain read-modify-write is enough.
 func (b *funcBuilder) atomic(ins *code.Insn, acc *verify.Access, ptr *ir.Value, size int) error {
 	op, ok := atomicOp(ins.OpCode.AtomicOp())
 	if !ok || size < 4 {

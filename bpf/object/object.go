@@ -235,8 +235,8 @@ func (o *Object) Program(name string) (*ebpf.ProgramSpec, error) {
 	return xdp[0], nil
 }
 
-// Code lays a program out (see package code), the name as for Program. The
-// error is a *FaultError with all faults, or says that there is no such program.
+// Code resolves a program (see package code); name is that of Program. The error
+// is a *FaultError with all faults, or says that there is no such program.
 func (o *Object) Code(name string) (*code.Code, error) {
 	p, err := o.Program(name)
 	if err != nil {
@@ -279,9 +279,9 @@ func (o *Object) unlinked(p *ebpf.ProgramSpec) []code.Fault {
 	return faults
 }
 
-// externs finds what the object leaves for others to fill in: values of a
-// running kernel's configuration, addresses of its symbols, and functions of
-// other objects. The reasons are words of bpf/verify's table.
+// externs returns a fault for each symbol that the object does not define:
+// values of a running kernel's configuration, addresses of its symbols, and
+// functions of other objects. The reasons are words of bpf/verify's table.
 func externs(p *ebpf.ProgramSpec) []code.Fault {
 	symbols := map[string]bool{}
 	for i := range p.Instructions {

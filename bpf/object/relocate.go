@@ -14,7 +14,7 @@ import (
 )
 
 // Relocations are resolved here, and rewritten to the one form of each kind
-// that cilium/ebpf reads right:
+// that cilium/ebpf reads correctly:
 //
 //   - data: the section's symbol, the offset in the instruction. cilium/ebpf
 //     v0.22 drops the addend of a reference to a variable's own symbol
@@ -23,16 +23,17 @@ import (
 //   - functions: the section's symbol, the offset in the instruction;
 //   - maps: the map's symbol, no offset.
 //
-// The place that a relocation refers to is S + A: the symbol's value plus the
-// addend, which SHT_RELA entries hold and the instruction holds for SHT_REL
-// (Linux, Documentation/bpf/llvm_reloc.rst). cilium/ebpf
-// drops SHT_RELA sections without a word.
+// A relocation refers to S + A: the symbol's value plus the addend. SHT_RELA
+// entries hold the addend; for SHT_REL the instruction holds it (Linux,
+// Documentation/bpf/llvm_reloc.rst). cilium/ebpf drops SHT_RELA sections
+// without an error.
 //
 // Pointers in data sections stay as they are in the file, as with libbpf: maps
 // hold no addresses.
 //
-// What is not understood is a fault of the function that contains it, and of
-// the programs that call that: the others are not concerned.
+// A relocation that cannot be resolved is a fault of the function that contains
+// it, and of the programs that call that function. Other programs can still be
+// used.
 
 // The types of relocations, Documentation/bpf/llvm_reloc.rst.
 const (
@@ -71,7 +72,7 @@ func (m *mender) instruction(at place) []byte {
 	return m.out[m.file.sections[at.section].Off+at.off:][:8]
 }
 
-// readRelocations files the relocations of code and maps by their places, REL
+// readRelocations records the relocations of code and maps by their places, REL
 // and RELA alike.
 func (m *mender) readRelocations() {
 	m.rels = map[int]map[uint64]rel{}
@@ -201,7 +202,8 @@ func (m *mender) isInstruction(section int, off int64) bool {
 func (m *mender) resolveOne(at place, r rel) {
 	s := &m.file.sections[at.section]
 	if !m.isInstruction(at.section, int64(r.off)) {
-		// It has no instruction, so it belongs to what is before.
+		// It has no instruction of its own, so it belongs to the instruction
+		// before it.
 		at.off = min(at.off&^7, s.Size-8)
 		m.faults = append(m.faults, fault{at, "bad-relocation", fmt.Sprintf("a relocation is for offset %d of section %s, where no instruction starts", int64(r.off), printable(s.name))})
 		return
@@ -315,7 +317,8 @@ type link struct {
 	symbol  int
 }
 
-// unlink turns the references to what cannot be read into faults.
+// unlink turns references to maps and functions that cannot be read into
+// faults.
 func (m *mender) unlink() {
 	for _, at := range m.linkedInOrder() {
 		l := m.linked[at]

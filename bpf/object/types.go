@@ -68,8 +68,8 @@ func sectionType(p *ebpf.ProgramSpec) {
 	}
 }
 
-// isTailCall reports whether a section is named as iproute2 names those of
-// programs that others call: two numbers.
+// isTailCall reports whether a section has the name that iproute2 gives targets
+// of tail calls: two numbers.
 func isTailCall(section string) bool {
 	id, key, ok := strings.Cut(section, "/")
 	return ok && id != "" && key != "" && strings.Trim(id+key, "0123456789") == ""

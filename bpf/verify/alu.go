@@ -44,7 +44,8 @@ func alu(op asm.ALUOp, a, b *num, wide bool) num {
 		r.w, r.h = a.w.smod(&b.w), a.h.smod(&b.h)
 	}
 	if op == asm.Div || op == asm.Mod || op == asm.SDiv || op == asm.SMod {
-		// Words and halves divide apart: keep the side that was computed.
+		// A division's result in one width implies nothing for the other width:
+		// keep the one that was computed.
 		if wide {
 			r.h = anyNum().h
 		} else {

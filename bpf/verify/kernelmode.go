@@ -20,17 +20,17 @@ import (
 //   - Classic packet loads give any number (check_ld_abs).
 //   - A register that is subtracted from or xored with itself is treated as two
 //     registers.
-//   - The operands' bits and bounds decide a comparison, one after the other. A
-//     register compared with itself is treated as two with equal bounds
-//     (is_scalar_branch_taken), and 6.18.44 learns nothing from it. If they do not decide it, both edges are walked, even
-//     one on which the refined facts contradict each other. Such a number keeps its
-//     bits and loses its bounds (reg_bounds_sanity_check).
+//   - A comparison is decided by the operands' bits or by their bounds, each alone. A register
+//     compared with itself is treated as two with equal bounds (is_scalar_branch_taken), and
+//     6.18.44 learns nothing from it. If they do not decide it, both edges are walked, even one on
+//     which the refined facts contradict each other. Such a number keeps its bits and loses its
+//     bounds (reg_bounds_sanity_check).
 //   - Bits are tested with constants only. On the edge on which none of them is set,
 //     the earlier bounds are forgotten first (regs_refine_cond_op).
 //   - Products of numbers that may be negative, or above half the width, have no
 //     bounds (scalar_min_max_mul).
-//   - Of all pointers that must not be moved, only a map accepts an addition, and only
-//     of 0 (adjust_ptr_min_max_vals).
+//   - Among the pointers to which nothing may be added, only that of a map accepts the
+//     addition of 0 (adjust_ptr_min_max_vals).
 //   - If a packet pointer without a fixed offset is below the end, the byte there is
 //     still not proved (find_good_pkt_pointers).
 //   - The verdict may be a pointer (check_return_code).
@@ -42,11 +42,12 @@ import (
 //     of those slots are unknown (check_stack_range_initialized).
 //   - If an unknown number is added to a packet pointer, nothing is known of the
 //     packet after it (adjust_ptr_min_max_vals).
-//   - A number stored at a multiple of 8 is kept, zero or not, and only its low bytes
-//     are found again. Elsewhere only zeros are kept, if the whole number is 0
+//   - A number stored at a multiple of 8 is kept, and loads of its low bytes return
+//     it. Elsewhere a stored number is kept only if it is 0
 //     (check_stack_write_fixed_off, check_stack_read_fixed_off).
-//   - A store elsewhere in a slot that keeps a number discards the number and the
-//     zeros beside it. So does a helper that may write there (scrub_special_slot).
+//   - A store to another part of a slot that keeps a number discards the number
+//     and the zeros in the rest of the slot. So does a helper that may write there
+//     (scrub_special_slot).
 //   - A number is linked to another by at most one 64-bit addition of a constant that
 //     is not negative, and a copy of it is not linked further
 //     (assign_scalar_id_before_mov). Facts derived over the link replace the earlier
@@ -55,7 +56,7 @@ import (
 //   - A pointer is lost if a constant without bounds is added to it; the two rules
 //     above leave such constants (adjust_ptr_min_max_vals).
 
-// forgets reports an ALU instruction whose result Linux does not know.
+// forgets reports whether Linux knows nothing of an ALU instruction's result.
 func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
 	if !x.opt.Linux {
 		return false
@@ -86,8 +87,9 @@ func coarseProduct(a, b, r *num) num {
 	return n
 }
 
-// carried returns what Linux derives over a link of the numbers of n plus d. Before 6.17
-// it loses the bounds if the greatest sum wraps, even if all do (scalar_min_max_add).
+// carried returns the number that Linux derives, over a link with distance d, from n: n
+// plus d. Before 6.17 it loses the bounds if the greatest sum wraps, even if all do
+// (scalar_min_max_add).
 func (x *explorer) carried(n *num, d int64) num {
 	if d == 0 {
 		return *n
@@ -106,13 +108,15 @@ func (x *explorer) carried(n *num, d int64) num {
 	return r
 }
 
-// tainted reports a number, constant by its bits and not by its bounds, that Linux
-// takes for one of a dead branch: a pointer moved by it is a pointer no more.
+// tainted reports whether a number is constant by its bits and not by its bounds.
+// Linux takes such a number for one of a dead branch, and a pointer to which it is
+// added for a number.
 func (x *explorer) tainted(n *num) bool {
 	return x.opt.Linux && n.known() && (n.w.ulo != n.w.uhi || n.w.slo != n.w.shi)
 }
 
-// scrub forgets what the stack slots hold that a helper was given n bytes of.
+// scrub forgets the contents of the stack slots of which a helper was given n
+// bytes.
 func (x *explorer) scrub(s *state, v *val, n int64) {
 	lo, hi := max(v.min(), -maxStack), min(v.max()+n, 0)
 	if lo >= hi {

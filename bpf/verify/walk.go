@@ -93,8 +93,8 @@ type walker struct {
 	stop      bool
 }
 
-// walkAsLinux counts what Linux's verifier walks of a program, until it accepts the program
-// or refuses it. The refusal is in the explorer's log.
+// walkAsLinux counts the instructions that Linux's verifier walks until it accepts or
+// refuses the program. The refusal is in the explorer's log.
 func (x *explorer) walkAsLinux(recording bool) *walker {
 	w := &walker{x: x, recording: recording}
 	x.walker = w
@@ -167,7 +167,7 @@ func (w *walker) points() {
 	}
 }
 
-// run walks a function from its entry until nothing waits.
+// run walks a function from its entry until no path is pending.
 func (w *walker) run(s *state, start int) {
 	w.seen = map[place][]*checkpoint{}
 	p := &path{s: s, at: start}
@@ -650,7 +650,7 @@ func (w *walker) dependCall(p *path, ins *code.Insn) {
 	}
 }
 
-// foreseen marks the numbers by which a branch was foreseen.
+// foreseen marks the numbers by which a branch was decided.
 func (w *walker) foreseen(p *path, ins *code.Insn, dst, src *val) {
 	if dst.kind == Scalar {
 		w.need(p, ins.Dst)

@@ -18,7 +18,8 @@ func newNet(e *env) *cobra.Command {
 		e.completes(newNetDetach(e), []string{"mode"}, "dev"))
 }
 
-// netJSON is net show's JSON: bpftool's, and the ports of cards.
+// netJSON is the JSON form of net show: bpftool's members, and the ports of
+// cards.
 type netJSON struct {
 	XDP   []netEntry     `json:"xdp"`
 	TC    []netEntry     `json:"tc"`
@@ -207,8 +208,8 @@ and is not managed. overwrite replaces a program that is attached already.
 	}
 }
 
-// swap attaches a program of no deployment to a port or, if p is nil, detaches the
-// attached one.
+// swap attaches to a port a program that belongs to no deployment. If p is nil, it
+// detaches the attached one.
 func swap(k offload.Kernel, ref offload.Ref, mode offload.Mode, p offload.Program, overwrite bool) error {
 	port, err := findPort(k, ref)
 	if err != nil {

@@ -8,12 +8,14 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 )
 
-// How many words the Linux driver's translator makes of a program can be bounded
-// without being the translator: each instruction has a fewest and a most, measured
-// by feeding single instructions to the 6.12 translator. TestDriverRules holds the
-// bounds against what the real one makes.
+// The number of words that the Linux driver's translator generates for a program
+// is bounded from both sides, without repeating the translator. The lowest and
+// highest number of each instruction were measured by giving single instructions
+// to the 6.12 translator. TestDriverRules compares the bounds with the real
+// number.
 
-// wordRange is the fewest and the most words of something.
+// wordRange is the lowest and the highest number of words of an instruction or
+// a program.
 type wordRange struct{ least, most int }
 
 // Parts that every program has.
@@ -43,8 +45,9 @@ func wordsOf(f *verify.Facts) (least, most int) {
 	return least, most
 }
 
-// setsUp reports r6 = r1, or a register xored with itself: at the very start of a
-// program they make no words (jit.c, nfp_bpf_opt_reg_init).
+// setsUp reports whether ins is r6 = r1, or a register xored with itself. At the
+// start of a program the translator generates no words for them (jit.c,
+// nfp_bpf_opt_reg_init).
 func setsUp(ins *code.Insn) bool {
 	op := ins.OpCode
 	if !op.Class().IsALU() || op.Source() != asm.RegSource {
@@ -150,8 +153,8 @@ func callWords(id asm.BuiltinFunc) wordRange {
 	return wordRange{2, 6}
 }
 
-// accessWords: loads and stores of packet bytes may go into a block copy, which
-// leaves next to nothing of them.
+// accessWords returns the words of a load or store. One of packet bytes may
+// become part of a block copy, and then takes few words of its own.
 func accessWords(m *verify.Access) wordRange {
 	if m == nil {
 		return wordRange{}

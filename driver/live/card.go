@@ -207,8 +207,8 @@ func (c *Card) drop(o object) {
 	}
 }
 
-// tell sends an event to all watchers. A watcher whose channel is full instead
-// receives the empty event, which means that events were lost.
+// tell sends an event to all watchers of ports. A watcher whose channel is full
+// instead receives the empty event, which means that events were lost.
 func (c *Card) tell(e offload.Event) {
 	for w := range c.watchers {
 		select {

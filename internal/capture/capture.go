@@ -61,8 +61,8 @@ type Limits struct{ Min, Max int }
 // maxFile bounds the bytes of a capture, unpacked: packets are kept in memory.
 const maxFile = 4 << 30
 
-// Read reads a capture whole. It fails only if nothing in it can be replayed: on
-// what is no capture, and on a link type other than Ethernet.
+// Read reads a capture whole. It fails only if nothing in the file can be
+// replayed: if it is no capture, or has a link type other than Ethernet.
 func Read(r io.Reader, limits Limits) (*Capture, error) {
 	data, err := slurp(r)
 	if err != nil {
@@ -144,7 +144,7 @@ type record struct {
 	data           []byte
 }
 
-// keep judges a packet whose bytes are all there.
+// keep checks a packet whose bytes are complete, and keeps it or leaves it out.
 func (p *parser) keep(r *record, at func() time.Time) {
 	n := len(r.data)
 	switch {
@@ -162,12 +162,13 @@ func (p *parser) keep(r *record, at func() time.Time) {
 	}
 }
 
-// leave leaves the packet at hand out.
+// leave leaves the current packet out.
 func (p *parser) leave(why Reason, format string, args ...any) {
 	p.out.Left = append(p.out.Left, Left{p.number, why, fmt.Sprintf(format, args...)})
 }
 
-// damage ends reading at off. The packet at hand, if there is one, is lost.
+// damage ends reading at off. If packet is set, the damage is in the current
+// packet, which is left out.
 func (p *parser) damage(packet bool, off int, format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	if packet {
@@ -187,7 +188,8 @@ const (
 	lastSecond  = 253402300799
 )
 
-// at returns the time of the packet at hand. One that no date says is dropped with a note.
+// at returns the time of the current packet. A time outside the years 1 to 9999 is dropped
+// with a note.
 func (p *parser) at(seconds, offset, nanos int64) time.Time {
 	sum := seconds + offset
 	if overflow := offset > 0 && sum < seconds || offset < 0 && sum > seconds; overflow || sum <= firstSecond || sum > lastSecond {

@@ -17,9 +17,9 @@ import (
 	"github.com/nfpkit/nfpkit/internal/cache"
 )
 
-// The corpus: every XDP program of the kernel's samples and selftests, compiled
-// here and now. Neither sources nor objects are ever committed: they are the
-// kernel's, under its license.
+// The corpus is every XDP program of the kernel's samples and selftests,
+// compiled on this machine. Neither sources nor objects are committed, since
+// they are under the kernel's license.
 const (
 	corpusPackage = "linux-source-6.12"
 	corpusBTF     = "/sys/kernel/btf/vmlinux"
@@ -32,12 +32,13 @@ var (
 	corpusParts   = []string{"samples/bpf", "tools/testing/selftests/bpf", "tools/lib/bpf", "tools/include", "include/uapi", "scripts/bpf_doc.py"}
 	corpusSources = []string{"samples/bpf", "tools/testing/selftests/bpf/progs"}
 	corpusSection = regexp.MustCompile(`SEC\("\??xdp`)
-	// Sources with traffic-control programs only are compiled too, to directory tc
-	// below the others: for TestCorpusVerifiers.
+	// Sources that contain only traffic-control programs are compiled too, to the
+	// subdirectory tc, for TestCorpusVerifiers.
 	corpusTC = regexp.MustCompile(`SEC\("\??(tc|classifier|tcx)["/]`)
 )
 
-// ErrNoCorpus wraps what is missing on this machine to build the corpus.
+// ErrNoCorpus is wrapped by errors that name what this machine lacks to build
+// the corpus.
 var ErrNoCorpus = errors.New("no corpus")
 
 // BuildCorpus returns the directory of the compiled objects, from the cache if an
@@ -82,7 +83,8 @@ func buildCorpusOf(ctx context.Context, source string) (dir string, failed []str
 	return dir, failed, os.Rename(out, dir)
 }
 
-// tarball returns where a Debian package of the kernel's sources puts them.
+// tarball returns the path of the tarball that a Debian package of kernel
+// sources installs.
 func tarball(source string) string { return "/usr/src/" + source + ".tar.xz" }
 
 // corpusVersion identifies the sources, the types and the compiler.
@@ -175,7 +177,7 @@ func compileAll(ctx context.Context, src, headers, out string, files []string) (
 	return failed, ctx.Err()
 }
 
-// objectName returns a source's object, unique across directories.
+// objectName returns the name of a source's object, unique across directories.
 func objectName(file string) string {
 	dir := "selftests"
 	if strings.HasPrefix(file, "samples/") {
@@ -250,7 +252,7 @@ func compileOne(ctx context.Context, src, headers, file, object string) error {
 		in("tools/testing/selftests"), in("samples/bpf"), "-idirafter", "/usr/include/x86_64-linux-gnu", "-c", file, "-o", object)
 }
 
-// command runs a program; its error carries what it said last.
+// command runs a program; its error has the program's last output.
 func command(ctx context.Context, dir string, stdout *bytes.Buffer, name string, args ...string) error {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -17,7 +17,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// capturedForm is of the files that Captured keeps; raise it when a Translation changes.
+// capturedForm is the version of the files that Captured keeps; raise it if Translation
+// changes.
 const capturedForm = 1
 
 // capturedTimeout is the driver's time limit for all programs.
@@ -85,7 +86,8 @@ func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.C
 	return all, nil
 }
 
-// translateFresh builds the guest's program and has it ask the driver.
+// translateFresh builds the guest's program, which has the driver translate the
+// programs.
 func translateFresh(ctx context.Context, kernel string, profile *firmware.Profile, programs []*code.Code) ([]Translation, error) {
 	dir, err := os.MkdirTemp("", "nfpkit-init-")
 	if err != nil {
@@ -101,8 +103,9 @@ func translateFresh(ctx context.Context, kernel string, profile *firmware.Profil
 	return Translate(ctx, &TranslateOptions{Kernel: kernel, Init: init, Firmware: profile}, programs)
 }
 
-// capturedKey names all that the driver's answer depends on, the kernel apart: the
-// program with its maps, and the card's firmware as the driver sees it.
+// capturedKey is a digest of everything besides the kernel on which the
+// translation depends: the program with its maps, and the card's firmware as the
+// driver sees it.
 func capturedKey(profile *firmware.Profile, c *code.Code) (string, error) {
 	src, err := source(c)
 	if err != nil {
@@ -115,7 +118,7 @@ func capturedKey(profile *firmware.Profile, c *code.Code) (string, error) {
 	return fmt.Sprintf("%x", sha256.Sum256(text))[:32], nil
 }
 
-// keep writes a file in one visible step: others may be at the same.
+// keep writes a file atomically, since other processes may write the same one.
 func keep(path string, t *Translation) error {
 	text, err := json.Marshal(t)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startTied starts c on one CPU, the one that the caller is on. A guest and its
-// card run in turns, and take them faster there: package vhost joins a guest that
-// is tied so.
+// startTied starts c on the CPU of the caller and pins it there. A guest and its
+// card run alternately, which is faster on one CPU; package vhost pins the card
+// to the CPU of such a guest.
 func startTied(c *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

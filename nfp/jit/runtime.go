@@ -20,7 +20,8 @@ const (
 //go:embed runtime/divide.ir
 var divideText string
 
-// routineNeeds lists what each routine calls, so that they come along.
+// routineNeeds lists the routines that each routine calls, which must be added
+// too.
 var routineNeeds = map[string][]string{
 	routineUDiv64: {routineDiv32},
 	routineUMod64: {routineUDiv64, routineDiv32},

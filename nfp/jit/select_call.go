@@ -27,7 +27,8 @@ const (
 
 const errInvalid = 22 // EINVAL
 
-// Kinds in ir have the firmware's numbers: an index below is out of range otherwise.
+// Kinds in ir have the firmware's numbers. If they differ, an index below is out of
+// range and this does not compile.
 var (
 	_ = [1]int{}[ir.KindScalar-firmware.KindScalar]
 	_ = [1]int{}[ir.KindMap-firmware.KindMap]
@@ -120,9 +121,9 @@ func (s *selector) missing(id int32) {
 	s.unsupported("helper-missing", fmt.Sprintf("firmware %s has no helper %d (%s)", s.env.profile.Name, id, asmtext.HelperName(int64(id))), "")
 }
 
-// restoreLM0 points LM0 to the frame, at the function's start and after everything
-// that moves it. Spill slots are reached through LM0, so nothing must be spilled
-// before: the registers of the address are pinned.
+// restoreLM0 points LM0 to the frame, at the function's start and after each
+// instruction that moves it. Spill slots are reached through LM0, so nothing may
+// be spilled until then: the registers of the address are pinned.
 func (s *selector) restoreLM0() {
 	s.out.Moves0 = true
 	if !s.out.LM0 {
@@ -223,8 +224,9 @@ func (s *selector) tailCall(v *ir.Value) {
 	})
 }
 
-// directLookup is the lookup of firmware that keeps one array at B23, as far as
-// pass "arrays" left it: an address, or NULL for a key out of range.
+// directLookup selects a lookup in the one array of firmware that keeps it at
+// B23, if pass array-addresses did not replace it. The result is an address, or
+// NULL for a key out of range.
 func (s *selector) directLookup(v *ir.Value) {
 	handle := v.Args[0]
 	if !s.isDirect(handle.Sym) {
@@ -260,8 +262,8 @@ func (s *selector) directLookup(v *ir.Value) {
 	s.begin(outside)
 }
 
-// isDirect reports whether the firmware's one array is the map called name; if
-// not it refuses.
+// isDirect reports whether the map called name can be the firmware's one array;
+// if not, it refuses the program.
 func (s *selector) isDirect(name string) bool {
 	m := s.env.mapSpec(name)
 	if m != nil && s.env.directMap(name, m) {

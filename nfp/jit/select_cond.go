@@ -64,8 +64,8 @@ func (s *selector) test(c nfp.Cond, yes, no int32) {
 	s.jump(no)
 }
 
-// likelyField predicts a comparison of a packet field with a constant: an EtherType is
-// IPv4 and no tag, bytes in packet order.
+// likelyField predicts a comparison of a packet field with a constant: it expects the
+// EtherType of IPv4 and no VLAN tag. n has the bytes in packet order.
 func likelyField(n uint32) int8 {
 	switch n {
 	case 0x0008:
@@ -231,8 +231,8 @@ func (s *selector) fieldOf(x *ir.Value) (w nfp.Operand, at, size int) {
 	return s.word(from), at, size
 }
 
-// isTest reports whether v is a comparison to be computed here: one fused with this
-// use, or the one that truth turns into a number.
+// isTest reports whether v is a comparison for which code is generated at this use:
+// one fused with the use, or the one whose result truth puts into a register.
 func (s *selector) isTest(v *ir.Value) bool {
 	return isCompare(v.Op) && (s.fused[v.ID] || s.reg[v.ID].Kind == nfp.None)
 }

@@ -156,7 +156,7 @@ func (t *traffic) run(stop <-chan struct{}) error {
 	}
 }
 
-// rest receives the frames that are still in flight.
+// rest receives the frames that were sent and have not arrived yet.
 func (t *traffic) rest() error {
 	for {
 		wait := quiet
@@ -171,8 +171,8 @@ func (t *traffic) rest() error {
 	}
 }
 
-// pace is between two frames: several come during each reload, which share a processor
-// with them.
+// pace is the time between two frames, short enough that several arrive during each
+// reload. Frames and reloads share a processor.
 const pace = 300 * time.Microsecond
 
 // take returns a frame that has already arrived, or nil if there is none.
@@ -247,7 +247,8 @@ func reloads(_ *env, arg string) (any, error) {
 	return out, err
 }
 
-// tally judges the marks that frames came with, in order.
+// tally counts the frames without a mark and those with an older mark than a
+// frame before. order has the marks in the order of arrival.
 func (r *reloading) tally(order []byte) {
 	r.Received = len(order)
 	last := 1
@@ -275,5 +276,5 @@ func (r *reloading) tally(order []byte) {
 // background is the context of steps: the guest's life bounds them all.
 var background = context.Background()
 
-// splitComma is the parts of an argument.
+// splitComma returns the parts of an argument.
 func splitComma(arg string) []string { return strings.Split(arg, ",") }

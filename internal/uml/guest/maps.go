@@ -16,8 +16,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// maps does all that can be done with offloaded maps: an array and a hash, every
-// flag, and dumps.
+// maps runs every operation on offloaded maps: on an array and a hash, with
+// every flag, and dumps.
 func maps(*env, string) (any, error) {
 	devs, err := ports(1)
 	if err != nil {
@@ -33,8 +33,8 @@ func maps(*env, string) (any, error) {
 	return map[string]any{"us_per_update": us}, nil
 }
 
-// updates updates the elements of a hash, as often as its argument says; the host
-// takes the time.
+// updates updates the elements of a hash; its argument is the number of updates.
+// The host measures the time.
 func updates(e *env, arg string) (any, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil {
@@ -178,7 +178,7 @@ type refused struct {
 	Log   []string `json:"log"` // what the driver logged
 }
 
-// limits asks for maps beyond what the card has.
+// limits creates maps past each limit of the card.
 func limits(*env, string) (any, error) {
 	devs, err := ports(1)
 	if err != nil {

@@ -80,8 +80,8 @@ func flaggedMap(link netlink.Link, typ ebpf.MapType, key, value, entries, flags 
 	return ebpf.NewMapFromFD(int(fd))
 }
 
-// netdevsim offloads to the kernel's own fake: attach, look, replace, detach, and
-// a map. It shows that the bed works without any card.
+// netdevsim offloads to the kernel's own fake device: attach, query, replace,
+// detach, and a map. It shows that the test bed works without any card.
 func netdevsim(*env, string) (any, error) {
 	if err := os.WriteFile("/sys/bus/netdevsim/new_device", []byte("1 1"), 0); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 // This file makes requests that the manager never makes, for steps that show the
 // kernel's reaction.
 
-// ackTLVs says that an acknowledgement has words of the kernel's (NLM_F_ACK_TLVS).
+// ackTLVs marks an acknowledgement with a message of the kernel (NLM_F_ACK_TLVS).
 const ackTLVs = 0x200
 
 // answer is the kernel's answer to a request.
@@ -27,7 +27,7 @@ type answer struct {
 	words string // the kernel's message, of a warning too
 }
 
-// failed checks that a request was refused in the kernel's words.
+// failed checks that a request was refused with a message that contains says.
 func (a answer) failed(says string) error {
 	if a.errno == nil {
 		return errors.New("the kernel did what it should refuse")
@@ -38,7 +38,7 @@ func (a answer) failed(says string) error {
 	return nil
 }
 
-// ok checks that a request was granted, silently.
+// ok checks that a request was granted without a message.
 func (a answer) ok() error {
 	if a.errno != nil {
 		return fmt.Errorf("%w: %q", a.errno, a.words)
@@ -88,7 +88,8 @@ func (h fixedHeader) Len() int          { return len(h) }
 func (h fixedHeader) Serialize() []byte { return h }
 
 // acknowledgement reads an error number, 0 if the request was granted, and the kernel's
-// text. A refusal repeats the whole request before the text, a grant its header alone.
+// text. If the request was refused, the acknowledgement repeats the whole request
+// before the text; otherwise only the request's header.
 func acknowledgement(m syscall.NetlinkMessage) answer {
 	const header = unix.NLMSG_HDRLEN
 	if len(m.Data) < 4+header {

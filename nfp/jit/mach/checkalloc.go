@@ -11,10 +11,11 @@ import (
 // CheckAllocation shows that target selection and allocation kept the meaning,
 // independently of how they work (after LLVM's and Cranelift's allocation checkers).
 //
-// The code before names values: virtual registers, and places themselves if it uses
-// those. The code after names places: physical registers, spill slots, and the places
-// of checkplaces.go. The lattice maps each place to the set of names whose current
-// values it holds; the meet over paths is intersection. Transfer functions:
+// The operands of the code before allocation name values: virtual registers, or a
+// place if the code uses it directly. The operands of the code after it name places:
+// physical registers, spill slots, and the places of checkplaces.go. The lattice maps
+// each place to the set of names whose current values it holds; the meet over paths
+// is intersection. Transfer functions:
 //
 //   - an instruction that read name v before must read a place that holds v, which
 //     may be a copy of a conventional register if the banks require one;
@@ -86,8 +87,8 @@ func nameOf(o nfp.Operand) (name, bool) {
 	return physName(n), ok
 }
 
-// environmental reports whether a physical register is set up by others and not
-// for allocate: the stack base, the array base of direct maps.
+// environmental reports whether the firmware sets up a physical register, which
+// allocate must not assign: the stack base, the array base of direct maps.
 func environmental(n name) bool {
 	return n == physName(22) || n <= physName(32+23) && n > physName(outPlaces)
 }
@@ -247,7 +248,7 @@ func (s *placeState) step(f *Func, in *Inst) error {
 	return err
 }
 
-// pointer follows writes of LM0 and LM3.
+// pointer applies writes of LM0 and LM3.
 func (s *placeState) pointer(in *Inst) {
 	switch in.Imm {
 	case PointerCSR[0]:
@@ -260,8 +261,8 @@ func (s *placeState) pointer(in *Inst) {
 	}
 }
 
-// added follows an instruction that allocate put in: a copy, or the making of a
-// spill pointer in B21.
+// added applies an instruction that allocate inserted: a copy, or the
+// computation of a spill pointer in B21.
 func (s *placeState) added(in *Inst) error {
 	scratch := GPRB(spillScratch)
 	switch {
@@ -301,7 +302,7 @@ func (s *placeState) pointOrRemake(in *Inst) error {
 	return s.set(in.Dst, nil)
 }
 
-// original follows an instruction of select.
+// original applies an instruction that select generated.
 func (s *placeState) original(f *Func, in *Inst) error {
 	was := in.Orig
 	if in.Drop && in.Op == nfp.OpNop {
@@ -359,7 +360,7 @@ func (s *placeState) original(f *Func, in *Inst) error {
 	}
 	var names []name
 	if (&Inst{Inst: *was}).isCopy() {
-		// The copy holds what its source held: also under the source's names.
+		// The destination of the copy holds the source's names too.
 		names, _ = s.holds(in.B)
 		names = slices.DeleteFunc(slices.Clone(names), func(m name) bool { return m == n })
 	}

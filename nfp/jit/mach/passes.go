@@ -30,7 +30,7 @@ type pass struct {
 	needed bool // cannot be left out
 }
 
-// passes run in this order on what instruction selection produced.
+// passes run in this order on the output of instruction selection.
 var passes = []pass{
 	{"xfer-targeting", "computes values directly in the transfer registers that commands send", always(sendDirectly), false},
 	{"lm-targeting", "computes values directly in local memory", always(coalesce), false},
@@ -82,8 +82,8 @@ func Optional() []string {
 	return names
 }
 
-// Run takes a function from virtual registers to the code that Layout places. An
-// error is a checker's.
+// Run applies the passes to a function over virtual registers; Layout then
+// places the result. Its errors are those of checkers.
 func (f *Func) Run(opt *Options) error {
 	if opt.Check {
 		remember(f)
