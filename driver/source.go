@@ -7,7 +7,7 @@ import (
 )
 
 // Line returns the source of a word of the program. ok is false if the program was
-// loaded as words.
+// loaded as words, without source lines.
 func (p *Program) Line(word int) (nfp.Line, bool) {
 	if p.Image == nil {
 		return nfp.Line{PC: -1}, false

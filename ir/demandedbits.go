@@ -60,7 +60,7 @@ type demander struct {
 	work  []*Value // whose demand grew
 }
 
-// need adds to what is demanded of v.
+// need adds mask to the demanded bits of v.
 func (d *demander) need(v *Value, mask uint64) {
 	if v.Type == I32 {
 		mask = uint64(uint32(mask))
@@ -92,7 +92,7 @@ func (d *demander) effect(v *Value) {
 	d.need(v.Args[last], 1<<(8*v.Size)-1)
 }
 
-// carried is a mask of all bits below the highest of m and that one.
+// carried returns a mask of the highest bit of m and all bits below it.
 func carried(m uint64) uint64 {
 	n := bits.Len64(m)
 	if n == 64 {
@@ -119,7 +119,8 @@ func (d *demander) spread(v *Value) {
 	}
 }
 
-// spreadBits does it for operations that work bit by bit, or upward.
+// spreadBits propagates it for operations in which a bit of the result depends
+// on the same bits of the arguments, or on lower ones.
 func (d *demander) spreadBits(v *Value, want uint64) bool {
 	if len(v.Args) == 0 {
 		return true
@@ -189,7 +190,8 @@ func extendsFrom(op Op) int {
 	return 32
 }
 
-// idle reports whether v has the demanded bits of its first argument.
+// idle reports whether all demanded bits of v equal those of its first
+// argument, so that the operation can be removed.
 func (d *demander) idle(v *Value) bool {
 	if len(v.Args) == 0 || v.Args[0].Type != v.Type || v.Type != I32 && v.Type != I64 {
 		return false

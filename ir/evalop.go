@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// value evaluates one operation. Results of type I32 are cut by the caller.
+// value evaluates one operation. The caller truncates results of type I32.
 func (a *activation) value(v *Value) (uint64, error) {
 	r := reader{a, v.Args}
 	env := a.e.env
@@ -125,7 +125,7 @@ func scalarOp(op Op, wide bool, x, y uint64) (uint64, bool) {
 }
 
 // divide is eBPF's division: nothing traps. In 64 bits Go's own MIN / -1 is MIN;
-// in 32 bits the caller cuts 2^31 to MIN.
+// in 32 bits the caller truncates 2^31, which is MIN.
 func divide(op Op, x, y uint64, sx, sy int64) uint64 {
 	switch {
 	case y == 0 && (op == OpUDiv || op == OpSDiv):

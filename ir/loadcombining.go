@@ -143,7 +143,7 @@ func (g *gatherer) load(b *Block, v *Value, stores []pendingStore, all []*window
 	return append(all, w)
 }
 
-// spanWords is how many words a window takes however its words lie.
+// spanWords returns the number of words of a window at the worst alignment.
 func spanWords(from, to int64) int64 { return (to - from + 3 + 3) / 4 }
 
 // mapHigh is the high word of a map address without the carry of an offset: the

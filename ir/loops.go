@@ -2,8 +2,8 @@ package ir
 
 import "slices"
 
-// Loop is a natural loop: a head that dominates the blocks that jump back to it,
-// and all that can reach those without going through the head.
+// Loop is a natural loop: a head that dominates the blocks which jump back to
+// it, these blocks, and all blocks that reach them without passing the head.
 type Loop struct {
 	Head   *Block
 	Blocks []*Block // in reverse postorder, the head first
@@ -14,8 +14,8 @@ type Loop struct {
 // Has reports whether b is in the loop.
 func (l *Loop) Has(b *Block) bool { return int(b.ID) < len(l.has) && l.has[b.ID] }
 
-// hasCycle reports whether any edge goes back, the question that most functions
-// answer with no.
+// hasCycle reports whether f has a back edge. It is cheap, and most functions
+// have none.
 func (f *Func) hasCycle() bool {
 	place := make([]int32, f.NextBlock)
 	for i, b := range f.Postorder() {

@@ -19,9 +19,9 @@ import (
 //	b1(v3:i32):
 //	  ...
 //
-// A name is followed by what belongs to the operation (space and size, width,
-// helper number), then come symbol, integer and arguments, then attributes that
-// are not zero. Text holds everything but NextID and NextBlock.
+// The operation's name has suffixes for its parameters (space and size, width,
+// helper number). Then follow symbol, integer and arguments, then attributes
+// that are not zero. Text holds everything but NextID and NextBlock.
 
 // String is the module's text; Parse reads it back.
 func (m *Module) String() string {

@@ -19,8 +19,8 @@ const (
 	TCSoftware Mode = "tcsoftware" // cls_bpf on ingress with skip_hw: on the host
 )
 
-// modes holds all modes. No mode means "whatever is possible": nothing falls back
-// silently.
+// modes holds all modes. None of them falls back to another: if a mode is not
+// possible, loading fails.
 var modes = []Mode{XDPOffload, XDPDriver, XDPGeneric, TCOffload, TCSoftware}
 
 // Modes lists all modes.

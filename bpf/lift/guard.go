@@ -12,7 +12,8 @@ import (
 // off lie in the memory a raw program was given, or in the function's own frame. If
 // not, the program aborts.
 //
-// A pointer to a caller's frame is only checked to lie in local memory, by the engine.
+// A pointer to a caller's frame is not checked here; the engine stops only accesses
+// outside local memory.
 func (b *funcBuilder) guard(acc *verify.Access, ptr *ir.Value, off int64, size int) {
 	var start, length *ir.Value
 	switch {
@@ -39,8 +40,9 @@ func (b *funcBuilder) guard(acc *verify.Access, ptr *ir.Value, off int64, size i
 	b.cur = good
 }
 
-// stray builds an access through a register that holds no pointer, which only an
-// unproven program has: it aborts wherever it is reached.
+// stray builds an access through a register that holds no pointer. Only a
+// program that was not verified has one, and it aborts when it reaches the
+// access.
 func (b *funcBuilder) stray(ins *code.Insn) {
 	bad, rest := b.fn.NewBlock(), b.fn.NewBlock()
 	b.cur.Branch(b.pc, b.constant(ir.I32, 1), ir.Edge{To: bad}, ir.Edge{To: rest})

@@ -11,22 +11,24 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Mending rewrites an object so that a reader of today's objects understands
-// it. What changes:
+// Mending rewrites an object so that cilium/ebpf, a reader of today's objects,
+// accepts it. These parts change:
 //
-//   - functions: a symbol at the start of every code section and at every place
-//     that is called; each has type FUNC and a size that reaches to the next.
-//     LLVM before 8 wrote neither type nor size; stripping takes away symbols;
+//   - functions: a symbol is added at the start of every code section and at
+//     every target of a call; each has type FUNC and a size that reaches to the
+//     next. LLVM before 8 wrote neither type nor size; stripping removes
+//     symbols;
 //   - maps: symbols in "maps" sections and .maps are global objects, their
 //     sizes reach to the next. A legacy definition of four fields (16 bytes, the
 //     kernel's samples before 4.6) gets a fifth, no flags;
 //   - variables: symbols in data sections likewise;
-//   - relocations have the one form that is read right (relocate.go);
+//   - relocations get the one form that cilium/ebpf reads correctly
+//     (relocate.go);
 //   - map definitions by BTF lose fields that mean nothing here (btf.go);
-//   - what cannot be read is hidden: a function, a map, a section.
+//   - functions, maps and sections that cannot be read are hidden.
 //
-// What does not change: instructions (but for a relocated constant), data, the
-// numbers of sections and of symbols that were there.
+// These stay as they are: instructions (except for relocated constants), data,
+// and the numbers of existing sections and symbols.
 type mender struct {
 	file     *file
 	out      []byte
@@ -55,7 +57,8 @@ type brokenProgram struct {
 	why           fault
 }
 
-// newMender mends all but what cilium/ebpf may refuse still.
+// newMender mends an object. cilium/ebpf may still refuse parts of it, which
+// are hidden when it does.
 func newMender(f *file) (*mender, error) {
 	m := &mender{
 		file: f, out: bytes.Clone(f.data), moved: map[int][]byte{}, names: map[string]bool{}, objectAt: map[place]int{},
@@ -98,8 +101,8 @@ func (m *mender) eachSection(keep func(*section) bool, do func(int)) {
 }
 
 // textHasPrograms reports whether functions of .text that nothing calls are
-// programs: in objects of before libbpf 0.2 they were if no other section called
-// them. An object of today has its programs in sections of their own.
+// programs. Before libbpf 0.2 they were if no other section called them. Newer
+// objects have their programs in sections of their own.
 func (m *mender) textHasPrograms() bool {
 	others, modern, called := false, false, false
 	for i := range m.file.sections {
@@ -117,7 +120,7 @@ func (m *mender) note(format string, args ...any) {
 	m.notes = append(m.notes, fmt.Sprintf(format, args...))
 }
 
-// noteOnce notes what may come up with each output.
+// noteOnce adds a note unless it was added for an earlier output.
 func (m *mender) noteOnce(format string, args ...any) {
 	if n := fmt.Sprintf(format, args...); !slices.Contains(m.notes, n) {
 		m.notes = append(m.notes, n)
@@ -256,7 +259,7 @@ func (m *mender) decode(section int, sym *symbol) {
 	}
 }
 
-// platform is whose helpers calls mean.
+// platform is the operating system that defines the helpers' numbers.
 const platform = "linux"
 
 // add appends a function symbol, named after the section and its pc, and returns its
@@ -281,7 +284,8 @@ func (m *mender) add(section int, off, size uint64) int {
 	}})
 }
 
-// addSymbol returns the index of the new symbol. The first of a table is void.
+// addSymbol returns the index of the new symbol. The first entry of a symbol
+// table is empty.
 func (m *mender) addSymbol(s symbol) int {
 	if len(m.file.symbols) == 0 {
 		m.file.symbols = append(m.file.symbols, symbol{})

@@ -79,7 +79,7 @@ func (d *demand) after(i int) Demand {
 	return r
 }
 
-// through carries demand back over instruction i.
+// through returns the demand before instruction i, given that after it.
 func (d *demand) through(i int) Demand {
 	ins := &d.f.Code.Insns[i]
 	r := d.after(i)

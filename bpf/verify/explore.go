@@ -98,7 +98,7 @@ func (x *explorer) walk(a *activation, order []item) {
 			continue
 		}
 		// A jump from outside may lead past the head, into the body: such a loop runs
-		// although nothing waits at its head yet.
+		// although no state is pending at its head yet.
 		a.hist[it.block] = newHistory(len(x.nodes))
 		for run := a.waits(order[i : i+1]); run && !x.stop; run = len(a.pend[it.block]) > 0 {
 			x.enter(a, it.block)
@@ -119,7 +119,7 @@ func (a *activation) waits(order []item) bool {
 	return false
 }
 
-// process runs all states that wait at block b through it.
+// process executes block b from all states that are pending there.
 func (x *explorer) process(a *activation, b int32) {
 	states := a.pend[b]
 	a.pend[b] = nil
@@ -195,7 +195,7 @@ func (x *explorer) record(s *state, i int) {
 	}
 }
 
-// deliver hands s to block b.
+// deliver adds s to the states pending at block b.
 func (x *explorer) deliver(a *activation, b int32, s *state) {
 	bl := &a.g.blocks[b]
 	if bl.preds == 1 && !bl.head {
@@ -211,7 +211,7 @@ func (x *explorer) deliver(a *activation, b int32, s *state) {
 	a.pend[b] = x.gather(a.pend[b], s)
 }
 
-// gather adds s to the states that wait at one place.
+// gather adds s to the states pending at one block.
 func (x *explorer) gather(list []*state, s *state) []*state {
 	for i, t := range list {
 		if apart(&t.regs[x.tell], &s.regs[x.tell]) {
@@ -256,8 +256,8 @@ func (x *explorer) gather(list []*state, s *state) []*state {
 	return list
 }
 
-// enter prunes the states that wait at a loop's head by those that were there
-// before, and finds infinite loops.
+// enter drops the states pending at a loop's head that an earlier state covers,
+// and finds infinite loops.
 func (x *explorer) enter(a *activation, b int32) {
 	h := a.hist[b]
 	i := a.g.blocks[b].start

@@ -19,8 +19,8 @@ import (
 // one addition. Later releases link differences and 32-bit sums too. Here several
 // constants add up.
 
-// copyOf returns a copy of v that will be refined together with it, all of it: a number
-// that is linked by its low half gives that up.
+// copyOf returns a copy of v that is linked to v in all 64 bits. If v was linked to
+// others by its low half only, it loses those links.
 func (x *explorer) copyOf(s *state, v *val) val {
 	if v.kind == NotInit {
 		return scalar(anyNum())
@@ -36,7 +36,8 @@ func (x *explorer) copyOf(s *state, v *val) val {
 
 func (v *val) unlink() { v.id, v.delta, v.low = 0, 0, false }
 
-// follow returns the link of `a op b`: that of a moved by a constant, or none.
+// follow returns the link of `a op b`: that of a with the constant b added, or
+// none.
 func (x *explorer) follow(a *val, op asm.ALUOp, b *num, wide bool) (id uint32, delta int32, low bool) {
 	if a.id == 0 {
 		return 0, 0, false
@@ -73,7 +74,7 @@ func leavesWord(a *num, d int64) bool {
 	return a.w.uhi > math.MaxUint32 || int64(a.w.ulo)+d < 0 || int64(a.w.uhi)+d > math.MaxUint32
 }
 
-// learn replaces what is known of register r, which holds v, by n, and refines all
+// learn replaces the facts about register r, which holds v, by n, and refines all
 // numbers that are linked to it. It returns false if one of them has no possible value
 // left: the path is then infeasible.
 func (x *explorer) learn(s *state, r asm.Register, v *val, n *num) bool {

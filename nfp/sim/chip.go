@@ -61,8 +61,8 @@ const (
 	eventNext                 // let the packet go and take the next
 )
 
-// errand is work of a context outside its program: the firmware's steps for the
-// packet, or a helper's reads.
+// errand is the work of a context outside its program: the firmware's steps for
+// the packet, or a helper's reads.
 type errand struct {
 	phase phase
 	at    int    // step of the phase
@@ -210,7 +210,7 @@ func (ch *Chip) start() {
 	}
 }
 
-// advance carries events out until so many packets are done in all.
+// advance executes events until the given number of packets is done in all.
 func (ch *Chip) advance(packets uint64) error {
 	for ch.Stats.done < packets {
 		i, now := ch.order.first()
@@ -227,8 +227,8 @@ func (ch *Chip) advance(packets uint64) error {
 	return nil
 }
 
-// step carries an engine's event out and runs the engine to its next. It
-// returns when that is.
+// step executes an engine's event and runs the engine to its next event. It
+// returns the time of that.
 func (ch *Chip) step(e *Engine) uint64 {
 	c := e.cur
 	switch e.event {
@@ -280,7 +280,7 @@ func (e *Engine) ready() (*Context, uint64) {
 	return nil, wake
 }
 
-// resume accounts for what the context waited for.
+// resume adds the context's wait to the stall cycles of its cause.
 func (ch *Chip) resume(e *Engine, c *Context) {
 	j, s := &c.errand, &ch.Stats
 	wait := c.wake - min(j.since, c.wake)
@@ -297,7 +297,7 @@ func (ch *Chip) resume(e *Engine, c *Context) {
 	}
 }
 
-// swapOut gives the engine away until wake.
+// swapOut releases the engine until time wake.
 func (c *Context) swapOut(now, wake uint64, cause Stall, extra uint64) {
 	j := &c.errand
 	c.wake, j.since, j.cause, j.extra = max(wake, now), now, cause, extra
@@ -364,8 +364,8 @@ func (ch *Chip) firmware(e *Engine, c *Context) bool {
 	return false
 }
 
-// stretch runs the program to its next event or swap point. It returns when the
-// event is due; else zero, and whether the context goes on at once.
+// stretch runs the program to its next event or swap point. It returns the
+// event's time, or zero and whether the context continues at once.
 func (ch *Chip) stretch(e *Engine, c *Context) (at uint64, more bool) {
 	j := &c.errand
 	if j.words >= ch.maxWords {
@@ -421,7 +421,7 @@ func (ch *Chip) finish(e *Engine, c *Context) {
 	s.ProgramElapsed += e.clock - c.started
 }
 
-// command carries a memory command out, and reports whether its context goes on.
+// command executes a memory command, and reports whether its context continues.
 func (ch *Chip) command(e *Engine, c *Context) bool {
 	p := &c.pending
 	kind := p.kind
@@ -434,7 +434,7 @@ func (ch *Chip) command(e *Engine, c *Context) bool {
 		return true
 	}
 	if e.held > 0 {
-		// The command's word takes as long as the queue is full.
+		// The command's word issues until the queue has room.
 		e.clock += e.held
 		c.issue += e.held
 		ch.Stats.Held += e.held
@@ -513,7 +513,7 @@ func (ch *Chip) read(e *Engine, c *Context) {
 	c.swapOut(e.clock, done, StallFirmware, e.queued)
 }
 
-// next lets the context's packet go, if it has one, and takes the next.
+// next releases the context's packet, if it has one, and takes the next.
 func (ch *Chip) next(e *Engine, c *Context) {
 	j := &c.errand
 	if j.job.held {
@@ -548,8 +548,9 @@ func (ch *Chip) serve(now uint64) {
 	}
 }
 
-// Loop runs a context that does not end a little further and says between which
-// words it goes round. The run must not be continued.
+// Loop runs a context that does not end a little further, and returns the
+// lowest and the highest address that it executes. The run must not be
+// continued.
 func (e *Engine) Loop(c *Context) (low, high int) {
 	fault := e.fault
 	low, high = int(c.pc), int(c.pc)
@@ -566,5 +567,6 @@ func (e *Engine) Loop(c *Context) (low, high int) {
 	return low, high
 }
 
-// loopWords is how long a loop Loop sees the whole of.
+// loopWords is the number of words that Loop executes; it sees all of a loop of
+// at most that many.
 const loopWords = 4096

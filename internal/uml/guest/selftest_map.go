@@ -80,13 +80,14 @@ func mixedChecks() []selfCheck {
 			if n := len(b.bound(d)); n != 0 {
 				return fmt.Errorf("%d programs are bound to a device that is gone", n)
 			}
-			// What was being verified meanwhile was refused, or is of no device.
+			// A program that was being verified when the device went was
+			// refused, or has no device.
 			return <-loading
 		}},
 	}
 }
 
-// fromPin attaches a program, takes it away and brings it back by its pin.
+// fromPin attaches a program, detaches it and attaches it again from its pin.
 func fromPin(b *bench, typ ebpf.ProgramType, mode offload.Mode) error {
 	p := b.sim(1)[0]
 	b.clsact(p)
@@ -127,7 +128,8 @@ func twoMaps() *ebpf.CollectionSpec {
 	}
 }
 
-// mapped loads that program for a port, with given maps or fresh ones.
+// mapped loads the program of twoMaps for a port, with the given maps or new
+// ones.
 func (b *bench) mapped(p *offload.Port, maps map[string]offload.Map) (offload.Program, map[string]offload.Map, error) {
 	coll := twoMaps()
 	if maps == nil {
@@ -148,8 +150,8 @@ func (b *bench) mapped(p *offload.Port, maps map[string]offload.Map) (offload.Pr
 	return prog, maps, err
 }
 
-// shown checks that program and maps are said to be of one interface, of the namespace
-// that has it.
+// shown checks that the kernel reports p, in p's namespace, as the interface of the
+// program and its maps.
 func shown(prog offload.Program, maps map[string]offload.Map, p *offload.Port) error {
 	info, err := prog.Info()
 	if err != nil {

@@ -87,7 +87,8 @@ type relation struct {
 
 const noSymbol symbol = -1
 
-// sameAll is the relation of functions that hold the same.
+// sameAll is the relation in which every resource holds the same value in both
+// functions.
 func sameAll() *relation {
 	k := &relation{}
 	for r := range k.tired {
@@ -116,8 +117,8 @@ func (v *ways) comes(p places, o origin, k *relation) {
 	}
 }
 
-// tires drops an expression that changed too often (widening): in a loop it could
-// change for ever.
+// tires drops an expression that changed too often (widening), since in a loop it
+// could change for ever.
 func (k *relation) tires(was *relation) {
 	for r := range k.tired {
 		k.tired[r] = was.tired[r]
@@ -266,7 +267,7 @@ func complete(insts []Inst) error {
 	return nil
 }
 
-// follow takes both functions to their next stop.
+// follow executes both functions from a pair of points to their next stop.
 func (v *ways) follow(p places) error {
 	oldWords, oldStop, err := run(v.old, p.old)
 	if err != nil {
@@ -353,7 +354,8 @@ func differs(old, now *engine, set *resSet) int {
 	return found
 }
 
-// sameEvents reports whether both did the same in order.
+// sameEvents returns an error unless both functions issued the same commands in
+// the same order.
 func sameEvents(old, now *engine) error {
 	for i, x := range old.events {
 		if i == len(now.events) {
@@ -376,7 +378,7 @@ func sameEvents(old, now *engine) error {
 	return nil
 }
 
-// looksAt checks what leaves the function.
+// looksAt checks that the values which leave the function are equal.
 func looksAt(old, now *engine, in *Inst) error {
 	e := lookedAt(in)
 	if r := differs(old, now, &e.reads); r >= 0 {
