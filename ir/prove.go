@@ -86,7 +86,7 @@ func (p *prover) of(v *Value) span {
 	return span{k.Min(), k.Max()}
 }
 
-// narrow notes that v is within s too.
+// narrow intersects the range of v with s.
 func (p *prover) narrow(v *Value, s span) {
 	old, had := p.ranges[v]
 	now := p.of(v)
@@ -98,7 +98,7 @@ func (p *prover) narrow(v *Value, s span) {
 	p.ranges[v] = next
 }
 
-// edge learns from control taking an edge.
+// edge records the facts that hold because control took an edge.
 func (p *prover) edge(e Pred) {
 	b := e.Block
 	if b.Kind != TermBranch || b.Succs[0].To == b.Succs[1].To {
@@ -107,7 +107,8 @@ func (p *prover) edge(e Pred) {
 	p.learn(b.Cond, e.Index == 0)
 }
 
-// learn notes that v is not 0, or is 0.
+// learn records that v is not 0 or, if truth is false, that it is 0, and the
+// facts that follow.
 func (p *prover) learn(v *Value, truth bool) {
 	all := ^uint64(0)
 	if !truth {
@@ -199,7 +200,7 @@ func (p *prover) block(b *Block) {
 		out = append(out, v)
 	}
 	if b.Kind == TermBranch && b.Cond.Op != OpConst {
-		// A condition that is neither 0 nor 1 by itself.
+		// The condition may be any number: its range shows whether it is 0.
 		switch s := p.of(b.Cond); {
 		case s.max == 0:
 			b.Cond = constant(b.Cond, 0)

@@ -2,12 +2,12 @@ package ir
 
 import "encoding/binary"
 
-// MergeTails merges blocks that do the same: edges to all of them go to the first. Two
-// blocks are equal if their values, parameter types and terminators are, with their
-// own values numbered from their start, and none of their values is used in another
-// block. Blocks are compared after their successors, so that whole tails merge. Short
-// blocks stay: a predecessor that fell through may have to jump, which must be worth
-// the words.
+// MergeTails merges equal blocks: edges to all of them go to the first. Two blocks are
+// equal if their values, parameter types and terminators are, with their own values
+// numbered from their start, and none of their values is used in another block. Blocks
+// are compared after their successors, so that whole tails merge. Short blocks stay: a
+// predecessor that fell through may have to jump, which costs more than the saved
+// words are worth.
 //
 // A merged block has the pcs of the first.
 func (f *Func) MergeTails(c *Costs) {
@@ -49,7 +49,7 @@ func (f *Func) MergeTails(c *Costs) {
 	if !merged {
 		return
 	}
-	for _, b := range f.Blocks { // those round a loop, met before what they lead to
+	for _, b := range f.Blocks { // back edges, whose targets come later in this order
 		for i := range b.Succs {
 			if by := to[b.Succs[i].To.ID]; by != nil {
 				b.Succs[i].To = by

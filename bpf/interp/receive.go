@@ -8,9 +8,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/helper"
 )
 
-// receive writes what a kernel's receive path says of a packet into the context,
-// and the tc hook at ingress: wire_len has no link header, a VLAN tag stays in the
-// packet.
+// receive sets the fields of the context as the kernel's receive path and the tc
+// hook at ingress do: wire_len has no link header, a VLAN tag stays in the packet.
 func (m *Machine) receive(in *Input) {
 	from := cmp.Or(in.Ifindex, helper.DefaultIfindex)
 	m.setCtx("ingress_ifindex", from)

@@ -53,7 +53,7 @@ func (b *funcBuilder) jump(ins *code.Insn) error {
 	return b.branch(ins)
 }
 
-// exit returns R0, the entry of an XDP or TC program its low half.
+// exit returns R0, or its low half from the entry of an XDP or TC program.
 func (b *funcBuilder) exit() {
 	v := b.reg(asm.R0)
 	if b.fn.Result == ir.I32 {
@@ -77,8 +77,8 @@ func (b *funcBuilder) loadImm(ins *code.Insn) error {
 	case ins.Src == asm.R0:
 		v = b.constant(ir.I64, ins.Constant)
 	case ins.IsLoadOfFunctionPointer():
-		// No helper that calls back is offered: the address is a number that
-		// nothing follows.
+		// No target offers a helper that calls back, so the address is a number
+		// that is never dereferenced.
 		v = b.constant(ir.I64, int64(ins.Callee)+1)
 	default:
 		return fmt.Errorf("no translation for the address of source %d", ins.Src)

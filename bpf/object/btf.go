@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// BTF as bytes: what must be changed before cilium/ebpf reads it. Its reader
-// gives no access to what it refuses. The layout is that of Linux,
-// Documentation/bpf/btf.rst.
+// This file changes BTF as bytes, before cilium/ebpf reads it, since the reader
+// of cilium/ebpf gives no access to BTF that it refuses. The layout is that of
+// Linux, Documentation/bpf/btf.rst.
 
 // A rawBTF is the contents of section .BTF.
 type rawBTF struct {
@@ -107,7 +107,7 @@ func parseBTF(b []byte) *rawBTF {
 	return r
 }
 
-// typ returns the record of a type without its qualifiers and other names, nil
+// typ returns the record of a type after following qualifiers and typedefs, nil
 // if there is none.
 func (r *rawBTF) typ(id uint32) []byte {
 	for range 16 {

@@ -9,8 +9,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// What can be said of a program without following its data: instruction forms,
-// reachability by jumps, recursion.
+// Checks that need no data flow: instruction forms, reachability by jumps,
+// recursion.
 
 func (j *journal) fault(i int, word, format string, args ...any) {
 	if j.first(i, word) {
@@ -135,8 +135,8 @@ func knownJump(op asm.JumpOp, wide bool) bool {
 	return false
 }
 
-// checkReach refuses instructions that no jump reaches, as the kernel does; raw
-// programs are run as they are.
+// checkReach refuses instructions that no path of jumps reaches, as the kernel
+// does. Raw programs may have them.
 func checkReach(c *code.Code, gs []*graph, j *journal) {
 	if c.Type == ebpf.UnspecifiedProgram {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// use is how much of a limit a program takes.
+// use is the part of a limit that a program uses.
 type use struct {
 	Used int64  `json:"used"`
 	Max  int64  `json:"max"`            // 0: no limit
@@ -38,8 +38,8 @@ func (u use) String() string {
 	return fmt.Sprintf("%d of %d, %d left", u.Used, u.Max, u.Max-u.Used)
 }
 
-// What a budget may have, in the order of printing. Words and stack are those of
-// nfpkit's code, the ones with driver those that the Linux driver counts.
+// budgetOrder has the fields of a budget in the order of printing. words and
+// stack are those of nfpkit's code; those with driver are the Linux driver's.
 var budgetOrder = []string{"words", "driver_words_min", "driver_words_max", "stack", "driver_stack", "maps", "map_entries", "map_bytes", "helpers"}
 
 // budget returns the resource use that is known without compiling.

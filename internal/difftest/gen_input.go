@@ -6,8 +6,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// contents draws what maps hold before the first packet, with keys from the few
-// that programs ask for.
+// contents draws the contents of maps before the first packet. Keys are from
+// the small set that generated programs look up.
 func (g *gen) contents() Contents {
 	all := Contents{}
 	for _, name := range g.names {
@@ -79,7 +79,7 @@ func (g *gen) bytes(n int) []byte {
 func (g *gen) packets() [][]byte {
 	least := kernelMinPacket
 	if g.tc {
-		least = 54 // the kernel refuses an skb that its Ethernet type says holds an IP header and does not
+		least = 54 // the kernel refuses an skb that is too short for the IP header of its EtherType
 	}
 	var all [][]byte
 	for range g.between(3, 5) {

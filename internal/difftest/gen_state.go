@@ -73,7 +73,7 @@ type state struct {
 	written bytesSet
 }
 
-// meet keeps what holds in both states.
+// meet keeps the facts that hold in both states.
 func (s *state) meet(o *state) {
 	for i := range s.r {
 		a, b := &s.r[i], o.r[i]
@@ -154,7 +154,7 @@ func (b *body) assemble(name string) asm.Instructions {
 // longJump is gotol: its distance stands in the constant.
 var longJump = asm.OpCode(asm.Jump32Class).SetJumpOp(asm.Ja).SetSource(asm.ImmSource)
 
-// frozenReg reports whether r must keep what it holds.
+// frozenReg reports whether r must keep its value.
 func (b *body) frozenReg(r int) bool { return b.frozen>>r&1 == 1 }
 
 // keep freezes r until the function it returns is called.
@@ -164,7 +164,7 @@ func (b *body) keep(r int) func() {
 	return func() { b.frozen = before }
 }
 
-// regs lists the registers from R0 to R9 that ok holds of.
+// regs lists the registers from R0 to R9 for which ok returns true.
 func (b *body) regs(ok func(r int, x *reg) bool) []int {
 	var list []int
 	for r := range 10 {
@@ -187,7 +187,7 @@ func (b *body) target() int {
 	return pick(b.gen, list)
 }
 
-// source draws a live scalar, making one if there is none.
+// source draws a live scalar; it generates one if there is none.
 func (b *body) source() int {
 	list := b.regs(func(_ int, x *reg) bool { return x.kind == scalar })
 	if len(list) == 0 {

@@ -37,9 +37,9 @@ const (
 	csrRef1        = 0x194
 )
 
-// lmCSR says which LM pointer a control register is, whether of the context in
-// CSR_CTX_POINTER instead of the running one, and whether BYTE_INDEX is set by
-// the same write.
+// lmCSR returns the LM pointer that a control register holds. ind reports
+// whether it is that of the context in CSR_CTX_POINTER and not of the running
+// one, bytes whether the same write sets BYTE_INDEX.
 func lmCSR(addr uint32) (ptr int, ind, bytes, ok bool) {
 	switch addr {
 	case 0x060, 0x064:
@@ -62,7 +62,7 @@ func lmCSR(addr uint32) (ptr int, ind, bytes, ok bool) {
 	return 0, false, false, false
 }
 
-// owner is the context an indirect control register belongs to.
+// owner is the context to which an indirect control register belongs.
 func (e *Engine) owner(c *Context, ind bool) *Context {
 	if ind {
 		return &e.Ctx[e.csr.pointer>>1&3]

@@ -18,7 +18,8 @@ type moveSite struct {
 	depth    int32
 }
 
-// free reports whether no convention has a say.
+// free reports whether both registers are virtual, so that no convention
+// decides.
 func (m *moveSite) free() bool { return m.dst.Kind == nfp.Virtual && m.src.Kind == nfp.Virtual }
 
 // join forms the classes and assigns conventional registers to those joined to one.

@@ -9,7 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// ParseError is text that is no function. Line counts from 1.
+// ParseError describes why text is not a function. Line counts from 1.
 type ParseError struct {
 	Line int
 	Msg  string
@@ -303,7 +303,8 @@ func parseReloc(text string) (nfp.RelocKind, error) {
 	return 0, fmt.Errorf("%q is no kind of relocation", text)
 }
 
-// CheckText reports a function that Parse does not read back as it is.
+// CheckText returns an error if Parse does not read the printed function back
+// as an equal one.
 func CheckText(f *Func) error {
 	text := f.Text()
 	g, err := Parse(text)

@@ -2,9 +2,9 @@ package mach
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// pointerDelay is how many words must lie between the write of a local-memory
-// pointer and its use; docs/isa-notes.md: three are safe, the old value is seen
-// meanwhile. The firmware writes LM0 last before it jumps to a program.
+// PointerDelay is the number of words that must lie between the write of a
+// local-memory pointer and its use. Until then an instruction may see the old
+// value. The firmware writes LM0 last before it jumps to a program.
 const PointerDelay = 3
 
 // waits is, by pointer, how many words must still pass before it may be used.
@@ -44,7 +44,7 @@ func (w *waits) after(in *Inst) {
 	}
 }
 
-// wants returns how many cycles an instruction must wait in state w.
+// wants returns the number of cycles that an instruction must wait in state w.
 func (w *waits) wants(in *Inst) uint8 {
 	n := uint8(0)
 	for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {

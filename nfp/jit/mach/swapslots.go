@@ -69,7 +69,7 @@ func (a *advancer) swap(b *Block, i int) {
 	}
 }
 
-// climb is a walk from a swap to the words that could stand in its slots.
+// climb is a walk from a swap to the instructions that could fill its slots.
 type climb struct {
 	a      *advancer
 	room   int
@@ -142,7 +142,8 @@ func (c *climb) block(b *Block, from, depth int) {
 	}
 }
 
-// early is a word as it stands in a slot: codes are not its to change.
+// early returns an instruction in the form for a slot, in which it does not set
+// condition codes.
 func early(in Inst) Inst {
 	if in.DeadCC && in.WritesCC() {
 		in.Flags |= nfp.NoCC
@@ -150,7 +151,7 @@ func early(in Inst) Inst {
 	return in
 }
 
-// takes reports whether a bundle may stand in the slots.
+// takes reports whether a bundle may move to the slots.
 func (c *climb) takes(bundle []Inst) bool {
 	if len(bundle) > c.room {
 		return false
