@@ -49,7 +49,7 @@ func (f *Func) MergeTails(c *Costs) {
 	if !merged {
 		return
 	}
-	for _, b := range f.Blocks { // back edges, whose targets come later in this order
+	for _, b := range f.Blocks { // back edges, whose targets come after their sources in postorder
 		for i := range b.Succs {
 			if by := to[b.Succs[i].To.ID]; by != nil {
 				b.Succs[i].To = by

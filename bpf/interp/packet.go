@@ -152,8 +152,8 @@ func (m *Machine) redirectMap(handle uint64, key uint32, flags uint64) (uint64, 
 }
 
 // csumDiff returns the one's complement sum of the words of to, less those of from,
-// plus a seed; at most 512 bytes in all. Zero has two forms in such a sum, so
-// the order of complements matters: it is x86's.
+// plus a seed; at most 512 bytes in all. Zero has two forms in such a sum, so the
+// result depends on the order of complements, which is that of x86's code.
 func (m *Machine) csumDiff(a [5]uint64) (uint64, error) {
 	fromSize, toSize, seed := int(uint32(a[1])), int(uint32(a[3])), uint32(a[4])
 	if (fromSize|toSize)%4 != 0 || fromSize+toSize > 512 {
@@ -200,8 +200,7 @@ func onesSum(b []byte, sum uint32) uint32 {
 	return uint32(foldTo(total, 32))
 }
 
-// foldTo adds the part of a one's complement sum above the given width to the
-// part below until nothing is above.
+// foldTo folds a one's complement sum to the given width.
 func foldTo(sum uint64, width uint) uint64 {
 	for sum>>width != 0 {
 		sum = sum&(1<<width-1) + sum>>width

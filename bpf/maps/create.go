@@ -9,9 +9,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// What the kernel asks of a map's definition at BPF_MAP_CREATE (kernel/bpf/syscall.c
+// The kernel's rules for a map's definition at BPF_MAP_CREATE (kernel/bpf/syscall.c
 // map_create and each type's map_alloc_check and map_alloc), one row for each type.
-// TestCreateAgainstKernel holds the table against the running kernel.
+// TestCreateAgainstKernel compares the table with the running kernel.
 
 // Limits of the kernel's allocators on x86-64 that show in error numbers.
 const (
@@ -35,8 +35,8 @@ const (
 	hostFlags    = rdOnly | wrOnly // what user space may do with the map's descriptor
 )
 
-// A span is the values that a definition's number may have: from lo to hi, and what
-// or says as well.
+// A span is the set of values that a number of a definition may have: from lo to
+// hi, and also or.
 type span struct {
 	lo, hi uint32
 	or     uint32
@@ -69,8 +69,9 @@ func (s span) String() string {
 	return text
 }
 
-// A createRow is the kernel's rules for the definition of a map of one type. What the
-// columns refuse is EINVAL; check is asked before them, big after them.
+// A createRow is the kernel's rules for the definition of a map of one type. A
+// definition that the columns refuse is EINVAL; check is called before them, big
+// after them.
 type createRow struct {
 	typ                 ebpf.MapType
 	key, value, entries span

@@ -9,13 +9,13 @@ import (
 
 // Targets is a map whose values name something outside the program: another
 // program (prog_array), a device (devmap, devmap_hash), a CPU (cpumap), a
-// socket (xskmap), a ring (perf_event_array). An element is there only once
-// the host has put it there.
+// socket (xskmap), a ring (perf_event_array). An element exists only after the
+// host has set it.
 //
-// What the values name is not checked, for there are no devices or sockets
-// here: any interface number is one, and a number in a prog_array means what
-// the engine's loader says. Programs attached to a devmap's or cpumap's entry
-// are not modelled; an update that carries one is EINVAL.
+// Values are not checked, since there are no devices or sockets here: any
+// interface number is accepted, and the engine's loader defines the numbers in
+// a prog_array. Programs attached to a devmap's or cpumap's entry are not
+// modelled; an update that carries one is EINVAL.
 type Targets struct {
 	base
 	rule    targetRule
@@ -61,7 +61,7 @@ func newTargets(b base, opt *Options) *Targets {
 	return t
 }
 
-// at returns the slot of key, and whether something is there.
+// at returns the slot of key, and reports whether the element exists.
 func (t *Targets) at(key []byte) (int, bool) {
 	if len(key) != 4 {
 		return 0, false
@@ -77,7 +77,7 @@ func (t *Targets) at(key []byte) (int, bool) {
 	return int(i), t.present[i]
 }
 
-// Target returns the value of an element that is there.
+// Target returns the value of an existing element.
 func (t *Targets) Target(index uint32) ([]byte, bool) {
 	var key [4]byte
 	binary.LittleEndian.PutUint32(key[:], index)

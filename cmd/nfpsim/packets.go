@@ -22,7 +22,8 @@ import (
 // maxPacket is the longest packet the card's buffers take, in bytes.
 const maxPacket = 9600
 
-// parseHex reads bytes written as hex digits; blanks and colons may part them.
+// parseHex reads bytes written as hex digits; blanks and colons may separate
+// them.
 func parseHex(s string) ([]byte, error) {
 	s = strings.NewReplacer(" ", "", ":", "", "\n", "", "\t", "").Replace(strings.TrimPrefix(s, "0x"))
 	data, err := hex.DecodeString(s)
@@ -37,8 +38,8 @@ func parseHex(s string) ([]byte, error) {
 	return data, nil
 }
 
-// stdinOnce refuses arguments that read standard input twice: the first to read
-// would leave nothing to the other.
+// stdinOnce refuses arguments that read standard input twice: the second would
+// find it empty.
 func stdinOnce(args ...string) error {
 	n := 0
 	for _, a := range args {
@@ -87,7 +88,7 @@ func (o *origin) flags(cmd *cobra.Command) {
 	f.Uint32Var(&o.rxQueue, "rx-queue", 0, "queue that packets come from: rx_queue_index")
 }
 
-// check refuses what no kernel gives.
+// check refuses values that no kernel gives.
 func (o *origin) check() error {
 	for _, flag := range []struct {
 		name      string
@@ -101,20 +102,22 @@ func (o *origin) check() error {
 	return nil
 }
 
-// maxQueue is the last queue that the packet vector can say: docs/firmware-contract.md, section 3.
+// maxQueue is the largest queue number that fits the packet vector: docs/firmware-contract.md,
+// section 3.
 const maxQueue = 511
 
-// onePacket is a packet that the command line gives.
+// onePacket returns the packet that the command line gives.
 func onePacket(data []byte) *packets {
 	return &packets{list: []capture.Packet{{Number: 1, Data: data, Time: time.Unix(0, 0)}}}
 }
 
-// maxListed is how many packets that were left out are listed one by one.
+// maxListed is the number of left-out packets that are listed one by one.
 const maxListed = 10
 
 // readCapture reads a capture, "-" for standard input. Packets that cannot be run
-// are left out: those shorter than shortest, those too long for the card, and what
-// is damaged or no Ethernet. Each is listed on stderr. It fails if none is left.
+// are left out: those shorter than shortest, those too long for the card, and
+// those that are damaged or no Ethernet. Each is listed on stderr. It fails if
+// none is left.
 func readCapture(path string, stdin io.Reader, stderr io.Writer, shortest int) (*packets, error) {
 	in := stdin
 	if path != "-" {
@@ -157,8 +160,9 @@ func listed(stderr io.Writer, path string, lines []string) {
 	}
 }
 
-// whole ends a command that has shown its results: it counts what was left out on
-// w, and fails if the capture was damaged, as what the rest held is unknown.
+// whole ends a command that has shown its results. It prints the number of
+// left-out packets to w. It fails if the capture was damaged, since the rest of
+// it is unknown.
 func (p *packets) whole(w, stderr io.Writer) error {
 	if len(p.left) > 0 {
 		fmt.Fprintf(w, "%d packets run, %d left out: %s\n", len(p.list), len(p.left), p.count)
@@ -170,8 +174,7 @@ func (p *packets) whole(w, stderr io.Writer) error {
 	return errNo
 }
 
-// writePcap writes packets whole or not at all, in the format that the file's name
-// asks for.
+// writePcap writes packets atomically, in the format that the file's name implies.
 func writePcap(path string, stdout, stderr io.Writer, list []capture.Packet) error {
 	format, err := capture.FormatOf(path)
 	if err != nil {
@@ -194,9 +197,9 @@ func writePcap(path string, stdout, stderr io.Writer, list []capture.Packet) err
 	})
 }
 
-// writeFile writes a file whole or not at all: into a neighbour first, renamed
-// when complete. "-" is stdout. What is there and no plain file (a device, a
-// pipe) is written to as it is.
+// writeFile writes a file atomically: to a temporary file in the same
+// directory, which is renamed when complete. "-" is stdout. An existing file
+// that is not a plain one (a device, a pipe) is written directly.
 func writeFile(path string, stdout io.Writer, fill func(io.Writer) error) error {
 	if path == "-" {
 		return fill(stdout)

@@ -19,7 +19,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Config says what to compare. The zero value of a field is its default.
+// Config describes a comparison. The zero value of a field is its default.
 type Config struct {
 	N        int              // programs
 	Seed     uint64           // of the first program; the i-th has Seed + i
@@ -40,8 +40,8 @@ type Summary struct {
 	Packets  int                       `json:"packets"`
 	Compared map[string]int            `json:"compared"` // programs by engine that ran them
 	Refused  map[string]map[string]int `json:"refused"`  // by who refused ("verify", "kernel", "compile"), by reason
-	// What one verifier accepts and the other does not. The kernel's no to a
-	// program of ours is the alarming one.
+	// Programs that one verifier accepts and the other does not. A generated
+	// program that only the kernel refuses may be a hole in our verifier.
 	OnlyKernel  int           `json:"only_kernel"`
 	OnlyOurs    int           `json:"only_ours"`
 	Differences []*Difference `json:"differences"`
@@ -56,7 +56,7 @@ type Difference struct {
 	Program  *Program
 }
 
-// MarshalJSON gives the seed, the engine and what String says of the rest.
+// MarshalJSON returns the seed, the engine, and the rest as String prints it.
 func (d *Difference) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Seed    uint64 `json:"seed"`
@@ -75,8 +75,8 @@ func (d *Difference) String() string {
 	return fmt.Sprintf("seed %d: %s: %s", d.Seed, d.Engine, what)
 }
 
-// Run generates and compares cfg.N programs. It returns early with what it has
-// when ctx ends. The error is about the run itself, never about a difference.
+// Run generates and compares cfg.N programs. If ctx ends, it returns the
+// results so far. The error is about the run itself, never about a difference.
 func Run(ctx context.Context, cfg Config) (*Summary, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
@@ -314,7 +314,8 @@ func family(engine string) string {
 	return name
 }
 
-// general leaves the numbers out of a message, so that it can be counted.
+// general removes the numbers from a message, so that equal messages can be
+// counted.
 func general(msg string) string {
 	return strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r >= '0' && r <= '9' }), "#")
 }
