@@ -61,7 +61,8 @@ func Example() {
 	// 30 to 43 words, 0 bytes of stack
 }
 
-// A sign-extending move is taken for a plain one, which a warning says.
+// The driver translates a sign-extending move as a plain one, and a warning
+// reports it.
 func ExampleView_Warnings() {
 	p, err := firmware.Load("stock")
 	if err != nil {
@@ -128,7 +129,8 @@ func ExampleKernelFor() {
 	// there are no rules for kernel 6.14: those of 6.12, the nearest earlier release, are used
 }
 
-// What a line of the verifier's log means for the program.
+// Meaning returns the reasons for which the verifier may have printed a line of
+// its log.
 func ExampleMeaning() {
 	fmt.Println(linux.Meaning("[nfp] stack access changed location"))
 	// Output:

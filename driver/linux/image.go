@@ -123,10 +123,10 @@ func Load(nic *driver.NIC, name string, words []uint64, typ ebpf.ProgramType) (*
 }
 
 // NewCard returns a card with the maps of a program, in order of Code.Maps, under the
-// table ids in the words that the driver made of it. Maps named otherN take the ids in
-// between. The words do not show which words of values are counters, which only the
-// driver knows: they are those of View.Use. If tables leaves out the arrays of perf
-// events, the host keeps those, as it does under Linux. opt may be nil.
+// table ids in the words that the driver generated for it. Maps named otherN take the
+// ids in between. The words do not show which words of values are counters, which only
+// the driver knows: they are those of View.Use. If tables leaves out the arrays of
+// perf events, the host keeps those, as it does under Linux. opt may be nil.
 func NewCard(p *firmware.Profile, opt *driver.Options, f *verify.Facts, tables []uint32) (*driver.NIC, error) {
 	var numbered []int // maps that have a table id
 	for i, spec := range f.Code.Maps {

@@ -106,9 +106,9 @@ func tooNew(c *ruleCheck, i int) string {
 	return fmt.Sprintf("kernel %s does not know %s", c.kernel.Release, what)
 }
 
-// staleEnd reports a comparison that the kernel takes for decided. The kernel never
-// walks the edge on which the packet is long enough, considers the code there dead,
-// and removes it.
+// staleEnd reports a comparison that the kernel wrongly considers decided. The
+// kernel never walks the edge on which the packet is long enough, considers the
+// code there dead, and removes it.
 func staleEnd(c *ruleCheck, i int) string {
 	if c.kernel.StaleEnd && slices.Contains(c.facts.StaleEnds, i) {
 		return fmt.Sprintf("kernel %s takes the comparison for decided: an earlier one found the pointer past the packet's end, and the pointer was moved back since", c.kernel.Release)

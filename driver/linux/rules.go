@@ -130,7 +130,7 @@ var rules = []Rule{
 	{Reason: "driver-map-store", Stage: StageVerify, Source: "verifier.c nfp_bpf_check_ptr", Says: "map writes not supported",
 		Why: "the firmware contract has no plain store to a map value", Hint: "use __sync_fetch_and_add for counters, or bpf_map_update_elem if the firmware offers it", insn: mapStore},
 	{Reason: "driver-map-variable", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_mark_used", Says: "map value offset is variable",
-		Why: "the driver keeps account of each word of a value, so an offset must be one constant on each path", Hint: "look up a smaller value, or unroll the index", insn: mapVariable},
+		Why: "the driver records the use of each word of a value, so an offset must be one constant on each path", Hint: "look up a smaller value, or unroll the index", insn: mapVariable},
 	{Reason: "driver-map-word-use", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_mark_used_one", Says: "map value use type conflict",
 		Why: "atomics see big-endian words and loads host order, so a word cannot serve both", Hint: "keep two words: one that is counted, one that is read", insn: mapWordUse},
 	{Reason: "driver-map-counter", Stage: StageVerify, Source: "verifier.c nfp_bpf_map_mark_used_one", Says: "may already be initialized to non-zero value",
@@ -152,7 +152,7 @@ var rules = []Rule{
 		Why: "XDP programs may load data and data_end, tc programs len, data and data_end, each as 32 bits", Hint: "take the value from the packet", insn: ctxField},
 
 	{Reason: "driver-caller-byte", Stage: StageTranslate, Source: "jit.c mem_op_stack, wrp_lmem_load, wrp_lmem_store", Says: "Translation failed with error -95",
-		Why:  "the translator counts from the bottom of the running function's frame, so that a caller's bytes have negative offsets, and it takes the middle two bytes of a word at such an offset for an access that crosses into the next word",
+		Why:  "bytes of a caller have negative offsets, since the translator counts from the bottom of the running function's frame; it treats an access to the middle two bytes of a word at such an offset as one that crosses into the next word",
 		Hint: "copy whole words of the caller's variable, pass the byte by value, or inline the function", insn: callerByte},
 
 	{Reason: "driver-shift-constant", Stage: StageTranslate, Source: "jit.c __emit_shf", Says: "Translation failed with error -14",
@@ -161,7 +161,7 @@ var rules = []Rule{
 	{Reason: "driver-code-size", Stage: StageTranslate, Source: "jit.c nfp_prog_push", Says: "instruction limit reached|program too long",
 		Why: "the program's code must fit what is left of the code store", Hint: "shorten the program or unroll loops less", whole: codeSize},
 	{Reason: "driver-attach-type", Stage: StageAttach, Source: "net/core/dev.c dev_xdp_attach; kernel/bpf/tcx.c tcx_prog_attach; drivers/net/netkit.c",
-		Says: "programs can not be attached to a device", Why: "a program for devmap or cpumap entries, tcx or netkit runs on the host: only XDP's hardware mode and tc filters reach the card (a tcx link takes one for the card and then has nothing to run)",
+		Says: "programs can not be attached to a device", Why: "only XDP's hardware mode and tc filters reach the card. A program for devmap or cpumap entries, tcx or netkit runs on the host, and a tcx link with a program for the card runs nothing",
 		Hint: `use SEC("xdp"), or SEC("tc") and a tc filter (nfpctl prog load ... mode tcoffload, or tc filter add ... skip_sw)`, whole: attachType},
 	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
 		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},

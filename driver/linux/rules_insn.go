@@ -77,7 +77,7 @@ func callee(c *code.Code, ins *code.Insn) bool {
 	return ok
 }
 
-// globalData refuses addresses of map values, and says what is there.
+// globalData refuses addresses of map values, and names the variable there.
 func globalData(c *ruleCheck, i int) string {
 	ins := c.insn(i)
 	if !ins.OpCode.IsDWordLoad() || ins.Src != asm.PseudoMapValue {
@@ -226,7 +226,7 @@ func stackMoved(c *ruleCheck, i int) string {
 // counts from the bottom of the running function's frame, so bytes in a caller's frame
 // may have negative offsets. It computes the position in the word as the remainder of
 // a division by 4 in C, which is -3 to 0. For -3 and -2 the sum with the size, 1, is
-// negative, and taken for a large unsigned number.
+// negative, and is read as a large unsigned number.
 func callerByte(c *ruleCheck, i int) string {
 	m, op := c.facts.Mem[i], c.insn(i).OpCode
 	if m == nil || m.Kind != verify.PtrStack || m.Up == 0 || m.Size != 1 || op.Mode() != asm.MemMode {

@@ -1,20 +1,21 @@
-// Package linux describes what Linux's nfp driver makes of a program for a card: whether
-// it accepts the program, what its code costs, and what it gets wrong.
+// Package linux predicts how Linux's nfp driver treats a program for a card: whether it
+// accepts the program, what its code costs, and where its code does something else.
 //
-// NewView verifies a program once as a release of Linux does (KernelFor), and all else is
-// read from that View: Check returns the reasons for which the kernel or the driver
-// refuses the program on a firmware, Warnings the instructions that the driver
-// translates wrongly, Words and Stack what its code takes, Use which words of map values
-// it treats as counters. The requirements are the rows of Rules, the known faults those
-// of Faults; each names its source in the kernel, and docs/offload-rules.md is printed
-// from them. Meaning goes the other way, from a line that the kernel printed to the
-// reasons that it may stand for. WarnCard returns the instructions that act differently
-// on a card than on a Linux host, whichever compiler translates them.
+// NewView verifies a program once as a release of Linux does (KernelFor), and its methods
+// need no second walk. Check returns the reasons for which the kernel or the driver
+// refuses the program on a firmware. Warnings returns the instructions that the driver
+// translates wrongly. Words and Stack return the size of its code and stack, and Use the
+// words of map values that it treats as counters. The requirements are the rows of Rules,
+// the known faults those of Faults; each names its source in the kernel, and
+// docs/offload-rules.md is printed from them. Meaning goes the other way, from a line
+// that the kernel printed to the reasons that it may stand for. WarnCard returns the
+// instructions that act differently on a card than on a Linux host, whichever compiler
+// translates them.
 //
-// For code that the driver made, Image reads the words that the kernel shows of a loaded
-// program, Link places them as the driver does, and NewCard and Load put maps and words
-// on a simulated card. The package predicts; internal/difftest compares its predictions
-// with the driver in a running kernel.
+// For code that the driver generated, Image reads the words that the kernel returns for
+// a loaded program, Link places them as the driver does, and NewCard and Load put maps
+// and words on a simulated card. internal/difftest compares the predictions with the
+// driver in a running kernel.
 package linux
 
 import (
@@ -28,10 +29,10 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// A View is a program as a release of Linux sees it: what that verifier tells the nfp
-// driver, and why it refuses the program. Computing a View explores up to a million
-// instructions, so all questions about one program should be asked of one View. Its
-// methods may be called concurrently.
+// A View is a program as a release of Linux sees it: the facts that its verifier
+// passes to the nfp driver, and the reasons for which it refuses the program.
+// Computing a View explores up to a million instructions, so all questions about one
+// program should be asked of one View. Its methods may be called concurrently.
 type View struct {
 	kernel  *Kernel
 	facts   *verify.Facts

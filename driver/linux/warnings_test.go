@@ -145,7 +145,8 @@ func TestKernelFor(t *testing.T) {
 }
 
 // TestWordsUnsure checks that a program whose length lies between two bounds is
-// refused if the fewest words are too many, and warned of if the most are.
+// refused if the lower bound is too many words, and warned of if the upper
+// bound is.
 func TestWordsUnsure(t *testing.T) {
 	p, err := firmware.Load("stock")
 	if err != nil {
