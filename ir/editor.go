@@ -16,7 +16,7 @@ func newEditor(f *Func) *editor { return &editor{f: f, by: make([]*Value, f.Next
 
 func (e *editor) begin(b *Block) { e.out = make([]*Value, 0, len(b.Values)+4) }
 
-// put keeps v, or notes what replaces it.
+// put keeps v or, if by is another value, records that by replaces it.
 func (e *editor) put(v, by *Value) {
 	if by == nil {
 		e.out = append(e.out, v)
@@ -27,7 +27,7 @@ func (e *editor) put(v, by *Value) {
 
 func (e *editor) end(b *Block) { b.Values = e.out }
 
-// finish puts the replacements into effect.
+// finish replaces the uses of all replaced values.
 func (e *editor) finish() {
 	for len(e.by) < int(e.f.NextID) {
 		e.by = append(e.by, nil)
@@ -59,7 +59,7 @@ func (e *editor) shift(op Op, x *Value, n int) *Value {
 	return e.add(op, x.Type, x, e.number(I32, uint64(n)))
 }
 
-// max bounds a number.
+// max returns an upper bound of a number.
 func (e *editor) max(v *Value) uint64 {
 	if int(v.ID) < len(e.known) {
 		return e.known[v.ID].Max()
@@ -67,7 +67,7 @@ func (e *editor) max(v *Value) uint64 {
 	return unknown(v.Type).Max()
 }
 
-// field is size bytes of a word from byte at.
+// field extracts size bytes of a word, starting at byte at.
 func (e *editor) field(x *Value, at, size int64) *Value {
 	x = e.shift(OpShr, x, int(8*at))
 	if at+size < 4 {
@@ -76,7 +76,7 @@ func (e *editor) field(x *Value, at, size int64) *Value {
 	return x
 }
 
-// insert is word old with the low size bytes of x from byte at on.
+// insert is word old with the low size bytes of x at byte at.
 func (e *editor) insert(old, x *Value, at, size int64) *Value {
 	if size == 4 {
 		return x
@@ -102,8 +102,8 @@ func (f *Func) hasOp(ops ...Op) bool {
 	return false
 }
 
-// address appends what an access to base + off takes as address: hi, nil but for
-// maps, is the high word.
+// address returns the address arguments of an access to base + off. hi is the
+// high word of a map address, nil for other memories.
 func (e *editor) address(base, hi *Value, off int64) []*Value {
 	if off != 0 {
 		base = e.add(OpAdd, I32, base, e.number(I32, uint64(off)))

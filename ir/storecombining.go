@@ -137,7 +137,7 @@ func joins(v *Value, off int64) bool {
 	return !v.Big || v.Align >= 4 && v.Phase%4 == 0 && v.Size%4 == 0
 }
 
-// close decides which commands write what a group stores.
+// close decides which commands write the bytes of a group.
 func (c *combiner) close(s Space) {
 	g := c.open[s]
 	c.open[s] = nil
@@ -229,8 +229,8 @@ const (
 	writeWords = 4 * maxWords // of those that count words, in bytes
 )
 
-// commands cuts a run of bytes into commands: of all cuts one that takes the
-// fewest words of code, and of these one with the fewest commands.
+// commands divides a run of bytes into commands: it chooses the fewest words of
+// code, then the fewest commands.
 func (c *combiner) commands(g *storeGroup, off int64, run []byteSource, kept []bool) {
 	type cut struct{ words, commands, size int }
 	best := make([]cut, len(run)+1) // from each byte to the run's end
@@ -269,8 +269,8 @@ func (c *combiner) commands(g *storeGroup, off int64, run []byteSource, kept []b
 	}
 }
 
-// wordCost is how many instructions put a word together: one for each piece, but
-// one for two that a funnel shift joins.
+// wordCost returns the number of instructions that assemble a word: one for each
+// piece, and one for two pieces that a funnel shift joins.
 func wordCost(bytes []byteSource) int {
 	p := piecesOf(bytes)
 	if len(p) == 2 && p[0].word != nil && p[1].word != nil && p[0].at+p[0].size == 4 && p[1].at == 0 {
@@ -327,7 +327,7 @@ func (c *combiner) command(g *storeGroup, off int64, bytes []byteSource, kept []
 	c.writes[s.v] = append(c.writes[s.v], combined{g.storeKey, off, bytes})
 }
 
-// rewrite puts the commands in, and takes the stores out that they do away with.
+// rewrite inserts the commands and removes the stores that they replace.
 func (c *combiner) rewrite() {
 	e := newEditor(c.f)
 	for _, b := range c.f.Blocks {
@@ -358,7 +358,8 @@ func (w *combined) write(e *editor) {
 	}
 }
 
-// assemble is a word of bytes; what lies above the last of them does not matter.
+// assemble returns a word with the given bytes; its bits above the last of them
+// are undefined.
 func (e *editor) assemble(bytes []byteSource) *Value {
 	var word *Value
 	for _, p := range piecesOf(bytes) {

@@ -85,9 +85,9 @@ func (s *sinker) meets(b *Block) bool {
 	return len(s.preds[b.ID]) > 1
 }
 
-// trailing is the stores of a block that may as well stand at its end, in order,
-// by what they have in common. None of one group parts those of another, so groups
-// may move one by one.
+// trailing returns the stores of a block that can move to its end, in order and in
+// groups of one base and memory. No store of a group must stay between two of
+// another, so groups may move one by one.
 func trailing(b *Block) []*storeGroup {
 	var groups []*storeGroup
 	var stay []*Value
@@ -135,7 +135,7 @@ func isCall(v *Value) bool {
 	return v.Op == OpCallHelper || v.Op == OpCallFunc || v.Op == OpTailCall
 }
 
-// parts reports whether store v must not move below access w, which is no call.
+// parts reports whether store v must not move past access w, which is no call.
 func parts(v, w *Value) bool {
 	if v.Space != w.Space {
 		return false
@@ -159,7 +159,7 @@ func parts(v, w *Value) bool {
 	return off < at+size && at < off+int64(v.Size)
 }
 
-// way is what one predecessor of a join stores at its end in one group.
+// way has the stores of one group at the end of one predecessor of a join.
 type way struct {
 	from  *Block
 	edge  *Edge
@@ -167,7 +167,7 @@ type way struct {
 	bytes map[int64]byteSource
 }
 
-// join sinks what all predecessors of b store.
+// join sinks stores of bytes that all predecessors of b store.
 func (s *sinker) join(b *Block) {
 	preds := s.preds[b.ID]
 	if slices.ContainsFunc(preds, func(p Pred) bool { return p.Block.Kind != TermJump }) {
@@ -198,7 +198,7 @@ func (s *sinker) join(b *Block) {
 	}
 }
 
-// sunkWord is a piece of what a join stores: n bytes from an offset on, a word at most.
+// sunkWord is one store of the join: n bytes at an offset, a word at most.
 type sunkWord struct {
 	off    int64
 	n      int

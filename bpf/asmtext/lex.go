@@ -44,8 +44,8 @@ func nameStart(c byte) bool {
 
 func digit(c byte) bool { return c >= '0' && c <= '9' }
 
-// lex cuts a line into tokens. A comment begins with ; or //, or with a # that
-// does not follow a name or number directly (as it does in "call name#1").
+// lex splits a line into tokens. A comment begins with ; or //, or with a #
+// that does not follow a name or number directly (as it does in "call name#1").
 func lex(line string) ([]token, *Error) {
 	toks := make([]token, 0, 16) // as many as the longest instructions have
 	for i := 0; i < len(line); {

@@ -8,7 +8,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 )
 
-// printk is trace_printk: the text is collected, its length returned.
+// printk is trace_printk: it collects the text and returns its length.
 func (m *Machine) printk(fmtAddr, fmtSize uint64, args []uint64) (uint64, error) {
 	format, err := m.bytes(fmtAddr, int(uint32(fmtSize)), false)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 )
 
 // LoadContents stores the spec's initial contents in the map, as the host does:
-// global data, or the static initialiser of a prog_array. Program gives the
-// number that stands for a program named there; nil refuses such entries.
+// global data, or the static initialiser of a prog_array. program returns the
+// number of a program that an entry names; if it is nil, such entries are
+// refused.
 func LoadContents(m Map, program func(name string) (uint32, bool)) error {
 	spec := m.Spec()
 	for i, kv := range spec.Contents {

@@ -9,7 +9,7 @@ import (
 )
 
 // call explores the callee of block bl's last instruction from the given states,
-// in place, and delivers what comes back.
+// in place, and delivers the states at its exits.
 func (x *explorer) call(a *activation, states []*state, bl *block) {
 	i := bl.end - 1
 	callee := x.c.Insns[i].Callee
@@ -60,7 +60,7 @@ func (x *explorer) exit(a *activation, s *state, i int) {
 	a.out = x.gather(a.out, s)
 }
 
-// verdict checks what the program returns.
+// verdict checks the program's return value.
 func (x *explorer) verdict(s *state, i int) {
 	r0 := x.result(s, i)
 	if r0.pointer() && x.c.Type != ebpf.UnspecifiedProgram && !x.opt.Linux { // Linux lets the privileged leak addresses
@@ -91,7 +91,7 @@ func (x *explorer) leaveFrame(s *state, i int) {
 // mostExits bounds the number of values of R0 that are kept apart at an exit.
 const mostExits = 16
 
-// noteExit adds R0 to what is known of exit i.
+// noteExit adds R0 to the facts about exit i.
 func (x *explorer) noteExit(s *state, i int) {
 	v := &s.regs[asm.R0]
 	list := x.facts.Exits[i]
@@ -162,7 +162,7 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 			break
 		}
 		if id == asm.FnTracePrintk && n >= 2 && s.regs[n+1].kind == NotInit {
-			continue // what the format does not ask for need not be there
+			continue // arguments that the format does not use need not be initialised
 		}
 		args.check(n, kind)
 	}

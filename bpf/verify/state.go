@@ -29,7 +29,7 @@ type frame struct {
 	shared bool
 }
 
-// A state is everything known at one instruction of one path.
+// A state holds all facts at one instruction of one path.
 type state struct {
 	regs   [11]val
 	frames [maxFrames]*frame
@@ -108,8 +108,8 @@ func (f *frame) at(k int) slot {
 	return slot{}
 }
 
-// breakSpill turns the spill into plain bytes; bytes of a known number that are
-// zero stay known to be.
+// breakSpill turns the spill into plain bytes; zero bytes of a known number are
+// recorded as zero.
 func (l *slot) breakSpill() {
 	if l.n == 0 {
 		return
@@ -188,8 +188,8 @@ func (s *state) fill(fi, off, size int, zero bool) {
 	}
 }
 
-// smudge notes that some of the size bytes at off may have been written: what was
-// known of them is lost, and unwritten ones stay unwritten.
+// smudge records that some of the size bytes at off may have been written: facts
+// about them are lost, and unwritten bytes stay unwritten.
 func (s *state) smudge(fi, off, size int, zero bool) {
 	f := s.own(fi)
 	for size > 0 {

@@ -64,7 +64,7 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	gs, at := graphs(c)
 	checkReach(c, gs, log)
 	checkCalls(c, log)
-	if len(log.reasons) > 0 { // exploring would say little more, and recursion not end
+	if len(log.reasons) > 0 { // exploring would find few further reasons, and recursion would not end
 		return nil, &Rejection{Program: c.Name, Reasons: log.sorted(log.reasons)}
 	}
 	live := liveness(c, gs, opt.Linux)

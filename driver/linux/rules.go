@@ -152,7 +152,7 @@ var rules = []Rule{
 		Why: "XDP programs may load data and data_end, tc programs len, data and data_end, each as 32 bits", Hint: "take the value from the packet", insn: ctxField},
 
 	{Reason: "driver-caller-byte", Stage: StageTranslate, Source: "jit.c mem_op_stack, wrp_lmem_load, wrp_lmem_store", Says: "Translation failed with error -95",
-		Why:  "bytes of a caller have negative offsets, since the translator counts from the bottom of the running function's frame; it treats an access to the middle two bytes of a word at such an offset as one that crosses into the next word",
+		Why:  "the translator counts from the bottom of the running function's frame, so that a caller's bytes have negative offsets. It treats an access to one of the middle two bytes of a word at such an offset as one that crosses into the next word",
 		Hint: "copy whole words of the caller's variable, pass the byte by value, or inline the function", insn: callerByte},
 
 	{Reason: "driver-shift-constant", Stage: StageTranslate, Source: "jit.c __emit_shf", Says: "Translation failed with error -14",

@@ -12,10 +12,10 @@
 // instructions that act differently on a card than on a Linux host, whichever compiler
 // translates them.
 //
-// For code that the driver generated, Image reads the words that the kernel returns for
-// a loaded program, Link places them as the driver does, and NewCard and Load put maps
-// and words on a simulated card. internal/difftest compares the predictions with the
-// driver in a running kernel.
+// Image, Link, NewCard and Load run code that the driver generated. Image reads the
+// words that the kernel returns for a loaded program, Link places them as the driver
+// does, and NewCard and Load put maps and words on a simulated card. internal/difftest
+// compares the predictions with the driver in a running kernel.
 package linux
 
 import (

@@ -2,9 +2,10 @@ package sim
 
 import "math/bits"
 
-// The units beside the adder that all contexts share: multiplier, CAM, CRC.
+// The units that all contexts of an engine share: multiplier, CAM, CRC.
 
-// multiplier is a product in the making. Nothing may come between its words.
+// multiplier is the state of a multiplication. No other word may execute
+// between its words.
 type multiplier struct {
 	x, y uint32
 	kind uint8 // type of the steps: 0 none yet, 1 24x8, 2 16x16, 3 32x32
@@ -16,7 +17,7 @@ type multiplier struct {
 // steps of each type before last.
 var mulSteps = [4]uint8{1: 1, 2: 2, 3: 4}
 
-// mulStep is start and the steps.
+// mulStep executes start and the steps.
 func (e *Engine) mulStep(o *op, x, y, pc uint32, now uint64) {
 	m := &e.mul
 	if o.code == opMulStart {
@@ -40,8 +41,8 @@ func (e *Engine) mulStep(o *op, x, y, pc uint32, now uint64) {
 	}
 }
 
-// mulResult is last and last2. A 24x8 product takes 24 bits of the left and 8 of
-// the right factor (assumed).
+// mulResult executes last and last2. A 24x8 product takes 24 bits of the left
+// and 8 of the right factor (assumed).
 func (e *Engine) mulResult(o *op, pc uint32, now uint64) uint32 {
 	m := &e.mul
 	step := o.fn & 7

@@ -61,7 +61,8 @@ func sysfs(dir, name string) string {
 
 // pciBurst writes a range of the first device's configuration space over and over,
 // back to back: each register write is posted, and none may be lost. Its argument
-// is the range's offset and size, and how many words to write; the words count up.
+// is the range's offset and size, and the number of words to write; the words
+// count up.
 func pciBurst(_ *env, arg string) (any, error) {
 	var off, size, n int64
 	if _, err := fmt.Sscanf(arg, "%d,%d,%d", &off, &size, &n); err != nil {

@@ -9,9 +9,9 @@ import (
 // CheckSchedule shows that scheduling a block kept its meaning, independently of how
 // schedule works: it executes both orders on symbolic values. A place holds the hash
 // of everything its value was computed from, so two orders that end with equal hashes
-// in all places computed the same. It compares general and transfer registers, local
-// memory, pointers, the commands with their data and their order on overlapping bytes,
-// the arguments of calls, and the condition of the branch at the end.
+// in all places computed the same values. It compares general and transfer registers,
+// local memory, pointers, the commands with their data and their order on overlapping
+// bytes, the arguments of calls, and the condition of the branch at the end.
 //
 // Hashes have 64 bits; a collision of different values is not expected.
 func CheckSchedule(f *Func, before [][]Inst) error {
@@ -46,8 +46,8 @@ func mix(values ...sym) sym {
 	return h
 }
 
-// symState holds the symbolic values of places. Only a value at a block's start has a
-// name of its own, its number.
+// symState holds the symbolic values of places. A value at a block's start has the
+// place's number.
 type symState struct {
 	gpr    [64]sym
 	in     [32]sym
@@ -137,8 +137,8 @@ func symbolic(insts []Inst) (*symState, error) {
 	return s, nil
 }
 
-// swap is a word that gives the engine away, with its slots; it returns how many
-// those are.
+// swap executes a word that releases the engine, with its slots; it returns the
+// number of slots.
 func (s *symState) swap(insts []Inst) (int, error) {
 	in := &insts[0]
 	n := in.Inst.Slots()
@@ -195,7 +195,7 @@ func (s *symState) address(in *Inst) sym {
 	return mix(s.read(in.A), s.read(in.B))
 }
 
-// issue is a command; its data are taken now.
+// issue executes a command; its data is the current content of its registers.
 func (s *symState) issue(in *Inst, addr sym) error {
 	c := in.Cmd
 	h := mix(sym(c.Code), sym(c.Token), sym(c.Len), sym(c.Mode), sym(c.Xfer), addr)
@@ -244,7 +244,8 @@ func (s *symState) read(o nfp.Operand) sym {
 	return sym(o.Kind)
 }
 
-// local is the place a word of local memory is kept in. LM2 sees the whole stack.
+// local returns the place that holds a word of local memory. LM2 reaches the
+// whole stack.
 func (s *symState) local(o nfp.Operand) *sym {
 	switch o.Ptr {
 	case 0:
@@ -350,7 +351,8 @@ func (s *symState) oldDst(o nfp.Operand) sym {
 	return s.read(o)
 }
 
-// call takes its registers, pointers and the stack, and changes them all.
+// call executes a call, which uses registers, pointers and the stack, and
+// changes them all.
 func (s *symState) call(in *Inst, h sym) {
 	given := []sym{h, sym(in.Helper), s.far, s.ptr[0], s.ptr[2]}
 	given = append(append(given, s.near[:]...), s.vector[:]...)
@@ -376,7 +378,7 @@ func (s *symState) call(in *Inst, h sym) {
 	s.ptr[2], s.ptr[3] = mix(event, 502), mix(event, 503)
 }
 
-// same compares what two orders left.
+// same compares the final states of two orders.
 func (s *symState) same(o *symState) error {
 	switch {
 	case s.gpr != o.gpr:
@@ -410,8 +412,8 @@ func (s *symState) same(o *symState) error {
 	return s.sameCommands(o)
 }
 
-// sameCommands compares what memory sees: the same commands, those that reach the
-// same bytes in the same order.
+// sameCommands compares the commands: both orders must issue the same ones, and
+// those on the same bytes in the same order.
 func (s *symState) sameCommands(o *symState) error {
 	if len(s.ran) != len(o.ran) {
 		return fmt.Errorf("%d commands became %d", len(s.ran), len(o.ran))
