@@ -1,7 +1,7 @@
 // Package driver implements the contract between a card and its host: the firmware's
 // capabilities, the state in which a program is entered and must end, the layout of
 // maps, the calls of helpers. docs/firmware-contract.md states the contract. Package
-// driver/linux describes what Linux's nfp driver makes of it.
+// driver/linux predicts how Linux's nfp driver treats it.
 //
 // A NIC performs the firmware's part of the contract on a simulated engine. A Go
 // function is at the address of each helper and of the exit, and maps are in simulated

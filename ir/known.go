@@ -78,7 +78,7 @@ func (k Known) swap(width int64) Known {
 const packetLenBits = 14
 
 // KnownBits computes what is known of each value, by value number. Parameters
-// that a back edge fills are taken for unknown.
+// that a back edge fills are assumed unknown.
 func (f *Func) KnownBits() []Known {
 	known := make([]Known, f.NextID)
 	done := make([]bool, f.NextBlock)

@@ -441,8 +441,8 @@ func (p *parser) edge() (Edge, error) {
 	return e, nil
 }
 
-// finish closes a function: all that was mentioned must be there, and void
-// values, which have no name in text, get numbers.
+// finish ends a function: all blocks and values that it names must exist, and
+// void values, which have no name in text, get numbers.
 func (p *parser) finish() error {
 	for _, id := range slices.Sorted(maps.Keys(p.values)) {
 		if v := p.values[id]; !p.have[v] {

@@ -19,7 +19,7 @@ import (
 //	d        a value of 64 bits              E      a constant of 64 bits
 //	n        a shift amount, 32 bits         N M    constant shift amounts
 //
-// The rule's width is 32 and 64 in turn unless Width says which.
+// The rule is for the widths 32 and 64, unless Width names one.
 type Rule struct {
 	From, To string
 	// If must hold: an expression that is 1 for all inputs with the bits that are

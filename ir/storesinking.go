@@ -75,7 +75,7 @@ type sinker struct {
 	dom   *DomTree // of the blocks that there were
 }
 
-// meets reports whether b is a join without a back edge.
+// meets reports whether b is a join without incoming back edge.
 func (s *sinker) meets(b *Block) bool {
 	for _, p := range s.preds[b.ID] {
 		if s.place[p.Block.ID] >= s.place[b.ID] {

@@ -63,7 +63,7 @@ func (p Prop) String() string { return propNames[p] }
 // Range is Width bits from bit Lo up.
 type Range struct{ Lo, Width uint8 }
 
-// Coding says how the number in a field stands for the property.
+// Coding is the encoding of a property as a field's number.
 type Coding uint8
 
 const (
@@ -84,7 +84,7 @@ type Field struct {
 	Want uint32
 }
 
-// Role says what stands in an operand slot.
+// Role is the kind of content of an operand slot.
 type Role uint8
 
 const (
@@ -99,8 +99,8 @@ const (
 	CRCControl             // polynomial and byte subset of crc, no operand
 )
 
-// Cross says how a word shows that the operands stand in each other's slots,
-// because their banks ask for it.
+// Cross is the form in which a word marks that the operands are in each other's
+// slots, because their banks ask for it.
 type Cross uint8
 
 const (

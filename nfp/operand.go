@@ -6,7 +6,7 @@ import "fmt"
 // value, their number in the low bits, their local memory pointer's low bit in bit ptr.
 type operandCode struct {
 	mask, value uint16
-	kind        Kind // GPRA stands for the bank of the slot, AbsA too
+	kind        Kind // GPRA means the bank of the slot, AbsA too
 	width       uint8
 	base        uint8 // number of the first
 	ptr         uint8 // bit number, LM only

@@ -18,7 +18,7 @@ import (
 // state, as of the last operation that ended. The kernel has the pinned generations and the
 // attached programs of now. They are joined generation by generation, and no attachment
 // changes: if the kernel has a newer generation than the copy, the kernel's is used. An
-// operation that was under way becomes a record that the next command settles.
+// operation that was in progress becomes a record that the next command settles.
 
 // JournalReport describes the journal, its copy and how the kernel differs.
 type JournalReport struct {

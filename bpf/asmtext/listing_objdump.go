@@ -259,7 +259,7 @@ func (o *objdump) reached(f *dumped) map[string]bool {
 }
 
 // sectionType returns the program type that a section's first word names; programs of other
-// sections are taken for XDP, as text without .program is.
+// sections are assumed to be XDP, as text without .program is.
 func sectionType(section string) string {
 	word := section
 	if i := strings.IndexAny(section, "/."); i > 0 {

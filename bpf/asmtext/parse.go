@@ -230,7 +230,7 @@ func (p *parser) insn(l *line, text string) {
 		}
 	}
 	if l.err != nil {
-		// The place is taken all the same, so that later pcs stay right.
+		// It is counted nevertheless, so that later pcs stay correct.
 		ins = asm.Return()
 	}
 	if l.mapID {

@@ -54,7 +54,7 @@ func (m *Machine) valueAddr(x maps.Map, off int) uint64 {
 	return uint64(m.index(x)+1)<<mapShift + uint64(off)
 }
 
-// mapOf returns the map a handle stands for.
+// mapOf returns the map of a handle.
 func (m *Machine) mapOf(handle uint64) (maps.Map, error) {
 	i := (handle - handleBase) >> 8
 	if handle < handleBase || handle&0xff != 0 || i >= uint64(len(m.maps)) {

@@ -183,7 +183,7 @@ func (m *Machine) csumDiff(a [5]uint64) (uint64, error) {
 	return foldTo(uint64(seed), 16), nil
 }
 
-// optional returns memory that need not be there when its size is 0.
+// optional returns size bytes at addr, which may be invalid if size is 0.
 func (m *Machine) optional(addr uint64, size int) ([]byte, error) {
 	if size == 0 {
 		return nil, nil

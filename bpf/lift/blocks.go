@@ -27,7 +27,7 @@ type flow struct {
 	seen       bool
 
 	in      *ir.Block     // first block it became
-	last    *ir.Block     // block that its terminator stands in
+	last    *ir.Block     // block that has its terminator
 	regs    [10]*ir.Value // at the start, for a block with one predecessor or none
 	out     [10]*ir.Value // at the end
 	entered *ir.Block     // the function's entry block, if that jumps here

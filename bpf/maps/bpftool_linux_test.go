@@ -291,8 +291,8 @@ func (w *twin) canonical(t *testing.T, rnd *rand.Rand, typ btf.Type, size int) [
 	return shown
 }
 
-// blur takes away what bpftool does not show: which number a true boolean has,
-// and what follows the text of a char array.
+// blur removes the details that bpftool does not show: which number a true
+// boolean has, and what follows the text of a char array.
 func blur(typ btf.Type, b []byte) {
 	switch typ := btf.UnderlyingType(typ).(type) {
 	case *btf.Int:

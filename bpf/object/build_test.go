@@ -9,8 +9,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// A build is an ELF object in the making: what tests need that no compiler
-// writes, or only some.
+// A build is an ELF object under construction, for tests of objects that no
+// compiler writes, or only some.
 type build struct {
 	sections []section
 	contents [][]byte

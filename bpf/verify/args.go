@@ -170,7 +170,7 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 }
 
 // zeros joins into the facts of a bpf_map_update_elem which bytes of the value the
-// kernel takes for zero.
+// kernel treats as zero.
 func (a *arguments) zeros() {
 	m, v := &a.s.regs[asm.R1], &a.s.regs[asm.R3]
 	if m.kind != PtrMapHandle {

@@ -23,7 +23,7 @@ func straightText(n int) string {
 }
 
 // branchyText returns a parser: headers at growing offsets, each field tested, some
-// values kept, paths that meet again.
+// values kept, paths that join again.
 func branchyText(n int) string {
 	var b strings.Builder
 	b.WriteString("r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr6 = r2\nr0 = 0\nr7 = 0\n")

@@ -71,9 +71,10 @@ type explorer struct {
 	walker   *walker // walks as Linux does, instead
 }
 
-// The widths tried in turn while merging costs proofs, and what each may spend at
-// full width: instructions explored per instruction of the program, and more. Then
-// narrowWidth serves.
+// The widths that are tried one after the other while merging costs proofs. each
+// and plus bound the instructions explored at full width: each for every
+// instruction of the program, and plus in addition. After that, narrowWidth is
+// used.
 var widths = [...]struct{ width, each, plus int }{{8, 12, 20_000}, {64, 100, 200_000}}
 
 const narrowWidth = 4

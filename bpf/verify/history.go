@@ -31,7 +31,7 @@ func (x *explorer) newNode(a, b int32) int32 {
 	return int32(len(x.nodes) - 1)
 }
 
-// join2 returns the node of a state that stands for two.
+// join2 returns the node of a state that two were merged to.
 func (x *explorer) join2(a, b int32) int32 {
 	if a == b {
 		return a

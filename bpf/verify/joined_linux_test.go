@@ -28,7 +28,7 @@ const joinedStart = `
     r9 = *(u8 *)(r6 + 1)
 `
 
-// joined writes a program in which n paths meet, each with something else proved. If
+// joined writes a program in which n paths join, each with another proved fact. If
 // wrong is one of them, its proof is missing.
 var joined = []struct {
 	name string

@@ -115,11 +115,11 @@ func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bo
 	case a.delta != b.delta: // and back
 		p = s.regs[ins.Dst].n
 		x.learn(s, ins.Dst, a, &p)
-	} // if the deltas are equal, the source's result stands for both
+	} // if the deltas are equal, both get the source's result
 	return true
 }
 
-// learnOrder tightens both numbers by `a op b`, be there such numbers or not.
+// learnOrder refines both numbers by `a op b`, even if no numbers satisfy it.
 func learnOrder(op asm.JumpOp, a, b *num, wide bool) {
 	if wide {
 		compare(op, &a.w, &b.w)

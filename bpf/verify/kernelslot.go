@@ -5,7 +5,8 @@ import "math"
 // Stack slots as Linux's verifier keeps them (Options.Linux): the number that a store
 // at the slot's start left, whole, and beside it which bytes are zero.
 
-// scrub loses what a slot keeps, and zeros beside it.
+// scrub forgets the number that a slot keeps, and the zeros in the rest of the
+// slot.
 func (l *slot) scrub() {
 	if l.n > 0 {
 		l.v, l.n, l.zero = nil, 0, 0

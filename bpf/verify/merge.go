@@ -12,8 +12,8 @@ type idPair struct {
 	id    uint32
 }
 
-// match reports whether id a may stand for id b, whose number is delta more: the
-// mapping from a's to b's and deltas must be a function.
+// match reports whether id a may correspond to id b, whose number is delta more:
+// the mapping from a's to b's and deltas must be a function.
 func (p *idPairs) match(a, b uint32, delta int64) bool {
 	for i := range p.pairs {
 		if p.pairs[i].a == a {
@@ -274,7 +274,7 @@ func (x *explorer) mergeSlot(t *state, a, b *slot, widen bool) {
 	a.meet(&c)
 }
 
-// meet keeps what both slots know of their bytes.
+// meet keeps the facts about bytes that both slots have.
 func (l *slot) meet(o *slot) {
 	l.written, l.zero = l.written&o.written, l.zero&o.zero
 }

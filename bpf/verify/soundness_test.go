@@ -82,7 +82,7 @@ func runWithin(f *verify.Facts, in *interp.Input) error {
 	return err
 }
 
-// A watcher holds each concrete state against the facts.
+// A watcher compares each concrete state with the facts.
 type watcher struct {
 	f      *verify.Facts
 	packet int    // bytes

@@ -221,7 +221,7 @@ func (f *follower) test(s *runbook.Step) {
 	}
 }
 
-// repaired waits until a program stands at nfp0 again.
+// repaired waits until a program is attached to nfp0 again.
 func (f *follower) repaired() {
 	k := f.bed.card.Open()
 	defer k.Close()

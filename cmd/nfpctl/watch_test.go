@@ -18,7 +18,7 @@ import (
 	"github.com/nfpkit/nfpkit/offload"
 )
 
-// watching is an nfpctl watch under way.
+// watching is a running nfpctl watch.
 type watching struct {
 	t      *testing.T
 	lines  *bufio.Scanner

@@ -95,7 +95,7 @@ run on packets of their own.`,
 	return cmd
 }
 
-// rival is a program that is loaded, and what it is called.
+// rival is a loaded program and its name in the output.
 type rival struct {
 	name   string
 	words  int

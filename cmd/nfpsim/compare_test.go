@@ -115,7 +115,7 @@ func rowsOf(table string) map[string][]string {
 	return rows
 }
 
-// checkTable holds a fresh table against the one of the page. Objects of the corpus
+// checkTable compares a new table with the one of the page. Objects of the corpus
 // depend a little on clang and on the kernel's types, those of examples/ are committed.
 func checkTable(t *testing.T, want, got map[string][]string) {
 	t.Helper()

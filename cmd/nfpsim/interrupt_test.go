@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Ctrl-C ends a measurement with what it has, marked partial.
+// Ctrl-C ends a measurement, which prints its results so far, marked partial.
 func TestBenchInterrupted(t *testing.T) {
 	caught := make(chan os.Signal, 64)
 	signal.Notify(caught, os.Interrupt) // so that one too early does not end the test

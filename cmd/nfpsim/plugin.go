@@ -101,7 +101,7 @@ func readRaw(r io.Reader) (*ebpf.ProgramSpec, error) {
 var malformed = []string{"bad-opcode", "reserved-field", "feature-unsupported", "indirect-call"}
 
 // newRawEngine readies a raw program for memory of size bytes. One that cannot be
-// proved runs all the same: the engine checks every access and watches the time.
+// proved runs nevertheless: the engine checks every access and limits the time.
 // Constants that Linux refuses mean what RFC 9669 says: a shift's amount is masked,
 // division by 0 gives 0.
 func newRawEngine(name string, spec *ebpf.ProgramSpec, p *firmware.Profile, size int) (engine, error) {

@@ -134,7 +134,7 @@ var others = []struct{ magic, cure string }{
 type parser struct {
 	data   []byte
 	limits Limits
-	number int // of the packet at hand
+	number int // of the current packet
 	out    Capture
 }
 

@@ -202,7 +202,7 @@ func corpusCounts(objects int, rows []row) string {
 	return fmt.Sprintf("corpus: %d objects, %d XDP programs, %d run the same, %d refused", objects, len(rows), same, len(rows)-same)
 }
 
-// checkDoc holds the table against docs/corpus.md. Objects and words depend a
+// checkDoc compares the table with docs/corpus.md. Objects and words depend a
 // little on clang and on the kernel's types, so only results are compared, and
 // only of programs that both know.
 func checkDoc(t *testing.T, text string, rows []row) {

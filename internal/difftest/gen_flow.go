@@ -71,7 +71,7 @@ func (b *body) statement() {
 	}
 }
 
-// hasCtx reports whether the context is at hand.
+// hasCtx reports whether a register holds the context.
 func (b *body) hasCtx() bool { return b.ctx >= 0 }
 
 // movable reports whether the packet's ends may move here: once per site, for

@@ -131,7 +131,7 @@ func (e *irEnv) Atomic(op ir.AtomicOp, space ir.Space, addr uint64, size int, v,
 	return e.mach.Atomic(ops[op.Base()], addr, size, v, expected)
 }
 
-// Helper calls a helper with what the interpreter takes for handles and context.
+// Helper calls a helper with the interpreter's map handles and context.
 func (e *irEnv) Helper(id int32, args [5]uint64) (uint64, error) {
 	proto, ok := helper.ByID(asm.BuiltinFunc(id))
 	if !ok {

@@ -28,7 +28,7 @@ func Decode(data []byte, v any) error {
 	return r.place(json.Unmarshal(data, v))
 }
 
-// reader walks a value's tokens beside the Go type that it is for.
+// reader walks a value's tokens in step with the Go type that it is for.
 type reader struct {
 	data []byte
 	dec  *json.Decoder

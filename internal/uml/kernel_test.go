@@ -79,7 +79,8 @@ func TestBuildOfUnknownVersion(t *testing.T) {
 	}
 }
 
-// The configuration of an older kernel is kernel.config without what it has not.
+// The configuration of an older kernel is kernel.config without the options that
+// it lacks.
 func TestConfigOfVersion(t *testing.T) {
 	for _, r := range releases {
 		lines := strings.Split(r.config(), "\n")

@@ -283,8 +283,8 @@ func (p *xferPlanner) free(r int, life []lifetime) bool {
 	return true
 }
 
-// outXfers chooses n registers to send from. They go round, so that a command's
-// data need not be waited for until all have been used.
+// outXfers chooses n registers to send from. It chooses them in rotation, so
+// that a command's data need not be waited for until all have been used.
 func (s *selector) outXfers(n int) int {
 	if s.nextOut+n > 32 {
 		s.nextOut = 0

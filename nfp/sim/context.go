@@ -78,7 +78,7 @@ type pointer struct {
 type signal struct {
 	sent bool
 	at   uint64 // arrival
-	in   uint64 // transfer registers it stands for
+	in   uint64 // transfer registers that it fills
 	out  uint64
 
 	cause  Stall  // memory that answers

@@ -28,7 +28,7 @@ const (
 	batchRounds  = 4   // packets of each context in a batch
 	batchLeast   = 512 // packets in a batch, so that 20 of them have a 99.9 % quantile
 	warmBatches  = 8   // batches before the first test
-	warmMost     = 200 // batches after which warm-up is taken for done
+	warmMost     = 200 // batches after which warm-up is assumed complete
 	groups       = 20  // of batches, for the interval
 	studentsT    = 2.093
 	maxLatencyNS = 10_000_000_000

@@ -119,7 +119,7 @@ const (
 	costCommand              // one cycle; Spec.Swap and the memory's latency if it swaps
 )
 
-// opRow says of an operation what it does and what it costs.
+// opRow describes an operation's effect and cost.
 type opRow struct {
 	name string
 	cost class

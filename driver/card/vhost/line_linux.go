@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel waits for the answer to each message, so guest and card run in turns. The
-// waiting side sleeps, and waking it is most of the cost of a register access. If both
-// are on one CPU, that is a switch between two processes. If the sleeper's CPU has
-// gone idle meanwhile, it takes several times as long.
+// The kernel waits for the answer to each message, so guest and card run alternately.
+// The waiting side sleeps, and waking it is most of the cost of a register access. If
+// both are on one CPU, that is a switch between two processes. If the sleeper's CPU
+// has gone idle meanwhile, it takes several times as long.
 //
 // So if the guest is pinned to one CPU, the card's thread is pinned to the same one.
 // The card then has to sleep at once, for the guest to run. With any other guest the

@@ -94,7 +94,7 @@ func damages(_ *env, arg string) (any, error) {
 	for _, f := range kept {
 		os.Remove(f)
 	}
-	// A rebuilt journal is one to work with, and nothing is left over.
+	// The rebuilt journal must be usable, and no object may remain.
 	for _, d := range []*offload.Deployment{a, b} {
 		if err := m.Reload(background, d, nil); err != nil {
 			out.Wrong = append(out.Wrong, err.Error())

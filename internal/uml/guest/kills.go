@@ -135,7 +135,7 @@ func portsFor(where string) ([]string, error) {
 	return []string{devs[0].Name, devs[1].Name}, nil
 }
 
-// check recovers, and holds what is there against the journal.
+// check recovers, and compares the remaining objects with the journal.
 func (out *killed) check(m *offload.Manager, k *offload.Linux, base int, names []string) {
 	wrong := func(format string, args ...any) {
 		out.Wrong = append(out.Wrong, fmt.Sprintf("kill %d: ", out.Kills)+fmt.Sprintf(format, args...))

@@ -89,7 +89,7 @@ func (b *cardBench) marking(mark int32, on ...*offload.Port) *offload.Deployment
 	return d
 }
 
-// onHost is a deployment beside it that counts on the host.
+// onHost is a second deployment, which counts on the host.
 func (b *cardBench) onHost(mode offload.Mode) *offload.Deployment {
 	d := deploy(recipe{Mark: -1, Verdict: xdpPass, Entries: 1, Value: 8}, mode, b.p[0].Name)
 	d.Name = "host"

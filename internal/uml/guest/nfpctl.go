@@ -29,7 +29,7 @@ const (
 	runbookFile = "/runbook.json"
 )
 
-// told is the result of a step of the runbook.
+// told is the result of one step of the runbook.
 type told struct {
 	Output string
 	Exit   int

@@ -141,7 +141,8 @@ func xdpChecks() []selfCheck {
 	}
 }
 
-// multiChecks are steps 33 to 47: an offloaded program beside another one.
+// multiChecks are steps 33 to 47: an offloaded program together with another
+// one.
 func multiChecks() []selfCheck {
 	var all []selfCheck
 	for _, other := range []struct {

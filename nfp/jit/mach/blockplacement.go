@@ -12,9 +12,9 @@ import (
 //
 // A taken branch stalls, an untaken one costs its issue cycle, so the placement
 // decides the cost. Without measured counts the successor with the longer path is
-// taken for the hot one: packets that are dropped or passed early take short paths.
-// Exits are copied to the branches that would jump to them, since a copy is hardly
-// longer.
+// assumed to be the hot one: packets that are dropped or passed early take short
+// paths. Exits are copied to the branches that would jump to them, since a copy is
+// hardly longer.
 func orderBlocks(f *Func, count func(pc int32) (uint64, bool)) {
 	p := &placer{f: f, weight: blockWeights(f), count: count, placed: make([]bool, len(f.Blocks))}
 	p.string(0)

@@ -50,7 +50,7 @@ func (b *Block) branch() *Inst {
 }
 
 // predecessors are the blocks that lead to each block that is reached; that of
-// the entry is -1, beside others.
+// the entry is -1.
 func (f *Func) predecessors() [][]int32 {
 	preds := make([][]int32, len(f.Blocks))
 	seen := make([]bool, len(f.Blocks))

@@ -102,7 +102,8 @@ func (s *placeState) untracked(in *Inst) error {
 			}
 		}
 	}
-	// A place written early is held against those it may be too.
+	// A place that is written early is compared with the places that it may
+	// overlap.
 	if p := s.home(in.Dst); p >= nearPlaces && was.Dst.Kind == nfp.Virtual {
 		from, to := nearPlaces, slotPlaces
 		if p < slotPlaces {

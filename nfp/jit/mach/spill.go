@@ -32,7 +32,7 @@ func (a *allocator) slotPlace(slot int) (o nfp.Operand, off int, far bool) {
 	return LM(3, off%64/4), off, true
 }
 
-// spillWindow is the frame offset that LM3 stands at.
+// spillWindow is the frame offset to which LM3 points.
 func (a *allocator) spillWindow() int {
 	if a.f.LM0 {
 		return max(64, a.f.Frame&^63)

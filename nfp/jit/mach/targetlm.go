@@ -123,7 +123,7 @@ func writesTo(in *Inst, to nfp.Operand, first bool) bool {
 }
 
 // touches reports whether an instruction reads, writes or moves the place.
-// LM1 stands at the packet vector, all other pointers may lead to one word.
+// LM1 points to the packet vector; all other pointers may point to one word.
 func touches(in *Inst, to nfp.Operand) bool {
 	if in.Op == nfp.OpCSRWrite && in.Imm == PointerCSR[to.Ptr] {
 		return true
