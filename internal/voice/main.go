@@ -1,12 +1,14 @@
-// Command voice counts private idiom in Go comments and Markdown, per 10,000 words,
-// and compares the counts with limits. Passing it does not show that a sentence is
-// clear; failing it shows that many are not.
+// Command voice checks the prose in Go comments and Markdown. It counts private idiom
+// per 10,000 words and compares the counts with limits, and it lists the sentences of
+// more than 35 words. Passing it does not show that a sentence is clear; failing it
+// shows that many are not. Code, drawn tables and testdata are not prose.
 //
 //	go run ./internal/voice [DIR] [--worst N]
 //
 // Without DIR it counts the whole tree, and each top-level folder that has over 5,000
 // words of prose. --worst lists the N lines with the most idiom. The exit status is 1
-// if a count is past its limit, and 2 after a mistake in the command line.
+// if a count is past its limit or a sentence too long, and 2 after a mistake in the
+// command line.
 package main
 
 import (
@@ -50,11 +52,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	good := true
 	for i, root := range roots {
-		lines, err := prose(root)
+		blocks, err := prose(root)
 		if err != nil {
 			fmt.Fprintln(stderr, "voice:", err)
 			return 2
 		}
+		lines := slices.Concat(blocks...)
 		c := count(lines, list)
 		if i > 0 && c.words <= enough {
 			continue
@@ -62,6 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		good = c.report(stdout, root, list) && good
 		if i == 0 {
 			printWorst(stdout, lines, list, *worst)
+			good = reportLong(stdout, blocks) && good
 		}
 	}
 	if !good {
