@@ -1,5 +1,7 @@
 package nfp
 
+import "slices"
+
 // The form table says everything there is to say about an instruction layout:
 // which words belong to it, what each bit means, how it is written, how long it
 // takes. Encode, Decode, String and Parse are walks over it (table.go has the
@@ -353,7 +355,7 @@ var forms = compile(rows())
 // byBits lists the forms that a word can belong to, by its bits 39:31.
 var byBits = indexBits(forms)
 
-// byOp lists the forms of an operation.
+// byOp lists the forms of an operation and Fn.
 var byOp = indexOps(forms)
 
 // Forms returns a copy of the form table, in opcode order.
@@ -372,10 +374,15 @@ func indexBits(fs []Form) (t [512][]*Form) {
 	return t
 }
 
-func indexOps(fs []Form) (t [numOps][]*Form) {
+func indexOps(fs []Form) (t [numOps][256][]*Form) {
 	for i := range fs {
 		f := &fs[i]
-		t[f.Op] = append(t[f.Op], f)
+		for fn := range t[f.Op] {
+			in := Inst{Fn: uint8(fn)}
+			if !slices.ContainsFunc(f.Fixed, func(s Setting) bool { return s.Prop == PropFn && in.get(s.Prop) != s.Value }) {
+				t[f.Op][fn] = append(t[f.Op][fn], f)
+			}
+		}
 	}
 	return t
 }
@@ -399,7 +406,7 @@ func (in *Inst) form() *Form {
 		return nil
 	}
 	var reserved *Form
-	for _, f := range byOp[in.Op] {
+	for _, f := range byOp[in.Op][in.Fn] {
 		if !in.meets(f.Fixed) {
 			continue
 		}

@@ -114,7 +114,8 @@ func (in *Inst) WritesCC() bool {
 // ReadsPrevious reports whether the instruction reads a side result of the word
 // right before it. That is the amount of an indirect shift, the sign of asr, the
 // other source of byte_align, the override of an indirect reference, or the earlier
-// steps of a population count.
+// steps of a population count or of a multiplication. The word after a local_csr_rd
+// reads one too.
 func (in *Inst) ReadsPrevious() bool {
 	switch {
 	case in.effects()&ReadsPrev != 0:

@@ -416,12 +416,13 @@ func mulForms() []Form {
 		}
 		for step, name := range []string{"step1", "step2", "step3", "step4", "last", "last2"} {
 			f := Form{Name: "mul_step " + size + "_" + name, Syntax: lines(size + "_" + name), Doc: "go on with left and right as they were in start"}
+			f.Effects = ReadsPrev
 			p := two
 			switch name {
 			case "last":
-				p, f.Effects, f.Doc = last, WritesCC, "dst = low word of the product"
+				p, f.Effects, f.Doc = last, ReadsPrev|WritesCC, "dst = low word of the product"
 			case "last2":
-				p, f.Effects, f.Doc = last, WritesCC, "dst = high word of the product"
+				p, f.Effects, f.Doc = last, ReadsPrev|WritesCC, "dst = high word of the product"
 			}
 			t = append(t, form(uint32(typ<<4|step), 7<<20, Word(typ)<<31|Word(step)<<20, p, f))
 		}
