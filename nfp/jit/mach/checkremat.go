@@ -29,9 +29,9 @@ func remade(f *Func) bool {
 	return false
 }
 
-// term returns the expression of an instruction over operands and the destination's
+// termText returns the term of an instruction over operands and the destination's
 // old value.
-func term(in *Inst, was *nfp.Inst, a, b, old string) string {
+func termText(in *Inst, was *nfp.Inst, a, b, old string) string {
 	op := *was
 	op.Dst, op.A, op.B = nfp.Operand{}, nfp.Operand{}, nfp.Operand{}
 	op.Flags &^= nfp.NoCC
@@ -75,7 +75,7 @@ func (s *placeState) define(n name, in *Inst) {
 		old = s.terms[n]
 		ok = ok && old != ""
 	}
-	made = term(in, was, of[0], of[1], old)
+	made = termText(in, was, of[0], of[1], old)
 	s.untrue(n.token())
 	delete(s.terms, n)
 	if ok && !strings.Contains(made, n.token()) {
@@ -140,7 +140,7 @@ func (s *placeState) remake(in *Inst) ([]name, error) {
 	made := ""
 	for _, a := range of[0] {
 		for _, b := range of[1] {
-			made = term(in, &in.Inst, a, b, old)
+			made = termText(in, &in.Inst, a, b, old)
 			for n, t := range s.terms {
 				if t == made {
 					names = append(names, n)

@@ -1,6 +1,7 @@
 package mach
 
 import (
+	"fmt"
 	"math/bits"
 
 	"github.com/nfpkit/nfpkit/nfp"
@@ -24,6 +25,27 @@ const (
 	resStack   = 198 // what LM2 reaches: any word of the eBPF stack
 	resCount   = 199
 )
+
+// resourceName returns a resource as errors name it.
+func resourceName(r int) string {
+	for _, k := range [...]struct {
+		first int
+		name  string
+	}{
+		{resStack, "the stack"}, {resSpill, "spill slot"}, {resFrame, "frame word"}, {resVector, "packet vector word"},
+		{resCSR, "the control registers"}, {resPointer, "local-memory pointer"}, {resCodes, "the condition codes"},
+		{resSignal, "signal"}, {resOut, "out-register"}, {resIn, "in-register"},
+	} {
+		switch {
+		case r < k.first:
+		case k.first == resStack, k.first == resCSR, k.first == resCodes:
+			return k.name
+		default:
+			return fmt.Sprintf("%s %d", k.name, r-k.first)
+		}
+	}
+	return fmt.Sprint(register(r))
+}
 
 // resSet is a set of resources.
 type resSet [4]uint64
