@@ -206,7 +206,7 @@ func (in *Inst) attributes() []string {
 		add("%s %d:%d[%d:%d]", how, m.Space, m.Base, m.From, m.To)
 	}
 	if c := in.Call; c != nil {
-		add("call %s", c.Callee)
+		add("%s", strings.TrimSpace("call "+c.Callee))
 		for _, set := range c.sets() {
 			if *set.regs != 0 {
 				add("%s %s", set.name, set.regs)
