@@ -302,7 +302,7 @@ func externs(p *ebpf.ProgramSpec) []code.Fault {
 			}
 		case !ins.OpCode.IsDWordLoad():
 		case ins.Src == 0 && ref != "":
-			fault("feature-unsupported", "needs %s, which only the running kernel has (extern)", ref)
+			fault("feature-unsupported", "needs %s, which the object declares (extern) and does not define: only a running kernel could have it", ref)
 		case ins.Src == asm.PseudoMapValue && ref == "" && ins.Constant == 0:
 			// cilium/ebpf gives it a map when it loads the program.
 			fault("feature-unsupported", "needs a value of the running kernel's configuration (extern __kconfig)")

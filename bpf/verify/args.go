@@ -50,11 +50,11 @@ func (a *arguments) check(n int, kind helper.Arg) {
 		a.size(n, &v, kind)
 	case helper.ArgCtx:
 		if v.kind != PtrCtx || !v.fixed() || v.min() != 0 {
-			a.fail("helper-arg", "%s wants ctx in r%d, which holds %v", a.p.Name, n+1, a.x.reg(&v, a.s.cur))
+			a.fail("helper-arg", "%s wants the context pointer in r%d, which holds %s", a.p.Name, n+1, a.x.reg(&v, a.s.cur).Phrase())
 		}
 	case helper.ArgConstScalar:
 		if v.kind != Scalar || !v.n.known() {
-			a.fail("helper-arg", "%s wants a constant in r%d, which holds %v", a.p.Name, n+1, a.x.reg(&v, a.s.cur))
+			a.fail("helper-arg", "%s wants a constant in r%d, which holds %s", a.p.Name, n+1, a.x.reg(&v, a.s.cur).Phrase())
 		}
 	case helper.ArgAnything:
 	default:
@@ -64,7 +64,7 @@ func (a *arguments) check(n int, kind helper.Arg) {
 
 func (a *arguments) handle(n int, v *val) {
 	if v.kind != PtrMapHandle {
-		a.fail("helper-arg", "%s wants a map in r%d, which holds %v", a.p.Name, n+1, a.x.reg(v, a.s.cur))
+		a.fail("helper-arg", "%s wants a map in r%d, which holds %s", a.p.Name, n+1, a.x.reg(v, a.s.cur).Phrase())
 		return
 	}
 	a.set = v.set
@@ -104,7 +104,7 @@ func (a *arguments) sized(n int, v *val, kind helper.Arg) {
 	}
 	if kind == helper.ArgMemOrNull && v.kind == Scalar && v.n.known() && v.n.bits.Value == 0 {
 		if !size.n.known() || size.n.bits.Value != 0 {
-			a.fail("helper-arg", "%s takes NULL in r%d only with size 0, r%d holds %v", a.p.Name, n+1, n+2, size.n)
+			a.fail("helper-arg", "%s takes NULL in r%d only with size 0, and the size in r%d may be %s", a.p.Name, n+1, n+2, size.n.phrase())
 		}
 		return
 	}
@@ -118,11 +118,11 @@ func (a *arguments) sized(n int, v *val, kind helper.Arg) {
 func (a *arguments) size(n int, v *val, kind helper.Arg) {
 	switch {
 	case v.kind != Scalar:
-		a.fail("helper-arg", "%s wants a size in r%d, which holds %v", a.p.Name, n+1, a.x.reg(v, a.s.cur))
+		a.fail("helper-arg", "%s wants a size in r%d, which holds %s", a.p.Name, n+1, a.x.reg(v, a.s.cur).Phrase())
 	case v.n.w.slo < 0 || v.n.w.uhi >= maxPointerOffset:
-		a.fail("size-bounds", "size in r%d has no useful bounds (%v)", n+1, v.n)
+		a.fail("size-bounds", "the size in r%d may be %s", n+1, v.n.phrase())
 	case kind == helper.ArgConstSize && v.n.w.ulo == 0:
-		a.fail("zero-size", "size in r%d may be 0 (%v), %s wants at least 1", n+1, v.n, a.p.Name)
+		a.fail("zero-size", "the size in r%d may be 0 (it is %s), and %s wants at least 1", n+1, v.n.phrase(), a.p.Name)
 	}
 }
 
@@ -135,7 +135,11 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	}
 	switch v.kind {
 	case Scalar:
-		a.fail("not-a-pointer", "%s wants a pointer in r%d, which holds %v", a.p.Name, n+1, v.n)
+		word := "not-a-pointer"
+		if v.n.known() && v.n.bits.Value == 0 {
+			word = "helper-arg" // NULL, which is written so, and not a pointer that was lost
+		}
+		a.fail(word, "%s wants a pointer in r%d, which holds %s", a.p.Name, n+1, x.reg(v, s.cur).Phrase())
 		return
 	case PtrPacket, PtrPacketMeta:
 		if !a.p.Packet {

@@ -64,7 +64,7 @@ func (x *explorer) exit(a *activation, s *state, i int) {
 func (x *explorer) verdict(s *state, i int) {
 	r0 := x.result(s, i)
 	if r0.pointer() && x.c.Type != ebpf.UnspecifiedProgram && !x.opt.Linux { // Linux lets the privileged leak addresses
-		x.fail(s, i, "exit-value", "r0 is %v at exit, not a number", r0.kind)
+		x.fail(s, i, "exit-value", "r0 is %s at exit, not a number", r0.kind.Phrase())
 	}
 	x.noteExit(s, i)
 }

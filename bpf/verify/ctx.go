@@ -34,12 +34,12 @@ func (x *explorer) storeField(s *state, i int, base *val, off, size int) {
 func (x *explorer) field(s *state, i int, base *val, off, size int, write bool) (f helper.Field, ok bool) {
 	at := base.min() + int64(off)
 	if !base.fixed() {
-		x.fail(s, i, "ctx-access", "ctx accessed at a variable offset (%v)", base.n)
+		x.fail(s, i, "ctx-access", "the context is accessed at a variable offset of %s", base.n.phrase())
 		return f, false
 	}
 	x.note(s, i, base, at, at, int64(off), size)
 	if x.ctx == nil {
-		x.fail(s, i, "ctx-access", "programs of type %v have no ctx", x.c.Type)
+		x.fail(s, i, "ctx-access", "programs of type %v have no context", x.c.Type)
 		return f, false
 	}
 	f, ok = x.ctx.Access(int(at), size, write)
@@ -47,7 +47,7 @@ func (x *explorer) field(s *state, i int, base *val, off, size int, write bool) 
 		x.fail(s, i, "ctx-access", "egress_ifindex is for programs that are attached to a devmap's entries")
 	}
 	if ok && base.off != 0 {
-		x.fail(s, i, "ctx-access", "ctx accessed through a moved pointer (ctx%+d)", base.off)
+		x.fail(s, i, "ctx-access", "the context is accessed through a pointer that was moved by %d", base.off)
 		return f, true
 	}
 	if !ok && f.Name == "sk" && !write {

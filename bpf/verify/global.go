@@ -87,8 +87,8 @@ func (w *walker) callGlobal(p *path, i, f int) bool {
 		case a.kind == PtrMapValueOrNull && v.kind != Scalar && v.kind != PtrCtx:
 			w.memoryArgument(s, i, v, a.size)
 		default:
-			x.fail(s, i, "global-function", "global function %s is verified by its arguments' types: r%d must be %v, and holds %v",
-				x.c.Funcs[f].Name, n+1, argumentName(a.kind), x.reg(v, s.cur))
+			x.fail(s, i, "global-function", "global function %s is verified by its arguments' types: r%d must be %s, and holds %s",
+				x.c.Funcs[f].Name, n+1, argumentName(a.kind), x.reg(v, s.cur).Phrase())
 		}
 	}
 	if !slices.Contains(w.globals, f) {
@@ -104,7 +104,7 @@ func argumentName(k Kind) string {
 	case Scalar:
 		return "a number"
 	case PtrCtx:
-		return "ctx"
+		return "the context pointer"
 	}
 	return "a pointer to memory or NULL"
 }
@@ -145,6 +145,15 @@ func (w *walker) verifyGlobal(f int) {
 		}
 	}
 	w.run(s, x.c.Funcs[f].Start)
+}
+
+// nullable returns what a message calls a pointer that may be NULL: the result of a
+// lookup, or an argument of a global function.
+func (x *explorer) nullable(v *val) string {
+	if set := x.sets[v.set]; len(set) > 0 && set[len(set)-1] >= len(x.facts.Code.Maps) {
+		return "the pointer that the global function takes"
+	}
+	return "map value"
 }
 
 // memory returns a set of one map whose values have size bytes: it stands for an argument's

@@ -25,9 +25,9 @@ func TestGlobalFunction(t *testing.T) {
 		f    *btf.Func
 		want string
 	}{
-		{"a number of the caller's", function(btf.GlobalFunc, number), "must be a number, and holds fp-8 (global-function)"},
+		{"a number of the caller's", function(btf.GlobalFunc, number), "must be a number, and holds a pointer to the stack (global-function)"},
 		{"a type without a size", function(btf.GlobalFunc, &btf.Pointer{Target: &btf.Fwd{Name: "hidden"}}), "does not support one of them (global-function)"},
-		{"memory", function(btf.GlobalFunc, &btf.Pointer{Target: number}), "may be NULL here (null-check)"},
+		{"memory", function(btf.GlobalFunc, &btf.Pointer{Target: number}), "the pointer that the global function takes may be NULL here (null-check)"},
 		{"a static function", function(btf.StaticFunc, number), ""},
 	} {
 		insns := asm.Instructions{

@@ -36,7 +36,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 	switch v.kind {
 	case PtrStack, PtrPacket, PtrPacketMeta, PtrMapValue, PtrMem, PtrCtx:
 	case PtrMapValueOrNull:
-		x.fail(s, i, "null-check", "map value may be NULL here")
+		x.fail(s, i, "null-check", "%s may be NULL here", x.nullable(v))
 		x.learnNull(s, v.id, true)
 		w := *v
 		w.kind = PtrMapValue
@@ -45,15 +45,15 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 		if v.silent() {
 			return false
 		}
-		x.fail(s, i, "mixed-pointer", "pointer is of another kind on another path")
+		x.fail(s, i, "mixed-pointer", "the pointer is of another kind on another path")
 		return false
 	case Scalar:
-		x.fail(s, i, "not-a-pointer", "memory access through a number (%v)", v.n)
+		x.fail(s, i, "not-a-pointer", "memory is accessed through %s", x.reg(v, s.cur).Phrase())
 		return false
 	case NotInit:
 		return false // reported when the register was read
 	default:
-		x.fail(s, i, "bad-pointer", "memory access through %v", v.kind)
+		x.fail(s, i, "bad-pointer", "memory is accessed through %s", v.kind.Phrase())
 		return false
 	}
 	lo, hi := v.min()+off, v.max()+off
@@ -83,7 +83,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 			x.fail(s, i, "mem-bounds", "access to bytes %d to %d of a region of %d", lo, hi+int64(size)-1, x.opt.MemSize)
 		}
 	case PtrCtx: // helpers only: loads and stores of fields are in ctx.go
-		x.fail(s, i, "bad-pointer", "ctx is not memory")
+		x.fail(s, i, "bad-pointer", "a helper cannot take the context for memory")
 		return false
 	}
 	if !in {
@@ -96,7 +96,7 @@ func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use)
 // withoutBounds reports an access through a pointer whose offset has no useful bounds.
 func (x *explorer) withoutBounds(s *state, i int, v *val, off int64, size int) {
 	word := map[Kind]string{PtrStack: "stack-bounds", PtrPacket: "packet-bounds", PtrPacketMeta: "packet-bounds", PtrMapValue: "map-value-bounds", PtrMem: "mem-bounds"}[v.kind]
-	x.fail(s, i, word, "the offset from %v has no useful bounds (%v)", v.kind, v.n)
+	x.fail(s, i, word, "the offset of %s may be %s", v.kind.Phrase(), v.n.phrase())
 	if v.kind == PtrPacket || v.kind == PtrPacketMeta {
 		x.learnRange(s, v.kind, v.id, int32(min(max(int64(v.off)+off+int64(size), 0), maxPacketOffset)))
 	}
@@ -141,7 +141,7 @@ func (x *explorer) inPacket(s *state, i int, v *val, lo, off int64, size int) bo
 		if v.fixed() {
 			x.fail(s, i, "packet-bounds", "packet access needs %d bytes, %d known%s", end, v.rng, s.wrongSide(v))
 		} else {
-			x.fail(s, i, "packet-bounds", "packet access needs %d bytes past a variable offset of %v, %d known", end, v.n, v.rng)
+			x.fail(s, i, "packet-bounds", "packet access needs %d bytes past a variable offset of %s, %d known", end, v.n.phrase(), v.rng)
 		}
 		x.learnRange(s, v.kind, v.id, int32(min(end, maxPacketOffset)))
 		return false
@@ -223,7 +223,7 @@ func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
 	}
 	if m := x.facts.Mem[i]; m != nil {
 		if m.Kind != a.Kind && (m.Kind == PtrCtx || a.Kind == PtrCtx) { // kernel: reg_type_mismatch
-			x.fail(s, i, "mixed-pointer", "the access is to ctx on one path and to %v on another", other(PtrCtx, m.Kind, a.Kind))
+			x.fail(s, i, "mixed-pointer", "the access is through the context pointer on one path and through %s on another", other(PtrCtx, m.Kind, a.Kind).Phrase())
 		}
 		joinAccess(m, &a)
 		return
@@ -390,7 +390,7 @@ func (x *explorer) writeStack(s *state, i int, v *val, off, size int, w *val) {
 	if w.pointer() {
 		x.facts.Mem[i].Spill = true
 		if size < 8 {
-			x.fail(s, i, "spill-partial", "%d bytes of a pointer (%v) are stored", size, w.kind)
+			x.fail(s, i, "spill-partial", "%d bytes of %s are stored", size, w.kind.Phrase())
 		}
 	}
 	x.overwrite(s, v, int64(off), size, w)

@@ -94,11 +94,11 @@ func (x *explorer) mapValueAddress(s *state, i int, ins *code.Insn) {
 // the packet is too short.
 func (x *explorer) loadPacket(s *state, i int, ins *code.Insn) bool {
 	if v := x.read(s, i, asm.R6); v.kind != PtrCtx {
-		x.fail(s, i, "bad-pointer", "packet load needs ctx in r6, which holds %v", x.reg(v, s.cur))
+		x.fail(s, i, "bad-pointer", "a packet load needs the context pointer in r6, which holds %s", x.reg(v, s.cur).Phrase())
 	}
 	if ins.OpCode.Mode() == asm.IndMode {
 		if v := x.read(s, i, ins.Src); v.pointer() {
-			x.fail(s, i, "bad-pointer", "packet load's index r%d is %v", ins.Src, v.kind)
+			x.fail(s, i, "bad-pointer", "the packet load's index in r%d is %s", ins.Src, v.kind.Phrase())
 		}
 	}
 	x.clobber(s)
@@ -181,7 +181,7 @@ func (x *explorer) atomic(s *state, i int, ins *code.Insn) {
 	old := scalar(sized(size))
 	switch base.kind {
 	case PtrPacket, PtrPacketMeta, PtrCtx, PtrPacketEnd, PtrMapHandle:
-		x.fail(s, i, "atomic-target", "atomic operation on %v; only map values and the stack have them", base.kind)
+		x.fail(s, i, "atomic-target", "atomic operation on %s; only map values and the stack have them", base.kind.Phrase())
 		x.noteAnyway(s, i, &base, int64(ins.Offset), size)
 	default:
 		if !x.access(s, i, &base, int64(ins.Offset), size, updates) {
@@ -355,7 +355,7 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 	any := scalar(anyNum())
 	if a.pointer() && b.pointer() {
 		if op != asm.Sub {
-			x.fail(s, i, "pointer-arithmetic", "%v of %v and %v", op, a.kind, b.kind)
+			x.fail(s, i, "pointer-arithmetic", "%v of %s and %s", op, a.kind.Phrase(), b.kind.Phrase())
 		}
 		if !wide {
 			any.n = any.n.zext32()
@@ -364,7 +364,7 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 	}
 	if !wide {
 		if op != asm.Sub {
-			x.fail(s, i, "pointer-arithmetic", "32-bit arithmetic on %v", pick(a, b).kind)
+			x.fail(s, i, "pointer-arithmetic", "32-bit arithmetic on %s", pick(a, b).kind.Phrase())
 		}
 		return scalar(any.n.zext32())
 	}
@@ -376,7 +376,7 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 		return any
 	}
 	if op != asm.Add && (op != asm.Sub || p == b) {
-		x.fail(s, i, "pointer-arithmetic", "%v with %v: only addition to and subtraction from a pointer are allowed", op, p.kind)
+		x.fail(s, i, "pointer-arithmetic", "%v with %s: only addition to and subtraction from a pointer are allowed", op, p.kind.Phrase())
 		return any
 	}
 	switch p.kind {
@@ -385,13 +385,13 @@ func (x *explorer) pointerArith(s *state, i int, op asm.ALUOp, a, b *val, wide b
 			return *p
 		}
 		if p.kind == PtrMapValueOrNull {
-			x.fail(s, i, "null-check", "arithmetic on a map value that may be NULL")
+			x.fail(s, i, "null-check", "%s may be NULL here, before arithmetic", x.nullable(p))
 			x.learnNull(s, p.id, true)
 			r := *p
 			r.kind = PtrMapValue
 			return x.displace(s, i, &r, &n.n, op == asm.Sub)
 		}
-		x.fail(s, i, "pointer-arithmetic", "arithmetic on %v", p.kind)
+		x.fail(s, i, "pointer-arithmetic", "arithmetic on %s", p.kind.Phrase())
 		return *p
 	case PtrUnsure:
 		return *p
@@ -425,11 +425,11 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 			r.off = int32(off)
 			return r
 		}
-		x.fail(s, i, "pointer-offset", "%v moved by %d", p.kind, c)
+		x.fail(s, i, "pointer-offset", "%s is moved by %d", p.kind.Phrase(), c)
 		return r
 	}
 	if d.w.slo <= -maxPointerOffset || d.w.slo >= maxPointerOffset {
-		x.fail(s, i, "pointer-offset", "%v moved by a number without useful lower bound (%v)", p.kind, *d)
+		x.fail(s, i, "pointer-offset", "%s is moved by a number without a useful lower bound: it may be %s", p.kind.Phrase(), d.phrase())
 	}
 	op := asm.Add
 	if back {

@@ -124,7 +124,8 @@ func yes(b bool) string {
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
-// Each word means one thing.
+// Each word means one thing, and is explained as itself, whatever kernel's message it
+// resembles.
 func TestReasonsUnique(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range explanations() {
@@ -132,6 +133,9 @@ func TestReasonsUnique(t *testing.T) {
 			t.Errorf("%s: twice, or without explanation", e.Reason)
 		}
 		seen[e.Reason] = true
+		if picked, err := pickReason(explanations(), e.Reason); err != nil || len(picked) != 1 || picked[0] != e {
+			t.Errorf("explain %s: %v, %v", e.Reason, picked, err)
+		}
 	}
 }
 

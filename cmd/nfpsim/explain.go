@@ -85,6 +85,9 @@ Quote the line. Without an argument it lists all reasons.`,
 // pickReason returns the reasons that a word names, or that a line which the kernel
 // said stands for.
 func pickReason(all []explanation, word string) ([]explanation, error) {
+	if i := slices.IndexFunc(all, func(e explanation) bool { return e.Reason == word }); i >= 0 {
+		return all[i : i+1], nil
+	}
 	var near, meant []string
 	for line := range strings.Lines(word) {
 		meant = append(meant, linux.Meaning(strings.TrimSpace(line))...)
@@ -93,9 +96,6 @@ func pickReason(all []explanation, word string) ([]explanation, error) {
 		return said, nil
 	}
 	for _, e := range all {
-		if e.Reason == word {
-			return []explanation{e}, nil
-		}
 		if strings.Contains(e.Reason, word) {
 			near = append(near, e.Reason)
 		}

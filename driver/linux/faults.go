@@ -150,11 +150,56 @@ func faultHeadShort(c *ruleCheck, i int) string {
 		return ""
 	}
 	for k := range c.facts.Code.Insns {
-		if c.facts.Reachable[k] && c.calls(k, asm.FnXdpAdjustTail) {
+		if c.facts.Reachable[k] && c.calls(k, asm.FnXdpAdjustTail) && c.mayFollow(k, i) {
 			return fmt.Sprintf("the packet's length may have been cut at pc %d", c.insn(k).PC)
 		}
 	}
 	return ""
+}
+
+// mayFollow reports whether a path of jumps, calls and returns leads from instruction
+// from to instruction to. A return may go to every call of the function.
+func (c *ruleCheck) mayFollow(from, to int) bool {
+	insns := c.facts.Code.Insns
+	seen := make([]bool, len(insns))
+	work := c.successors(nil, from)
+	for len(work) > 0 {
+		i := work[len(work)-1]
+		work = work[:len(work)-1]
+		if i == to {
+			return true
+		}
+		if i < len(insns) && !seen[i] {
+			seen[i] = true
+			work = c.successors(work, i)
+		}
+	}
+	return false
+}
+
+// successors appends to the instructions after i on any path.
+func (c *ruleCheck) successors(to []int, i int) []int {
+	insns, ins := c.facts.Code.Insns, c.insn(i)
+	if !ins.OpCode.Class().IsJump() {
+		return append(to, i+1)
+	}
+	switch ins.OpCode.JumpOp() {
+	case asm.Exit:
+		for k := range insns {
+			if insns[k].OpCode.JumpOp() == asm.Call && insns[k].Callee == ins.Func {
+				to = append(to, k+1)
+			}
+		}
+		return to
+	case asm.Call:
+		if ins.Callee != code.None {
+			to = append(to, c.facts.Code.Funcs[ins.Callee].Start)
+		}
+		return append(to, i+1)
+	case asm.Ja:
+		return append(to, ins.Target)
+	}
+	return append(to, i+1, ins.Target)
 }
 
 func faultMinus(c *ruleCheck, i int) string {

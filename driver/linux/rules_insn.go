@@ -148,13 +148,15 @@ func divRange(c *ruleCheck, i int) string {
 
 func pointerType(c *ruleCheck, i int) string {
 	ins, kind := c.insn(i), verify.NotInit
+	register := ins.Dst
+	if ins.OpCode.Class() == asm.LdXClass {
+		register = ins.Src
+	}
 	switch class := ins.OpCode.Class(); {
 	case c.facts.Mem[i] != nil:
 		kind = c.facts.Mem[i].Kind
-	case class == asm.LdXClass:
-		kind = c.facts.Regs[i][ins.Src].Kind
-	case class.IsStore():
-		kind = c.facts.Regs[i][ins.Dst].Kind
+	case class == asm.LdXClass, class.IsStore():
+		kind = c.facts.Regs[i][register].Kind
 	default:
 		return ""
 	}
@@ -162,7 +164,7 @@ func pointerType(c *ruleCheck, i int) string {
 	case verify.PtrCtx, verify.PtrStack, verify.PtrPacket, verify.PtrMapValue, verify.PtrUnsure, verify.NotInit:
 		return ""
 	}
-	return fmt.Sprintf("access through r%d, which holds %v", ins.Dst, kind)
+	return fmt.Sprintf("memory is accessed through r%d, which holds %s", register, kind.Phrase())
 }
 
 func pointerChanged(c *ruleCheck, i int) string {
@@ -194,10 +196,10 @@ func atomicTarget(c *ruleCheck, i int) string {
 		return ""
 	}
 	if m.Kind != verify.PtrMapValue {
-		return fmt.Sprintf("atomic on a %v pointer", m.Kind)
+		return fmt.Sprintf("atomic operation through %s, not to a map value", m.Kind.Phrase())
 	}
 	if k := c.facts.Regs[i][ins.Src].Kind; k != verify.Scalar {
-		return fmt.Sprintf("atomic add of a %v", k)
+		return fmt.Sprintf("atomic add of %s", k.Phrase())
 	}
 	return ""
 }
@@ -333,7 +335,7 @@ func helperPointer(c *ruleCheck, i int) string {
 func stackArgument(r *verify.Reg, m *verify.Access, n int) string {
 	switch {
 	case r.Kind != verify.PtrStack:
-		return fmt.Sprintf("r%d is %s, not a pointer to the stack", n, r.Kind)
+		return fmt.Sprintf("r%d is %s, not a pointer to the stack", n, r.Phrase())
 	case m.Variable:
 		return fmt.Sprintf("r%d points to a variable offset in the stack", n)
 	}
@@ -367,7 +369,7 @@ func eventPointer(c *ruleCheck, i int) string {
 	case verify.PtrUnsure:
 		return "r4 points to one kind of memory on one path and to another kind on another"
 	default:
-		return fmt.Sprintf("r4 is %s", r.Kind)
+		return fmt.Sprintf("r4 is %s", r.Phrase())
 	}
 }
 
@@ -378,7 +380,7 @@ func tcExit(c *ruleCheck, i int) string {
 	}
 	for _, r0 := range c.facts.Exits[i] {
 		if r0.Kind != verify.Scalar || !r0.Bits.Known() {
-			return fmt.Sprintf("r0 is %v at exit, not a constant", r0)
+			return fmt.Sprintf("r0 is %s at exit, not a constant", r0.Phrase())
 		}
 		if v := r0.Bits.Value; v <= 7 && v != 2 && v != 4 && v != 5 {
 			return fmt.Sprintf("return code %d cannot be offloaded", v)
