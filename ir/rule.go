@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A Rule states that one expression may replace another. Rules are data, each valid
@@ -65,7 +66,7 @@ func VarWidth(letter byte, width int) int {
 
 // ParseExpr reads an expression.
 func ParseExpr(s string) (*Expr, error) {
-	tokens := strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(s))
+	tokens := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(s, "(", " ( "), ")", " ) "))
 	e, rest, err := parseExpr(tokens)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%q behind the expression", rest[0])
@@ -145,8 +146,9 @@ type compiledRule struct {
 	once          bool
 }
 
-// compiledRules are the rules by the operation they begin with, never written.
-var compiledRules = func() (by [numOps][]compiledRule) {
+// compiledRules returns the rules by the operation they begin with, never written.
+var compiledRules = sync.OnceValue(func() *[numOps][]compiledRule {
+	var by [numOps][]compiledRule
 	for i, r := range Rules {
 		c := compiledRule{index: i, width: r.Width, once: r.Once}
 		for _, p := range []struct {
@@ -164,8 +166,8 @@ var compiledRules = func() (by [numOps][]compiledRule) {
 		}
 		by[c.from.Op] = append(by[c.from.Op], c)
 	}
-	return by
-}()
+	return &by
+})
 
 // binding holds the values of a rule's variables.
 type binding struct {

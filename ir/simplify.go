@@ -93,7 +93,7 @@ func (s *simplifier) replacement(v *Value, depth int) *Value {
 	if k := knownOf(v, s.knownOf); k.Const() {
 		return s.constant(v.Type, k.Value)
 	}
-	rules := compiledRules[v.Op]
+	rules := compiledRules()[v.Op]
 	if len(rules) == 0 || depth > simplifyDepth {
 		return nil
 	}

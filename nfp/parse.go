@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // ParseError is text that is no instruction. Line counts from 1 (always 1 from
@@ -32,8 +33,8 @@ type scanner struct {
 	virtual bool
 }
 
-// mnemonics finds forms by the word their text begins with.
-var mnemonics = indexMnemonics(forms)
+// mnemonics returns the forms by the word with which their text begins.
+var mnemonics = sync.OnceValue(func() map[string][]textForm { return indexMnemonics(forms) })
 
 // synonyms are the vendor assembler's names for conditions that objdump prints otherwise.
 var synonyms = map[string]string{"blo": "bcc", "bhs": "bcs"}
@@ -137,7 +138,7 @@ func (s *scanner) inst() (Inst, error) {
 		s.s = s.s[:start] + c + s.s[start+len(name):]
 		name = c
 	}
-	cands := mnemonics[name]
+	cands := mnemonics()[name]
 	if len(cands) == 0 {
 		if name == "" {
 			return Inst{}, &ParseError{1, start + 1, "no instruction"}

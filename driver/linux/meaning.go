@@ -17,7 +17,7 @@ func Meaning(line string) []string {
 		}
 	}
 	for _, v := range verifierWords {
-		if v.says.MatchString(line) {
+		if regexp.MustCompile(v.says).MatchString(line) {
 			words = append(words, v.words...)
 			break
 		}
@@ -35,48 +35,48 @@ func quotes(says, line string) bool {
 // verifierWords maps messages of the kernel's verifier to our reasons. The first match
 // counts.
 var verifierWords = []struct {
-	says  *regexp.Regexp
+	says  string // regular expression
 	words []string
 }{
 	// The driver checks an instruction before the verifier does, and may be the first
 	// to refuse it although no rule of the driver is broken.
-	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 0$`), []string{"uninit-register"}},
-	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 1$`), []string{"not-a-pointer", "uninit-register"}},
-	{regexp.MustCompile(`\[nfp\] unsupported ptr type: 260$`), []string{"null-check"}}, // PTR_TO_MAP_VALUE | PTR_MAYBE_NULL
-	{regexp.MustCompile(`\[nfp\] atomic add not to a map value pointer: [01]$`), []string{"not-a-pointer", "uninit-register"}},
-	{regexp.MustCompile(`\[nfp\] atomic add not to a map value pointer: 260$`), []string{"null-check"}},
-	{regexp.MustCompile(`\[nfp\] .*(within u32|is not constant)`), []string{"uninit-register"}},
-	{regexp.MustCompile(`!read_ok`), []string{"uninit-register", "exit-value"}},
-	{regexp.MustCompile(`invalid access to packet`), []string{"packet-bounds"}},
-	{regexp.MustCompile(`invalid access to map value|map value access out-of-bounds`), []string{"map-value-bounds"}},
-	{regexp.MustCompile(`math between .* with unbounded`), []string{"pointer-offset", "pointer-arithmetic"}},
-	{regexp.MustCompile(`(min|max) value is (negative|outside)|unbounded (min|max) value`), []string{"map-value-bounds", "packet-bounds", "pointer-offset", "size-bounds", "stack-bounds"}},
-	{regexp.MustCompile(`invalid (write to|read from|variable-offset read from|variable-offset write to|unbounded variable-offset.*|zero-size read|indirect.*|indirect access to.*) ?stack`), []string{"stack-bounds"}},
-	{regexp.MustCompile(`invalid mem access '[a-z_]*(map_value_or_null|_or_null)`), []string{"null-check"}},
-	{regexp.MustCompile(`invalid mem access`), []string{"not-a-pointer", "bad-pointer", "null-check", "mixed-pointer"}},
-	{regexp.MustCompile(`invalid bpf_context access`), []string{"ctx-access", "feature-unsupported"}},
-	{regexp.MustCompile(`BPF_ST stores into R\d+ ctx`), []string{"ctx-access", "driver-store-immediate"}}, // 6.1
-	{regexp.MustCompile(`helper access to the packet is not allowed`), []string{"helper-arg"}},
-	{regexp.MustCompile(`cannot write into packet`), []string{"packet-bounds"}},
-	{regexp.MustCompile(`BPF_ATOMIC stores into`), []string{"atomic-target"}},
-	{regexp.MustCompile(`misaligned (value|stack|packet|pkt|access|ctx)`), []string{"misaligned-atomic", "misaligned-stack", "stack-bounds", "ctx-access"}}, // checked before the bounds
-	{regexp.MustCompile(`makes [a-z_]+ pointer be out of bounds`), []string{"pointer-offset", "pointer-arithmetic"}},
-	{regexp.MustCompile(`invalid size of register (spill|fill)`), []string{"spill-partial"}},
-	{regexp.MustCompile(`unknown func|program of this type cannot use helper`), []string{"helper-not-allowed", "unknown-helper"}},
-	{regexp.MustCompile(`type=.* expected=`), []string{"helper-arg", "not-a-pointer", "null-check", "uninit-register"}},
-	{regexp.MustCompile(`combined stack size|the call stack of`), []string{"stack-depth"}},
-	{regexp.MustCompile(`unreachable insn`), []string{"unreachable-insn"}},
-	{regexp.MustCompile(`div by zero`), []string{"div-by-zero"}},
-	{regexp.MustCompile(`invalid shift`), []string{"bad-shift"}},
-	{regexp.MustCompile(`infinite loop|back-edge`), []string{"infinite-loop"}},
-	{regexp.MustCompile(`pointer arithmetic|pointer from scalar|math between|pointer operation|prohibited`), []string{"pointer-arithmetic", "pointer-offset", "null-check"}},
-	{regexp.MustCompile(`leaks addr`), []string{"atomic-target", "pointer-arithmetic", "exit-value"}},
-	{regexp.MustCompile(`dereference of modified ctx|variable ctx access`), []string{"ctx-access"}},
-	{regexp.MustCompile(`BPF program is too large|too many states|jumps is too complex`), []string{"too-complex"}},
-	{regexp.MustCompile(`GPL-restricted`), []string{"gpl-only"}},
-	{regexp.MustCompile(`uses reserved fields`), []string{"reserved-field", "bad-opcode", "indirect-call"}},
-	{regexp.MustCompile(`unknown opcode|BPF_(LDX|STX|ALU|JMP|END|MOV|LD_IMM64)? ?unknown`), []string{"bad-opcode"}},
-	{regexp.MustCompile(`BPF_LD_\[ABS\|IND\] instructions not allowed`), []string{"bad-opcode"}},
-	{regexp.MustCompile(`caller`), []string{"call-depth", "stack-pointer-escape"}},
-	{regexp.MustCompile(`At program exit|R0 `), []string{"exit-value"}},
+	{`\[nfp\] unsupported ptr type: 0$`, []string{"uninit-register"}},
+	{`\[nfp\] unsupported ptr type: 1$`, []string{"not-a-pointer", "uninit-register"}},
+	{`\[nfp\] unsupported ptr type: 260$`, []string{"null-check"}}, // PTR_TO_MAP_VALUE | PTR_MAYBE_NULL
+	{`\[nfp\] atomic add not to a map value pointer: [01]$`, []string{"not-a-pointer", "uninit-register"}},
+	{`\[nfp\] atomic add not to a map value pointer: 260$`, []string{"null-check"}},
+	{`\[nfp\] .*(within u32|is not constant)`, []string{"uninit-register"}},
+	{`!read_ok`, []string{"uninit-register", "exit-value"}},
+	{`invalid access to packet`, []string{"packet-bounds"}},
+	{`invalid access to map value|map value access out-of-bounds`, []string{"map-value-bounds"}},
+	{`math between .* with unbounded`, []string{"pointer-offset", "pointer-arithmetic"}},
+	{`(min|max) value is (negative|outside)|unbounded (min|max) value`, []string{"map-value-bounds", "packet-bounds", "pointer-offset", "size-bounds", "stack-bounds"}},
+	{`invalid (write to|read from|variable-offset read from|variable-offset write to|unbounded variable-offset.*|zero-size read|indirect.*|indirect access to.*) ?stack`, []string{"stack-bounds"}},
+	{`invalid mem access '[a-z_]*(map_value_or_null|_or_null)`, []string{"null-check"}},
+	{`invalid mem access`, []string{"not-a-pointer", "bad-pointer", "null-check", "mixed-pointer"}},
+	{`invalid bpf_context access`, []string{"ctx-access", "feature-unsupported"}},
+	{`BPF_ST stores into R\d+ ctx`, []string{"ctx-access", "driver-store-immediate"}}, // 6.1
+	{`helper access to the packet is not allowed`, []string{"helper-arg"}},
+	{`cannot write into packet`, []string{"packet-bounds"}},
+	{`BPF_ATOMIC stores into`, []string{"atomic-target"}},
+	{`misaligned (value|stack|packet|pkt|access|ctx)`, []string{"misaligned-atomic", "misaligned-stack", "stack-bounds", "ctx-access"}}, // checked before the bounds
+	{`makes [a-z_]+ pointer be out of bounds`, []string{"pointer-offset", "pointer-arithmetic"}},
+	{`invalid size of register (spill|fill)`, []string{"spill-partial"}},
+	{`unknown func|program of this type cannot use helper`, []string{"helper-not-allowed", "unknown-helper"}},
+	{`type=.* expected=`, []string{"helper-arg", "not-a-pointer", "null-check", "uninit-register"}},
+	{`combined stack size|the call stack of`, []string{"stack-depth"}},
+	{`unreachable insn`, []string{"unreachable-insn"}},
+	{`div by zero`, []string{"div-by-zero"}},
+	{`invalid shift`, []string{"bad-shift"}},
+	{`infinite loop|back-edge`, []string{"infinite-loop"}},
+	{`pointer arithmetic|pointer from scalar|math between|pointer operation|prohibited`, []string{"pointer-arithmetic", "pointer-offset", "null-check"}},
+	{`leaks addr`, []string{"atomic-target", "pointer-arithmetic", "exit-value"}},
+	{`dereference of modified ctx|variable ctx access`, []string{"ctx-access"}},
+	{`BPF program is too large|too many states|jumps is too complex`, []string{"too-complex"}},
+	{`GPL-restricted`, []string{"gpl-only"}},
+	{`uses reserved fields`, []string{"reserved-field", "bad-opcode", "indirect-call"}},
+	{`unknown opcode|BPF_(LDX|STX|ALU|JMP|END|MOV|LD_IMM64)? ?unknown`, []string{"bad-opcode"}},
+	{`BPF_LD_\[ABS\|IND\] instructions not allowed`, []string{"bad-opcode"}},
+	{`caller`, []string{"call-depth", "stack-pointer-escape"}},
+	{`At program exit|R0 `, []string{"exit-value"}},
 }

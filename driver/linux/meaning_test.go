@@ -47,6 +47,9 @@ func TestMeaningsAreReasons(t *testing.T) {
 		}
 	}
 	for _, v := range verifierWords {
+		if _, err := regexp.Compile(v.says); err != nil {
+			t.Errorf("%v: %v", v.words, err)
+		}
 		for _, word := range v.words {
 			_, known := verify.Explain(word)
 			if !known && !slices.ContainsFunc(rules, func(r Rule) bool { return r.Reason == word }) {
