@@ -34,7 +34,7 @@ import (
 // is reported as infinite. If an ancestor merely covers it (a counter that runs down),
 // exploration continues.
 
-// A place is a function being explored in one calling context.
+// An activation is a function being explored in one calling context.
 type activation struct {
 	f    int
 	g    *graph
@@ -264,23 +264,23 @@ func (x *explorer) enter(a *activation, b int32) {
 	i := a.g.blocks[b].start
 	kept := a.pend[b][:0]
 	for _, s := range a.pend[b] {
-		switch {
-		case x.widening:
-			if s = x.widen(h, s); s == nil {
-				continue
+		if x.widening {
+			if s = x.widen(h, s); s != nil {
+				kept = append(kept, s)
 			}
-		case x.revisits(h, s):
+			continue
+		}
+		switch hash := s.hash(); {
+		case x.revisits(h, s, hash):
 			x.endless = true
 			x.fail(s, i, "infinite-loop", "the loop comes back here with nothing changed")
 			x.drop(s)
-			continue
 		case x.seen(h, s):
 			x.drop(s)
-			continue
 		default:
-			x.remember(h, s)
+			x.remember(h, s, hash)
+			kept = append(kept, s)
 		}
-		kept = append(kept, s)
 	}
 	a.pend[b] = kept
 }

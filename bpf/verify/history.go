@@ -67,9 +67,9 @@ func (x *explorer) ancestor(a, n, base int32) bool {
 	return false
 }
 
-// revisits reports whether s equals one of its own ancestors.
-func (x *explorer) revisits(h *history, s *state) bool {
-	n, ok := h.hashes[s.hash()]
+// revisits reports whether s, of the given hash, equals one of its own ancestors.
+func (x *explorer) revisits(h *history, s *state, hash uint64) bool {
+	n, ok := h.hashes[hash]
 	return ok && x.ancestor(n, s.node, h.base)
 }
 
@@ -85,9 +85,10 @@ func (x *explorer) seen(h *history, s *state) bool {
 	return false
 }
 
-func (x *explorer) remember(h *history, s *state) {
+// remember adds s, of the given hash, to h.
+func (x *explorer) remember(h *history, s *state, hash uint64) {
 	s.node = x.newNode(s.node, s.node)
-	h.hashes[s.hash()] = s.node
+	h.hashes[hash] = s.node
 	c := x.clone(s)
 	if len(h.recent) < recentStates {
 		h.recent = append(h.recent, c)
