@@ -11,6 +11,7 @@ import (
 // to the instruction. An Error names the first one that is not met.
 type Link string
 
+// The links, from the permission of the process to the journal of the manager.
 const (
 	LinkPermission Link = "permission"
 	LinkKernel     Link = "kernel"

@@ -76,7 +76,8 @@ func New(opt *Options) *Collector {
 	return c
 }
 
-// SetManager sets the manager whose state is exported.
+// SetManager sets the manager whose state is exported. Before that, only what Report and
+// Took were told is. It must not be called while metrics are gathered.
 func (c *Collector) SetManager(m *offload.Manager) { c.manager = m }
 
 // Report counts the reports of a watch; see offload.WatchOptions.
@@ -160,8 +161,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // status returns the manager's status or, if that cannot be read, the last one. It is
-// nil before the first.
+// nil before the first, and without a manager.
 func (c *Collector) status() *offload.Status {
+	if c.manager == nil {
+		return nil
+	}
 	s, err := c.manager.Status(context.Background())
 	c.mu.Lock()
 	defer c.mu.Unlock()
