@@ -6,11 +6,11 @@ import "github.com/cilium/ebpf"
 type FieldKind uint8
 
 const (
-	FieldScalar     FieldKind = iota
-	FieldPacket               // pointer to the packet's first byte
-	FieldPacketEnd            // pointer past the packet's last byte
-	FieldPacketMeta           // pointer to the metadata before the packet
-	FieldForbidden            // in the layout, but these program types may not access it
+	FieldScalar     FieldKind = iota // a number
+	FieldPacket                      // pointer to the packet's first byte
+	FieldPacketEnd                   // pointer past the packet's last byte
+	FieldPacketMeta                  // pointer to the metadata before the packet
+	FieldForbidden                   // in the layout, but these program types may not access it
 )
 
 // Field is one member of a context.

@@ -24,47 +24,48 @@ import (
 type Arg uint8
 
 const (
-	ArgNone           Arg = iota
-	ArgAnything           // an initialised register
-	ArgConstMap           // map handle
-	ArgMapKey             // key_size readable bytes
-	ArgMapValue           // value_size readable bytes
-	ArgMem                // readable bytes, size in the next argument
-	ArgMemOrNull          // same, or NULL with size 0
-	ArgUninitMem          // writable bytes, size in the next argument
-	ArgConstSize          // size > 0
-	ArgConstSizeZero      // size >= 0
-	ArgCtx                // context pointer
-	ArgConstScalar        // known constant
-	ArgFunc               // bpf-to-bpf callback
-	ArgStackOrNull        // callback context: stack pointer or NULL
-	ArgUninitMapValue     // value_size writable bytes
-	ArgFixedMem           // Proto.Fixed readable bytes
-	ArgUninitFixedMem     // Proto.Fixed writable bytes, aligned to their size
-	ArgConstStr           // NUL-terminated text in a read-only map
-	ArgSpinLock           // struct bpf_spin_lock in a map value
-	ArgTimer              // struct bpf_timer in a map value
-	ArgSock               // socket from a lookup helper or the context
-	ArgDynptr             // struct bpf_dynptr on the stack
-	ArgRingbufMem         // record from ringbuf_reserve
-	ArgKernel             // pointer to another kernel object
+	ArgNone           Arg = iota // the helper has no such argument
+	ArgAnything                  // an initialised register
+	ArgConstMap                  // map handle
+	ArgMapKey                    // key_size readable bytes
+	ArgMapValue                  // value_size readable bytes
+	ArgMem                       // readable bytes, size in the next argument
+	ArgMemOrNull                 // same, or NULL with size 0
+	ArgUninitMem                 // writable bytes, size in the next argument
+	ArgConstSize                 // size > 0
+	ArgConstSizeZero             // size >= 0
+	ArgCtx                       // context pointer
+	ArgConstScalar               // known constant
+	ArgFunc                      // bpf-to-bpf callback
+	ArgStackOrNull               // callback context: stack pointer or NULL
+	ArgUninitMapValue            // value_size writable bytes
+	ArgFixedMem                  // Proto.Fixed readable bytes
+	ArgUninitFixedMem            // Proto.Fixed writable bytes, aligned to their size
+	ArgConstStr                  // NUL-terminated text in a read-only map
+	ArgSpinLock                  // struct bpf_spin_lock in a map value
+	ArgTimer                     // struct bpf_timer in a map value
+	ArgSock                      // socket from a lookup helper or the context
+	ArgDynptr                    // struct bpf_dynptr on the stack
+	ArgRingbufMem                // record from ringbuf_reserve
+	ArgKernel                    // pointer to another kernel object
 )
 
 // Ret is the kind of value that a helper returns in R0.
 type Ret uint8
 
 const (
-	RetInteger Ret = iota
-	RetVoid
-	RetMapValueOrNull
-	RetMemOrNull    // bytes of the size given by the constant size argument, or NULL
-	RetSockOrNull   // socket or NULL; one that a lookup helper returned must be released with sk_release
-	RetKernelOrNull // pointer to another kernel object, or NULL
+	RetInteger        Ret = iota // a number
+	RetVoid                      // nothing: r0 is uninitialised
+	RetMapValueOrNull            // pointer to a value of the map argument, or NULL
+	RetMemOrNull                 // bytes of the size given by the constant size argument, or NULL
+	RetSockOrNull                // socket or NULL; one that a lookup helper returned must be released with sk_release
+	RetKernelOrNull              // pointer to another kernel object, or NULL
 )
 
 // ProgTypes is a set of program types.
 type ProgTypes uint8
 
+// The program types of which a set may consist.
 const (
 	XDP ProgTypes = 1 << iota
 	SchedCLS

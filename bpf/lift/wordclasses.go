@@ -21,9 +21,9 @@ import (
 type WordUse uint8
 
 const (
-	Unused  WordUse = iota
-	Plain           // in the byte order of eBPF
-	Counter         // target of atomic operations: big-endian in memory, swapped for the host
+	Unused  WordUse = iota // no program reads it or adds to it
+	Plain                  // in the byte order of eBPF
+	Counter                // target of atomic operations: big-endian in memory, swapped for the host
 )
 
 // MapUse is how programs use the words of one map's values.

@@ -136,7 +136,7 @@ func (r *rawBTF) str(off uint32) string {
 	return ""
 }
 
-// A mapDef is a variable of section .maps: its name and the id of its type.
+// A btfMapDef is a variable of section .maps: its name and the id of its type.
 type btfMapDef struct {
 	name string
 	def  uint32

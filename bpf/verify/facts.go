@@ -25,19 +25,19 @@ import (
 type Kind uint8
 
 const (
-	NotInit Kind = iota
-	Scalar
-	PtrCtx
-	PtrStack
-	PtrPacket
-	PtrPacketMeta
-	PtrPacketEnd
-	PtrMapHandle
-	PtrMapValue
-	PtrMapValueOrNull
-	PtrMem    // a memory region of known size that is not packet, stack or map (raw programs' argument)
-	PtrFunc   // callback
-	PtrUnsure // different kinds on different paths: may be moved and compared, never dereferenced
+	NotInit           Kind = iota // never written on some path
+	Scalar                        // a number
+	PtrCtx                        // the program's context
+	PtrStack                      // a frame of the stack
+	PtrPacket                     // the packet's bytes
+	PtrPacketMeta                 // the metadata before the packet
+	PtrPacketEnd                  // the packet's end: compared, never dereferenced
+	PtrMapHandle                  // a map, as an argument of helpers
+	PtrMapValue                   // a value of a map
+	PtrMapValueOrNull             // the result of a lookup, before it is compared with NULL
+	PtrMem                        // a memory region of known size that is not packet, stack or map (raw programs' argument)
+	PtrFunc                       // callback
+	PtrUnsure                     // different kinds on different paths: may be moved and compared, never dereferenced
 )
 
 // Tnum is a number with some known bits: each bit is Value's if its Mask bit is 0, and

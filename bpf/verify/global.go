@@ -29,7 +29,7 @@ func declared(c *code.Code, f int) *btf.Func {
 	return btf.FuncMetadata(&c.Insns[c.Funcs[f].Start].Instruction)
 }
 
-// What an argument of a global function may be.
+// argument is what an argument of a global function may be.
 type argument struct {
 	kind Kind // Scalar, PtrCtx, or PtrMapValueOrNull for a pointer to size bytes or NULL
 	size uint32

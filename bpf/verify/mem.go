@@ -19,7 +19,7 @@ const (
 	flagWriteOnlyProg = 1 << 8
 )
 
-// How memory is touched.
+// use is how memory is accessed.
 type use uint8
 
 const (

@@ -239,6 +239,7 @@ var kindNames = [...]string{
 	PtrMem: "mem", PtrFunc: "func", PtrUnsure: "mixed",
 }
 
+// String returns the kind's word in messages and dumps, such as pkt_end.
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]

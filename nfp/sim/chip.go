@@ -44,9 +44,9 @@ type Verdict struct {
 type Fate uint8
 
 const (
-	Dropped Fate = iota
-	ToHost
-	ToWire
+	Dropped Fate = iota // by the program
+	ToHost              // to a ring of the host
+	ToWire              // out of a port
 	numFates
 )
 

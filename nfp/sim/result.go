@@ -11,11 +11,12 @@ const (
 	StallFirmware              // reads by the firmware for the packet, unloaded
 	StallPacket                // for a packet
 	StallTurn                  // ready, for the engine to be given away by another context
-	NumStalls
+	NumStalls                  // the number of causes
 )
 
 var stallNames = [NumStalls]string{"ctm", "emem", "queue", "helper", "firmware", "packet", "turn"}
 
+// String returns the cause's name, as in JSON.
 func (s Stall) String() string { return stallNames[s] }
 
 // WordCost is the cost of one instruction of the program, over all contexts.
