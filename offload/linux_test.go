@@ -60,6 +60,35 @@ func TestOldKernel(t *testing.T) {
 	}
 }
 
+// TestKernelErrors takes words of the kernel's for reasons that the test bed does not bring
+// about.
+func TestKernelErrors(t *testing.T) {
+	l := &Linux{version: [2]int{6, 12}}
+	port := &Port{Name: "nfp0", Index: 1 << 30, Driver: "nfp", Firmware: "0.0.5.0 ebpf"}
+	xdp := &ebpf.ProgramSpec{Type: ebpf.XDP}
+	log := func(lines ...string) error { return &ebpf.VerifierError{Cause: unix.EINVAL, Log: lines} }
+	_, missing := l.LoadProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{
+		asm.LoadMapPtr(asm.R1, 0).WithReference("counts"), asm.Mov.Imm(asm.R0, 2), asm.Return(),
+	}}, nil, nil)
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{l.loadError(log("[nfp] program uses extended registers - jit hardening?"), "program p", xdp, port, nil),
+			"load program p: program uses extended registers - jit hardening?: invalid argument (jit-hardened)"},
+		{l.loadError(log("processed 3 insns"), "program p", xdp, port, []string{"nfp: Translation failed with error -95"}),
+			"load program p: the verifier was content, the driver's translator was not: nfp: Translation failed with error -95: invalid argument (not-translated)"},
+		{l.createError(unix.E2BIG, "map m", &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 1 << 31}, nil, nil), "(map-create)"},
+		{missing, `map "counts" was not given (map-missing)`},
+		{errnoError("load", "program p", unix.EINTR), "load program p: interrupted system call (interrupted)"},
+	} {
+		full := fmt.Sprintf("%+v", c.err)
+		if line := c.err.Error(); !strings.HasSuffix(line, c.want) || strings.Contains(line, "\n") || !strings.Contains(full, "\n  cure: ") {
+			t.Errorf("%s\nwant %s, and a cure", full, c.want)
+		}
+	}
+}
+
 // TestPinsStayInside checks that pins stay in their directory, whatever names an
 // object has.
 func TestPinsStayInside(t *testing.T) {

@@ -24,7 +24,7 @@ var reasons = []Reason{
 	{"port-gone", LinkPort, "the interface or the card was removed while in use",
 		"see the kernel's log for why the card left; after it is back, nfpctl apply restores what should run"},
 	{"port-busy", LinkPort, "the port is used in a way that excludes the operation",
-		"see the kernel's words; a bond or bridge above the port, or a larger mtu, are usual"},
+		"take the port out of its bond or bridge, or lower its mtu, as the kernel's words at the end of the message say"},
 	{"no-offload", LinkDriver, "the interface's driver cannot run programs in hardware",
 		"choose a port of the card (nfpctl doctor lists them), or a mode on the host: xdpdrv or xdpgeneric"},
 	{"no-driver", LinkDriver, "the card is on the bus and no driver is bound to it",
@@ -105,7 +105,7 @@ var reasons = []Reason{
 		"use that nfpctl; or export with it (nfpctl journal export DIR), move the journal away, and apply the export with this one"},
 	{"gone", LinkState, "the object's device was removed, and the object with it", "nfpctl apply loads it again"},
 	{"no-object", LinkState, "no object has this id or name", "nfpctl prog show and map show list them"},
-	{"pin", LinkState, "the bpf file system refused a name", "mount -t bpf bpf /sys/fs/bpf; see the wrapped error"},
+	{"pin", LinkState, "the bpf file system refused a name", "mount it: mount -t bpf bpf /sys/fs/bpf; if it is mounted, the message ends with the kernel's error"},
 	{"interrupted", LinkState, "the operation was interrupted", "run it again: the journal knows where it stopped"},
 	{"unexpected", LinkKernel, "an error of unknown cause", "the message ends with the kernel's error; run it again with -v for the steps"},
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/internal/explain"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -142,7 +143,7 @@ func newRoot(e *env) *cobra.Command {
 	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "print each step, and errors with logs and remedies")
 	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl")
-	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newJournal(e), newMan(root))
+	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newJournal(e), explain.Command(&e.json), newMan(root))
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/internal/explain"
 )
 
 // TestCures tries the cure of each reason as a user does. An archive of testdata/cures
@@ -53,7 +54,7 @@ func TestCures(t *testing.T) {
 			tryCures(t, word, string(ar.Comment))
 		})
 	}
-	for _, e := range explanations() {
+	for _, e := range explain.Programs() {
 		why, elsewhere := curedElsewhere[e.Reason]
 		if tried[e.Reason] == elsewhere {
 			t.Errorf("%s: has an archive: %t; the cure is listed as not to be tried: %t (%s)", e.Reason, tried[e.Reason], elsewhere, why)
@@ -103,7 +104,7 @@ func checkRefused(t *testing.T, word string, args []string) {
 	if !strings.Contains(stdout+stderr, "("+word+")") {
 		t.Errorf("nfpsim %s: no %s\n%s%s", strings.Join(args, " "), word, stdout, stderr)
 	}
-	warning := slices.ContainsFunc(explanations(), func(e explanation) bool { return e.Reason == word && e.Family == verify.FamilyWarning })
+	warning := slices.ContainsFunc(explain.Programs(), func(e explain.Row) bool { return e.Reason == word && e.Family == verify.FamilyWarning })
 	if (code == exitDone) != warning {
 		t.Errorf("nfpsim %s: exit %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
 	}

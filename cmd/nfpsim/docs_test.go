@@ -11,16 +11,17 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/driver/linux"
+	"github.com/nfpkit/nfpkit/internal/explain"
 	"github.com/nfpkit/nfpkit/internal/golden"
 )
 
 // docs/reasons.md is the table that nfpsim explain prints.
 func TestReasonsDoc(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Reasons\n\nEvery refusal and warning carries one of these words; `nfpsim explain WORD` prints its row. Words are stable.\n")
-	family := map[string][]explanation{}
+	b.WriteString("# Reasons\n\nEvery refusal and warning of `nfpsim` carries one of these words. `nfpsim explain WORD` prints its row, and so does `nfpctl explain WORD`.\nThe manager's own reasons are at the end of operations.md; both commands explain them too. Words are stable.\n")
+	family := map[string][]explain.Row{}
 	var order []string
-	for _, e := range explanations() {
+	for _, e := range explain.Programs() {
 		if family[e.Family] == nil {
 			order = append(order, e.Family)
 		}
@@ -41,7 +42,7 @@ func TestOffloadRulesDoc(t *testing.T) {
 	b.WriteString(offloadIntro)
 	b.WriteString("\n## Rules\n\n| reason | stage | asks | cure | stands in |\n|---|---|---|---|---|\n")
 	for _, r := range linux.Rules() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r.Reason, r.Stage, cell(sentence(r.Why)), cell(r.Hint), r.Source)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r.Reason, r.Stage, cell(explain.Sentence(r.Why)), cell(r.Hint), r.Source)
 	}
 	b.WriteString("\nWhat the driver says when it refuses, as regular expressions over the verifier's log, the netlink answer or the kernel's log:\n\n| reason | says |\n|---|---|\n")
 	for _, r := range linux.Rules() {
@@ -123,21 +124,6 @@ func yes(b bool) string {
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
-
-// Each word means one thing, and is explained as itself, whatever kernel's message it
-// resembles.
-func TestReasonsUnique(t *testing.T) {
-	seen := map[string]bool{}
-	for _, e := range explanations() {
-		if seen[e.Reason] || e.Explanation == "" {
-			t.Errorf("%s: twice, or without explanation", e.Reason)
-		}
-		seen[e.Reason] = true
-		if picked, err := pickReason(explanations(), e.Reason); err != nil || len(picked) != 1 || picked[0] != e {
-			t.Errorf("explain %s: %v, %v", e.Reason, picked, err)
-		}
-	}
-}
 
 // The commands that README.md and examples/README.md show on example files work
 // as they stand. Refusals that the text announces exit with 1.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/bpf/verify"
+	"github.com/nfpkit/nfpkit/internal/explain"
 	"github.com/nfpkit/nfpkit/internal/golden"
 )
 
@@ -201,7 +202,7 @@ func TestReasonsReached(t *testing.T) {
 		}
 		r.words[word] = true
 	}
-	for _, e := range explanations() {
+	for _, e := range explain.Programs() {
 		if !r.words[e.Reason] {
 			t.Errorf("no input brings about %s (%s)", e.Reason, e.Family)
 		}

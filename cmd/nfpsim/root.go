@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nfpkit/nfpkit/internal/explain"
 )
 
 // Exit codes: done; no (rejected, differs, failed); usage.
@@ -70,7 +73,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newBench(), newProfile(), newReport(), newDiff(),
-		newExplain(), newISA(), newPlugin(), newCard(), newCompare(),
+		explain.Command(nil), newISA(), newPlugin(), newCard(), newCompare(),
 	)
 	return root
 }
@@ -83,4 +86,11 @@ func exactly(names ...string) cobra.PositionalArgs {
 		}
 		return usagef("%s takes %d argument(s) (%v), got %d", cmd.Name(), len(names), names, len(args))
 	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
