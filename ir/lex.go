@@ -13,8 +13,9 @@ type lexer struct {
 	pc     int32
 }
 
-func newLexer(line string) (lexer, error) {
-	l := lexer{pc: -1}
+// newLexer cuts a line; buffer's memory is used again.
+func newLexer(line string, buffer []string) (lexer, error) {
+	l := lexer{tokens: buffer[:0], pc: -1}
 	for i := 0; i < len(line); {
 		c := line[i]
 		switch {

@@ -14,10 +14,10 @@ import (
 // carry the line number.
 func Parse(text string) (*Module, error) {
 	p := &parser{mod: &Module{}}
-	for i, line := range strings.Split(text, "\n") {
-		p.line = i + 1
+	for line := range strings.SplitSeq(text, "\n") {
+		p.line++
 		if err := p.parse(line); err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return nil, fmt.Errorf("line %d: %w", p.line, err)
 		}
 	}
 	if p.fn != nil {
@@ -36,14 +36,15 @@ type parser struct {
 	have   map[*Value]bool // defined so far
 	laid   map[*Block]bool
 	lex    lexer
+	buffer []string // of lex
 }
 
 func (p *parser) parse(line string) error {
-	l, err := newLexer(line)
+	l, err := newLexer(line, p.buffer)
 	if err != nil {
 		return err
 	}
-	p.lex = l
+	p.lex, p.buffer = l, l.tokens
 	if l.done() {
 		return nil
 	}

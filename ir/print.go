@@ -1,7 +1,6 @@
 package ir
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -26,104 +25,155 @@ import (
 // String is the module's text; Parse reads it back.
 func (m *Module) String() string {
 	var p printer
-	fmt.Fprintf(&p.out, "module %s\n", strconv.Quote(m.Name))
+	p.text("module ", strconv.Quote(m.Name), "\n")
 	for _, known := range m.Maps {
-		fmt.Fprintf(&p.out, "map %s entries=%d stride=%d marks=%t\n", name(known.Name), known.Entries, known.Stride, known.Marks)
+		p.text("map ", name(known.Name))
+		p.number(" entries=", int64(known.Entries))
+		p.number(" stride=", int64(known.Stride))
+		p.text(" marks=", strconv.FormatBool(known.Marks), "\n")
 	}
 	for _, f := range m.Funcs {
-		p.out.WriteByte('\n')
+		p.text("\n")
 		p.fn(f)
 	}
-	return p.out.String()
+	return string(p.out)
 }
 
 // String is the function's text.
 func (f *Func) String() string {
 	var p printer
 	p.fn(f)
-	return p.out.String()
+	return string(p.out)
 }
 
 // String is the block's name.
-func (b *Block) String() string { return "b" + strconv.Itoa(int(b.ID)) }
+func (b *Block) String() string {
+	if b == nil {
+		return "b?"
+	}
+	return "b" + strconv.Itoa(int(b.ID))
+}
 
 // String is the value's name.
 func (v *Value) String() string {
-	if v == nil {
-		return "v?"
-	}
-	return "v" + strconv.Itoa(int(v.ID))
+	var p printer
+	p.name(v)
+	return string(p.out)
 }
 
 // Long is the value's line.
 func (v *Value) Long() string {
 	var p printer
 	p.value(v)
-	return strings.TrimSpace(p.out.String())
+	return strings.TrimSpace(string(p.out))
 }
 
-type printer struct{ out strings.Builder }
+// printer collects text without package fmt: comparisons of many programs print a
+// module after each pass.
+type printer struct{ out []byte }
+
+func (p *printer) text(parts ...string) {
+	for _, s := range parts {
+		p.out = append(p.out, s...)
+	}
+}
+
+// number prints a number after some text.
+func (p *printer) number(before string, n int64) {
+	p.out = strconv.AppendInt(append(p.out, before...), n, 10)
+}
+
+// hex prints a number in hexadecimal after some text.
+func (p *printer) hex(before string, n uint64) {
+	p.out = strconv.AppendUint(append(append(p.out, before...), "0x"...), n, 16)
+}
+
+// name prints the value's name.
+func (p *printer) name(v *Value) {
+	if v == nil {
+		p.text("v?")
+		return
+	}
+	p.number("v", int64(v.ID))
+}
+
+// list prints names with commas between them.
+func (p *printer) list(values []*Value) {
+	for i, v := range values {
+		if i > 0 {
+			p.text(", ")
+		}
+		p.name(v)
+	}
+}
 
 func (p *printer) fn(f *Func) {
-	fmt.Fprintf(&p.out, "func %s", name(f.Name))
+	p.text("func ", name(f.Name))
 	p.params(f.Params, true)
-	fmt.Fprintf(&p.out, " %v frame=%d {\n", f.Result, f.Frame)
+	p.text(" ", f.Result.String())
+	p.number(" frame=", int64(f.Frame))
+	p.text(" {\n")
 	for _, b := range f.Blocks {
-		p.out.WriteString(b.String())
+		p.text(b.String())
 		p.params(b.Params, false)
-		p.out.WriteString(":\n")
+		p.text(":\n")
 		for _, v := range b.Values {
 			p.value(v)
 		}
 		p.terminator(b)
 	}
-	p.out.WriteString("}\n")
+	p.text("}\n")
 }
 
 func (p *printer) params(params []*Value, always bool) {
 	if len(params) == 0 && !always {
 		return
 	}
-	p.out.WriteByte('(')
+	p.text("(")
 	for i, v := range params {
 		if i > 0 {
-			p.out.WriteString(", ")
+			p.text(", ")
 		}
-		fmt.Fprintf(&p.out, "%v:%v", v, v.Type)
+		p.name(v)
+		p.text(":", v.Type.String())
 	}
-	p.out.WriteByte(')')
+	p.text(")")
 }
 
 func (p *printer) value(v *Value) {
-	p.out.WriteString("  ")
+	p.text("  ")
 	if v.Type != Void {
-		fmt.Fprintf(&p.out, "%v:%v = ", v, v.Type)
+		p.name(v)
+		p.text(":", v.Type.String(), " = ")
 	}
 	row := v.Op.Row()
-	p.out.WriteString(v.Op.String())
+	p.text(v.Op.String())
 	if row.Int == IntAtomic {
-		fmt.Fprintf(&p.out, ".%v", AtomicOp(v.Int))
+		p.text(".", AtomicOp(v.Int).String())
 	}
 	if row.Mem {
 		size := int64(v.Size)
 		if row.Int == IntWords {
 			size = v.Int
 		}
-		fmt.Fprintf(&p.out, ".%v.%d", v.Space, size)
+		p.text(".", v.Space.String())
+		p.number(".", size)
 	}
 	if row.Int == IntSuffix {
-		fmt.Fprintf(&p.out, ".%d", v.Int)
+		p.number(".", v.Int)
 	}
-	var operands []string
+	before := " " // of the next operand
 	if row.Sym {
-		operands = append(operands, name(v.Sym))
+		p.text(before, name(v.Sym))
+		before = ", "
 	}
 	if row.Int == IntOperand {
-		operands = append(operands, strconv.FormatInt(v.Int, 10))
+		p.number(before, v.Int)
+		before = ", "
 	}
-	operands = append(operands, names(v.Args)...)
-	if len(operands) > 0 {
-		p.out.WriteString(" " + strings.Join(operands, ", "))
+	if len(v.Args) > 0 {
+		p.text(before)
+		p.list(v.Args)
 	}
 	p.attributes(v)
 	p.pc(v.PC)
@@ -131,42 +181,47 @@ func (p *printer) value(v *Value) {
 
 func (p *printer) attributes(v *Value) {
 	if v.Big {
-		p.out.WriteString(" big")
+		p.text(" big")
 	}
 	if v.Align != 0 {
-		fmt.Fprintf(&p.out, " align=%d", v.Align)
+		p.number(" align=", int64(v.Align))
 	}
 	if v.Phase != 0 {
-		fmt.Fprintf(&p.out, " phase=%d", v.Phase)
+		p.number(" phase=", int64(v.Phase))
 	}
 	if v.Kinds != 0 {
-		fmt.Fprintf(&p.out, " kinds=%#x", v.Kinds)
+		p.hex(" kinds=", uint64(v.Kinds))
 	}
 	if v.Reach != 0 {
-		fmt.Fprintf(&p.out, " reach=%#x", v.Reach)
+		p.hex(" reach=", v.Reach)
 	}
 }
 
 func (p *printer) terminator(b *Block) {
 	switch b.Kind {
 	case TermJump:
-		p.out.WriteString("  jump")
+		p.text("  jump")
 	case TermBranch:
-		fmt.Fprintf(&p.out, "  branch %v", b.Cond)
+		p.text("  branch ")
+		p.name(b.Cond)
 	case TermReturn:
-		fmt.Fprintf(&p.out, "  return %v", b.Result)
+		p.text("  return ")
+		p.name(b.Result)
 		if b.ResultHi != nil {
-			fmt.Fprintf(&p.out, ", %v", b.ResultHi)
+			p.text(", ")
+			p.name(b.ResultHi)
 		}
 	case TermAbort:
-		p.out.WriteString("  abort")
+		p.text("  abort")
 	default:
 		return
 	}
 	for _, e := range b.Succs {
-		fmt.Fprintf(&p.out, " %v", e.To)
+		p.text(" ", e.To.String())
 		if len(e.Args) > 0 {
-			fmt.Fprintf(&p.out, "(%s)", strings.Join(names(e.Args), ", "))
+			p.text("(")
+			p.list(e.Args)
+			p.text(")")
 		}
 	}
 	p.pc(b.PC)
@@ -174,17 +229,9 @@ func (p *printer) terminator(b *Block) {
 
 func (p *printer) pc(pc int32) {
 	if pc >= 0 {
-		fmt.Fprintf(&p.out, " ; pc %d", pc)
+		p.number(" ; pc ", int64(pc))
 	}
-	p.out.WriteByte('\n')
-}
-
-func names(values []*Value) []string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = v.String()
-	}
-	return out
+	p.text("\n")
 }
 
 // name prints a symbol: bare if it is an identifier, else quoted.
