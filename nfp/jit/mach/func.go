@@ -17,6 +17,8 @@
 package mach
 
 import (
+	"slices"
+
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
@@ -183,6 +185,11 @@ func (f *Func) Clone() *Func {
 		g.Blocks[i] = &c
 	}
 	return &g
+}
+
+// sameCode reports whether a function's blocks and those of a clone are still the same.
+func (f *Func) sameCode(g *Func) bool {
+	return slices.EqualFunc(f.Blocks, g.Blocks, func(a, b *Block) bool { return a.Next == b.Next && slices.Equal(a.Insts, b.Insts) })
 }
 
 // bundles calls do with each group [i, j) of glued instructions of the block.

@@ -137,6 +137,9 @@ func moving(do func(*Func, *Options)) func(*Func, *Options) error {
 		}
 		before := f.Clone()
 		do(f, opt)
+		if before.sameCode(f) {
+			return nil
+		}
 		return CheckMotion(before, f)
 	}
 }
