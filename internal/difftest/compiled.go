@@ -46,18 +46,19 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	}
 	var stages []stage
 	img, err := jit.Compile(f, w.profile, &jit.Options{Use: uses, Check: true, DumpIR: true, Dump: func(pass, text string) {
+		if n := len(stages); n > 0 && stages[n-1].text == text {
+			return // a pass that found nothing to do
+		}
 		stages = append(stages, stage{pass, text})
 	}})
+	w.count(stages)
 	if no := new(jit.Unsupported); errors.As(err, &no) {
 		w.uncompiled(err, note)
 		return 0
 	}
-	for i, s := range stages {
+	for _, s := range stages {
 		if w.apart(p) {
 			break
-		}
-		if i > 0 && s.text == stages[i-1].text {
-			continue // a pass that found nothing to do
 		}
 		m, err := w.stage(p, f.Code, want, s)
 		if m != nil || err != nil {
@@ -77,6 +78,17 @@ func (w *worker) compiled(p *Program, f *verify.Facts, want *Result, note func(s
 	}
 	note("sim", compare(want, got, func(v uint32) uint32 { return driver.Canonical(w.profile, p.Spec.Type, v) }), nil)
 	return len(img.Words)
+}
+
+// count records the passes that changed the program: all stages but lifting.
+func (w *worker) count(stages []stage) {
+	passes := map[string]bool{}
+	for i := 1; i < len(stages); i++ {
+		passes[stages[i].pass] = true
+	}
+	for pass := range passes {
+		w.sum.Changed[pass]++
+	}
 }
 
 // apart reports whether the card lays out an array's values differently from the

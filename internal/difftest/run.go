@@ -21,16 +21,15 @@ import (
 
 // Config describes a comparison. The zero value of a field is its default.
 type Config struct {
-	N        int              // programs
-	Seed     uint64           // of the first program; the i-th has Seed + i
-	Workers  int              // GOMAXPROCS
-	Kernel   bool             // ask the running kernel too; see Permitted
-	Features Features         // AllFeatures
-	Firmware string           // of the card; "unlimited"
-	Maps     []*ebpf.MapSpec  // maps for programs to use instead of the catalogue's; programs then look up the same keys repeatedly. The kernel has only the catalogue's
-	Stop     int              // end after that many differences; 10
-	Progress func(done int)   // called now and then, from one goroutine at a time
-	Each     func(p *Program) // called with each program before it runs, for tests; nil
+	N        int             // programs
+	Seed     uint64          // of the first program; the i-th has Seed + i
+	Workers  int             // GOMAXPROCS
+	Kernel   bool            // ask the running kernel too; see Permitted
+	Features Features        // AllFeatures
+	Firmware string          // of the card; "unlimited"
+	Maps     []*ebpf.MapSpec // maps for programs to use instead of the catalogue's; programs then look up the same keys repeatedly. The kernel has only the catalogue's
+	Stop     int             // end after that many differences; 10
+	Progress func(done int)  // called now and then, from one goroutine at a time
 }
 
 // Summary is the result of a run.
@@ -40,6 +39,7 @@ type Summary struct {
 	Packets  int                       `json:"packets"`
 	Compared map[string]int            `json:"compared"` // programs by engine that ran them
 	Refused  map[string]map[string]int `json:"refused"`  // by who refused ("verify", "kernel", "compile"), by reason
+	Changed  map[string]int            `json:"-"`        // programs by pass of the ir that changed them
 	// Programs that one verifier accepts and the other does not. A generated
 	// program that only the kernel refuses may be a hole in our verifier.
 	OnlyKernel  int           `json:"only_kernel"`
@@ -152,7 +152,7 @@ func (r *run) report(w *worker) {
 }
 
 func newSummary(seed uint64) *Summary {
-	return &Summary{Seed: seed, Compared: map[string]int{}, Refused: map[string]map[string]int{}}
+	return &Summary{Seed: seed, Compared: map[string]int{}, Refused: map[string]map[string]int{}, Changed: map[string]int{}}
 }
 
 func (s *Summary) refuse(who, reason string) {
@@ -169,6 +169,9 @@ func (s *Summary) add(o *Summary) {
 	s.OnlyOurs += o.OnlyOurs
 	for engine, n := range o.Compared {
 		s.Compared[engine] += n
+	}
+	for pass, n := range o.Changed {
+		s.Changed[pass] += n
 	}
 	for who, reasons := range o.Refused {
 		for reason, n := range reasons {
@@ -242,9 +245,6 @@ func (w *worker) close() {
 // one generates and compares one program.
 func (w *worker) one(seed uint64) {
 	p := generate(seed, w.cfg.Features, w.maps, w.cfg.Maps != nil)
-	if w.cfg.Each != nil {
-		w.cfg.Each(p)
-	}
 	w.sum.Programs++
 	w.sum.Packets += len(p.Packets)
 	for _, d := range w.compare(p) {
