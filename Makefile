@@ -10,6 +10,9 @@ GO ?= go
 # One test process per core: the suites are CPU bound.
 TESTFLAGS ?= -timeout 40m
 
+# Packages that take longest. They start first, so that no core is idle while they end.
+LONGEST = ./internal/difftest ./internal/uml ./cmd/nfpsim
+
 # Packages whose tests need no kernel, guest, prover or other program and end in seconds.
 CHECK = . ./bpf/asmtext ./bpf/code ./bpf/helper ./bpf/maps ./ir ./nfp ./nfp/firmware ./nfp/jit/mach ./internal/jsonfile ./internal/voice
 
@@ -43,7 +46,7 @@ prepare:
 
 unit:
 	@$(GO) build -o .cache/suites ./internal/suites
-	@.cache/suites --go "$(GO)" --flags "$(TESTFLAGS)" ./...
+	@.cache/suites --go "$(GO)" --flags "$(TESTFLAGS)" $(LONGEST) ./...
 
 examples:
 	@$(MAKE) --no-print-directory -C examples
