@@ -85,6 +85,7 @@ func judgeFor(release, name string, c *code.Code, p *firmware.Profile) judged {
 // reasons. The programs test each rule from both sides. Rules that only an older
 // kernel breaks are tested on that kernel.
 func TestDriverRules(t *testing.T) {
+	t.Parallel()
 	first := map[string]int{}
 	for _, release := range uml.Versions() {
 		t.Run(release, func(t *testing.T) { rulesOn(t, release, first) })
@@ -133,11 +134,13 @@ func rulesOn(t *testing.T, release string, first map[string]int) {
 
 // The same of programs that the generator writes, as they are: most break a rule.
 func TestDriverRulesRandom(t *testing.T) {
+	t.Parallel()
 	compareRandom(t, "NFPKIT_RULES", "random programs", 400, func(*firmware.Profile, uint64, *Program) bool { return true })
 }
 
 // The same of mutants that are safe: with one to three instructions changed.
 func TestDriverRulesMutants(t *testing.T) {
+	t.Parallel()
 	compareRandom(t, "NFPKIT_RULES_MUTANTS", "mutants", 150, func(card *firmware.Profile, seed uint64, p *Program) bool {
 		mutate(p, rand.New(rand.NewPCG(seed, 0xbad)))
 		c, err := resolve(p)
@@ -161,6 +164,7 @@ func TestDriverRulesMutants(t *testing.T) {
 // Map definitions near the edges of what types and cards take, against BPF_MAP_CREATE
 // with a device in the guest.
 func TestDriverMaps(t *testing.T) {
+	t.Parallel()
 	n := 400
 	if v, err := strconv.Atoi(os.Getenv("NFPKIT_RULES_MAPS_N")); err == nil {
 		n = v

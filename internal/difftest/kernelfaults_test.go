@@ -63,6 +63,7 @@ func faultProgram(t *testing.T, file string) Subject {
 // result than the interpreter, or none; ours gives the same. A fault that no longer
 // shows is one to strike from docs/kernel-jit.md.
 func TestKernelFaults(t *testing.T) {
+	t.Parallel()
 	for _, version := range uml.Versions() {
 		t.Run(version, func(t *testing.T) { driverFaults(t, version) })
 	}
@@ -161,6 +162,7 @@ func ours(t *testing.T, name string, r Subject) {
 
 // Programs that stop the kernel while it translates them: the guest's ends.
 func TestKernelCrashes(t *testing.T) {
+	t.Parallel()
 	for _, version := range uml.Versions() {
 		t.Run(version, func(t *testing.T) { kernelCrashes(t, version) })
 	}

@@ -197,6 +197,7 @@ func exampleSubjects(t *testing.T) (list []Subject) {
 // TestTwoCompilers checks that random programs that the driver accepts, and the examples,
 // behave the same under both compilers.
 func TestTwoCompilers(t *testing.T) {
+	t.Parallel()
 	for _, version := range uml.Versions() {
 		share := 1
 		if version != uml.Newest {
