@@ -13,6 +13,7 @@ import (
 
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/internal/capture"
+	"github.com/nfpkit/nfpkit/internal/uml"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
@@ -37,8 +38,9 @@ type compareOptions struct {
 	reading
 	origin
 	packet, pcap, listing, list string
+	kernel                      string // release of the driver, if asked
 	preload                     []string
-	kernel, corpus, json        bool
+	corpus, json                bool
 }
 
 // table reports whether many programs are to be compared.
@@ -47,7 +49,7 @@ func (o *compareOptions) table() bool { return o.list != "" || o.corpus }
 func newCompare() *cobra.Command {
 	var o compareOptions
 	cmd := &cobra.Command{
-		Use:   "compare (A B | --kernel PROG) (--packet HEX | --pcap IN) | compare --kernel [--list FILE] [--corpus]",
+		Use:   "compare (A B | --kernel[=RELEASE] PROG) (--packet HEX | --pcap IN) | compare --kernel[=RELEASE] [--list FILE] [--corpus]",
 		Short: "compare two programs, or two compilers' code, on the same packets",
 		Long: `Runs two programs on the same packets, each on a card of its own, and shows the
 words of each and the cycles that a packet takes. Exit status 1 says that they
@@ -56,7 +58,7 @@ do not do the same: verdicts, packets and events are compared.
 With --kernel, one program is compiled twice: by the Linux nfp driver's
 translator and by ours. The driver runs in a User Mode Linux guest whose nfp
 driver is bound to the simulated card; its kernel is built first where the cache
-has none, which takes three minutes. What it makes of a program is kept in the
+has none, which takes three minutes. RELEASE is 6.1 or 6.12, the default. What it makes of a program is kept in the
 user's cache, so that asking again boots nothing. --listing FILE takes the
 driver's code from a file instead: the words of "bpftool prog dump jited", or
 any listing of them.
@@ -69,12 +71,12 @@ run on packets of their own.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.table() {
-				if len(args) > 0 || !o.kernel || o.packet != "" || o.pcap != "" || o.listing != "" || o.preload != nil {
+				if len(args) > 0 || o.kernel == "" || o.packet != "" || o.pcap != "" || o.listing != "" || o.preload != nil {
 					return usagef("compare --list and --corpus go with --kernel, and with no PROG, packets or maps beside")
 				}
 				return o.runTable(cmd)
 			}
-			if want := map[bool]int{false: 2, true: 1}[o.kernel || o.listing != ""]; len(args) != want {
+			if want := map[bool]int{false: 2, true: 1}[o.kernel != "" || o.listing != ""]; len(args) != want {
 				return usagef("compare takes two programs, or one with --kernel or --listing; got %d", len(args))
 			}
 			return o.run(cmd, args)
@@ -87,7 +89,8 @@ run on packets of their own.`,
 	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
 	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay")
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map of both first (repeatable)")
-	f.BoolVar(&o.kernel, "kernel", false, "compare the Linux driver's code for one program with ours")
+	f.StringVar(&o.kernel, "kernel", "", "compare the Linux driver's code for one program with ours; the driver is that of `RELEASE`")
+	f.Lookup("kernel").NoOptDefVal = uml.Newest
 	f.StringVar(&o.listing, "listing", "", "take the driver's code from this file; no guest is booted")
 	f.StringVar(&o.list, "list", "", "compare the programs that this file lists")
 	f.BoolVar(&o.corpus, "corpus", false, "compare the XDP programs of the kernel's samples and selftests")

@@ -31,7 +31,7 @@ func (o *compareOptions) compilers(cmd *cobra.Command, arg string, p *firmware.P
 		return both, err
 	}
 	if o.listing == "" {
-		all, err := translations(cmd, p, []*verify.Facts{f})
+		all, err := translations(cmd, o.kernel, p, []*verify.Facts{f})
 		if err != nil {
 			return both, err
 		}
@@ -44,8 +44,8 @@ func (o *compareOptions) compilers(cmd *cobra.Command, arg string, p *firmware.P
 	return withOurs(f, p, theirs)
 }
 
-// translations asks a guest's driver for its code, or the cache.
-func translations(cmd *cobra.Command, p *firmware.Profile, list []*verify.Facts) ([]uml.Translation, error) {
+// translations asks the driver of a guest's release for its code, or the cache.
+func translations(cmd *cobra.Command, release string, p *firmware.Profile, list []*verify.Facts) ([]uml.Translation, error) {
 	ctx := cmd.Context()
 	if ctx == nil {
 		ctx = context.Background()
@@ -54,7 +54,7 @@ func translations(cmd *cobra.Command, p *firmware.Profile, list []*verify.Facts)
 	for _, f := range list {
 		codes = append(codes, f.Code)
 	}
-	all, err := uml.Captured(ctx, p, codes, func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "nfpsim:", line) })
+	all, err := uml.Captured(ctx, release, p, codes, func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "nfpsim:", line) })
 	if errors.Is(err, uml.ErrUnavailable) {
 		return nil, fmt.Errorf("%w (a captured listing can be given with --listing)", err)
 	}

@@ -110,7 +110,7 @@ func (o *compareOptions) runTable(cmd *cobra.Command) error {
 		}
 		list = append(list, more...)
 	}
-	table, err := compareAll(cmd, list, listed, p)
+	table, err := compareAll(cmd, o.kernel, list, listed, p)
 	if err != nil {
 		return err
 	}
@@ -233,13 +233,13 @@ func corpusSubjects(cmd *cobra.Command) ([]subject, error) {
 }
 
 // compareAll compares the programs of list, the first listed of which are the
-// user's own.
-func compareAll(cmd *cobra.Command, list []subject, listed int, p *firmware.Profile) (*comparison, error) {
+// user's own, with the code of a release's driver.
+func compareAll(cmd *cobra.Command, release string, list []subject, listed int, p *firmware.Profile) (*comparison, error) {
 	var all []*verify.Facts
 	for _, s := range list {
 		all = append(all, s.facts)
 	}
-	found, err := translations(cmd, p, all)
+	found, err := translations(cmd, release, p, all)
 	if err != nil {
 		return nil, err
 	}

@@ -23,27 +23,47 @@ const (
 
 // Both compilers' code of examples/ and of the corpus does the same, and its cost
 // is in docs/compare.md, which -update rewrites. Programs and the driver's
-// words must be those of the page; our code may have become better, not worse.
+// words must be those of the page; our code may have become better, not worse. The
+// page is about the newest guest kernel. Under older ones the results must be the same.
 func TestCompareTable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the kernel's samples: not in short mode")
 	}
-	// What is missing is found out here, so that the command's errors are errors.
-	if _, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log("suite:", line) }); errors.Is(err, uml.ErrUnavailable) {
-		t.Skip(err)
+	for _, release := range uml.Versions() {
+		t.Run(release, func(t *testing.T) {
+			// What is missing is found out here, so that the command's errors are errors.
+			if _, _, err := difftest.BuildCorpus(t.Context()); errors.Is(err, difftest.ErrNoCorpus) {
+				t.Skip(err)
+			}
+			var got comparison
+			compareOn(t, release, &got, "--list", "../../examples/compare.list", "--corpus")
+			t.Logf("suite: both compilers on %d programs: the same results", len(got.Programs))
+			if release == uml.Newest {
+				checkPage(t, &got)
+			}
+		})
 	}
-	if _, _, err := difftest.BuildCorpus(t.Context()); errors.Is(err, difftest.ErrNoCorpus) {
+}
+
+// compareOn runs nfpsim compare with the driver of a release, and reads its JSON.
+func compareOn(t *testing.T, release string, into any, args ...string) {
+	t.Helper()
+	if _, err := uml.Build(t.Context(), release, func(line string) { t.Log("suite:", line) }); errors.Is(err, uml.ErrUnavailable) {
 		t.Skip(err)
 	}
 	var out, errs bytes.Buffer
-	code := run([]string{"compare", "--kernel", "--list", "../../examples/compare.list", "--corpus", "--json"}, strings.NewReader(""), &out, &errs)
+	code := run(append([]string{"compare", "--kernel=" + release, "--json"}, args...), strings.NewReader(""), &out, &errs)
 	if code != exitDone {
 		t.Fatalf("exit %d: %s%s", code, &errs, &out)
 	}
-	var got comparison
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+	if err := json.Unmarshal(out.Bytes(), into); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// checkPage compares a table with the one of docs/compare.md.
+func checkPage(t *testing.T, got *comparison) {
+	t.Helper()
 	doc, err := os.ReadFile(compareDoc)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +81,6 @@ func TestCompareTable(t *testing.T) {
 		return
 	}
 	checkTable(t, rowsOf(old), rowsOf(text))
-	t.Logf("suite: both compilers on %d programs: the same results", len(got.Programs))
 }
 
 // Both compilers' code of a program that sends packets to the host sends the same
@@ -71,22 +90,16 @@ func TestCompareEvents(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a guest: not in short mode")
 	}
-	if _, err := uml.Build(t.Context(), uml.Newest, func(line string) { t.Log("suite:", line) }); errors.Is(err, uml.ErrUnavailable) {
-		t.Skip(err)
-	}
-	var out, errs bytes.Buffer
-	code := run([]string{"compare", "--kernel", "testdata/dumper.bpf", "--packet", strings.Repeat("5a", 64), "--json"}, strings.NewReader(""), &out, &errs)
-	if code != exitDone {
-		t.Fatalf("exit %d: %s%s", code, &errs, &out)
-	}
-	var got compareResult
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range got.Sides {
-		if s.Verdict["XDP_PASS"] != 1 || len(got.Differ) > 0 {
-			t.Errorf("%s: %+v, differences %v", s.Name, s, got.Differ)
-		}
+	for _, release := range uml.Versions() {
+		t.Run(release, func(t *testing.T) {
+			var got compareResult
+			compareOn(t, release, &got, "testdata/dumper.bpf", "--packet", strings.Repeat("5a", 64))
+			for _, s := range got.Sides {
+				if s.Verdict["XDP_PASS"] != 1 || len(got.Differ) > 0 {
+					t.Errorf("%s: %+v, differences %v", s.Name, s, got.Differ)
+				}
+			}
+		})
 	}
 }
 

@@ -24,16 +24,16 @@ const capturedForm = 1
 // capturedTimeout is the driver's time limit for all programs.
 const capturedTimeout = 10 * time.Minute
 
-// Captured returns the translations of programs by the kernel's nfp driver, as
-// Translate does, from the user's cache if possible. The driver's output does not
+// Captured returns the translations of programs by the nfp driver of a release, one of
+// Versions, as Translate does, from the user's cache if possible. The driver's output does not
 // depend on our compiler, so a second measurement of the same programs boots nothing.
 // Captured builds the kernel and the guest's program if they are missing. say, if not
 // nil, is called with one line for each slow step.
-func Captured(ctx context.Context, profile *firmware.Profile, programs []*code.Code, say func(string)) ([]Translation, error) {
+func Captured(ctx context.Context, release string, profile *firmware.Profile, programs []*code.Code, say func(string)) ([]Translation, error) {
 	if say == nil {
 		say = func(string) {}
 	}
-	kernel, err := Build(ctx, Newest, say)
+	kernel, err := Build(ctx, release, say)
 	if err != nil {
 		return nil, err
 	}
