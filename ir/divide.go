@@ -3,9 +3,9 @@ package ir
 import "math/bits"
 
 // DivideByConstants turns divisions and remainders by constants into
-// multiplications, shifts and masks. The engine has no divider, and the routine
-// takes longer to find how many bits a quotient has than the multiplications do, so
-// only the product of a remainder is a choice.
+// multiplications, shifts and masks. The engine has no divider, and the division
+// routine is always slower than the multiplications. So the only choice by cost is
+// the form of a remainder's product.
 //
 // It comes before legalize, whose 64-bit product of two zero-extended words is
 // one sequence of the multiplier.

@@ -7,7 +7,7 @@ import (
 )
 
 // Target is what the firmware that is to run a program offers it, as plain data.
-// Lift refuses what a program needs beyond it.
+// Lift refuses programs that need more.
 type Target struct {
 	Name        string    // the firmware, in messages
 	Helpers     []int32   // ids of the helpers that a program may call

@@ -7,8 +7,9 @@ package lift
 // kept big-endian by all of them and by the host. Words are joined in classes:
 // an access joins all words it may touch, in all maps it may reach, because one
 // instruction has one form. A class is of counters if an atomic operation
-// touches it or another program says so; unless another program uses it plainly,
-// when atomic operations take the form that is right on plain words.
+// accesses it, or if it is one in another program. If another program accesses
+// it plainly, it is plain, and atomic operations take the form that is correct
+// on plain words.
 
 import (
 	"github.com/cilium/ebpf/asm"
@@ -97,7 +98,7 @@ func wordUses(f *verify.Facts, names []string, given []MapUse) *wordUse {
 	return u
 }
 
-// others takes in what other programs say of the maps.
+// others adds the uses of the maps by other programs.
 func (u *wordUse) others(names []string, given []MapUse) {
 	for _, g := range given {
 		for m, name := range names {
@@ -122,7 +123,7 @@ func (u *wordUse) others(names []string, given []MapUse) {
 // words is the number of words of map m's value.
 func (u *wordUse) words(m int) int { return int(u.first[m+1] - u.first[m]) }
 
-// insn takes in what instruction i does.
+// insn adds the use by instruction i.
 func (u *wordUse) insn(f *verify.Facts, i int) {
 	ins := &f.Code.Insns[i]
 	if isAccess(ins) {
@@ -160,7 +161,7 @@ func isAtomic(ins *code.Insn) bool {
 	return a != loadAcquire && a != storeRelease
 }
 
-// maps is which maps an access may reach.
+// maps returns the maps that an access may reach.
 func (u *wordUse) maps(acc *verify.Access) []int {
 	switch acc.Kind {
 	case verify.PtrMapValue, verify.PtrMapValueOrNull:

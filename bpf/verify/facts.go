@@ -121,7 +121,8 @@ type Facts struct {
 	// That kernel keeps the earlier result (adjust_ptr_min_max_vals) and never walks the
 	// edge on which the packet is long enough. Linux 6.18 does.
 	StaleEnds []int
-	// Walked counts what Linux's verifier walks of the program (Options.Linux).
+	// Walked counts the work of Linux's verifier on the program
+	// (Options.Linux).
 	Walked   Walked
 	Warnings []Reason
 }

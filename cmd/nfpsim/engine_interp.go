@@ -37,7 +37,7 @@ func (s mapSet) table(name string) (table, error) {
 	return nil, fmt.Errorf("no map %q; there are: %s", name, strings.Join(s.tables(), ", "))
 }
 
-// hostMap gives a map the host's files.
+// hostMap adds reading and writing of JSON files to a map.
 type hostMap struct{ maps.Map }
 
 func (m hostMap) LoadJSON(r io.Reader) error { return maps.LoadJSON(m.Map, r) }

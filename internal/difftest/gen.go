@@ -18,8 +18,9 @@ import (
 //     loop counter or a spilled pointer is reserved until it is reloaded.
 //   - Control flow is structured (if/else, loops with a bound, early exits), so that
 //     the state after a join is the meet of two known states.
-//   - Pointers never reach memory that is compared, nor the return value. Of time,
-//     random numbers and the like, programs use only properties that always hold.
+//   - Pointers never reach memory that is compared, nor the return value. Of
+//     results such as time and random numbers, programs use only properties that
+//     always hold.
 //   - A pointer to a hash map's value dies at the map's next update or delete: the
 //     kernel may give the element to another key.
 //
@@ -81,8 +82,8 @@ func (g *gen) between(low, high int) int { return low + g.rng.IntN(high-low+1) }
 
 func pick[T any](g *gen, from []T) T { return from[g.n(len(from))] }
 
-// program writes the callees first, for a caller must know what it calls, and
-// lays the entry function out before them.
+// program writes the callees first, since a caller must know their signatures,
+// and places the entry function before them.
 func (g *gen) program(name string) {
 	if g.feat.has(Subprograms) {
 		for range g.n(4) {

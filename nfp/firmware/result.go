@@ -1,8 +1,8 @@
 package firmware
 
 // Result word of a program, left in A0 at exit: docs/firmware-contract.md
-// section 2. Bits 16 to 19 say what happens to the packet, 20 to 23 which
-// statistic counts it.
+// section 2. Bits 16 to 19 are the fate of the packet, 20 to 23 the statistic
+// that counts it.
 const (
 	ResultPass   = 1 << 16 // on to the host
 	ResultDrop   = 1 << 17

@@ -76,7 +76,7 @@ const (
 	pendPost // a command that does not swap, waiting for its turn among the engines
 )
 
-// access is a command with its address, length and overrides worked out.
+// access is a command with its effective address, length and overrides.
 type access struct {
 	addr  uint64
 	len   uint8 // as encoded: units - 1
@@ -86,8 +86,8 @@ type access struct {
 	sig   uint8
 }
 
-// issue works a command's address and overrides out, and carries it out unless
-// it swaps.
+// issue computes a command's address and overrides, and executes it unless it
+// swaps.
 func (e *Engine) issue(c *Context, k *cmd, x, y, pc uint32, now uint64) bool {
 	a := access{len: k.len, sig: k.sig, mask: 0xff}
 	if k.shift {
@@ -144,7 +144,7 @@ func (e *Engine) override(c *Context, a *access, pc uint32) bool {
 	return true
 }
 
-// perform carries a command out and sends its signal.
+// perform executes a command and sends its signal.
 func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) bool {
 	var ok bool
 	var in, out int // transfer registers
@@ -208,8 +208,8 @@ func (e *Engine) fits(c *Context, k *cmd, words int, pc uint32) bool {
 // registers is the mask of n transfer registers from first on.
 func registers(first uint8, n int) uint64 { return (1<<n - 1) << first }
 
-// arrival is when a command's signal comes: the unloaded latency after it was
-// issued, or what the chip says, which knows who else is waiting.
+// arrival is the time at which a command's signal arrives: the unloaded latency
+// after it was issued or, on a chip, also after the queue of the memory.
 func (e *Engine) arrival(k *cmd, kind int, addr uint64, n int, now uint64) uint64 {
 	id := unitCTM
 	if k.shift {
@@ -308,10 +308,10 @@ func (e *Engine) write(c *Context, k *cmd, a *access, pc uint32) bool {
 	return true
 }
 
-// operands returns how many words of memory an atomic touches and how many transfer
-// registers it takes. Length bit 2 makes it 64-bit; without it set, clr, xor, read and
-// write take as many words as the length gives (assumed: published for add and sub
-// alone). compare_write takes the expected value, then the new one.
+// operands returns the number of words of memory that an atomic accesses and of
+// transfer registers that it sends. Length bit 2 makes it 64-bit; without it set, clr,
+// xor, read and write take as many words as the length gives (assumed: published for
+// add and sub alone). compare_write takes the expected value, then the new one.
 func (k *cmd) operands(a *access) (words, out int) {
 	words = 1
 	switch {
@@ -437,8 +437,8 @@ func (c *Context) take(s *signal) {
 	c.flightOut &^= s.out
 }
 
-// swap gives the engine away: the pending command is carried out, and the
-// context sleeps until its events have come.
+// swap releases the engine: the pending command is executed, and the context
+// sleeps until its events have come.
 func (e *Engine) swap(c *Context, pc *uint32, now uint64) {
 	p := &c.pending
 	c.sent = 0
@@ -468,8 +468,8 @@ func (e *Engine) swap(c *Context, pc *uint32, now uint64) {
 	e.await(c, in.Flags&nfp.Any != 0, p.pc, now)
 }
 
-// await sleeps until all of the context's events have come, or any. Event 0 is
-// there at once.
+// await sleeps until all of the context's events have come, or any. Event 0 has
+// always come.
 func (e *Engine) await(c *Context, any bool, pc uint32, now uint64) {
 	c.wake, c.awaited = now, &c.sig[0]
 	var last, first uint64 = now, ^uint64(0)

@@ -122,7 +122,7 @@ func (p *packets) room(at int64) bool {
 	return p.inside < p.buffers
 }
 
-// admit gives a packet its place and its number.
+// admit gives a packet a buffer and its sequence number.
 func (p *packets) admit(j *job) {
 	if j.packet < 0 {
 		j.packet = p.traffic.Draw()
@@ -169,7 +169,8 @@ func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 	return max(now, uint64(j.arrived>>tickBits)+p.ingress), true
 }
 
-// release lets a packet go: it leaves when all that came before it have.
+// release ends the work on a packet. It leaves the card after all packets that
+// arrived before it.
 func (p *packets) release(j *job, now uint64, s *Stats) {
 	mask := uint64(len(p.finished) - 1)
 	j.held = false
