@@ -9,7 +9,8 @@ type CommandInfo struct {
 	MemoryCommand
 }
 
-// MemoryCommand is what a command of the memory units does, as far as the sources say.
+// MemoryCommand describes the effect of a command of the memory units, as far as it is
+// published.
 type MemoryCommand struct {
 	Op   MemoryOp
 	Unit uint8 // bytes a unit of length of reads and writes
@@ -41,8 +42,8 @@ const (
 // Atomic reports whether the operation is a read-modify-write.
 func (op MemoryOp) Atomic() bool { return op >= AtomicRead }
 
-// sends and gets report whether a command takes data from the out-registers, and
-// brings data to the in-registers.
+// sends and gets report whether a command reads data from the out-registers, and
+// writes data to the in-registers.
 func (c *MemoryCommand) sends() bool {
 	return c.Op == MemoryWrite || c.Op.Atomic() && c.Op != AtomicRead && !c.Imm
 }
@@ -59,10 +60,10 @@ type commandRow struct {
 	unit    uint8
 }
 
-// command returns what the row's command with a token does. Token bit 0 asks an atomic
-// for the old value, bit 1 gives it data in the command; of a read or write bit 0
-// exchanges words and bit 1 bytes. The two exceptions are read8, which has one form,
-// and the atomics of its code, which have no data in the command.
+// command returns the row's command with a token. In an atomic, bit 0 of the token
+// requests the old value, and bit 1 means that the data is in the command. In a read
+// or write, bit 0 exchanges words and bit 1 bytes. The two exceptions are read8, which
+// has one form, and the atomics of its code, which have no data in the command.
 func (r *commandRow) command(token int) MemoryCommand {
 	c := MemoryCommand{Op: r.op, Unit: r.unit}
 	low, high := token&1 != 0, token&2 != 0
@@ -184,7 +185,8 @@ var (
 )
 
 // Commands that a compiler issues, without length and registers. Token bit 0 of
-// an atomic asks for the old value, bit 1 takes the data from the command's word.
+// an atomic requests the old value; bit 1 means that the data is in the command's
+// word.
 var (
 	CmdRead32      = Command{Code: 0x5c}
 	CmdRead32Swap  = Command{Code: 0x5c, Token: 2}

@@ -2,7 +2,7 @@ package nfp
 
 import "fmt"
 
-// DecodeError is a word that is no instruction.
+// DecodeError describes a word that is no instruction.
 type DecodeError struct {
 	Word Word
 	Msg  string
@@ -126,8 +126,8 @@ func (p *Pair) constant(code uint32) bool {
 	return code >= 0x300
 }
 
-// assign gives a slot's code to the property its role names; slotB says which slot
-// the code comes from.
+// assign sets the property that a role names from a slot's code; slotB reports
+// whether it is slot B.
 func (f *Form) assign(in *Inst, r Role, code uint32, slotB bool, w Word) error {
 	p := f.Pair
 	switch r {
@@ -176,9 +176,9 @@ func (f *Form) assign(in *Inst, r Role, code uint32, slotB bool, w Word) error {
 	return nil
 }
 
-// immediate reads the slot of a constant. A word with a register there means
-// nothing to the assembler; it reads as the disassembler prints it, as if the
-// constant were -1.
+// immediate reads the slot of a constant. No assembler writes a word with a
+// register there. It is read as the disassembler prints it, as if the constant
+// were -1.
 func (in *Inst) immediate(r Role, o Operand) {
 	n := o.N
 	if o.Kind != Const {

@@ -46,8 +46,8 @@ func (e *ECCError) Error() string {
 	return fmt.Sprintf("word %#013x: double error, syndrome %#02x", e.Stored, e.Syndrome)
 }
 
-// CheckECC takes the check bits off a stored word. Bits above 51 must be zero;
-// errors in the other bits are *ECCError.
+// CheckECC checks and removes the check bits of a stored word. Bits above 51
+// must be zero; errors in the other bits are *ECCError.
 func CheckECC(u uint64) (Word, error) {
 	if u>>52 != 0 {
 		return 0, fmt.Errorf("word %#x: bits above 51 are set", u)

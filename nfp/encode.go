@@ -2,7 +2,7 @@ package nfp
 
 import "fmt"
 
-// EncodeError says which part of an instruction has no encoding.
+// EncodeError names the part of an instruction that has no encoding.
 type EncodeError struct {
 	Form string // row of the form table
 	Prop Prop   // what is wrong, PropNone for the whole
@@ -66,7 +66,8 @@ func (f *Form) encode(in *Inst) (Word, error) {
 	return w | b, err
 }
 
-// check refuses what the form has no room for and what the text would not show.
+// check refuses properties for which the form has no field, and those that the
+// text would not show.
 func (f *Form) check(in *Inst) error {
 	if f.Reserved {
 		return f.fail(PropNone, "reserved encoding")
@@ -160,7 +161,7 @@ func (f *Form) checkArb(in *Inst) error {
 	return nil
 }
 
-// checkCommand: commands cannot extend pointers, their units must exist.
+// checkCommand refuses extended pointers and units that do not exist.
 func (f *Form) checkCommand(in *Inst) error {
 	for _, o := range [...]struct {
 		p Prop
@@ -345,7 +346,7 @@ func (f *Form) present(o Operand, p Prop) error {
 	return nil
 }
 
-// agree checks what two sources of one instruction may be.
+// agree refuses two sources that one instruction cannot have.
 func (f *Form) agree(x, y Operand, px, py Prop) error {
 	if f.Op == OpImmed || f.Op == OpUstore || f.Pair.Cross == ConstTwice || x.Kind == codeKind || y.Kind == codeKind || x.Kind.class() != y.Kind.class() {
 		return nil

@@ -420,7 +420,7 @@ func (in *Inst) form() *Form {
 	return reserved
 }
 
-// compile fills in what follows from the rows.
+// compile computes the fields that follow from the rows.
 func compile(fs []Form) []Form {
 	for i := range fs {
 		f := &fs[i]

@@ -1,6 +1,6 @@
 package nfp
 
-// RelocKind says how a word changes when an image is placed. Numbers 0..8 are
+// RelocKind is the change of a word when an image is placed. Numbers 0..8 are
 // the Linux driver's; the rest are ours.
 type RelocKind uint8
 
@@ -33,7 +33,7 @@ type Symbol struct {
 	Addr int
 }
 
-// Line ties words [Addr, next Line's Addr) to what they were compiled from.
+// Line names the source of the words [Addr, next Line's Addr).
 type Line struct {
 	Addr int
 	PC   int    // eBPF pc, -1 if the words belong to none (prologue, padding)
@@ -43,7 +43,7 @@ type Line struct {
 	Text string // C source
 }
 
-// WordUse says how programs use a 4-byte word of a map value.
+// WordUse is the use of a 4-byte word of a map value by programs.
 type WordUse uint8
 
 const (

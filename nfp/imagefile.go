@@ -139,7 +139,7 @@ func imagePayload(data []byte) ([]byte, error) {
 	return payload, nil
 }
 
-// imageReader takes the payload apart; after the first error it returns zeros.
+// imageReader parses the payload; after the first error it returns zeros.
 type imageReader struct {
 	b   []byte
 	err error

@@ -82,7 +82,7 @@ func (im *Image) relocate(w Word, r Reloc, p Placement) (Word, error) {
 	return 0, fmt.Errorf("unknown relocation %d", r.Kind)
 }
 
-// inside is the word of the image that a branch goes to.
+// inside returns the word of the image to which a branch goes.
 func (im *Image) inside(w Word, k RelocKind) (int, error) {
 	f := formOfWord(w)
 	if f == nil || f.field(PropTarget) == nil {

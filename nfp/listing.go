@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Disassemble returns the image as text that Assemble takes back whole: directives
-// for what is not code, labels, words with their numbers, relocations after an @.
-// Words that are no instruction stand as .word.
+// Disassemble returns the image as text from which Assemble gets an equal image:
+// directives for everything but code, labels, words with their numbers,
+// relocations after an @. Words that are no instruction stand as .word.
 //
 //	.image "name"                 relocations are written out, none is inferred
 //	.stack 64                     bytes of stack
@@ -30,8 +30,8 @@ func Disassemble(im *Image) string {
 	}))
 }
 
-// Listing is Disassemble for people: C lines and eBPF instructions are comments
-// between the words. Assemble takes the words back, not the line table.
+// Listing is Disassemble with C lines and eBPF instructions as comments between
+// the words. Assemble reads the words of it, not the line table.
 func Listing(im *Image) string {
 	file, line := "", 0
 	return string(im.appendWords(nil, func(b []byte, l Line) []byte {

@@ -97,8 +97,9 @@ func decodeOperand(code uint32, restricted, bankB, lm, i8 bool) Operand {
 	return o
 }
 
-// encodeOperand finds the code of an operand. Banks, pointer extension and bit 7
-// of restricted constants are the caller's; constants have wide bits at most.
+// encodeOperand finds the code of an operand. The caller encodes the bank, the
+// pointer extension and bit 7 of restricted constants; constants have wide bits
+// at most.
 func encodeOperand(o Operand, isRestricted bool, wide uint8) (uint32, error) {
 	kind := o.Kind
 	if kind == GPRB || kind == AbsB {

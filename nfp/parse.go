@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// ParseError is text that is no instruction. Line counts from 1 (always 1 from
-// Parse); Col is the byte of the line, from 1.
+// ParseError describes text that is no instruction. Line counts from 1 (always
+// 1 from Parse); Col is the byte of the line, from 1.
 type ParseError struct {
 	Line, Col int
 	Msg       string
@@ -155,7 +155,7 @@ func (s *scanner) inst() (Inst, error) {
 	return Inst{}, &ParseError{1, s.far + 1, s.complaint()}
 }
 
-// raw takes the word and checks that it is the text's.
+// raw reads the word and checks that it has the text.
 func (s *scanner) raw(full, raw string) (Inst, error) {
 	col := strings.Index(full, "//") + 1
 	var w uint64

@@ -12,7 +12,7 @@ type Context struct {
 	nz, carry, over uint32
 
 	prev                uint32 // last result: sign of asr, word of an indirect reference
-	portA               uint32 // A port of the last word that was asked to keep it
+	portA               uint32 // A port of the last word that had to keep it
 	portAt              uint64 // when that was
 	csrValue            uint32
 	csrAt               uint64 // when it was read
@@ -35,8 +35,8 @@ type Context struct {
 	flightOut uint64 // and that they will still read
 	sent      uint64 // and that commands without signal will still read
 	pending   pending
-	awaited   *signal // the one that decides how long the context sleeps
-	events    uint16  // wake-up events last asked for
+	awaited   *signal // the last one to arrive of those for which the context sleeps
+	events    uint16  // wake-up events last selected
 	pops      uint8   // steps of a population count done
 	popValue  uint32
 
@@ -48,13 +48,13 @@ type Context struct {
 	errand  errand
 
 	// Guard, if not nil, is called for each access to packet memory (packet
-	// addressing): its result, if not empty, is the fault.
+	// addressing): a result that is not empty is the fault's text.
 	Guard func(write bool, addr uint32, n int) string
-	// LMParts are the byte ranges [low, high) of local memory the context may
-	// touch; an empty part allows nothing, two empty parts everything.
+	// LMParts are the byte ranges [low, high) of local memory that the context
+	// may access; an empty part allows nothing, two empty parts everything.
 	LMParts [2][2]uint32
-	// ID is the context's number among those that share a control store: its own
-	// in an engine alone, counted through in a chip.
+	// ID is the context's number among those that share a control store: its
+	// index in an engine alone, unique over all engines in a chip.
 	ID int
 }
 
@@ -103,16 +103,17 @@ func (c *Context) SetB(n int, v uint32) { c.r[regB+n&31] = v }
 // XferIn reads transfer register n as a source does.
 func (c *Context) XferIn(n int) uint32 { return c.r[regIn+n&63] }
 
-// SetXferIn writes what memory would deliver.
+// SetXferIn writes transfer register n as memory does.
 func (c *Context) SetXferIn(n int, v uint32) { c.r[regIn+n&63] = v }
 
-// XferOut reads what a command would send.
+// XferOut reads transfer register n as a command does.
 func (c *Context) XferOut(n int) uint32 { return c.r[regOut+n&63] }
 
 // LMPointer reads local-memory pointer n, writes not yet due included.
 func (c *Context) LMPointer(n int) uint32 { return c.lm[n&3].addr }
 
-// SetLMPointer writes a pointer as if age words had been executed since.
+// SetLMPointer writes a pointer as if age words had been executed since the
+// write.
 func (c *Context) SetLMPointer(n int, addr uint32, age int) {
 	p := &c.lm[n&3]
 	p.old, p.addr = p.addr, addr
@@ -135,7 +136,8 @@ func (c *Context) Start(pc int) {
 // slots included.
 func (c *Context) Issue() uint64 { return c.issue }
 
-// Trapped is how much of Issue traps took: firmware's work on the program's behalf.
+// Trapped is the part of Issue that traps took: the firmware's work for the
+// program.
 func (c *Context) Trapped() uint64 { return c.trapped }
 
 // Elapsed is the time since Start, until the context halted.
@@ -157,7 +159,7 @@ func (c *Context) Outstanding() uint16 {
 	return m
 }
 
-// Scramble fills everything of the context with garbage: registers, transfer
+// Scramble fills the context's whole state with garbage: registers, transfer
 // registers, pointers, condition codes.
 func (c *Context) Scramble() {
 	c.ScrambleRegs(0, 32)
@@ -182,8 +184,8 @@ func (c *Context) ScrambleXfers(low, high int) {
 	copy(c.r[regOut+low:regOut+high], c.e.garbage())
 }
 
-// ScrambleState fills what is neither register nor pointer: condition codes,
-// previous results, T_INDEX, the multiplier.
+// ScrambleState fills the rest of the state: condition codes, previous results,
+// T_INDEX, the multiplier.
 func (c *Context) ScrambleState() {
 	v := c.e.rand()
 	c.nz, c.prev = uint32(v), uint32(v>>32)
@@ -194,8 +196,8 @@ func (c *Context) ScrambleState() {
 	c.e.csr.tIndex = uint32(v>>8) & 0x3fc
 }
 
-// poolWords words of garbage are generated once; memory is filled from a random
-// position.
+// poolWords words of garbage are generated once; memory is filled with them,
+// from a random position on.
 const poolWords = 2048
 
 // pool is garbage, as words and as bytes, least significant first.

@@ -18,7 +18,8 @@ var generators = [8]struct {
 	7: {5, 0x05},        // crc_5
 }
 
-// crcBytes are the bytes, in processing order, that a subset takes.
+// crcBytes are the first byte of a subset and the one past its last, in
+// processing order.
 var crcBytes = [8][2]int{{0, 4}, {1, 4}, {2, 4}, {3, 4}, {0, 3}, {0, 2}, {0, 1}, {0, 0}}
 
 // crc folds a word into a remainder, most significant bit of each byte first,

@@ -10,7 +10,7 @@ import (
 type Store struct {
 	ops   [storeWords]op
 	extra []extra // by op.x
-	insts []span  // what was loaded, for messages
+	insts []span  // the loaded instructions, for messages
 	cmds  []cmd
 	bad   map[uint32]string
 	traps map[uint32]TrapFunc
@@ -169,8 +169,8 @@ func (d *decoder) refuse(why string) {
 	d.s.bad[d.at] = why
 }
 
-// source gives the register-file index of an operand; one that is not in the
-// file is brought to tmp by pre.
+// source returns the register-file index of an operand. If the operand is not
+// in the file, pre copies it to tmp.
 func (d *decoder) source(o nfp.Operand, sp *special, tmp uint16) uint16 {
 	switch o.Kind {
 	case nfp.None:
@@ -454,7 +454,8 @@ func (d *decoder) branchData() {
 	d.slots(d.spec.Branch)
 }
 
-// slots notes how many slots a control word fills, and what it idles beyond.
+// slots records the number of slots that a control word fills, and its idle
+// cycles after them.
 func (d *decoder) slots(idle int) {
 	d.o.fn = d.in.Defer
 	d.o.d = uint16(max(0, idle-int(d.in.Defer)))

@@ -10,9 +10,10 @@
 // Instructions are decoded once (decode.go) into ops whose operands are indices into
 // one register file, so that most instructions are two loads, a switch and a store
 // (exec.go). Operands elsewhere, such as local memory, are copied to the file before
-// the switch and from it after (operand.go). Running allocates nothing.
+// the switch, and results from the file after it (operand.go). Running allocates
+// nothing.
 //
-// Where silicon returns garbage the simulator reports a Fault: an access outside
+// If silicon returns garbage, the simulator reports a Fault: an access outside
 // allocated memory, a transfer register read before its signal, a carry that no
 // addition set. Spec.Lax silences the rules whose breach is not fatal.
 //
@@ -79,8 +80,8 @@ type Cost struct {
 	Addr         uint64
 }
 
-// epoch is the clock's start, far enough from zero that nothing seems to have
-// happened just before.
+// epoch is the clock's start, so far from zero that no delay of an earlier
+// event is pending then.
 const epoch = 1024
 
 // New returns an engine on a control store and a memory, its registers and local
@@ -96,7 +97,8 @@ func New(spec *Spec, store *Store, mem *Memory) *Engine {
 	return e
 }
 
-// fill starts the engine's state: garbage, and the constants that operands name.
+// fill initialises the engine's state: garbage, and the constants that operands
+// name.
 func (e *Engine) fill() {
 	e.GarbageLM(0, LMWords)
 	for i := range e.Ctx {

@@ -527,7 +527,7 @@ run:
 			idle += c.pending.idle
 			left, saved = saved, 0
 			if e.chip != nil && c.pending.kind == pendCmd {
-				break run // carried out when its turn among the engines comes
+				break run // executed at its turn among the engines
 			}
 			e.swap(c, &pc, base+idle+uint64(budget-left))
 			c.pending.kind = pendNone

@@ -37,7 +37,7 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("word %d: %s: %s (%s)", f.Addr, f.Text, f.Msg, f.Reason)
 }
 
-// Unwrap gives the trap function's error.
+// Unwrap returns the trap function's error.
 func (f *Fault) Unwrap() error { return f.Err }
 
 // stop records the first fault of a run.
@@ -48,7 +48,7 @@ func (e *Engine) stop(pc uint32, reason, format string, args ...any) {
 	e.fault = e.describe(pc, reason, fmt.Sprintf(format, args...))
 }
 
-// warn records a doubtful word, once an address and reason.
+// warn records a warning about a word, once for each address and reason.
 func (e *Engine) warn(pc uint32, reason, format string, args ...any) {
 	for _, w := range e.Warnings {
 		if w.Addr == int(pc) && w.Reason == reason {

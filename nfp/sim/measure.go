@@ -14,7 +14,7 @@ import (
 // interval comes from the batches' means, grouped so that neighbours are nearly
 // independent.
 
-// Measure says how long to measure; the zero value is the default.
+// Measure has the limits of a measurement; the zero value is the default.
 type Measure struct {
 	Packets    uint64  // at most, after the warm-up; 0 is 2,000,000
 	CIPercent  float64 // stop when the interval is narrower; 0 is 0.5
@@ -96,8 +96,9 @@ func (ch *Chip) warmUp(m *Measure) (partial bool, err error) {
 	return false, nil
 }
 
-// cut returns how many of the first values to leave out: the number, half of them at
-// most, that minimises the standard error of the mean of the rest (White's MSER).
+// cut returns the number of first values to leave out. It is the number, at most
+// half of them, that minimises the standard error of the mean of the rest (White's
+// MSER).
 func cut(x []float64) int {
 	best, at := math.Inf(1), 0
 	for d := 0; d <= len(x)/2; d++ {
@@ -111,8 +112,8 @@ func cut(x []float64) int {
 	return at
 }
 
-// moments are the mean and the sum of squared deviations. The conversion keeps
-// machines that fuse products and sums from rounding otherwise than others.
+// moments are the mean and the sum of squared deviations. The conversion makes
+// machines that fuse products and sums round like others.
 func moments(x []float64) (mean, ss float64) {
 	for _, v := range x {
 		mean += v
@@ -241,10 +242,11 @@ func (ch *Chip) utilization(elapsed float64) map[string]float64 {
 	return u
 }
 
-// What can bind, in the words of a result. Order decides between equals.
+// units are the possible bottlenecks, by their names in a result. Of two equal
+// ones the first counts.
 var units = []string{"mac", "pcie", "wire-out", "emem", "dram", "imem", "ctm", "cls", "command-bus", "data-bus", "engines"}
 
-// bound is the utilization from which a unit is taken to bind.
+// bound is the utilization from which a unit is a bottleneck.
 const bound = 0.97
 
 // blame names the bottleneck and the next one: the unit with the highest utilisation

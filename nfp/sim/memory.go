@@ -22,7 +22,7 @@ const maxPackets = 1024
 // Buffer is a packet's place in CTM; Size 0 is none.
 type Buffer struct{ Base, Size int }
 
-// External is external memory as far as it was allocated.
+// External is the allocated part of external memory.
 type External struct {
 	regions []Region // by address
 	last    int      // region of the last access
@@ -66,7 +66,7 @@ func (m *External) Alloc(name string, size int) Region {
 	return r
 }
 
-// Free gives a region back. Its addresses are not used again.
+// Free releases a region. Its addresses are not used again.
 func (m *External) Free(base uint64) {
 	for i, r := range m.regions {
 		if r.Base == base {
@@ -77,8 +77,8 @@ func (m *External) Free(base uint64) {
 	}
 }
 
-// overread is how far a read may go past the end of what was asked for: a word
-// read that starts at the last byte.
+// overread is the number of bytes that a read may go past the end of a region:
+// a word read may start at its last byte.
 const overread = 3
 
 // emem returns the n bytes at a 40-bit address, or nil. A read may go 3 bytes

@@ -241,7 +241,7 @@ const (
 	regMask  = regCount - 1
 )
 
-// opFlags ask for work beside the switch.
+// opFlags request work outside the switch.
 type opFlags uint8
 
 const (

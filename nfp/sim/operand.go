@@ -35,7 +35,7 @@ func (e *Engine) pre(c *Context, o *op, pc uint32, now uint64) bool {
 	return true
 }
 
-// fetch brings a special operand to a slot of the register file.
+// fetch copies a special operand to a slot of the register file.
 func (e *Engine) fetch(c *Context, s *special, slot int, pc uint32, now uint64) bool {
 	switch s.kind {
 	case inFile:
@@ -66,8 +66,8 @@ func (e *Engine) fetch(c *Context, s *special, slot int, pc uint32, now uint64) 
 	return true
 }
 
-// post does what a word needs after the switch: takes the result elsewhere, puts
-// the condition codes back, or sets them.
+// post completes a word after the switch: it moves the result elsewhere,
+// restores the condition codes, or sets them.
 func (e *Engine) post(c *Context, o *op, pc uint32) {
 	if o.flags&flagNoCC != 0 {
 		c.nz, c.carry, c.over = c.keepNZ, c.keepCarry, c.keepOver

@@ -62,7 +62,7 @@ var quick = [numOpcodes]opcode{
 	opImmed: opQuickImmed, opImmedPart: opQuickImmedPart,
 }
 
-// What a word leaves that later words may read.
+// leaves is the set of a word's side results that later words may read.
 type leaves uint8
 
 const (
@@ -76,8 +76,8 @@ func (c opcode) valued() bool {
 	return c >= opB && c <= opImmedCSR || c == opMulLast || c == opMulLast2
 }
 
-// leavings returns which side results an operation reads, and which it surely
-// overwrites.
+// leavings returns the side results that an operation reads, and those that it
+// always overwrites.
 func (s *Store) leavings(o *op) (reads, sets leaves) {
 	switch {
 	case o.code == opAddC, o.code == opSubC, o.code >= opBEQ && o.code <= opBGT:
@@ -154,7 +154,7 @@ func (s *Store) live(addr int, insts []nfp.Inst) []leaves {
 	return out
 }
 
-// dispatch chooses for each loaded word what it needs first.
+// dispatch chooses the dispatch code of each loaded word.
 func (s *Store) dispatch(addr int, insts []nfp.Inst) {
 	live := s.live(addr, insts)
 	for i := range insts {
@@ -220,11 +220,12 @@ func (s *Store) local(o *op) {
 	}
 }
 
-// windowWords is how many words a pointer reaches by offset.
+// windowWords is the number of words that a pointer reaches by offset.
 const windowWords = 16
 
-// window notes that a pointer, settled and aligned, reaches a whole window of the
-// context's local memory, so that words need not ask again until it is written.
+// window records that a pointer, settled and aligned, reaches a whole window of
+// the context's local memory. Later words then need no check until the pointer is
+// written.
 func (c *Context) window(ptr uint8, addr uint32) {
 	word := addr >> 2
 	if word&(windowWords-1) != 0 || word+windowWords > LMWords {

@@ -10,7 +10,7 @@ const (
 	StallHelper                // reads of a helper's, unloaded
 	StallFirmware              // reads by the firmware for the packet, unloaded
 	StallPacket                // for a packet
-	StallTurn                  // ready, for the engine to be given away by another context
+	StallTurn                  // ready, for another context to release the engine
 	NumStalls                  // the number of causes
 )
 

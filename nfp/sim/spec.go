@@ -2,8 +2,8 @@ package sim
 
 import "github.com/nfpkit/nfpkit/nfp"
 
-// Spec is constant during a run: the card, with its times in engine cycles, and how
-// strictly the rules of its engines are enforced.
+// Spec is constant during a run: the card, with its times in engine cycles, and
+// whether breaches of the engines' rules are faults.
 type Spec struct {
 	nfp.Model
 

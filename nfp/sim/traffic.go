@@ -7,7 +7,8 @@ import (
 	"sort"
 )
 
-// Traffic is the arriving packets: a set, how often each comes, and their rate.
+// Traffic describes the arriving packets: a set, their frequencies, and their
+// rate.
 type Traffic struct {
 	Packets [][]byte
 	// Weights say how often each packet comes, relative to the others. Nil plays
@@ -22,8 +23,8 @@ type Traffic struct {
 	random     uint64
 }
 
-// weightSteps is to how many parts weights are rounded, so that what is drawn
-// does not depend on how a machine rounds.
+// weightSteps is the number of steps to which weights are rounded, so that the
+// drawn packets do not depend on a machine's rounding.
 const weightSteps = 1 << 24
 
 // Start checks the traffic and resets it to its first packet.

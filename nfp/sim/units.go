@@ -7,15 +7,15 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// The memories as their users queue for them. A command takes its island's
-// command bus, waits until its bank is free, holds the bank for as long as the
-// model says, and is answered the unloaded latency after it got the bank.
+// The memories and their queues. A command takes its island's command bus,
+// waits until its bank is free, and occupies the bank for the time in the
+// model. Its answer arrives the unloaded latency after it got the bank.
 // External memory asks its cache first; a miss waits for the DRAM too.
 //
-// Nothing is scheduled here: commands come in order of time, so that when a bank
-// becomes free is known when the command arrives.
+// Commands come in order of time, so the time at which their bank becomes free
+// is known when they arrive, and no event is scheduled.
 
-// tick is the unit of time of what is not a whole number of engine cycles.
+// A tick is the unit of times that are not a whole number of engine cycles.
 const tickBits = 10
 
 // ticks of a time in cycles.
@@ -47,8 +47,8 @@ type server struct {
 	used int64 // ticks held since the statistics were cleared
 }
 
-// take holds the server from at or later for busy ticks; it returns when it got
-// it.
+// take holds the server from at or later for busy ticks; it returns the time
+// from which it holds it.
 func (s *server) take(at, busy int64) int64 {
 	at = max(at, s.free)
 	s.free = at + busy
