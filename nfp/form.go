@@ -102,7 +102,7 @@ const (
 )
 
 // Cross is the form in which a word marks that the operands are in each other's
-// slots, because their banks ask for it.
+// slots, because their banks require it.
 type Cross uint8
 
 const (

@@ -262,7 +262,7 @@ func (s *scanner) mnemonicEnd() int {
 	return len(s.s)
 }
 
-// lit takes the literal text of a syntax; spaces around punctuation are free.
+// lit reads the literal text of a syntax; spaces around punctuation are free.
 func (s *scanner) lit(t string) bool {
 	for i := 0; i < len(t); i++ {
 		at := s.pos
@@ -328,7 +328,7 @@ func (s *scanner) complaint() string {
 	return fmt.Sprintf("unknown operation %q: expected %s", got, list)
 }
 
-// try takes a literal if it stands here.
+// try reads a literal if it is next.
 func (s *scanner) try(t string) bool {
 	if strings.HasPrefix(s.s[s.pos:], t) {
 		s.pos += len(t)
@@ -337,7 +337,7 @@ func (s *scanner) try(t string) bool {
 	return false
 }
 
-// option takes ", name" if it stands here as a whole word.
+// option reads ", name" if it is next, as a whole word.
 func (s *scanner) option(name string) bool {
 	at := s.pos
 	s.space()
@@ -351,7 +351,7 @@ func (s *scanner) option(name string) bool {
 	return false
 }
 
-// word takes everything up to a separator.
+// word reads everything up to a separator.
 func (s *scanner) word() string {
 	at := s.pos
 	for s.pos < len(s.s) && !strings.ContainsRune(separators, rune(s.s[s.pos])) {
@@ -360,7 +360,7 @@ func (s *scanner) word() string {
 	return s.s[at:s.pos]
 }
 
-// number takes a decimal or 0x number of 32 bits.
+// number reads a decimal or 0x number of 32 bits.
 func (s *scanner) number() (uint32, bool) {
 	at, base, v := s.pos, uint64(10), uint64(0)
 	if s.try("0x") {
@@ -465,7 +465,7 @@ func parseMulDst(s *scanner, in *Inst) bool {
 	return s.operand(&in.Dst)
 }
 
-// shift takes ", >>n", ", <<n", ", >>rotn", indirect for n, or nothing.
+// shift reads ", >>n", ", <<n", ", >>rotn", indirect for n, or nothing.
 func (s *scanner) shift(in *Inst) bool {
 	at := s.pos
 	if !s.try(",") {
@@ -517,7 +517,7 @@ func (s *scanner) mask(in *Inst) bool {
 	return true
 }
 
-// immed takes the constant; one with all upper bits set is inverted.
+// immed reads the constant; one with all upper bits set is inverted.
 func (s *scanner) immed(in *Inst) bool {
 	neg := s.try("-")
 	v, ok := s.number()
@@ -548,7 +548,7 @@ func (s *scanner) immShift(in *Inst) bool {
 	return ok && (n <= 24 || s.fail("shift by %d", n))
 }
 
-// lit0 takes a literal if it stands here, spaces free, and complains not.
+// lit0 reads a literal if it is next, with free spaces. It records no failure.
 func (s *scanner) lit0(t string) bool {
 	at, far, msg := s.pos, s.far, s.msg
 	if s.lit(t) {
@@ -564,7 +564,7 @@ func (s *scanner) byteValue(in *Inst) bool {
 	return ok
 }
 
-// target takes .N or a label.
+// target reads .N or a label.
 func (s *scanner) target(in *Inst) bool {
 	at := s.pos
 	if s.try(".") && s.pos < len(s.s) && s.s[s.pos] >= '0' && s.s[s.pos] <= '9' {
@@ -682,7 +682,7 @@ func (s *scanner) lmLoad(in *Inst) bool {
 	return ok && s.lit("]")
 }
 
-// unit takes the target of a command; command finds it again in the text.
+// unit reads the target of a command; command finds it again in the text.
 func (s *scanner) unit(in *Inst) bool {
 	at := s.pos
 	s.col[PropMode] = at
@@ -721,7 +721,7 @@ func (s *scanner) length(in *Inst) bool {
 	return ok && (n >= 1 && n <= 8 || s.fail("length %d, 1 to 8", n))
 }
 
-// sync takes ctx_swap[sigN], defer[n], or sig_done[sigN], or nothing.
+// sync reads ctx_swap[sigN], defer[n], or sig_done[sigN], or nothing.
 func (s *scanner) sync(in *Inst) bool {
 	c := &in.Cmd
 	c.Ctx = 3

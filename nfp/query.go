@@ -1,7 +1,7 @@
 package nfp
 
-// What an instruction reads, writes and needs, for allocators, schedulers and
-// checkers. All of it follows from the form table.
+// Queries about the reads, writes and requirements of an instruction, for
+// allocators, schedulers and checkers. All answers follow from the form table.
 
 // Form returns the table's row of an instruction; ok is false if there is none.
 func (in *Inst) Form() (f Form, ok bool) {
@@ -34,8 +34,8 @@ func (in *Inst) Latency() Latency {
 	return LatencyNone
 }
 
-// MaxDefer is how many defer slots the instruction may have. A command that swaps has
-// two, given by Cmd.Ctx.
+// MaxDefer is the number of defer slots that the instruction may have. A command that
+// swaps has two, given by Cmd.Ctx.
 func (in *Inst) MaxDefer() int {
 	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
 		return 2
@@ -46,7 +46,7 @@ func (in *Inst) MaxDefer() int {
 	return 0
 }
 
-// Slots is how many of the words after it the instruction defers.
+// Slots is the number of words after the instruction that are its defer slots.
 func (in *Inst) Slots() int {
 	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
 		return int(in.Cmd.Ctx)
@@ -60,9 +60,9 @@ func (in *Inst) ReadsDst() bool {
 	return in.Dst.Kind != None && in.Dst.Kind != Const && (in.effects()&ReadsDst != 0 || in.Flags&Predicate != 0)
 }
 
-// Sources appends the operands the instruction reads: A, B, and a destination of
-// which bits stay; neither constants nor missing operands. Out-registers that a
-// command sends are Transfer's.
+// Sources appends the operands that the instruction reads: A, B, and a
+// destination of which bits stay. It omits constants and missing operands.
+// Transfer returns the out-registers that a command sends.
 func (in *Inst) Sources(t []Operand) []Operand {
 	for _, o := range [...]Operand{in.A, in.B} {
 		if o.Kind != None && o.Kind != Const {
@@ -76,7 +76,7 @@ func (in *Inst) Sources(t []Operand) []Operand {
 }
 
 // Dests appends the operands the instruction writes: the destination, in both banks
-// with WriteBoth. In-registers that a command fills are Transfer's.
+// with WriteBoth. Transfer returns the in-registers that a command fills.
 func (in *Inst) Dests(t []Operand) []Operand {
 	if in.Dst.Kind == None {
 		return t
@@ -100,7 +100,7 @@ func (o Operand) OtherBank() Operand {
 	return o
 }
 
-// ReadsCC reports whether condition codes matter to the instruction.
+// ReadsCC reports whether the instruction uses condition codes.
 func (in *Inst) ReadsCC() bool { return in.effects()&ReadsCC != 0 }
 
 // WritesCC reports whether the instruction sets condition codes.
@@ -128,7 +128,7 @@ func (in *Inst) ReadsPrevious() bool {
 	return false
 }
 
-// Branches reports whether the instruction may leave the sequence; ends whether it
+// Branches reports whether the instruction may branch; ends reports whether it
 // always does.
 func (in *Inst) Branches() (may, ends bool) {
 	switch in.Op {

@@ -79,7 +79,7 @@ func (a *assembler) relocate(i int, k RelocKind) {
 	a.im.Relocs = append(a.im.Relocs, r)
 }
 
-// marked takes the type from bits 63:56.
+// marked reads the type from bits 63:56.
 func (a *assembler) marked(i int) {
 	if k := RelocKind(a.items[i].hex >> 56); k != RelocNone && a.items[i].ok {
 		a.relocate(i, k)

@@ -33,7 +33,7 @@ type flow struct {
 	entered *ir.Block     // the function's entry block, if that jumps here
 }
 
-// region is a function cut into basic blocks.
+// region is a function divided into basic blocks.
 type region struct {
 	start   int
 	flows   map[int]*flow // by first instruction
@@ -43,9 +43,9 @@ type region struct {
 	scratch int           // bytes below them for helpers' arguments
 }
 
-// region returns function i cut into blocks. A function is cut after those it
-// calls, whose parameters are its needs; in a recursion, which the verifier
-// refuses, all five are taken to be needed.
+// region returns function i divided into blocks. Callees are divided first,
+// since a call reads the registers that are parameters of the callee. In a
+// recursion, which the verifier refuses, all five are assumed to be read.
 func (b *builder) region(i int) *region {
 	if b.regions[i] == nil {
 		b.regions[i] = &region{start: b.code.Funcs[i].Start, flows: map[int]*flow{}, params: 5}
@@ -82,8 +82,8 @@ func (b *builder) cut(i int, r *region) {
 	}
 }
 
-// isJump reports whether control may go elsewhere than to the next instruction,
-// calls aside.
+// isJump reports whether control may go to another instruction than the next
+// one; a call does not count.
 func isJump(ins *code.Insn) bool {
 	return ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() != asm.Call
 }
@@ -180,8 +180,8 @@ func (r *region) liveness(b *builder) {
 	}
 }
 
-// touches returns the registers instruction i reads and writes. R10 does not
-// count: it is a constant.
+// touches returns the registers that instruction i reads and writes. R10 does
+// not count: it is a constant.
 func (b *builder) touches(i int) (use, def bpfRegs) {
 	ins := &b.code.Insns[i]
 	op := ins.OpCode

@@ -12,8 +12,8 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 )
 
-// helperArgs is which registers a helper call reads. The context is not among
-// them: a helper knows its packet.
+// helperArgs returns the registers that a helper call reads. The context is not
+// among them, since a helper knows its packet.
 func (b *builder) helperArgs(ins *code.Insn) bpfRegs {
 	proto, ok := helper.ByID(asm.BuiltinFunc(ins.Constant))
 	if !ok {

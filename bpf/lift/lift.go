@@ -50,8 +50,9 @@ import (
 )
 
 // Lift translates a verified program for a target. Other programs that share maps with
-// it use words of their values as others says (see Agree). What the target cannot do
-// is *Unsupported, with every reason found; any other error is a fault of Lift.
+// it use words of their values as others says (see Agree). If the target cannot run
+// the program, the error is *Unsupported, with every reason found. Any other error is
+// a fault of Lift.
 func Lift(f *verify.Facts, t *Target, others []MapUse) (*ir.Module, error) {
 	b := &builder{f: f, code: f.Code, t: t, mod: &ir.Module{Name: f.Code.Name}}
 	b.mapNames = MapNames(f.Code)
@@ -101,7 +102,7 @@ type builder struct {
 	reasons  []verify.Reason
 }
 
-// refuse notes a reason why the firmware cannot run instruction i.
+// refuse records a reason why the firmware cannot run instruction i.
 func (b *builder) refuse(i int, reason, format string, args ...any) {
 	b.reasons = append(b.reasons, verify.Place(b.code, i, verify.Reason{Reason: reason, Message: fmt.Sprintf(format, args...)}))
 }

@@ -26,7 +26,7 @@ type backend struct {
 	opt          *Options
 	model        *nfp.Model            // what the chip's words and memories cost
 	headMoves    bool                  // the packet's start moves while the program runs
-	singleAdjust bool                  // adjust_head runs once at most, on a packet as it came
+	singleAdjust bool                  // adjust_head runs once at most, on an unmodified packet
 	direct       string                // the one map of firmware with a direct array
 	done         map[string]*mach.Func // functions compiled so far
 	reasons      []verify.Reason
@@ -107,7 +107,8 @@ func (env *backend) compile(m *ir.Module, at *stage) (*nfp.Image, error) {
 }
 
 // checkText checks that a function's text reads back as the function. Comparisons of
-// many programs dump the ir and leave this out: it takes a tenth of their time.
+// many programs, which dump the ir, skip this check: it would take a tenth of their
+// time.
 func (env *backend) checkText(f *mach.Func) error {
 	if !env.opt.Check || env.opt.Dump != nil {
 		return nil
@@ -153,7 +154,7 @@ func calleesFirst(m *ir.Module) ([]*ir.Func, error) {
 	return order, visit(m.Funcs[0])
 }
 
-// refuse notes a reason, with the instruction's text and place.
+// refuse records a reason, with the instruction's text and place.
 func (env *backend) refuse(r verify.Reason) {
 	i := code.None
 	if env.code != nil {
@@ -258,7 +259,8 @@ func adjustsOnce(m *ir.Module, p *firmware.Profile) bool {
 	return sites == 1
 }
 
-// lines ties words to the instructions and source lines they came from.
+// lines returns the instructions and source lines from which words were
+// compiled.
 func lines(c *code.Code, pcs []int32) []nfp.Line {
 	known := make([]nfp.Line, len(c.Insns)) // by instruction, filled on demand
 	source := sourceLines(c)

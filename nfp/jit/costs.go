@@ -8,9 +8,10 @@ import (
 // mulWords is the multiplier's sequence: start, four steps, the low word.
 const mulWords = 6
 
-// wordsPerCycle is how many words of code store a cycle saved is worth. A policy,
-// not a measurement: the store has room for a program of examples/ twenty times,
-// and one that does not fit is compiled again without what adds words.
+// wordsPerCycle is the number of words of code store that a saved cycle is worth.
+// It is a policy, not a measurement: the store has room for a program of
+// examples/ twenty times, and a program that does not fit is compiled again
+// without the passes that add words.
 const wordsPerCycle = 4
 
 // inlineRoom and unrollRoom are the words that inlining may add to a program and

@@ -1,8 +1,8 @@
 package jit
 
-// Counts is how often each instruction of a program ran, by pc; an absent one never
-// ran. Layout places the hot path where control falls through; passes over ir order
-// comparisons by it, and leave loops and calls alone that never ran.
+// Counts is the number of times that each instruction of a program ran, by pc; an
+// absent one never ran. Layout makes the hot path fall through. Passes over ir
+// order comparisons by it, and do not change loops and calls that never ran.
 type Counts map[int]uint64
 
 // at returns how often the instruction at pc ran; false if nothing was counted.

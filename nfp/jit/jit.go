@@ -27,19 +27,20 @@ import (
 
 // Options for Compile; the zero value is the default.
 type Options struct {
-	// Use is the use of map words by other programs that share the maps; Compile
-	// keeps to it. See lift.Agree.
+	// Use is the use of map words by other programs that share the maps. Compile
+	// uses the words in the same way. See lift.Agree.
 	Use []lift.MapUse
-	// Model is the card whose words and memories passes weigh their choices by; nil is
+	// Model is the card whose costs of words and memories the passes use; nil is
 	// nfp.DefaultModel.
 	Model *nfp.Model
-	// Counts is how often each instruction ran, if that was measured.
+	// Counts has the number of times that each instruction ran, if that was
+	// measured.
 	Counts Counts
 	// Off names passes to leave out, for bisection.
 	Off []string
 	// Dump is called with each pass's name and the text after it.
 	Dump func(pass, text string)
-	// DumpIR leaves machine code out of what is dumped.
+	// DumpIR leaves machine code out of the dumps.
 	DumpIR bool
 	// Check runs the checkers between passes (tests).
 	Check bool
@@ -51,7 +52,7 @@ type Options struct {
 // found when it is lifted, or later.
 type Unsupported = lift.Unsupported
 
-// Bug is our fault: a pass that failed on a verified program.
+// Bug is a fault of the compiler: a pass failed on a verified program.
 type Bug struct {
 	Pass string
 	Msg  string
@@ -120,7 +121,8 @@ func compile(f *verify.Facts, p *firmware.Profile, opt *Options) (im *nfp.Image,
 	return im, nil
 }
 
-// both is the refusals of early and late in one, or the error that is there.
+// both combines the refusals of early and late. If one of them is another
+// error, it returns that.
 func both(early, late error) error {
 	var e, l *Unsupported
 	switch {
@@ -167,7 +169,8 @@ func (s *stage) wrap(err error) error {
 	return s.bug(err.Error())
 }
 
-// traceOf keeps of a stack trace the lines of the compiler below the panic.
+// traceOf returns the part of a stack trace with the compiler's functions below
+// the panic.
 func traceOf(stack []byte) string {
 	var out []string
 	for _, line := range strings.Split(string(stack), "\n") {

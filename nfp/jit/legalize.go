@@ -158,8 +158,8 @@ func constOf(v *ir.Value) (uint32, bool) {
 	return 0, false
 }
 
-// op is a binary operation with its constants folded: both, or one that is
-// neutral or decides.
+// op is a binary operation. It is folded if both operands are constants, or if
+// one is a neutral or an absorbing constant.
 func (l *legalizer) op(op ir.Op, x, y *ir.Value) *ir.Value {
 	a, xc := constOf(x)
 	b, yc := constOf(y)
@@ -210,20 +210,20 @@ func foldWord(op ir.Op, a, b uint32) (uint32, bool) {
 	return 0, false
 }
 
-// part takes a part out of a Tuple.
+// part returns a part of a Tuple.
 func (l *legalizer) part(t *ir.Value, i int64) *ir.Value {
 	v := l.add(ir.OpPart, t)
 	v.Int = i
 	return v
 }
 
-// pair is a Tuple{low, high} taken apart.
+// pair returns the parts of a Tuple{low, high}.
 func (l *legalizer) pair(t *ir.Value) halves { return halves{l.part(t, 0), l.part(t, 1)} }
 
 // wide reports whether v is a number of 64 bits.
 func wide(v *ir.Value) bool { return v.Type == ir.I64 }
 
-// rewrite gives what v becomes.
+// rewrite returns the legal form of v.
 func (l *legalizer) rewrite(v *ir.Value) halves {
 	switch v.Op {
 	case ir.OpConst:
@@ -280,7 +280,7 @@ func (l *legalizer) clone(v *ir.Value, t ir.Type, args []*ir.Value) *ir.Value {
 // signed extends a word by its sign.
 func (l *legalizer) signed(lo *ir.Value) halves { return halves{lo, l.op(ir.OpSar, lo, l.num(31))} }
 
-// arithmetic splits what computes 64 bits from 64 bits.
+// arithmetic splits operations on two 64-bit values with a 64-bit result.
 func (l *legalizer) arithmetic(v *ir.Value) halves {
 	x := l.value[v.Args[0].ID]
 	switch v.Op {
@@ -408,7 +408,7 @@ func (l *legalizer) funnel(hi, lo, n *ir.Value) *ir.Value {
 	return l.add(ir.OpFunnel, hi, lo, n)
 }
 
-// compare gives 0 or 1.
+// compare returns 0 or 1.
 func (l *legalizer) compare(v *ir.Value) *ir.Value {
 	x, y := l.value[v.Args[0].ID], l.value[v.Args[1].ID]
 	if !wide(v.Args[0]) {
@@ -434,7 +434,7 @@ func (l *legalizer) compare(v *ir.Value) *ir.Value {
 	return l.add(ir.OpEQ, l.less(ir.OpSLT, ir.OpSLT64, y, x), zero)
 }
 
-// less compares; high halves that are both zero have no say.
+// less compares two values; if both high halves are zero, the low ones decide.
 func (l *legalizer) less(narrow, wide ir.Op, x, y halves) *ir.Value {
 	a, xc := constOf(x.hi)
 	b, yc := constOf(y.hi)

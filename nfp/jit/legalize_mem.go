@@ -45,8 +45,8 @@ func (l *legalizer) memory(v *ir.Value) halves {
 	return l.opaque(v)
 }
 
-// stackAtomic is an atomic operation on this context's own stack: nothing comes
-// between the load and the store.
+// stackAtomic is an atomic operation on this context's own stack, as a load and
+// a store: no other context accesses it in between.
 func (l *legalizer) stackAtomic(v *ir.Value) halves {
 	addr := l.lo(v.Args[0])
 	x := l.value[v.Args[1].ID]

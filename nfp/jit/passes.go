@@ -56,8 +56,8 @@ var passes = []pass{
 	{name: "tail-merging", doc: "merges blocks that do the same", run: weighing((*ir.Func).MergeTails)},
 }
 
-// passOrder says which pass must come before which; Compile's result would be
-// wrong or worse otherwise.
+// passOrder lists which pass must run before which; otherwise Compile's result
+// would be wrong or slower.
 var passOrder = [...]struct{ first, then, because string }{
 	{"inline", "deadcode", "arguments that the callee ignores are dead only in the inlined body"},
 	{"unreachable", "deadcode", "values that only an unreachable block uses are dead"},
@@ -114,7 +114,8 @@ func Optional() []string {
 	return append(names, mach.Optional()...)
 }
 
-// formerNames maps names that passes had in the release before to today's.
+// formerNames maps the names of passes in the previous release to the current
+// ones.
 var formerNames = map[string]string{
 	"arrays": "array-addresses", "packet": "packet-pointers", "lookups": "redundant-lookups", "promote": "mem2reg", "hoist": "licm",
 	"thread": "jump-threading", "diamonds": "if-conversion", "chains": "switch-lowering", "deadstores": "dead-stores", "sink": "store-sinking",
@@ -147,7 +148,7 @@ func onModule(do func(*ir.Module, *ir.Costs)) func(*ir.Module, *ir.Costs) (*ir.M
 	}
 }
 
-// weighing is each for passes that choose by what code costs.
+// weighing is like each, for passes that use costs.
 func weighing(do func(*ir.Func, *ir.Costs)) func(*ir.Module, *ir.Costs) (*ir.Module, error) {
 	return func(m *ir.Module, c *ir.Costs) (*ir.Module, error) {
 		for _, f := range m.Funcs {

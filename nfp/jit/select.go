@@ -294,7 +294,7 @@ func (s *selector) foldAddress(v *ir.Value) {
 	}
 	addr := v.Args[0]
 	if v.Space == ir.Packet {
-		if _, ok := smallOffset(addr); ok { // the access looks through the sum, see packetAddress
+		if _, ok := smallOffset(addr); ok { // the access uses the sum's operands, see packetAddress
 			s.uses[addr.ID]--
 			s.uses[addr.Args[0].ID]++
 		}
@@ -327,8 +327,8 @@ func isCompare(op ir.Op) bool {
 	return false
 }
 
-// unsupported notes that the card cannot do what the instruction at pc asks. An
-// empty hint is the one that explains the reason.
+// unsupported records that the card cannot execute the instruction at pc. If
+// hint is empty, the reason's own is used.
 func (s *selector) unsupported(reason, message, hint string) {
 	s.env.refuse(verify.Reason{Reason: reason, PC: int(s.pc), Message: message, Hint: hint})
 }
@@ -343,8 +343,9 @@ func (s *selector) emit(in nfp.Inst) *mach.Inst {
 	return &b.Insts[len(b.Insts)-1]
 }
 
-// grow returns a block's full list of instructions with room for more. Lists are
-// adjacent in s.room; the last one, which grows most often, need not move.
+// grow returns a block's list of instructions, which was full, with room for
+// more. Lists are adjacent in s.room; the last one, which grows most often, need
+// not move.
 func (s *selector) grow(list []mach.Inst) []mach.Inst {
 	const step, chunk = 8, 512
 	n := len(list)
@@ -517,7 +518,7 @@ func (s *selector) branch(cond nfp.Cond, to int32) {
 
 var none nfp.Operand
 
-// prologue takes the arguments.
+// prologue copies the arguments to the registers of the parameters.
 func (s *selector) prologue() {
 	if s.out.Entry {
 		// Raw programs: r1 and r2 in pairs 2/3 and 4/5, of which bank A is read.
@@ -673,8 +674,8 @@ func (s *selector) leave(e ir.Edge) {
 	s.edge(e)
 }
 
-// constantExit reports whether e leads to nothing but the return of a constant
-// that it passes, and the result word of that.
+// constantExit reports whether e leads only to the return of a constant that it
+// passes, and returns the result word of that.
 func (s *selector) constantExit(e ir.Edge) (uint32, bool) {
 	to := e.To
 	if !s.out.Entry || s.f.Result != ir.I32 || to.Kind != ir.TermReturn || len(to.Values) > 0 || to.Result.Op != ir.OpParam {

@@ -77,9 +77,9 @@ const (
 	overrideAdd64 = 0xc90
 )
 
-// postAdd adds a 16-bit number encoded in the command itself. Nothing waits for such
-// an addition: it reads no word of the program's, and later reads of the counter by
-// the same program are issued after it.
+// postAdd adds a 16-bit number encoded in the command itself. No wait for such an
+// addition is needed: it reads no register of the program, and later reads of the
+// counter by the same program are issued after it.
 func (s *selector) postAdd(a *atomicSite) bool {
 	code := uint32(overrideAdd)
 	if a.v.Size == 8 {
@@ -171,7 +171,7 @@ func (a *atomicSite) word(p place, x, expected *ir.Value, old nfp.Operand) {
 	}
 }
 
-// turn is x as the memory engine must see it.
+// turn returns x in the byte order that the memory engine needs.
 func (a *atomicSite) turn(x nfp.Operand) nfp.Operand {
 	if a.v.Big {
 		return x

@@ -77,8 +77,8 @@ func (s *selector) exitBlock(word uint32) int32 {
 	return n
 }
 
-// layExits puts the shared exits, and what turns a verdict into a result word,
-// at the function's end.
+// layExits places the shared exits, and the code that turns a verdict into a
+// result word, at the function's end.
 func (s *selector) layExits() {
 	s.pc = -1
 	if s.tail >= 0 {

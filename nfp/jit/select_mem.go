@@ -102,7 +102,7 @@ func (s *selector) place(v *ir.Value) place {
 	return place{4, s.word(v.Args[0]), mach.Const(0), mem}
 }
 
-// baseOf takes constants off a sum.
+// baseOf splits a sum into its base and its constant.
 func baseOf(v *ir.Value) (*ir.Value, int32) {
 	off := int32(0)
 	for v.Op == ir.OpAdd {
@@ -116,8 +116,8 @@ func baseOf(v *ir.Value) (*ir.Value, int32) {
 	return v, off
 }
 
-// isStart reports whether v is the address of the packet's first byte, and the
-// packet vector says so all through the program.
+// isStart reports whether v is the address of the packet's first byte and the
+// packet vector keeps it during the whole program.
 func (s *selector) isStart(v *ir.Value) bool {
 	if s.env.headMoves {
 		return false
@@ -126,7 +126,7 @@ func (s *selector) isStart(v *ir.Value) bool {
 }
 
 // isPacketStart reports whether v is the address of the packet's first byte at the
-// time.
+// time at which v is computed.
 func isPacketStart(v *ir.Value) bool {
 	return v.Op == ir.OpPacketStart || v.Op == ir.OpCtxLoad && (v.Sym == "data" || v.Sym == "data_meta")
 }
@@ -166,7 +166,8 @@ func (s *selector) takeWord(v *ir.Value, base int) {
 	s.take(s.dst(v), base)
 }
 
-// takeParts copies the words of a read that do not stay.
+// takeParts copies the words of a read that do not stay in their transfer
+// registers.
 func (s *selector) takeParts(v *ir.Value, base, words int) {
 	for i := range words {
 		if !s.xfers.stays(v, i) {
@@ -195,7 +196,8 @@ func (s *selector) access(v *ir.Value, p place) {
 	}
 }
 
-// write sends words, of the last one the low bytes.
+// write stores size bytes of words; the last word may contribute only its low
+// bytes.
 func (s *selector) write(words []*ir.Value, p place, size int) {
 	base := s.outXfers(len(words))
 	for i, w := range words {
@@ -214,7 +216,7 @@ func (s *selector) write(words []*ir.Value, p place, size int) {
 	}
 }
 
-// further is a place n bytes on.
+// further returns the place n bytes after p.
 func (s *selector) further(p place, n uint32) place {
 	p.mem.From += int32(n)
 	if p.mode == 4 && p.b.Kind == nfp.Const && p.b.N+n <= maxCommandConst {
@@ -239,8 +241,8 @@ func (s *selector) take(d nfp.Operand, i int) {
 	}
 }
 
-// give copies v to a transfer register. Of a constant that takes two words the
-// second cannot merge with what is there already, so it is an OR.
+// give copies v to a transfer register. The second instruction of a constant
+// that takes two cannot merge with the register's content, so it is an OR.
 func (s *selector) give(i int, v *ir.Value) {
 	if n, ok := constOf(v); ok {
 		in := nfp.Inst{Op: nfp.OpImmed, Dst: mach.Xfer(i)}
@@ -258,10 +260,10 @@ func (s *selector) give(i int, v *ir.Value) {
 	s.move(mach.Xfer(i), s.word(v))
 }
 
-// bigAccess reaches words that lie in memory big-endian. Whole aligned words move
-// without the swap. A piece of one word, at a known offset in it, is extracted
-// from the word. Everything else moves byte by byte: the byte that the program
-// sees at address a lies at a XOR 3 (tables begin at a multiple of four).
+// bigAccess accesses words that are big-endian in memory. Whole aligned words
+// move without the swap. A piece of one word, at a known offset in it, is
+// extracted from the word. Everything else moves byte by byte: the byte that the
+// program sees at address a lies at a XOR 3 (tables begin at a multiple of four).
 func (s *selector) bigAccess(v *ir.Value) {
 	p := s.place(v)
 	known, phase := v.Align >= 4, int(v.Phase)%4

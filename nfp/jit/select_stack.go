@@ -14,10 +14,8 @@ import (
 //
 //   - Bytes 0..63 of the frame: through LM0.
 //   - Other constant offsets: through LM2, set to a multiple of 32 bytes; it stays
-//     there
-//     for the next access of the block.
-//   - An offset in a register: through LM2 set to the word of the first byte, and
-//     again
+//     there for the next access of the block.
+//   - An offset in a register: through LM2 set to the word of the first byte, and again
 //     for the word of the last byte if they may differ. No word outside the access is
 //     touched.
 //
@@ -61,7 +59,7 @@ func (s *selector) slot(off int) nfp.Operand {
 	return mach.LM(2, (off-window)/4)
 }
 
-// near is the word of byte off as ld_field can read it.
+// near returns the word of byte off as an operand that ld_field can have.
 func (s *selector) near(off int) nfp.Operand {
 	w := s.slot(off)
 	if w.N < mach.FieldWindow/4 {
@@ -144,7 +142,7 @@ func (s *selector) bytes(v *ir.Value) int {
 	return int(v.Size)
 }
 
-// advance is an address n bytes on.
+// advance returns the address n bytes after addr.
 func (s *selector) advance(addr *ir.Value, n int) nfp.Operand {
 	a := s.word(addr)
 	if n == 0 {
@@ -168,8 +166,8 @@ func (s *selector) stackStore(v *ir.Value, words []*ir.Value, off int, static bo
 	s.storePointer(v, words, s.advance(v.Args[0], at), size, int(v.Phase)+at)
 }
 
-// storeBig turns words around, as they will lie in a map: whole words as such,
-// everything else byte by byte at the address XOR 3.
+// storeBig stores words in the byte order in which they will lie in a map:
+// whole words reversed, everything else byte by byte at the address XOR 3.
 func (s *selector) storeBig(v *ir.Value, words []*ir.Value, off int, static bool, at, size int) {
 	aligned := static && (off+at)%4 == 0 || v.Align >= 4 && (int(v.Phase)+at)%4 == 0
 	for i := 0; i < size; i += 4 {

@@ -98,7 +98,7 @@ func (s *selector) part(v *ir.Value) {
 	t := v.Args[0]
 	switch {
 	case t.Op == ir.OpCtxAddr:
-		s.load(s.dst(v), uint32(1-v.Int)) // what ir.Eval takes the context's address for
+		s.load(s.dst(v), uint32(1-v.Int)) // the context's address in ir.Eval
 	case t.Op == ir.OpMapValueAddr && v.Int == 1:
 		s.mapBase(v)
 	default:

@@ -62,7 +62,8 @@ type xferPlanner struct {
 	stamp      int32
 }
 
-// planXfers decides it for all reads of the function; prepare must have run.
+// planXfers assigns the transfer registers of all reads of the function;
+// prepare must have run.
 func planXfers(s *selector, order []*ir.Block) *xferPlan {
 	p := &xferPlanner{s: s, plan: &xferPlan{base: make([]int8, s.f.NextID), stay: make([]uint32, s.f.NextID)},
 		start: make([]int32, s.f.NextBlock), end: make([]int32, s.f.NextBlock),
@@ -116,8 +117,8 @@ func planXfers(s *selector, order []*ir.Block) *xferPlan {
 	return p.plan
 }
 
-// wordsRead is how many words a plain read delivers whole, 0 for all that is no
-// such read.
+// wordsRead is the number of whole words that a plain read delivers, 0 for any
+// other value.
 func wordsRead(v *ir.Value) int {
 	switch {
 	case v.Space == ir.Stack:
@@ -227,7 +228,7 @@ func (p *xferPlanner) life(v *ir.Value, sites []useSite, calls []int32) (life []
 	return life, true
 }
 
-// place gives a read registers.
+// place assigns registers to a read.
 func (p *xferPlanner) place(v *ir.Value) {
 	n := wordsRead(v)
 	if n > scratchXfer {
@@ -294,8 +295,8 @@ func (s *selector) outXfers(n int) int {
 	return base
 }
 
-// apart keeps two transfer registers, or two words of local memory, out of one
-// instruction, which can read only one of a kind.
+// apart returns a, or a copy of it if a and b are both transfer registers or both words of local
+// memory, of which an instruction can read only one.
 func (s *selector) apart(a, b nfp.Operand) nfp.Operand {
 	if a.Kind == b.Kind && (a.Kind == nfp.Xfer || a.Kind == nfp.LM) {
 		t := s.newReg()
