@@ -1,7 +1,7 @@
 package mach
 
-// Access is the bytes an access touches: [From, To) past a base address. Two
-// accesses from one base that do not overlap may change places.
+// Access is the byte range of an access: [From, To) past a base address. Two
+// accesses from one base that do not overlap may be reordered.
 type Access struct {
 	Space    uint8 // memories with different numbers do not overlap
 	Base     int32 // identity of the base address, basePacket or baseUnknown

@@ -11,7 +11,7 @@ import (
 // different banks; some operands must come from a certain bank. These are parity
 // constraints, kept in a union-find structure with parity. They are added innermost
 // loops first; one that contradicts earlier ones is satisfied by a copy of one operand
-// to the other bank. Copies between registers then ask for the same bank, so that they
+// to the other bank. Copies between registers then prefer the same bank, so that they
 // can be coalesced. The remaining registers go to the bank with the lower pressure.
 //
 // The result is one bank (0 A, 1 B) for each virtual register. Every instruction then
@@ -42,7 +42,8 @@ func assignBanks(f *Func) []uint8 {
 	return mendBanks(f, bank)
 }
 
-// bankWant says that x and y lie in the same bank (parity 0) or not (1).
+// bankWant is a constraint or preference: x and y lie in the same bank (parity
+// 0) or not (1).
 type bankWant struct {
 	x, y   uint32
 	parity uint8
@@ -134,7 +135,7 @@ func (p *parity) find(x uint32) (root uint32, flip uint8) {
 	return root, flip
 }
 
-// unite demands a relation and reports whether it agrees with those before.
+// unite adds a relation and reports whether it agrees with the earlier ones.
 func (p *parity) unite(x, y uint32, rel uint8) bool {
 	rx, fx := p.find(x)
 	ry, fy := p.find(y)
@@ -150,7 +151,8 @@ func (p *parity) unite(x, y uint32, rel uint8) bool {
 	return true
 }
 
-// appendPreference says that the ends of a copy had better lie in one bank.
+// appendPreference adds the preference that source and destination of a copy
+// lie in one bank.
 func appendPreference(wants []bankWant, in *Inst, fixed uint32, depth int32) []bankWant {
 	node := func(o nfp.Operand) (uint32, uint8) {
 		if o.Kind == nfp.Virtual {
@@ -224,8 +226,9 @@ func improveBanks(bank []uint8, wants []bankWant) {
 	}
 }
 
-// colour decides the sets that are not tied to a bank, largest first by how long
-// their registers are mentioned, so that both banks carry about the same.
+// colour chooses the banks of the sets that no constraint ties to one. Sets
+// whose registers have the longest live ranges come first, so that both banks
+// get about the same load.
 func (p *parity) colour(f *Func, fixed uint32) []uint8 {
 	weight := make([][2]int64, len(p.root)) // by root: of its nodes with flip 0 and 1
 	span := spans(f)
@@ -262,7 +265,8 @@ func (p *parity) colour(f *Func, fixed uint32) []uint8 {
 	return bank
 }
 
-// spans is how far apart a register's first and last mention are, by register.
+// spans returns the distance between a register's first and last mention, by
+// register.
 func spans(f *Func) []int64 {
 	first, last := make([]int64, f.VRegs), make([]int64, f.VRegs)
 	at := int64(0)
@@ -286,8 +290,8 @@ func spans(f *Func) []int64 {
 	return last
 }
 
-// mendBanks copies operands that lie in the wrong bank to the right one, in
-// front of the bundle that reads them.
+// mendBanks copies operands that lie in the wrong bank to the right one, before
+// the bundle that reads them.
 func mendBanks(f *Func, bank []uint8) []uint8 {
 	m := &bankMender{f: f, bank: bank}
 	for _, b := range f.Blocks {
@@ -348,7 +352,7 @@ func (m *bankMender) inst(in *Inst) {
 	m.need(in, x, 1-m.of(*y))
 }
 
-// need copies operand o to the bank if it lies in the other.
+// need copies operand o to bank if it lies in the other one.
 func (m *bankMender) need(in *Inst, o *nfp.Operand, bank int) {
 	if bank < 0 || !isReg(*o) || m.of(*o) == bank {
 		return

@@ -8,8 +8,8 @@ import (
 
 // share merges identical blocks that only branches lead to; most hold an edge's moves
 // and a jump. A block that another falls through to stays in place, so that no path
-// becomes longer. It follows link, which makes jumps explicit, and leaves commands and
-// calls alone.
+// becomes longer. It runs after link, which makes jumps explicit. Blocks with commands
+// or calls are not merged.
 func share(f *Func) {
 	to := make([]int32, len(f.Blocks))
 	for i := range to {
@@ -49,7 +49,8 @@ func share(f *Func) {
 	f.keepReached()
 }
 
-// shareLimit is how long blocks to be shared may be: longer ones are seldom alike.
+// shareLimit is the maximum length of merged blocks, in instructions: longer ones
+// are rarely identical.
 const shareLimit = 6
 
 func shareable(b *Block) bool {
@@ -61,7 +62,8 @@ func shareable(b *Block) bool {
 	})
 }
 
-// alike reports whether two blocks do the same, wherever they came from.
+// alike reports whether two blocks have the same instructions, whatever code
+// they were compiled from.
 func alike(a, b *Block) bool {
 	return slices.EqualFunc(a.Insts, b.Insts, func(x, y Inst) bool { return alikeInst(&x, &y) })
 }

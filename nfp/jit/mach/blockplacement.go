@@ -42,7 +42,7 @@ type placer struct {
 	last   []int32 // ends of the program
 }
 
-// string places b and the hot path from it.
+// string places b and the hot path that begins there.
 func (p *placer) string(b int32) {
 	for b >= 0 && !p.placed[b] {
 		p.placed[b] = true
@@ -66,8 +66,8 @@ func (p *placer) string(b int32) {
 	}
 }
 
-// taken reports whether a branch is expected to be taken rather than to go on in
-// next.
+// taken reports whether a branch is expected to be taken more often than to
+// continue in next.
 func (p *placer) taken(in *Inst, next int32) bool {
 	if in.Likely != 0 && !p.placed[in.To] && !p.placed[next] {
 		return in.Likely > 0
@@ -172,7 +172,7 @@ func link(f *Func) {
 			in.turn(b)
 			continue
 		} else if in != nil && f.isEnd(f.Blocks[in.To]) && !f.isEnd(f.Blocks[b.Next]) {
-			in.turn(b) // rather than over a jump
+			in.turn(b) // so that no jump is needed
 		}
 		to := f.Blocks[b.Next]
 		switch {
@@ -202,7 +202,7 @@ func link(f *Func) {
 		}
 	}
 	f.Blocks = out
-	f.keepReached() // ends of which all got copies
+	f.keepReached() // exits that were copied to all their predecessors
 }
 
 // turn inverts the branch of b: conditions come in pairs of opposites.

@@ -82,7 +82,7 @@ func (f *Func) keepReached() {
 	f.reorder(order)
 }
 
-// reorder lays the blocks out in the order given; others are dropped.
+// reorder puts the blocks into the given order; others are removed.
 func (f *Func) reorder(order []int32) {
 	to := make([]int32, len(f.Blocks))
 	blocks := make([]*Block, len(order))

@@ -13,7 +13,7 @@ import "github.com/nfpkit/nfpkit/nfp"
 // direction decides. Filling from the fall-through path would gain nothing: an untaken
 // branch has no stall cycles, and a taken one stalls as long as the instructions take.
 //
-// It follows schedule: instructions keep their order, bundles stay together.
+// It runs after schedule: instructions keep their order, bundles stay together.
 func fill(f *Func, count func(pc int32) (uint64, bool), small bool) {
 	p := &filler{f: f, count: count, small: small, cuts: newCuts(f)}
 	p.live, p.preds = liveAtStart(f), f.predecessors()
@@ -82,7 +82,7 @@ func (p *filler) branch(i int32) {
 	b.Insts = append(out, end)
 }
 
-// minSaved is how many cycles a packet a copied word must save.
+// minSaved is the number of cycles a packet that a copied word must save.
 const minSaved = 0.05
 
 // grows reports whether the slots of the branch of b may take n copied instructions.
@@ -208,8 +208,7 @@ const (
 	shareEither = 0.1
 )
 
-// share is for which part of those that come there the branch of b is expected to
-// be taken.
+// share is the expected fraction of executions in which the branch of b is taken.
 func (p *filler) share(b *Block, br *Inst) float64 {
 	to, next := p.f.Blocks[br.To], p.f.Blocks[b.Next]
 	if p.count != nil {

@@ -18,8 +18,8 @@ import (
 //     asr one with a result, and no branch enters between the two;
 //   - the steps of a multiplication are contiguous and none is a branch target;
 //   - defer slots contain neither branches nor swaps, and no branch enters them;
-//   - condition codes are tested, and carries used, only if an operation that defines
-//     them set them;
+//   - condition codes are tested, and carries used, only after an operation that
+//     defines them;
 //   - a transfer register that a command fills is read, and one that it sends is
 //     written, only after the wait for its signal; no command is outstanding where
 //     control leaves the program;
@@ -156,7 +156,8 @@ func (h *hazardChecker) local(i int) {
 	h.territory(i, in)
 }
 
-// territory checks that only what belongs to a program is written.
+// territory checks that the program writes only registers, signals and pointers
+// that it may use.
 func (h *hazardChecker) territory(i int, in *nfp.Inst) {
 	switch d := in.Dst; {
 	case d.Kind == nfp.GPRA && d.N >= 22, d.Kind == nfp.GPRB && d.N >= 23, d.Kind == nfp.Xfer && d.N >= 32:

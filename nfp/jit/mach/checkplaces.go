@@ -21,8 +21,9 @@ const (
 	slotPlaces   = nearPlaces + 16   // words of the frame, spill slots last
 )
 
-// home is the place that a destination is, -1 for registers, spill slots and what
-// is reached through a pointer that moves or stands elsewhere.
+// home is the place of a destination. It is -1 for registers, for spill slots,
+// and for words that are reached through a pointer that moves or has an unknown
+// address.
 func (s *placeState) home(o nfp.Operand) int {
 	switch {
 	case o.Kind == nfp.Xfer:

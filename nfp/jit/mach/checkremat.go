@@ -83,13 +83,13 @@ func (s *placeState) define(n name, in *Inst) {
 	}
 }
 
-// untrue forgets the terms that mention what changes.
+// untrue forgets the terms that contain a name which changes.
 func (s *placeState) untrue(token string) {
 	maps.DeleteFunc(s.terms, func(_ name, t string) bool { return strings.Contains(t, token) })
 }
 
-// outside forgets terms over what commands, calls and writes of the packet vector
-// change.
+// outside forgets the terms that commands, calls and writes of the packet vector
+// invalidate.
 func (s *placeState) outside(in *Inst) {
 	if s.terms == nil {
 		return

@@ -10,7 +10,7 @@ import (
 // its predecessors branch into the middle of that one. No path becomes longer. When
 // compiling for size, other blocks jump into a common tail as well.
 //
-// It follows schedule, fill and all else that reorders instructions.
+// It runs after schedule, fill and all other passes that reorder instructions.
 func merge(f *Func, small bool) {
 	m := &merger{f: f, cuts: newCuts(f), used: make([]bool, len(f.Blocks)), ends: map[nfp.Inst][]int32{}}
 	fallen := make([]bool, len(f.Blocks)) // control falls into it
@@ -53,7 +53,7 @@ func merge(f *Func, small bool) {
 	m.cuts.make()
 }
 
-// minMerged is how many words must be shared to be worth a jump.
+// minMerged is the number of shared words that are worth a jump.
 const minMerged = 3
 
 type merger struct {
@@ -63,7 +63,7 @@ type merger struct {
 	ends map[nfp.Inst][]int32
 }
 
-// shared reports whether what ends with in may be shared.
+// shared reports whether a tail that ends with in may be shared.
 func shared(in *Inst) bool {
 	return in.always() && (in.To >= 0 && in.Call == nil || in.Reloc == nfp.RelocDone)
 }
@@ -94,7 +94,7 @@ func (m *merger) longest(i int32) (at spot, n int) {
 	return at, n
 }
 
-// mergeReach is how many words of two ends are compared.
+// mergeReach is the number of words of two ends that are compared.
 const mergeReach = 32
 
 // common returns the number of equal instructions at the ends of x and y, in whole

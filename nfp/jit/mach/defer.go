@@ -10,9 +10,9 @@ import (
 // Delay slots: instructions after a swap or a branch that execute before it takes
 // effect. An empty slot is a stall cycle.
 
-// mayDefer reports whether a bundle may stand in slots: it neither branches nor
-// gives the engine away, nor moves a pointer, whose delay is counted in words, nor
-// issues a command that is waited for.
+// mayDefer reports whether a bundle may move to slots. It must not branch or swap,
+// move a pointer, whose delay is counted in words, or issue a command that has a
+// wait.
 func (n *schedNode) mayDefer() bool {
 	for i := range n.insts {
 		switch in := &n.insts[i]; in.Op {
@@ -31,11 +31,11 @@ func (n *schedNode) mayDefer() bool {
 	return true
 }
 
-// swapSlots is how many slots a swap has.
+// swapSlots is the number of slots of a swap.
 const swapSlots = 2
 
-// fuseReach is how many words between a command and its wait are given up as
-// overlap, for the word that the wait would take.
+// fuseReach is the largest number of words between a command and its wait for
+// which the two are fused. Their overlap is lost, and the wait's word is saved.
 const fuseReach = 8
 
 // fuseWaits replaces a command and the only wait for it by a command that swaps, with
@@ -54,8 +54,8 @@ func (s *scheduler) fuseWaits(order []int32) []int32 {
 	return order
 }
 
-// commandOf returns the position of the last command before k that wait k is for, -1
-// if there is none in the region.
+// commandOf returns the position of the last command for which wait k waits, -1 if
+// there is none in the region.
 func (s *scheduler) commandOf(order []int32, k int) int {
 	due := s.nodes[order[k]].insts[0].Imm
 	for c := k - 1; c >= 0; c-- {
@@ -111,8 +111,8 @@ func (s *scheduler) dependsOn(x int32, list []int32) bool {
 	return false
 }
 
-// takeSlots puts nodes into the slots of a swap; what depends on them depends on
-// the swap from now on.
+// takeSlots puts nodes into the slots of a swap; nodes that depend on them then
+// depend on the swap.
 func (s *scheduler) takeSlots(n *schedNode, slots []int32) {
 	for _, x := range slots {
 		for _, in := range s.nodes[x].insts {
@@ -141,11 +141,11 @@ func (s *scheduler) waitSlots(order []int32, k int) []int32 {
 	return append(slices.Clone(order[:first]), order[k:]...)
 }
 
-// branchReach is how far back branchSlots looks.
+// branchReach is the number of instructions that branchSlots considers.
 const branchReach = 24
 
-// branchSlots chooses from the end of order what the branch does not need, and
-// takes it out.
+// branchSlots removes from the end of order the instructions that fill the
+// branch's slots: those on which the branch does not depend.
 func (s *scheduler) branchSlots(order []int32, br *Inst) (rest, slots []int32) {
 	if br == nil {
 		return order, nil

@@ -7,9 +7,9 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// What an instruction touches, as schedule orders by it: each resource is a bit.
-// It has physical operands; what select's bundles do together is the union of
-// their members.
+// The reads and writes of an instruction, by which schedule orders instructions:
+// each resource is a bit. Operands are physical. The effects of a bundle are the
+// union of its members'.
 
 const (
 	resGPR     = 0 // 64 general registers
@@ -127,7 +127,7 @@ func effectOf(in *Inst) effects {
 		e.writes.addMask(resIn, uint64(in.In), 32)
 		e.writes.addMask(resOut, uint64(in.Out), 32)
 		e.writes.addMask(resSignal, uint64(in.Imm&0xffff), 16)
-		e.writes.add(resCodes) // never between what sets them and what tests them
+		e.writes.add(resCodes) // never between their definition and their test
 	}
 	if in.Call != nil {
 		e.reads.addMask(resGPR, uint64(in.Call.Uses), 64)

@@ -23,7 +23,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 )
 
-// Inst is one instruction and what the back end knows of it.
+// Inst is one instruction and the back end's facts about it.
 type Inst struct {
 	nfp.Inst
 	PC     int32 // eBPF pc, -1 none
@@ -144,7 +144,7 @@ func LM(ptr uint8, word int) nfp.Operand {
 }
 func LMNext(ptr uint8) nfp.Operand { return nfp.Operand{Kind: nfp.LM, Ptr: ptr, Mod: 1} }
 
-// readsDst reports whether the destination's old value matters.
+// readsDst reports whether the instruction uses the destination's old value.
 func readsDst(in *nfp.Inst) bool {
 	switch in.Op {
 	case nfp.OpLdField:
@@ -175,7 +175,7 @@ func swaps(in *nfp.Inst) bool {
 	return in.Op == nfp.OpCtxArb || in.Op == nfp.OpCmd && in.Cmd.Ctx != 3
 }
 
-// clone is a copy whose blocks are its own.
+// Clone returns a copy that shares no blocks.
 func (f *Func) Clone() *Func {
 	g := *f
 	g.Blocks = make([]*Block, len(f.Blocks))

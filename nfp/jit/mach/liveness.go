@@ -46,7 +46,8 @@ func computeLiveness(f *Func) *liveness {
 	return l
 }
 
-// ascending turns spans found back to front around and joins those that touch.
+// ascending reverses spans that were found back to front, and joins adjacent
+// ones.
 func ascending(s []span) []span {
 	for i, j := 0, len(s)-1; i < j; i, j = i+1, j-1 {
 		s[i], s[j] = s[j], s[i]
@@ -198,7 +199,7 @@ func (w *spanWalk) block(f *Func, i int, out []uint64) {
 	}
 }
 
-// use opens a span that ends at end, unless one is open.
+// use begins a span that ends at end, unless one is open.
 func (w *spanWalk) use(r uint32, end, stamp int32) {
 	if w.gen[r] != stamp {
 		w.gen[r], w.end[r] = stamp, end
@@ -214,7 +215,7 @@ func (w *spanWalk) read(o nfp.Operand, end, stamp int32, phys *[64]int32) {
 	}
 }
 
-// define closes the spans of what the instruction writes.
+// define ends the spans of the registers that the instruction writes.
 func (w *spanWalk) define(in *Inst, at, stamp int32, phys *[64]int32) {
 	if in.Call != nil {
 		for r := in.Call.Clobbers; r != 0; r &= r - 1 {

@@ -18,7 +18,7 @@ func liveAtStart(f *Func) []resSet {
 			}
 		}
 		b.bundles(func(from, to int) {
-			if last := &b.Insts[to-1]; isControl(last) { // it looks before its slots are executed
+			if last := &b.Insts[to-1]; isControl(last) { // it reads before its slots are executed
 				var e effects
 				e.operand(last.A, true, false)
 				if last.ReadsCC() {

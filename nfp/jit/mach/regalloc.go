@@ -22,8 +22,8 @@ import (
 //     per length) is spilled to local memory, and allocation restarts with the short
 //     ranges of its loads and stores.
 //
-// It takes code as select or target selection leaves it. Afterwards no operand is
-// virtual; Spill and Clobber are set.
+// Its input is the code after select, with or without the passes that choose
+// destinations. Afterwards no operand is virtual; Spill and Clobber are set.
 func allocate(f *Func) {
 	a := &allocator{f: f, bank: assignBanks(f), allowed: AllRegs}
 	a.small = make([]bool, f.VRegs)
@@ -53,8 +53,8 @@ func allocate(f *Func) {
 	a.summarise()
 }
 
-// remember keeps what each instruction is, for CheckAllocation; those that are
-// added later have no Orig.
+// remember keeps each instruction in Orig, for CheckAllocation; instructions
+// that are added later have none.
 func remember(f *Func) {
 	for _, b := range f.Blocks {
 		for i := range b.Insts {
@@ -125,7 +125,7 @@ func (a *allocator) measure() {
 	}
 }
 
-// scan gives registers out; what finds none is in spilled.
+// scan assigns registers; those that find none are in spilled.
 func (a *allocator) scan() {
 	a.spilled = a.spilled[:0]
 	var order []uint32
@@ -143,8 +143,9 @@ func (a *allocator) scan() {
 	}
 }
 
-// preference is the order in which registers of a bank are tried: those that
-// helpers keep last, for what lives across calls.
+// preference is the order in which registers of a bank are tried. Those that
+// helpers preserve come last, so that they are free for values that are live
+// across calls.
 var preference = [23]int8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 12, 13, 14, 15, 16, 17, 18, 19}
 
 func (a *allocator) place(r uint32) {
@@ -255,7 +256,7 @@ func (a *allocator) evict(r uint32, base int) {
 	a.take(best, r)
 }
 
-// rewrite puts physical registers in place of virtual ones.
+// rewrite replaces virtual registers by physical ones.
 func (a *allocator) rewrite() {
 	put := func(o *nfp.Operand) {
 		if o.Kind == nfp.Virtual {
@@ -275,7 +276,7 @@ func (a *allocator) rewrite() {
 	}
 }
 
-// summarise notes what callers must know.
+// summarise records the registers that a call of the function clobbers.
 func (a *allocator) summarise() {
 	f := a.f
 	f.Spill = 4 * a.slots

@@ -17,7 +17,7 @@ import (
 // recipe is the definition of a rematerialisable register.
 type recipe struct {
 	insts []Inst        // whose destination is the register
-	needs []nfp.Operand // what is read and may change
+	needs []nfp.Operand // operands that are read and may change
 	block int32         // the register's definition
 	at    int32         // instruction of that
 	cost  float64       // words of all uses, less those of the definition, by loop depth
@@ -97,7 +97,7 @@ func recipeOf(b *Block, n, i int32) *recipe {
 	return c
 }
 
-// collectChanges finds the positions at which what recipes need may change.
+// collectChanges finds the positions at which operands of recipes may change.
 func (a *allocator) collectChanges(changes map[nfp.Operand][]int32) {
 	for n, b := range a.f.Blocks {
 		for i := range b.Insts {

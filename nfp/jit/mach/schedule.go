@@ -51,8 +51,8 @@ type scheduler struct {
 	out   []Inst
 }
 
-// maxRegion is about how many instructions are ordered at once, so that time is
-// near linear in the length of blocks.
+// maxRegion is the approximate number of instructions that are ordered at once.
+// It keeps the time nearly linear in the length of blocks.
 const maxRegion = 300
 
 // block schedules the stretches between calls, the last with the block's branch.
@@ -89,8 +89,8 @@ func (s *scheduler) block(b *Block) {
 	b.Insts = s.out
 }
 
-// openExit takes the result word of an exit out of the branch's bundle, so that
-// it can be placed like any other.
+// openExit removes the result word of an exit from the branch's bundle, so that
+// it can be scheduled like any other instruction.
 func openExit(b *Block) {
 	n := len(b.Insts)
 	if n == 0 || b.Insts[n-1].Reloc != nfp.RelocDone || b.Insts[n-1].ReadsCC() {
@@ -336,8 +336,8 @@ func (s *scheduler) list() []int32 {
 	return order
 }
 
-// before reports whether x goes before y at cycle now: the ready one, then the one
-// with the longer critical path, then the earlier one.
+// before reports whether x is scheduled before y at cycle now. A ready one comes
+// first, then the one with the longer critical path, then the earlier one.
 func (s *scheduler) before(x, y, now int32) bool {
 	a, b := &s.nodes[x], &s.nodes[y]
 	late := func(n *schedNode) int32 { return max(n.start-now, 0) }
@@ -358,8 +358,8 @@ func (s *scheduler) emit(order []int32) {
 }
 
 // keepCodes marks the instructions between a definition of condition codes and its
-// use, so that they leave the codes alone. live says whether the codes are live after
-// the instructions; the result, whether they are live before.
+// use, so that they leave the codes alone. live reports whether the codes are live
+// after the instructions, the result whether they are live before.
 func keepCodes(insts []Inst, live bool) bool {
 	for i := len(insts) - 1; i >= 0; i-- {
 		in := &insts[i]

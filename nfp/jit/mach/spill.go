@@ -40,8 +40,8 @@ func (a *allocator) spillWindow() int {
 	return a.f.Frame &^ 63
 }
 
-// spill gives the spilled registers slots, shared by those that do not overlap,
-// and rewrites the code.
+// spill assigns slots to the spilled registers and rewrites the code. Registers
+// that do not overlap share slots.
 func (a *allocator) spill() {
 	sort.Slice(a.spilled, func(i, j int) bool { return a.spilled[i] < a.spilled[j] })
 	made := a.rematerialise()

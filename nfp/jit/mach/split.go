@@ -17,7 +17,7 @@ type cuts struct {
 
 func newCuts(f *Func) *cuts { return &cuts{f: f, number: map[spot]int32{}} }
 
-// at is the number that a branch to s has.
+// at returns the target number of a branch to s.
 func (c *cuts) at(s spot) int32 {
 	if s.at == 0 {
 		return s.block

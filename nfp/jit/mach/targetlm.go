@@ -58,7 +58,8 @@ func (in *Inst) isPlaceCopy() bool {
 		(in.Dst.Kind == nfp.Xfer || in.Dst.Kind == nfp.LM && in.Dst.Mod == 0)
 }
 
-// coalesceReach is how many instructions back a definition is searched.
+// coalesceReach is the number of instructions before a copy among which its
+// definition is searched.
 const coalesceReach = 64
 
 // forward computes the register of copy j in the copy's destination, if possible.

@@ -19,7 +19,7 @@ import (
 //
 // A bar marks an instruction that must directly follow the one before it, a hash
 // one that takes no control-store word. Attributes follow a semicolon, separated
-// by commas. String leaves out what a reader of a dump does not need; Text is
+// by commas. String omits details that a reader of a dump does not need. Text is
 // complete, so that Parse returns an equal function.
 
 // String returns the function's text for dumps and listings.

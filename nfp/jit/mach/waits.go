@@ -54,7 +54,7 @@ func addWaits(f *Func, signals []int) {
 	f.keepReached()
 }
 
-// underWay is a command that was not waited for yet.
+// underWay is an outstanding command.
 type underWay struct {
 	signal  uint8
 	in, out uint32
@@ -151,7 +151,7 @@ func hasWait(b *Block) bool {
 	return slices.ContainsFunc(b.Insts, func(in Inst) bool { return in.Op == nfp.OpCtxArb })
 }
 
-// due is the commands that the instruction must wait for, and the others.
+// due returns the commands for which the instruction must wait, and the others.
 func (w *waiter) due(in *Inst, state []underWay) (due, kept []underWay) {
 	var reads, writes uint32
 	for _, o := range [...]nfp.Operand{in.A, in.B} {
@@ -193,7 +193,7 @@ func gather(due, kept []underWay) (now, later []underWay) {
 	return due, kept
 }
 
-// issue notes a command, under the first signal that is free.
+// issue records a command, under the first signal that is free.
 func (w *waiter) issue(in *Inst, state *[]underWay) {
 	if in.Op != nfp.OpCmd || in.Flags&nfp.Indirect != 0 {
 		return
@@ -212,7 +212,7 @@ func (w *waiter) issue(in *Inst, state *[]underWay) {
 	panic("addWaits: no signal is free")
 }
 
-// waitFor waits for commands; it stands for their transfer registers.
+// waitFor returns a wait for commands, with their transfer registers.
 func waitFor(due []underWay, pc int32) Inst {
 	in := Inst{Inst: nfp.Inst{Op: nfp.OpCtxArb}, PC: pc, To: -1}
 	for _, u := range due {
