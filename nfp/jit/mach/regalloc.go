@@ -18,9 +18,8 @@ import (
 //   - registers joined by copies are coalesced first, and copies within one register
 //     disappear;
 //   - if none is free, the conflicting range with the least weight (uses, by loop
-//     depth,
-//     per length) is spilled to local memory, and allocation restarts with the short
-//     ranges of its loads and stores.
+//     depth, per length) is spilled to local memory, and allocation restarts with
+//     the short ranges of its loads and stores.
 //
 // Its input is the code after select, with or without the passes that choose
 // destinations. Afterwards no operand is virtual; Spill and Clobber are set.
@@ -276,7 +275,7 @@ func (a *allocator) rewrite() {
 	}
 }
 
-// summarise records the registers that a call of the function clobbers.
+// summarise records the size of the spill slots and the registers that a call of the function clobbers.
 func (a *allocator) summarise() {
 	f := a.f
 	f.Spill = 4 * a.slots
