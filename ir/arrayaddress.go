@@ -25,7 +25,7 @@ func (m *Module) AddressArrays() {
 	}
 }
 
-// element is a lookup that goes, and what takes its place.
+// element is a lookup to be removed, and the values that replace it.
 type element struct {
 	call   *Value
 	arr    Map

@@ -34,12 +34,12 @@ func Check(m *Module) error { return checkModule(m, false) }
 // CheckLegal checks what holds from legalize on. Beyond Check:
 //
 //   - No value is I64 and no operation is marked Wide.
-//   - What was I64 is two I32, low then high, among arguments, parameters and
+//   - A former I64 is two I32, low then high, among arguments, parameters and
 //     returned values, and Tuple{low, high} among the results of operations.
 //   - A Tuple is used by Part alone, with an index below its number of parts.
 func CheckLegal(m *Module) error { return checkModule(m, true) }
 
-// maxErrors bounds what one Check reports.
+// maxErrors bounds the number of errors of one Check.
 const maxErrors = 20
 
 type checker struct {
@@ -183,7 +183,8 @@ func (c *checker) params(params []*Value) {
 	}
 }
 
-// fields checks that only the fields its row names are set, and sensibly.
+// fields checks that v sets only the fields that its operation's row names, to
+// valid values.
 func (c *checker) fields(v *Value) {
 	row := v.Op.Row()
 	if row.Name == "" || v.Op == OpParam {
@@ -236,11 +237,11 @@ func (c *checker) access(v *Value) {
 	}
 }
 
-// maxWords is the most that one Read or Write moves: eight, what a memory
-// command without length override does.
+// maxWords is the largest number of words that one Read or Write moves: that of
+// a memory command without length override.
 const maxWords = 8
 
-// specific checks what signatures cannot say.
+// specific checks the invariants that signatures do not express.
 func (c *checker) specific(v *Value) {
 	switch v.Op {
 	case OpConst:
@@ -326,7 +327,7 @@ func (c *checker) terminators() {
 	}
 }
 
-// result checks what a return gives back.
+// result checks the operands of a return.
 func (c *checker) result(b *Block) {
 	if b.Result == nil {
 		if b.ResultHi != nil {

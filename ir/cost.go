@@ -10,12 +10,12 @@ type Costs struct {
 
 	Mul, MulWide int // words of a product: its low word, both words
 
-	// WordsPerCycle is how many words of code store a cycle saved is worth. It is no
-	// property of the chip.
+	// WordsPerCycle is the number of words of code store that a saved cycle is
+	// worth. It is no property of the chip.
 	WordsPerCycle int
 
-	// InlineRoom and UnrollRoom are how many words Inline may add to a module and
-	// Unroll to a function.
+	// InlineRoom and UnrollRoom are the number of words that Inline may add to a
+	// module and Unroll to a function.
 	InlineRoom, UnrollRoom int
 
 	// Ran, if not nil, returns how often the instruction at a pc ran; false if that
@@ -44,7 +44,7 @@ func (c *Costs) Words(v *Value) int {
 	return 1
 }
 
-// FuncWords is about how many words a function will take.
+// FuncWords estimates the words of a function.
 func (c *Costs) FuncWords(f *Func) int {
 	n := 0
 	for _, b := range f.Blocks {
@@ -53,7 +53,7 @@ func (c *Costs) FuncWords(f *Func) int {
 	return n
 }
 
-// blockWords is about how many words a block takes without its jump.
+// blockWords estimates the words of a block without its jump.
 func (c *Costs) blockWords(b *Block) int {
 	n := 0
 	for _, v := range b.Values {
@@ -62,7 +62,7 @@ func (c *Costs) blockWords(b *Block) int {
 	return n
 }
 
-// moves is how many moves the edges of a block may take.
+// moves is the largest number of moves that the edges of a block need.
 func (b *Block) moves() int {
 	n := 0
 	for _, e := range b.Succs {
@@ -71,7 +71,7 @@ func (b *Block) moves() int {
 	return n
 }
 
-// Taken is a branch that is taken, its word included.
+// Taken returns the cycles of a taken branch, its word included.
 func (c *Costs) Taken() int { return 1 + c.Branch }
 
 // number returns the words that load a 32-bit constant: none if it has eight bits, one
@@ -86,8 +86,9 @@ func (c *Costs) number(n uint64) int {
 	return 2
 }
 
-// Call is a call and the return from it: the moves of args arguments and of the
-// result, two words each, the return address, the branch and the return.
+// Call returns the cycles of a call and the return from it: the moves of args
+// arguments and of the result, two words each, the return address, the branch
+// and the return.
 func (c *Costs) Call(args int) int { return 2*args + 2 + 1 + c.Taken() + 1 + c.Return }
 
 // ran returns how often the instruction at a pc ran, false if that was not measured.

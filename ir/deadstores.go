@@ -96,7 +96,7 @@ func placeOfStore(v *Value) (storeKey, int64, bool) {
 	return key, off, true
 }
 
-// run walks the blocks from the ends of the function up.
+// run walks the blocks backwards, from the ends of the function.
 func (d *deadBytes) run(drop bool) {
 	for _, b := range d.f.Postorder() {
 		d.now = make([]uint64, (d.bytes+63)/64)
@@ -175,7 +175,8 @@ func (d *deadBytes) deadAt(b *Block, v *Value) bool {
 	return g != nil && d.holds(d.in[b.ID], g, off, int64(v.Size))
 }
 
-// look marks the bytes that an operation other than a plain store may read.
+// look marks the bytes that an operation other than a plain store may read,
+// which are then not dead.
 func (d *deadBytes) look(v *Value) {
 	switch v.Op {
 	case OpCallHelper, OpCallFunc, OpTailCall:

@@ -1,7 +1,7 @@
 package ir
 
 // DomTree holds each block's immediate dominator and answers "does a dominate
-// b" in constant time. It is right until an edge or a block changes.
+// b" in constant time. It is valid until an edge or a block changes.
 //
 // Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm" (2001).
 type DomTree struct {

@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// Env is the world around a program under Eval: packet, context, memories, maps
-// and helpers. All numbers are little-endian in memory, counter words included:
-// Value.Big means nothing here. Errors stop the evaluation.
+// Env is the environment of a program under Eval: packet, context, memories,
+// maps and helpers. All numbers are little-endian in memory, counter words
+// included: Value.Big has no effect here. Errors stop the evaluation.
 type Env interface {
 	// PacketStart is the address of the packet's first byte, PacketLen its length.
 	PacketStart() uint32
 	PacketLen() uint32
-	// CtxLoad and CtxStore reach the context field of that name.
+	// CtxLoad and CtxStore access the context field of that name.
 	CtxLoad(field string) (uint32, error)
 	CtxStore(field string, v uint32) error
-	// StackBase is the address of the stack's bottom, a multiple of 64. Eval lays
-	// frames out upward from it, each at a multiple of 64.
+	// StackBase is the address of the stack's bottom, a multiple of 64. Eval
+	// places frames upward from it, each at a multiple of 64.
 	StackBase() uint32
 	// Load returns size bytes (1, 2, 4, 8) at addr, zero-extended; Store writes
 	// the low size bytes of v.
@@ -186,7 +186,7 @@ func (a *activation) params(args []uint64) bool {
 	return true
 }
 
-// pass gives an edge's arguments to its target's parameters, all at once.
+// pass assigns an edge's arguments to its target's parameters, in parallel.
 func (a *activation) pass(e Edge) {
 	var small [16]uint64
 	nums := small[:0]
@@ -214,8 +214,8 @@ func (a *activation) tuple(v *Value, parts ...uint32) {
 	a.parts[v.ID] = parts
 }
 
-// reader takes the arguments of a value one after the other, putting halves
-// together.
+// reader reads the arguments of a value one after the other, and combines
+// halves.
 type reader struct {
 	a    *activation
 	args []*Value
@@ -230,7 +230,7 @@ func (r *reader) word() uint64 {
 	return n
 }
 
-// wide takes an I64, or two I32, low then high.
+// wide reads an I64, or two I32, low then high.
 func (r *reader) wide() uint64 {
 	if len(r.args) == 0 || r.args[0].Type == I64 {
 		return r.word()

@@ -3,7 +3,8 @@ package ir
 // ID names a value or a block within a Func.
 type ID int32
 
-// Value is one SSA value: op, type, arguments, and what the op's row asks for.
+// Value is one SSA value: op, type, arguments, and the fields that the op's row
+// names.
 type Value struct {
 	ID    ID
 	Op    Op
@@ -21,13 +22,14 @@ type Value struct {
 	// to the stack writes the word reversed, for the firmware to copy into a map
 	// unchanged.
 	Big bool
-	// Align and Phase say what is known of an access's address: it is Phase
-	// modulo Align, Align one of 1, 2, 4, 8. Zero means the same as 1: unknown.
+	// Align and Phase are a fact about an access's address: it is Phase modulo
+	// Align, which is 1, 2, 4 or 8. Align 0 means the same as 1: nothing is
+	// known.
 	Align, Phase uint8
-	// Kinds encodes what OpCallHelper's pointer arguments point to: KindMap and so on.
+	// Kinds encodes the kinds of OpCallHelper's pointer arguments: KindMap and so on.
 	Kinds uint32
-	// Reach is how many bytes OpCallHelper may read from each pointer into the stack:
-	// ten bits an argument, bits 9:0 for r1; 0 if that is unknown.
+	// Reach is the number of bytes that OpCallHelper may read from each pointer into
+	// the stack: ten bits an argument, bits 9:0 for r1; 0 if that is unknown.
 	Reach uint64
 	PC    int32 // eBPF pc it came from, -1 none
 }
@@ -72,7 +74,8 @@ type Func struct {
 	Params []*Value // r1.. of a callee, R1 and R2 of a raw program's entry; else empty
 	// Result is I32 for the entry of an XDP or TC program, whose verdict is the
 	// low half of R0, and I64 for callees and for the entry of raw programs.
-	// Legalize leaves it alone: an I64 result is then Block.Result and ResultHi.
+	// Legalize does not change it: an I64 result is then Block.Result and
+	// ResultHi.
 	Result    Type
 	Blocks    []*Block
 	Frame     int // bytes of stack, a multiple of 8
@@ -86,7 +89,7 @@ type Func struct {
 // Module is a program: Funcs[0] is its entry.
 type Module struct {
 	Name  string
-	Maps  []Map // those of which there is something to say
+	Maps  []Map // those about which there is a fact
 	Funcs []*Func
 }
 
@@ -97,8 +100,8 @@ type Map struct {
 	// a lookup: value i begins Stride x i bytes past the first one. Entries is 0 for
 	// other maps.
 	Entries, Stride uint32
-	// Marks says that a lookup leaves its mark: in a map that gives up what was not
-	// used for longest.
+	// Marks reports whether a lookup changes the map: an LRU map records the use of
+	// the entry.
 	Marks bool
 }
 
@@ -138,7 +141,8 @@ func (f *Func) NewValue(op Op, t Type, pc int32, args ...*Value) *Value {
 	return v
 }
 
-// list copies a list of values. It is full: appending to it moves it.
+// list copies a list of values. The copy has no spare capacity, so appending to
+// it reallocates.
 func (f *Func) list(args []*Value) []*Value {
 	n := len(args)
 	if n == 0 {

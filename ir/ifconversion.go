@@ -64,8 +64,8 @@ func onlyDifference(x, y []*Value) int {
 	return at
 }
 
-// isPlace reports whether a value is an address or a handle, whose uses must see it
-// directly.
+// isPlace reports whether a value is an address or a handle, which its uses must
+// have as their direct argument.
 func isPlace(v *Value) bool { return v.Op == OpStackAddr || v.Op == OpMapHandle || v.Type != I32 }
 
 // choice is one of two values by a comparison.
@@ -73,7 +73,7 @@ type choice struct {
 	cond *Value
 	x, y *Value // value if cond holds, and if not; exchanged if opposite
 	form choiceForm
-	// opposite says that t is computed from the opposite comparison.
+	// opposite reports whether t is computed from the opposite comparison.
 	opposite bool
 	words    int // without a branch
 }
@@ -108,7 +108,7 @@ func (d *choice) plan(c *Costs) {
 		d.words += 1 + c.number(y)
 	default:
 		d.form = chooseMask
-		d.words += 2 // the mask and what it leaves
+		d.words += 2 // the mask and the combination
 		both := x
 		if !yConst || y != 0 {
 			d.words++
@@ -128,9 +128,9 @@ func (d *choice) plan(c *Costs) {
 	}
 }
 
-// branch is twice what the choice takes with a branch, which is taken half the
-// time. Of two constants one is there before the branch and half the time replaced;
-// of other values one often has the place already.
+// branch is twice the cycles of the choice with a branch, which is taken half the
+// time. Of two constants one is loaded before the branch, and replaced half the
+// time. Of other values one is often in the result's register already.
 func (d *choice) branch(c *Costs) int {
 	compare := 1
 	if d.cond.Op == OpTest {

@@ -79,7 +79,7 @@ func (in *inliner) visit(f *Func) {
 			in.visit(callee)
 			if in.state[callee] == 2 && in.wanted(callee, v.PC) {
 				s.splice(b, j, callee)
-				i-- // b has the body's first calls now, if it has any
+				i-- // b now has the body's first calls, if any
 				break
 			}
 		}
@@ -109,7 +109,7 @@ func (in *inliner) wanted(f *Func, pc int32) bool {
 	return true
 }
 
-// splicer puts bodies into f.
+// splicer inserts bodies into f.
 type splicer struct {
 	f       *Func
 	by      []*Value // by number: what replaces a call's result
@@ -138,7 +138,7 @@ func (s *splicer) splice(b *Block, j int, callee *Func) {
 	c.copy(callee.Blocks, base)
 	result := s.leave(f.Blocks[at:], rest, call.PC)
 
-	// The body's entry has no predecessor but the call.
+	// The call is the only predecessor of the body's entry.
 	entry := f.Blocks[at]
 	b.Values = append(b.Values[:j:j], entry.Values...)
 	b.end(entry)
@@ -183,8 +183,8 @@ func (b *Block) end(as *Block) {
 	b.Kind, b.PC, b.Cond, b.Result, b.ResultHi, b.Succs = as.Kind, as.PC, as.Cond, as.Result, as.ResultHi, as.Succs
 }
 
-// copier copies blocks into f. Values and blocks that it does not know stand for
-// themselves.
+// copier copies blocks into f. Values and blocks that it did not copy are used
+// as they are.
 type copier struct {
 	f     *Func
 	value []*Value // by number in the original

@@ -1,11 +1,10 @@
 package ir
 
-// ThreadJumps redirects edges past blocks that only decide where to go next.
+// ThreadJumps redirects edges past blocks that only choose their successor.
 //
 //   - A block that returns after few operations is copied to each edge that leads to
-//     it,
-//     so that constant arguments become constant returns. Edges with equal arguments
-//     share a copy.
+//     it, so that constant arguments become constant returns. Edges with equal
+//     arguments share a copy.
 //   - If an edge's arguments decide a block's branch, and no later block uses the
 //     block's values, the edge goes to the branch's target.
 //   - An edge to a block that only jumps goes to the jump's target.
@@ -76,7 +75,7 @@ func (t *threader) survey() {
 	}
 }
 
-// small reports whether a block does next to nothing, and nothing that shows.
+// small reports whether a block has few operations and no effects.
 func (t *threader) small(b *Block) bool {
 	n := 0
 	for _, v := range b.Values {
@@ -90,7 +89,7 @@ func (t *threader) small(b *Block) bool {
 	return n <= t.limit
 }
 
-// copyReturn gives the edge a return of its own.
+// copyReturn copies the return that the edge leads to, for this edge.
 func (t *threader) copyReturn(b *Block, e *Edge, made map[*Block][]*Block) bool {
 	to := e.To
 	constant := false
@@ -113,8 +112,8 @@ func (t *threader) copyReturn(b *Block, e *Edge, made map[*Block][]*Block) bool 
 		t.f.Blocks = t.f.Blocks[:len(t.f.Blocks)-1]
 		return true
 	}
-	// The copy may be shared with edges that the argument's place does not dominate,
-	// and what it takes from b is used outside of b from now on.
+	// The copy may be shared with edges that the argument's definition does not
+	// dominate, and values of b that it uses are then used outside of b.
 	c.Result, c.ResultHi = t.own(c, c.Result), t.own(c, c.ResultHi)
 	t.out[b.ID] = true
 	for _, old := range made[to] {
@@ -146,8 +145,8 @@ func sameReturn(a, b *Block) bool {
 	return hi && a.Result.Op == OpConst && same(a.Result, b.Result)
 }
 
-// copyInto copies b's values to c with arguments for its parameters, folding what
-// is constant, and returns what b's values are in c.
+// copyInto copies b's values to c with arguments for its parameters, folding
+// constants, and returns the function from b's values to those in c.
 func (t *threader) copyInto(c, b *Block, args []*Value) func(*Value) *Value {
 	as := map[*Value]*Value{}
 	for i, p := range b.Params {
@@ -219,8 +218,8 @@ func (t *threader) pass(b *Block, e *Edge) bool {
 	return true
 }
 
-// MergeBlocks joins a block that jumps to one that has no other predecessor with
-// that one.
+// MergeBlocks merges each block that ends with a jump with the jump's target, if
+// the target has no other predecessor.
 func (f *Func) MergeBlocks() {
 	preds := f.Preds()
 	by := make([]*Value, f.NextID)

@@ -26,7 +26,7 @@ func upTo(n int) Known {
 	return Known{Mask: 1<<n - 1}
 }
 
-// join returns what holds for a number that is one or the other.
+// join returns the known bits of a number that is one or the other.
 func (k Known) join(o Known) Known {
 	mask := k.Mask | o.Mask | (k.Value ^ o.Value)
 	return Known{k.Value &^ mask, mask}
@@ -77,7 +77,7 @@ func (k Known) swap(width int64) Known {
 // (docs/firmware-contract.md section 3).
 const packetLenBits = 14
 
-// KnownBits computes what is known of each value, by value number. Parameters
+// KnownBits computes the known bits of each value, by value number. Parameters
 // that a back edge fills are assumed unknown.
 func (f *Func) KnownBits() []Known {
 	known := make([]Known, f.NextID)
@@ -217,7 +217,7 @@ func knownScalar(op Op, wide bool, x, y Known) (Known, bool) {
 	return Known{}, false
 }
 
-// above has zeros below bit from and from bit to on.
+// above is a number of which bits below from, and bits to and above, are zero.
 func above(from, to int) Known {
 	if from >= to {
 		return Known{}

@@ -63,7 +63,7 @@ func (l *lexer) peek() string {
 	return l.tokens[0]
 }
 
-// next takes a token; it is empty at the end of the line.
+// next returns the next token; it is empty at the end of the line.
 func (l *lexer) next() string {
 	t := l.peek()
 	if !l.done() {

@@ -85,7 +85,8 @@ func (h *hoister) take(v *Value) {
 	h.moved = append(h.moved, v)
 }
 
-// bring returns an argument as it is available before the loop; constants are copied.
+// bring returns an argument in the form that is available before the loop; constants
+// are copied.
 func (h *hoister) bring(a *Value) *Value {
 	if !h.in(a) {
 		return a
@@ -103,8 +104,8 @@ func (h *hoister) in(v *Value) bool {
 
 func noWork(v *Value) bool { return v.Op == OpConst || v.Op == OpStackAddr || v.Op == OpMapHandle }
 
-// invariant reports whether v can move and is worth it; always says that v is executed
-// in each iteration before any effect.
+// invariant reports whether v can move and is worth it; always means that v is
+// executed in each iteration before any effect.
 func (h *hoister) invariant(v *Value, always bool) bool {
 	if noWork(v) {
 		return false
@@ -125,7 +126,8 @@ func (h *hoister) invariant(v *Value, always bool) bool {
 	return true
 }
 
-// preheader is the block that alone leads into the loop from outside.
+// preheader returns the only block outside the loop with an edge into it; it
+// creates one if there are several.
 func (h *hoister) preheader() *Block {
 	head := h.loop.Head
 	var outside []Pred

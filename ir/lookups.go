@@ -8,8 +8,8 @@ package ir
 // a constant, a byte of a value, or a number that stands for an unknown content. An
 // operation that may write the byte gives it a new number, and so does a join of
 // different contents. A load from the stack yields the contents of its bytes, so that
-// copies of a key are equal. A map is one more such place, which updates and deletes
-// write.
+// copies of a key are equal. A map counts as one more such place, which updates and
+// deletes write.
 //
 // Lookups in maps that record their use (Map.Marks) stay: an LRU map evicts by the
 // order of the last lookups.
@@ -25,8 +25,8 @@ func (m *Module) EliminateLookups() {
 	}
 }
 
-// content is what one place holds: byte n of a value or, if that is nil, the number n,
-// a constant if it is below firstUnknown.
+// content is the content of one place: byte n of a value or, if that is nil, the
+// number n, which is a constant if it is below firstUnknown.
 type content struct {
 	v *Value
 	n int32
@@ -165,8 +165,8 @@ func (r *reuser) enter(preds []Pred, ends [][]content) {
 	}
 }
 
-// value follows what an operation writes. Of a lookup it returns the one that gave
-// the same.
+// value applies the writes of an operation. For a lookup it returns an earlier one
+// with the same result.
 func (r *reuser) value(b *Block, v *Value, dom *DomTree) *Value {
 	switch {
 	case v.Op == OpLoad:
@@ -229,8 +229,8 @@ func (r *reuser) key(v *Value) (string, bool) {
 	return string(out), true
 }
 
-// clearsTail is the firmware clearing the bytes of a key's last word that are not
-// the key's.
+// clearsTail applies a write of the firmware: it clears the bytes of a key's last
+// word that are not the key's.
 func (r *reuser) clearsTail(v *Value) {
 	off, size := keyPlace(v)
 	if size == 0 {

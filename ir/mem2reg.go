@@ -10,8 +10,8 @@ package ir
 // never read are not stored.
 //
 // A frame whose address escapes, into a sum with a variable, a parameter or a function
-// of the program, stays in memory as a whole. Pointers that come from elsewhere reach
-// other frames.
+// of the program, stays in memory as a whole. Pointers that are not sums of this
+// frame's address point to other frames.
 func (f *Func) PromoteFrame() {
 	p := &promoter{f: f, words: make([]bool, f.Frame/4), parts: map[*Value][2]*Value{}}
 	if !p.survey() {
@@ -42,7 +42,7 @@ func (p *promoter) shrink() {
 type promoter struct {
 	f     *Func
 	words []bool     // kept
-	all   bool       // all words that anything touches
+	all   bool       // all words that are accessed
 	used  int64      // bytes at the bottom that helpers read
 	live  [][]uint64 // by block number: words live at its start, a bit each
 	preds [][]Pred
@@ -59,7 +59,7 @@ func framePlace(addr *Value) (int64, bool) {
 	return base.Int + off, true
 }
 
-// stackSize is the bytes an access to the stack touches.
+// stackSize is the number of bytes of an access to the stack.
 func stackSize(v *Value) int64 {
 	if v.Op == OpRead {
 		return 4 * v.Int
@@ -67,7 +67,7 @@ func stackSize(v *Value) int64 {
 	return int64(v.Size)
 }
 
-// simple accesses are to part of a word, or to whole words.
+// simple reports whether an access is to part of one word, or to whole words.
 func simple(off, size int64) bool { return off%4+size <= 4 || off%4 == 0 && size%4 == 0 }
 
 // survey finds the words that can be promoted; false if there are none, or the frame's
@@ -299,8 +299,8 @@ func (p *promoter) enter(b *Block, ends []*frameState, made [][]*Value) *frameSt
 	return st
 }
 
-// pass stores what a helper reads. If the frame holds nothing else, the arguments move
-// to its bottom, where the frame pointer already points.
+// pass stores the words that a helper reads. If the frame holds nothing else, the
+// arguments move to its bottom, to which the frame pointer already points.
 func (p *promoter) pass(e *editor, call *Value, st *frameState) {
 	var args []int
 	total := int64(0)
@@ -338,7 +338,7 @@ func (p *promoter) pass(e *editor, call *Value, st *frameState) {
 	}
 }
 
-// write stores x in word w of the frame, unless it is there.
+// write stores x in word w of the frame, unless the word holds it already.
 func (p *promoter) write(e *editor, w int64, x *Value, st *frameState) {
 	if st.stored[w] == x {
 		return
@@ -350,7 +350,7 @@ func (p *promoter) write(e *editor, w int64, x *Value, st *frameState) {
 	st.stored[w] = x
 }
 
-// value rewrites an access, and writes what a helper reads.
+// value rewrites an access, and stores the words that a helper reads.
 func (p *promoter) value(e *editor, v *Value, st *frameState) {
 	if v.Op == OpCallHelper {
 		p.pass(e, v, st)

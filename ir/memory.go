@@ -45,7 +45,8 @@ func newMemory(f *Func) *memory {
 
 func (m *memory) fresh() int32 { m.last++; return m.last }
 
-// begin enters a block. Its predecessors' ends were noted, but for back edges.
+// begin enters a block. The ends of its predecessors are recorded, except for
+// back edges.
 func (m *memory) begin(b *Block, preds []Pred) {
 	for s := range m.now {
 		same := len(preds) > 0
@@ -65,7 +66,7 @@ func (m *memory) begin(b *Block, preds []Pred) {
 
 func (m *memory) end(b *Block) { m.ends[b.ID] = append([]int32(nil), m.now...) }
 
-// of is the number of the state that v reads, 0 for what reads none.
+// of returns the number of the state that v reads, 0 if it reads none.
 func (m *memory) of(v *Value) int32 {
 	s, ok := v.Observes()
 	switch {
@@ -181,7 +182,8 @@ func (v *Value) Changes(s State) bool {
 	return false
 }
 
-// effect notes what an operation may change: of maps only the one that it names.
+// effect records the states that an operation may change: of maps only the one
+// that it names.
 func (m *memory) effect(v *Value) {
 	for s := range numStates {
 		if v.Changes(s) {

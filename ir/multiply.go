@@ -38,9 +38,9 @@ func (e *editor) product(x *Value, c, limit uint64) *Value {
 	return e.add(OpMul, x.Type, x, e.number(x.Type, c))
 }
 
-// shiftsAndSums returns x c as a sum of shifted x, nil if that does not pay. The terms
-// are those of the signed-digit form in which no two neighbours are set, which has the
-// fewest (Reitwiesner, 1960).
+// shiftsAndSums returns x c as a sum of shifted x, nil if that is not cheaper. The
+// terms are those of the signed-digit form in which no two neighbours are set, which
+// has the fewest (Reitwiesner, 1960).
 func (e *editor) shiftsAndSums(x *Value, c, limit uint64) *Value {
 	if c == 0 {
 		return e.number(x.Type, 0)

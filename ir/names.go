@@ -59,8 +59,8 @@ func opNamed(s string) (Op, bool) {
 	return OpInvalid, false
 }
 
-// atomicNamed reads the operation at the front of a dotted suffix and returns
-// what follows it.
+// atomicNamed reads the operation at the start of a dotted suffix and returns
+// the rest.
 func atomicNamed(s string) (a AtomicOp, rest string, ok bool) {
 	word, rest, _ := strings.Cut(s, ".")
 	for i, name := range atomicNames {

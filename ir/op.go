@@ -19,11 +19,11 @@ const (
 	Void Type = iota
 	I32
 	I64
-	Tuple // several I32 parts, taken out with Part: what one command or call delivers
+	Tuple // several I32 parts, extracted with Part: the result of one command or call
 )
 
-// Op is an operation. The list names them; the rows in table.go say what they
-// take, give and do.
+// Op is an operation. The rows in table.go define arguments, result and
+// meaning.
 type Op uint8
 
 const (

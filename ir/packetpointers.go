@@ -33,8 +33,8 @@ func (f *Func) FoldPacketPointers() {
 // larger ones.
 const maxPacketOffset = 1 << 29
 
-// packetPlace is a packet address: start + off. An I64 of them has a zero high
-// half. off is an I32, nil for 0; of it Lo <= off <= Hi, signed.
+// packetPlace is a packet address: start + off. An I64 that is one has a zero
+// high half. off is an I32, nil for 0; of it Lo <= off <= Hi, signed.
 type packetPlace struct {
 	start  *Value // OpPacketStart
 	off    *Value
@@ -79,7 +79,7 @@ func (p *packetFolder) offset(q packetPlace) *Value {
 	return p.finish(v)
 }
 
-// value finds out whether v is a packet address, and rewrites it.
+// value rewrites v if it is a packet address.
 func (p *packetFolder) value(v *Value) {
 	p.pc = v.PC
 	keep := func() { p.out = append(p.out, v) }
@@ -126,7 +126,7 @@ func (p *packetFolder) bounds(v *Value) (lo, hi int64, ok bool) {
 	return 0, int64(k.Max()), k.Max() < maxPacketOffset
 }
 
-// sum is a packet address plus something small.
+// sum handles a packet address plus a small number.
 func (p *packetFolder) sum(v, x, y *Value) bool {
 	q := p.place[x.ID]
 	if q.start == nil || p.place[y.ID].start != nil {
@@ -173,7 +173,7 @@ func (p *packetFolder) become(v *Value, q packetPlace) {
 	p.by[v.ID] = sum
 }
 
-// difference is an address less an address, or less something small.
+// difference handles an address minus an address, or minus a small number.
 func (p *packetFolder) difference(v *Value) bool {
 	x, y := p.place[v.Args[0].ID], p.place[v.Args[1].ID]
 	if x.start == nil || x.start != y.start {

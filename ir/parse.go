@@ -317,7 +317,7 @@ func (p *parser) operation(word string, v *Value) error {
 	return p.attributes(v)
 }
 
-// suffixes reads what follows the operation's name.
+// suffixes reads the suffixes of the operation's name.
 func (v *Value) suffixes(row Row, s string) error {
 	if row.Int == IntAtomic {
 		a, rest, ok := atomicNamed(s)

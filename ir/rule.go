@@ -27,8 +27,8 @@ type Rule struct {
 	// known of the variables.
 	If    string
 	Width int
-	// Once requires that the arguments of From that are expressions have no other use:
-	// otherwise the replacement would add work.
+	// Once requires that the arguments of From that are expressions have no other use.
+	// Otherwise they would stay, and the replacement would add instructions.
 	Once bool
 }
 
@@ -197,7 +197,7 @@ func mayMatch(e *Expr, v *Value) bool {
 	return true
 }
 
-// likely compares operations, constants being one.
+// likely compares operations; all constants count as equal.
 func likely(e *Expr, v *Value) bool {
 	switch {
 	case e.Op != OpInvalid:

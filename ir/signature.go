@@ -52,7 +52,8 @@ func (c *checker) addressWords(v *Value) int {
 	return 1
 }
 
-// match takes the arguments of one letter; false once an error was reported.
+// match checks the arguments of one letter; it returns false after an error was
+// reported.
 func (m *matcher) match(letter, repeat byte) bool {
 	for repeat == 0 || len(m.rest) > 0 {
 		for _, want := range m.types(letter) {

@@ -37,8 +37,7 @@ type Bound struct {
 	//   - a command for every 32 bytes of the packet and of a map value that are read,
 	//     and for every 32 bytes written, at any addresses;
 	//   - an instruction for every four bytes written, where a byte written twice
-	//     counts
-	//     once;
+	//     counts once;
 	//   - two for an addition to a map;
 	//   - for a helper call: two for its arguments, the branch and its unfilled delay
 	//     slot, the helper's own cycles, and one for every 32-bit word of its key and
