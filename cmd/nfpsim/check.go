@@ -30,7 +30,7 @@ type checkResult struct {
 
 // judgement is one compiler's answer.
 type judgement struct {
-	Verdict string          `json:"verdict"` // accept or reject
+	Verdict string          `json:"verdict"` // accept, reject, or attach-only
 	Reasons []verify.Reason `json:"reasons"`
 }
 
@@ -38,8 +38,14 @@ func judge(reasons []verify.Reason) judgement {
 	if len(reasons) == 0 {
 		return judgement{"accept", []verify.Reason{}}
 	}
+	if linux.NeverRuns(reasons) {
+		return judgement{attachOnly, reasons}
+	}
 	return judgement{"reject", reasons}
 }
+
+// attachOnly is the verdict on a program that the kernel attaches and no packet runs.
+const attachOnly = "attach-only"
 
 func newCheck() *cobra.Command {
 	var t target
@@ -52,9 +58,11 @@ func newCheck() *cobra.Command {
 		Short: "say whether a program will run on a card and, if not, why",
 		Long: `Checks each program of PROG against the verifier, against what the Linux nfp
 driver accepts, and against nfpkit's compiler for a firmware, and names every
-reason with its place and cure. Exit status 1 if the compiler asked for with
---for refuses any. --card says how much memory there is for maps, --mtu what the
-driver compares with the packet bytes that a program may reach.`,
+reason with its place and cure. The Linux driver's verdict is attach-only for a
+program that the kernel attaches and no packet runs. Exit status 1 unless the
+compiler asked for with --for accepts all. --card says how much memory there is
+for maps, --mtu what the driver compares with the packet bytes that a program
+may reach.`,
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if who != "kernel" && who != "nfpkit" {
@@ -227,7 +235,11 @@ func printChecks(w io.Writer, results []checkResult) error {
 			}
 			continue
 		}
-		fmt.Fprintf(w, "%s: Linux driver: %s, nfpkit: %s\n", r.Program, r.Kernel.Verdict, r.Ours.Verdict)
+		verdict := r.Kernel.Verdict
+		if verdict == attachOnly {
+			verdict += " (the kernel attaches it, no packet runs it)"
+		}
+		fmt.Fprintf(w, "%s: Linux driver: %s, nfpkit: %s\n", r.Program, verdict, r.Ours.Verdict)
 		printReasons(w, "Linux driver", r.Kernel.Reasons)
 		printReasons(w, "nfpkit", r.Ours.Reasons)
 		printReasons(w, "warning", r.Warns)

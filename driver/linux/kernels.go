@@ -19,16 +19,17 @@ type Kernel struct {
 	Compared string // with what the rules for it were compared; "" if with nothing
 	V4       bool   // has the instructions of -mcpu=v4
 	Sums     bool   // relates a number to another one plus a constant (BPF_ADD_CONST)
+	TCX      bool   // has tcx hooks
 	StaleEnd bool   // keeps the result of comparing a packet pointer when the pointer moves back
 }
 
 // kernels is sorted by release.
 var kernels = []Kernel{
 	{Release: "6.1", Compared: "Debian's 6.1.192 with its nfp driver: 9 of 731 programs differ, in what its verifier knows of branches and of zeros on the stack", StaleEnd: true},
-	{Release: "6.6", V4: true, StaleEnd: true},
-	{Release: "6.11", V4: true, Sums: true, StaleEnd: true},
-	{Release: "6.12", Compared: "Debian's 6.12.117 with its nfp driver", V4: true, Sums: true, StaleEnd: true},
-	{Release: "6.18", V4: true, Sums: true},
+	{Release: "6.6", V4: true, TCX: true, StaleEnd: true},
+	{Release: "6.11", V4: true, TCX: true, Sums: true, StaleEnd: true},
+	{Release: "6.12", Compared: "Debian's 6.12.117 with its nfp driver", V4: true, TCX: true, Sums: true, StaleEnd: true},
+	{Release: "6.18", V4: true, TCX: true, Sums: true},
 }
 
 // DefaultKernel is the release with which the rules were compared most.

@@ -161,10 +161,19 @@ var rules = []Rule{
 	{Reason: "driver-code-size", Stage: StageTranslate, Source: "jit.c nfp_prog_push", Says: "instruction limit reached|program too long",
 		Why: "the program's code must fit what is left of the code store", Hint: "shorten the program or unroll loops less", whole: codeSize},
 	{Reason: "driver-attach-type", Stage: StageAttach, Source: "net/core/dev.c dev_xdp_attach; kernel/bpf/tcx.c tcx_prog_attach; drivers/net/netkit.c",
-		Says: "programs can not be attached to a device", Why: "only XDP's hardware mode and tc filters reach the card. A program for devmap or cpumap entries, tcx or netkit runs on the host, and a tcx link with a program for the card runs nothing",
+		Says: "programs can not be attached to a device", Why: "only XDP's hardware mode and tc filters reach the card. A program for devmap or cpumap entries or netkit runs on the host",
 		Hint: `use SEC("xdp"), or SEC("tc") and a tc filter (nfpctl prog load ... mode tcoffload, or tc filter add ... skip_sw)`, whole: attachType},
+	{Reason: "driver-tcx", Stage: StageAttach, Source: "kernel/bpf/tcx.c tcx_prog_attach",
+		Why:  "a tcx link takes a program that was loaded for the card, and then no packet runs it: a card gets programs by XDP's hardware mode and tc filters, and the host cannot run a card's code",
+		Hint: `use SEC("tc") and a tc filter (nfpctl prog load ... mode tcoffload, or tc filter add ... skip_sw)`, whole: tcx},
 	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
 		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},
+}
+
+// NeverRuns reports whether the kernel takes a program that is refused for these reasons
+// only, attaches it, and no packet runs it.
+func NeverRuns(reasons []verify.Reason) bool {
+	return len(reasons) > 0 && !slices.ContainsFunc(reasons, func(r verify.Reason) bool { return r.Reason != "driver-tcx" })
 }
 
 // Rules lists the requirements of the Linux driver, for explanations.

@@ -164,9 +164,8 @@ func loadFlags(c *ruleCheck) []finding {
 	return nil
 }
 
-// attachType refuses programs for any hook other than the two with a hardware mode. A
-// tcx attach type of a section "tc/..." is libbpf's name for both tcx and tc: a tc
-// filter takes such a program.
+// attachType refuses programs for any hook other than the two with a hardware mode,
+// and tcx.
 func attachType(c *ruleCheck) []finding {
 	p, hook := c.facts.Code, ""
 	switch {
@@ -176,12 +175,26 @@ func attachType(c *ruleCheck) []finding {
 		hook = "a cpumap's entries"
 	case p.Type == ebpf.SchedCLS && (p.Attach == ebpf.AttachNetkitPrimary || p.Attach == ebpf.AttachNetkitPeer):
 		hook = "netkit devices"
-	case p.Type == ebpf.SchedCLS && (p.Attach == ebpf.AttachTCXIngress || p.Attach == ebpf.AttachTCXEgress) && !strings.HasPrefix(p.Section, "tc/"):
-		hook = "tcx hooks"
+	case forTCX(p) && !c.kernel.TCX:
+		return []finding{{0, fmt.Sprintf("the program is for tcx hooks (attach type %v), which kernel %s does not have", p.Attach, c.kernel.Release)}}
 	default:
 		return nil
 	}
 	return []finding{{0, fmt.Sprintf("the program is for %s (attach type %v), which run no program on a card", hook, p.Attach)}}
+}
+
+// tcx refuses programs for tcx hooks of a kernel that has them.
+func tcx(c *ruleCheck) []finding {
+	if p := c.facts.Code; forTCX(p) && c.kernel.TCX {
+		return []finding{{0, fmt.Sprintf("the program is for tcx hooks (attach type %v): the kernel attaches it, and no packet runs it, neither on the card nor on the host", p.Attach)}}
+	}
+	return nil
+}
+
+// forTCX reports whether a program is for tcx hooks. A tcx attach type of a section
+// "tc/..." is libbpf's name for both tcx and tc: a tc filter takes such a program.
+func forTCX(p *code.Code) bool {
+	return p.Type == ebpf.SchedCLS && (p.Attach == ebpf.AttachTCXIngress || p.Attach == ebpf.AttachTCXEgress) && !strings.HasPrefix(p.Section, "tc/")
 }
 
 // stackOf returns the bytes of stack of the deepest chain of calls: View.Stack.
