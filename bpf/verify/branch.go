@@ -56,7 +56,7 @@ func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 		return x.edgeNull(s, a, op, taken)
 	case a.kind == Scalar && a.n.known() && a.n.bits.Value == 0:
 		return x.edgeNull(s, b, op, taken)
-	case a.pointer() && b.pointer() && (op == asm.JEq) == taken && (op == asm.JEq || op == asm.JNE):
+	case a.pointer() && b.pointer() && !x.opt.early() && (op == asm.JEq) == taken && (op == asm.JEq || op == asm.JNE):
 		x.edgeSame(s, a, b)
 		return true
 	case a.kind != Scalar && b.kind != Scalar:

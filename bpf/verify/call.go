@@ -175,8 +175,11 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	}
 	there := id == asm.FnMapLookupElem && x.keyInside(s, args.set)
 	x.returns(s, p, args.set)
-	if there {
-		s.regs[asm.R0].kind, s.regs[asm.R0].id = PtrMapValue, 0
+	switch r0 := &s.regs[asm.R0]; {
+	case there:
+		r0.kind, r0.id = PtrMapValue, 0
+	case id == asm.FnGetSmpProcessorId && x.opt.Linux && x.opt.since(6, 12):
+		r0.n = rangeNum(0, mostProcessors-1)
 	}
 	return true
 }

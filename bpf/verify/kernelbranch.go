@@ -80,8 +80,16 @@ func (a *span[U, S]) disjoint(b *span[U, S]) bool {
 // It reports whether Linux walks that edge.
 func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
-	if way, known := foresee(op, &a.n, &b.n, wide); known {
+	decide := foresee
+	if x.opt.early() {
+		decide = foreseeEarly
+	}
+	if way, known := decide(op, &a.n, &b.n, wide); known {
 		return way == taken
+	}
+	if x.opt.early() {
+		x.edgeEarly(s, ins, a, b, taken)
+		return true
 	}
 	if ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst && x.opt.since(6, 18) {
 		return true // and nothing is learned
@@ -108,15 +116,32 @@ func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bo
 	}
 	settle(&p)
 	settle(&q)
-	x.learn(s, ins.Src, b, &q)
+	x.learnBoth(s, ins, a, b, &p, &q)
+	return true
+}
+
+// learnBoth replaces what is known of the operands a and b of a branch by p and q.
+func (x *explorer) learnBoth(s *state, ins *code.Insn, a, b *val, p, q *num) {
+	x.learn(s, ins.Src, b, q)
 	switch {
 	case a.id == 0 || a.id != b.id:
-		x.learn(s, ins.Dst, a, &p)
+		x.learn(s, ins.Dst, a, p)
 	case a.delta != b.delta: // and back
-		p = s.regs[ins.Dst].n
-		x.learn(s, ins.Dst, a, &p)
+		back := s.regs[ins.Dst].n
+		x.learn(s, ins.Dst, a, &back)
 	} // if the deltas are equal, both get the source's result
-	return true
+}
+
+// edgeEarly is edgeLinux for Linux before 6.8 and a branch that is not decided.
+func (x *explorer) edgeEarly(s *state, ins *code.Insn, a, b *val, taken bool) {
+	p, q := a.n, b.n
+	learnEarly(ins.OpCode.JumpOp(), &p, &q, ins.OpCode.Class() == asm.JumpClass, taken)
+	switch {
+	case ins.OpCode.Source() != asm.RegSource:
+		x.learn(s, ins.Dst, a, &p)
+	case ins.Src != ins.Dst:
+		x.learnBoth(s, ins, a, b, &p, &q)
+	}
 }
 
 // learnOrder refines both numbers by `a op b`, even if no numbers satisfy it.

@@ -1,7 +1,7 @@
 package verify
 
 import (
-	"math"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -13,7 +13,7 @@ import (
 // more instructions as reachable, and wider numbers. With Options.Linux this verifier
 // discards the same facts:
 //
-//   - Negation and byte swaps give any number (check_alu_op).
+//   - Negation and byte swaps give any number (check_alu_op), until 6.17 and 6.18.
 //   - So do division and remainder, and all shifts except those by a constant below
 //     the width. All 64 bits are then unknown, even for 32-bit operations
 //     (is_safe_to_compute_dst_reg_range).
@@ -28,7 +28,9 @@ import (
 //   - Bits are tested with constants only. On the edge on which none of them is set,
 //     the earlier bounds are forgotten first (regs_refine_cond_op).
 //   - Products of numbers that may be negative, or above half the width, have no
-//     bounds (scalar_min_max_mul).
+//     bounds (scalar_min_max_mul), until 6.14.
+//   - A sum or difference loses an interval of which one end wraps, until 6.17; if
+//     both wrap it is kept since (scalar_min_max_add).
 //   - Among the pointers to which nothing may be added, only that of a map accepts the
 //     addition of 0 (adjust_ptr_min_max_vals).
 //   - If a packet pointer without a fixed offset is below the end, the byte there is
@@ -58,11 +60,11 @@ import (
 
 // forgets reports whether Linux knows nothing of an ALU instruction's result.
 func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
-	if !x.opt.Linux {
+	if !x.opt.Linux || x.opt.early() {
 		return false
 	}
 	switch ins.OpCode.ALUOp() {
-	case asm.Div, asm.Mod, asm.SDiv, asm.SMod, asm.Neg, asm.Swap:
+	case asm.Div, asm.Mod, asm.SDiv, asm.SMod:
 		return true
 	case asm.LSh, asm.RSh, asm.ArSh:
 		if wide {
@@ -73,18 +75,151 @@ func (x *explorer) forgets(ins *code.Insn, b *val, wide bool) bool {
 	return false
 }
 
-// coarseProduct returns the product as Linux knows it.
-func coarseProduct(a, b, r *num) num {
-	if a.w.slo < 0 || b.w.slo < 0 || a.w.uhi > math.MaxUint32 || b.w.uhi > math.MaxUint32 {
-		r.w = anyNum().w
+// compute returns a op b as the verifier that is asked for knows it.
+func (x *explorer) compute(op asm.ALUOp, a, b *num, wide bool) num {
+	switch {
+	case x.opt.early():
+		return aluEarly(op, a, b, wide)
+	case !x.opt.Linux || a.known() && b.known():
+	case op == asm.Add && !x.opt.since(6, 17):
+		return synced(sumInside(a, b), wide)
+	case op == asm.Sub && !x.opt.since(6, 17):
+		return synced(differenceInside(a, b), wide)
+	case op == asm.Mul:
+		return synced(x.product(a, b), wide)
 	}
-	if a.h.slo < 0 || b.h.slo < 0 || a.h.uhi > math.MaxUint16 || b.h.uhi > math.MaxUint16 {
-		r.h = anyNum().h
+	return alu(op, a, b, wide)
+}
+
+func synced(n num, wide bool) num {
+	if !wide {
+		return n.zext32()
 	}
-	n := bitsNum(r.bits)
-	n.w, n.h = n.w.meet(&r.w), n.h.meet(&r.h)
 	n.sync()
 	return n
+}
+
+// moved returns the variable offset n of a pointer moved by d, or by -d if back.
+func (x *explorer) moved(n, d num, back bool) num {
+	op := asm.Add
+	if back {
+		op = asm.Sub
+	}
+	if !x.opt.Linux {
+		return alu(op, &n, &d, true)
+	}
+	n.h, d.h = anyNum().h, anyNum().h // adjust_ptr_min_max_vals
+	r := sumInside(&n, &d)
+	if back {
+		r = differenceInside(&n, &d)
+	}
+	if x.opt.early() {
+		r.syncEarly()
+	} else {
+		r.sync()
+	}
+	return r
+}
+
+// sumInside returns a plus b, without an interval of which one end wraps: what Linux
+// knows before 6.17, and of pointers in any release.
+func sumInside(a, b *num) num {
+	return num{a.bits.Add(b.bits), a.w.addInside(&b.w), a.h.addInside(&b.h)}
+}
+
+// differenceInside is sumInside for a minus b.
+func differenceInside(a, b *num) num {
+	return num{a.bits.Sub(b.bits), a.w.subInside(&b.w), a.h.subInside(&b.h)}
+}
+
+// addInside is add, but loses an interval of which one end wraps.
+func (a span[U, S]) addInside(b *span[U, S]) span[U, S] {
+	r := a.add(b)
+	if a.ulo+b.ulo < a.ulo || a.uhi+b.uhi < a.uhi {
+		r.ulo, r.uhi = 0, ^U(0)
+	}
+	return r
+}
+
+// subInside is sub, but loses an interval of which one end wraps.
+func (a span[U, S]) subInside(b *span[U, S]) span[U, S] {
+	r := a.sub(b)
+	if a.ulo < b.uhi {
+		r.ulo, r.uhi = 0, ^U(0)
+	}
+	return r
+}
+
+// product returns a times b. Before 6.14 it has no bounds if a number may be negative or
+// takes more than half the width (scalar_min_max_mul).
+func (x *explorer) product(a, b *num) num {
+	if x.opt.since(6, 14) {
+		return num{a.bits.Mul(b.bits), a.w.mulInside(&b.w), a.h.mulInside(&b.h)}
+	}
+	return num{a.bits.Mul(b.bits), a.w.mulHalves(&b.w), a.h.mulHalves(&b.h)}
+}
+
+// mulInside keeps the products of intervals of which none overflows.
+func (a span[U, S]) mulInside(b *span[U, S]) span[U, S] {
+	r := a.full()
+	if lo, hi := a.ulo*b.ulo, a.uhi*b.uhi; b.uhi == 0 || hi/b.uhi == a.uhi {
+		r.ulo, r.uhi = lo, hi
+	}
+	var all []S
+	for _, p := range []S{a.slo, a.shi} {
+		for _, q := range []S{b.slo, b.shi} {
+			if m := p * q; q == 0 || m/q == p && !(q == -1 && p == r.slo) {
+				all = append(all, m)
+			}
+		}
+	}
+	if len(all) == 4 {
+		r.slo, r.shi = slices.Min(all), slices.Max(all)
+	}
+	return r
+}
+
+// mulHalves keeps the product of two intervals of half the width that are not negative.
+func (a span[U, S]) mulHalves(b *span[U, S]) span[U, S] {
+	r, half := a.full(), ^U(0)>>(bitsOf(a.ulo)/2)
+	if a.slo < 0 || b.slo < 0 || a.uhi > half || b.uhi > half {
+		return r
+	}
+	r.ulo, r.uhi = a.ulo*b.ulo, a.uhi*b.uhi
+	if S(r.uhi) >= 0 {
+		r.slo, r.shi = S(r.ulo), S(r.uhi)
+	}
+	return r
+}
+
+// negative returns -n: any number before 6.17 (check_alu_op).
+func (x *explorer) negative(n *num, wide bool) num {
+	if x.opt.Linux && !x.opt.since(6, 17) {
+		return anyNum()
+	}
+	return alu(asm.Neg, n, n, wide)
+}
+
+// swapped returns n with its bytes swapped by ins: any number before 6.18, and since
+// then what is known of its bits (scalar_byte_swap).
+func (x *explorer) swapped(n *num, ins *code.Insn) num {
+	r := byteSwap(n, ins.Instruction)
+	switch {
+	case x.opt.Linux && !x.opt.since(6, 18):
+		return anyNum()
+	case x.opt.Linux:
+		return bitsNum(r.bits)
+	}
+	return r
+}
+
+// stored returns what a store of v keeps: a copy that is linked to it, which Linux does
+// since 6.9.
+func (x *explorer) stored(s *state, v *val) val {
+	if x.opt.early() && v.kind != NotInit {
+		return *v
+	}
+	return x.copyOf(s, v)
 }
 
 // carried returns the number that Linux derives, over a link with distance d, from n: n
@@ -95,24 +230,17 @@ func (x *explorer) carried(n *num, d int64) num {
 		return *n
 	}
 	c := constNum(uint64(d))
-	r := num{n.bits.Add(c.bits), n.w.add(&c.w), n.h.add(&c.h)}
 	if x.opt.since(6, 17) {
-		return r
+		return num{n.bits.Add(c.bits), n.w.add(&c.w), n.h.add(&c.h)}
 	}
-	if n.w.uhi > math.MaxUint64-c.w.uhi {
-		r.w.ulo, r.w.uhi = 0, math.MaxUint64
-	}
-	if n.h.uhi > math.MaxUint32-c.h.uhi {
-		r.h.ulo, r.h.uhi = 0, math.MaxUint32
-	}
-	return r
+	return sumInside(n, &c)
 }
 
 // tainted reports whether a number is constant by its bits and not by its bounds.
 // Linux takes such a number for one of a dead branch, and a pointer to which it is
 // added for a number.
 func (x *explorer) tainted(n *num) bool {
-	return x.opt.Linux && n.known() && (n.w.ulo != n.w.uhi || n.w.slo != n.w.shi)
+	return x.opt.Linux && (n.known() && (n.w.ulo != n.w.uhi || n.w.slo != n.w.shi) || n.w.empty())
 }
 
 // scrub forgets the contents of the stack slots of which a helper was given n
@@ -139,6 +267,10 @@ func (opt *Options) since(major, minor int) bool {
 	}
 	return k[0] > major || k[0] == major && k[1] >= minor
 }
+
+// mostProcessors is the greatest number of processors that a kernel can be built for.
+// Linux knows the number of its machine: do_refine_retval_range.
+const mostProcessors = 8192
 
 // keyInside reports whether a lookup with s's arguments in an array finds a value, as Linux
 // knows since 6.14: the key is a constant on the stack and below the number of entries

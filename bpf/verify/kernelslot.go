@@ -55,3 +55,37 @@ func (l *slot) fillLinux(first, n int) val {
 
 // sizedMax returns the greatest number of size bytes.
 func sizedMax(size int) uint64 { return math.MaxUint64 >> (64 - 8*size) }
+
+// storeEarly is storeLinux before 6.8: 0 is kept as zero bytes, a number of which
+// nothing is known not at all, and what is beside a kept number is forgotten.
+func (l *slot) storeEarly(first, size int, v *val) {
+	m := cover(first, size)
+	l.written |= m
+	zero := v.kind == Scalar && v.n.known() && v.n.bits.Value == 0
+	if first == 0 && !zero && (v.kind == Scalar && v.n != anyNum() || v.kind != Scalar && size == 8) {
+		c := *v
+		if v.kind == Scalar && v.n.w.uhi > sizedMax(size) {
+			c.unlink()
+		}
+		l.v, l.n, l.zero = &c, uint8(size), 0
+		return
+	}
+	l.scrub()
+	l.zero &^= m
+	if zero {
+		l.zero |= m
+	}
+}
+
+// fillEarly is fillLinux before 6.8: a number is found again only by a load of the
+// size that was stored.
+func (l *slot) fillEarly(first, n int) val {
+	if first != 0 || n != int(l.n) {
+		return scalar(sized(n))
+	}
+	v := *l.v
+	if n < 8 {
+		v.n.coerceEarly(n)
+	}
+	return v
+}

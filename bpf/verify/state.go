@@ -36,7 +36,8 @@ type state struct {
 	cur    int    // index of the running frame
 	next   uint32 // ids below next are taken
 	node   int32  // place in the explorer's graph of loop-head states
-	linux  bool   // slots are kept as Linux's verifier keeps them: kernelmode.go
+	linux  bool   // slots are kept as Linux's verifier keeps them: kernelslot.go
+	early  bool   // the same of Linux before 6.8
 	steps  uint16 // branch decisions made, modulo 2^16
 	path   [trail]int32
 }
@@ -132,7 +133,11 @@ func cover(first, n int) uint8 { return uint8((1<<n - 1) << first) }
 func (s *state) store(fi, off, size int, v *val) {
 	f := s.own(fi)
 	if k, first := slotAt(off); s.linux && first+size <= 8 {
-		f.slot(k).storeLinux(first, size, v)
+		if l := f.slot(k); s.early {
+			l.storeEarly(first, size, v)
+		} else {
+			l.storeLinux(first, size, v)
+		}
 		return
 	}
 	zero := v.kind == Scalar && v.n.known() && v.n.zextIsZero(size)
@@ -241,6 +246,8 @@ func (s *state) load(fi, off, size int) (v val, written, whole bool) {
 		return scalar(sized(size)), written, true
 	}
 	switch {
+	case s.early && l.n > 0 && l.v.kind == Scalar:
+		return l.fillEarly(first, n), written, true
 	case s.linux && l.n > 0 && l.v.kind == Scalar:
 		return l.fillLinux(first, n), written, true
 	case l.n > 0 && cover(0, int(l.n))&m != 0:

@@ -97,7 +97,7 @@ func (x *explorer) loadPacket(s *state, i int, ins *code.Insn) bool {
 		x.fail(s, i, "bad-pointer", "a packet load needs the context pointer in r6, which holds %s", x.reg(v, s.cur).Phrase())
 	}
 	if ins.OpCode.Mode() == asm.IndMode {
-		if v := x.read(s, i, ins.Src); v.pointer() {
+		if v := x.read(s, i, ins.Src); v.pointer() && !x.opt.Linux { // Linux lets the privileged leak addresses
 			x.fail(s, i, "bad-pointer", "the packet load's index in r%d is %s", ins.Src, v.kind.Phrase())
 		}
 	}
@@ -155,7 +155,7 @@ func (x *explorer) store(s *state, i int, ins *code.Insn) {
 	v := constant(uint64(ins.Constant))
 	if ins.OpCode.Class() == asm.StXClass {
 		if src := x.read(s, i, ins.Src); base.kind == PtrStack {
-			v = x.copyOf(s, src)
+			v = x.stored(s, src)
 		}
 	}
 	if base.kind == PtrCtx {
@@ -231,21 +231,17 @@ func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 		return
 	case op == asm.Swap:
 		v := x.read(s, i, ins.Dst)
-		if v.pointer() || x.opt.Linux {
+		if v.pointer() {
 			*v = scalar(anyNum())
 		}
-		if *dst = scalar(byteSwap(&v.n, ins.Instruction)); x.opt.Linux {
-			*dst = scalar(anyNum())
-		}
+		*dst = scalar(x.swapped(&v.n, ins))
 		return
 	case op == asm.Neg:
 		v := x.read(s, i, ins.Dst)
 		if v.pointer() {
 			*v = scalar(anyNum())
 		}
-		if *dst = scalar(alu(op, &v.n, &v.n, wide)); x.opt.Linux {
-			*dst = scalar(anyNum())
-		}
+		*dst = scalar(x.negative(&v.n, wide))
 		return
 	}
 	b := constant(uint64(ins.Constant))
@@ -266,10 +262,7 @@ func (x *explorer) arith(s *state, i int, ins *code.Insn) {
 	default:
 		mixed := a.mixed || b.mixed
 		id, delta, low := x.follow(a, op, &b.n, wide)
-		r := alu(op, &a.n, &b.n, wide)
-		if x.opt.Linux && op == asm.Mul && !r.known() {
-			r = coarseProduct(&a.n, &b.n, &r)
-		}
+		r := x.compute(op, &a.n, &b.n, wide)
 		if *dst = scalar(r); !r.known() {
 			dst.mixed, dst.id, dst.delta, dst.low = mixed, id, delta, low
 		}
@@ -323,6 +316,10 @@ func (x *explorer) move(s *state, i int, ins *code.Insn, op asm.ALUOp, wide bool
 			n = n.zext32()
 		}
 		*dst = scalar(n)
+		return
+	}
+	if !wide && x.opt.early() {
+		*dst = scalar(src.n.zextEarly())
 		return
 	}
 	if op == asm.Mov && src.n.w.uhi <= math.MaxUint32 {
@@ -431,11 +428,7 @@ func (x *explorer) displace(s *state, i int, p *val, d *num, back bool) val {
 	if d.w.slo <= -maxPointerOffset || d.w.slo >= maxPointerOffset {
 		x.fail(s, i, "pointer-offset", "%s is moved by a number without a useful lower bound: it may be %s", p.kind.Phrase(), d.phrase())
 	}
-	op := asm.Add
-	if back {
-		op = asm.Sub
-	}
-	r.n = alu(op, &p.n, d, true)
+	r.n = x.moved(p.n, *d, back)
 	if p.kind == PtrPacket || p.kind == PtrPacketMeta {
 		r.id, r.past, r.stale, r.delta = s.freshID(), 0, 0, 0
 		r.rng = rangeAfter(p.rng, d, back)

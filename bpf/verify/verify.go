@@ -145,7 +145,7 @@ func (x *explorer) limit() int {
 
 // entry returns the state in which the program starts.
 func (x *explorer) entry() *state {
-	s := &state{next: 1, linux: x.opt.Linux}
+	s := &state{next: 1, linux: x.opt.Linux, early: x.opt.early()}
 	s.frames[0] = newFrame(-1)
 	s.regs[asm.R10] = pointer(PtrStack)
 	if x.c.Type == ebpf.UnspecifiedProgram {

@@ -618,12 +618,23 @@ func (w *walker) depend(p *path, i int, ins *code.Insn) {
 		}
 	case class == asm.StXClass && ins.OpCode.AtomicOp() == asm.InvalidAtomic:
 		base, v := &s.regs[ins.Dst], &s.regs[ins.Src]
-		if base.kind == PtrStack && base.fixed() && (base.min()+int64(ins.Offset))&7 != 0 && v.kind == Scalar && v.n.known() && v.n.bits.Value == 0 {
+		if base.kind == PtrStack && base.fixed() && v.kind == Scalar && w.keptByValue(ins, base, v) {
 			w.need(p, ins.Src)
 		}
 	case ins.IsBuiltinCall():
 		w.dependCall(p, ins)
 	}
+}
+
+// keptByValue reports whether what the stack keeps of a stored number v depends on v's
+// value, and backtracking cannot undo the store. That holds for zero bytes, and before
+// 6.8 for stores through another register than r10.
+func (w *walker) keptByValue(ins *code.Insn, base, v *val) bool {
+	zero, first := v.n.known() && v.n.bits.Value == 0, (base.min()+int64(ins.Offset))&7 == 0
+	if w.x.opt.early() {
+		return zero || first && ins.Dst != asm.R10 && v.n != anyNum()
+	}
+	return zero && !first
 }
 
 func (w *walker) dependCall(p *path, ins *code.Insn) {

@@ -164,7 +164,7 @@ var rules = []Rule{
 		Says: "programs can not be attached to a device", Why: "only XDP's hardware mode and tc filters reach the card. A program for devmap or cpumap entries or netkit runs on the host",
 		Hint: `use SEC("xdp"), or SEC("tc") and a tc filter (nfpctl prog load ... mode tcoffload, or tc filter add ... skip_sw)`, whole: attachType},
 	{Reason: "driver-tcx", Stage: StageAttach, Source: "kernel/bpf/tcx.c tcx_prog_attach",
-		Why:  "a tcx link takes a program that was loaded for the card, and then no packet runs it: a card gets programs by XDP's hardware mode and tc filters, and the host cannot run a card's code",
+		Why:  "a tcx link takes a program that was loaded for the card, and then no packet runs it. A card gets programs by XDP's hardware mode and tc filters, and the host cannot run a card's code",
 		Hint: `use SEC("tc") and a tc filter (nfpctl prog load ... mode tcoffload, or tc filter add ... skip_sw)`, whole: tcx},
 	{Reason: "driver-packet-split", Stage: StageAttach, Source: "offload.c nfp_bpf_offload_check_mtu", Says: "potential packet access beyond HW packet split boundary",
 		Why: "programs reach only the bytes of a packet that are kept near the micro-engine", Hint: "read headers only, or lower the interface's MTU to what is kept there", whole: packetSplit},

@@ -172,17 +172,23 @@ func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error)
 	return prog, err
 }
 
-// log returns the kernel verifier's log of a program that it refuses, with states.
+// log returns the kernel verifier's log of a program, with states: of the path that it
+// refuses, or of all paths.
 func (k *Kernel) log(p *Program) string {
 	prog, err := k.loadLogged(p, p.Spec, ebpf.LogLevelBranch)
+	if err == nil {
+		prog.Close()
+		prog, err = k.loadLogged(p, p.Spec, ebpf.LogLevelInstruction)
+	}
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {
 		return strings.Join(ve.Log, "\n")
 	}
-	if err == nil {
-		prog.Close()
+	if err != nil {
+		return ""
 	}
-	return ""
+	defer prog.Close()
+	return prog.VerifierLog
 }
 
 func (k *Kernel) loadLogged(p *Program, from *ebpf.ProgramSpec, level ebpf.LogLevel) (*ebpf.Program, error) {

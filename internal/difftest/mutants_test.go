@@ -54,10 +54,11 @@ func compareVerifiers(t *testing.T, what string, n int, change func(seed uint64,
 		t.Fatal(err)
 	}
 	defer k.Close()
-	m := mutants{kernel: runningKernel(t), stricter: map[string]int{}, wider: map[string]int{}, linuxStricter: map[string]int{}, linuxWider: map[string]int{}}
+	m := mutants{kernel: runningKernel(t), stricter: map[string]int{}, wider: map[string]int{}}
 	for ; m.total() < n; seed++ {
 		p := Generate(seed, AllFeatures)
 		change(seed, p)
+		m.seed = seed
 		if err := m.compare(k, p); err != nil {
 			t.Errorf("seed %d: %v\n%s", seed, err, asmtext.PrintProgram(p.Spec))
 		}
@@ -68,13 +69,13 @@ func compareVerifiers(t *testing.T, what string, n int, change func(seed uint64,
 	for _, why := range slices.SortedFunc(maps.Keys(m.wider), func(a, b string) int { return m.wider[b] - m.wider[a] }) {
 		t.Logf("only we accept %d: %s", m.wider[why], why)
 	}
-	for why, n := range m.linuxStricter {
-		t.Logf("for Linux, only the kernel accepts %d: %s", n, why)
+	for _, d := range m.linuxStricter {
+		t.Logf("for Linux, only the kernel accepts %v", d)
 	}
-	for why, n := range m.linuxWider {
-		t.Logf("for Linux, only we accept %d: %s", n, why)
+	for _, d := range m.linuxWider {
+		t.Logf("for Linux, only we accept %v", d)
 	}
-	t.Logf("suite: %s for Linux: kernel %s and check differ on %d of %d: the kernel alone accepts %d", what, release(), sum(m.linuxStricter)+sum(m.linuxWider), m.total(), sum(m.linuxStricter))
+	t.Logf("suite: %s for Linux: kernel %s and check differ on %d of %d: the kernel alone accepts %d", what, release(), len(m.linuxStricter)+len(m.linuxWider), m.total(), len(m.linuxStricter))
 	refused := sum(m.stricter)
 	t.Logf("suite: %s: kernel %s and check both accept %d, both refuse %d; only the kernel accepts %d; only we accept %d, none of which fails in the interpreter",
 		what, release(), m.both, m.neither, refused, sum(m.wider))
@@ -94,9 +95,18 @@ type mutants struct {
 	both, neither   int
 	stricter, wider map[string]int
 	kernel          [2]int
-	linuxStricter   map[string]int // refused for Linux, and the kernel accepts
-	linuxWider      map[string]int // the opposite case
+	seed            uint64   // of the program that is compared
+	linuxStricter   []differ // refused for Linux, and the kernel accepts
+	linuxWider      []differ // the opposite case
 }
+
+// A differ is a program on which check for Linux and the kernel differ.
+type differ struct {
+	seed uint64
+	says string // the one that refuses it
+}
+
+func (d differ) String() string { return fmt.Sprintf("seed %d: %s", d.seed, d.says) }
 
 func (m *mutants) total() int { return m.both + m.neither + sum(m.stricter) + sum(m.wider) }
 
@@ -157,14 +167,14 @@ func (m *mutants) forLinux(k *Kernel, p *Program, c *code.Code, err error, no *R
 	}
 	switch {
 	case err != nil && no == nil:
-		m.linuxStricter[general(lastLine(err))]++
+		m.linuxStricter = append(m.linuxStricter, differ{m.seed, lastLine(err)})
 		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" {
-			fmt.Printf("stricter for Linux: %+v\n%s\n", err, listing(c))
+			fmt.Printf("seed %d: stricter for Linux: %+v\n%s\n%s\n", m.seed, err, listing(c), k.log(p))
 		}
 	case err == nil && no != nil:
-		m.linuxWider[general(no.Reason)]++
+		m.linuxWider = append(m.linuxWider, differ{m.seed, no.Reason})
 		if os.Getenv("NFPKIT_MUTANTS_SHOW") != "" {
-			fmt.Printf("wider for Linux: %s\n%s%s\n", no.Reason, listing(c), k.log(p))
+			fmt.Printf("seed %d: wider for Linux: %s\n%s%s\n", m.seed, no.Reason, listing(c), k.log(p))
 		}
 	}
 }
