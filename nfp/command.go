@@ -264,18 +264,35 @@ func (in *Inst) Transfer() (sends, gets int, known bool) {
 	if in.Op != OpCmd || c == nil || c.Op == MemoryUnknown {
 		return 0, 0, false
 	}
-	l := int(in.Cmd.Len)
-	n := ((l+1)*int(c.Unit) + 3) / 4
+	_, sends, gets = c.Transfer(in.Cmd.Len)
+	return sends, gets, true
+}
+
+// Transfer returns how many 32-bit words of memory a read, write or atomic with a
+// length field touches, rounded up, and how many transfer registers it sends and gets.
+// Of an atomic, length bit 2 says that it has 64 bits. Without it, read, write, set,
+// clr and xor take as many words as the length gives, and the others one (assumed:
+// published for add and sub alone). compare_write takes the expected value, then the
+// new one.
+func (c *MemoryCommand) Transfer(length uint8) (words, sends, gets int) {
+	words = (int(c.Unit)*(int(length)+1) + 3) / 4
 	if c.Op.Atomic() {
-		if n = l&3 + 1; l&4 != 0 {
-			n *= 2
+		words = 1
+		switch {
+		case length&4 != 0, c.Op == AtomicCompare && length == 3:
+			words = 2
+		case !c.Imm && c.Op <= AtomicXor && c.Op != AtomicCompare:
+			words = int(length&3) + 1
 		}
 	}
 	if c.sends() {
-		sends = n
+		sends = words
+		if c.Op == AtomicCompare {
+			sends = 2 * words
+		}
 	}
 	if c.gets() {
-		gets = n
+		gets = words
 	}
-	return sends, gets, true
+	return words, sends, gets
 }

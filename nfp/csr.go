@@ -18,6 +18,11 @@ const (
 	CSRCmdIndirectRef = 0x190
 )
 
+// LMPointers returns the control registers of the local-memory pointers.
+func LMPointers() [4]uint32 {
+	return [...]uint32{CSRActiveLMAddr0, CSRActiveLMAddr1, CSRActiveLMAddr2, CSRActiveLMAddr3}
+}
+
 var csrNames = map[uint32]string{
 	0x000: "UstorAddr", 0x008: "UstorDataUpr", 0x00c: "UstorErrStat", 0x010: "ALUOut", 0x014: "CtxArbCtrl", 0x018: "CtxEnables",
 	0x01c: "CondCodeEn", 0x020: "CSRCtxPtr", 0x024: "PcBreakpoint0", 0x028: "PcBreakpoint1", 0x02c: "PcBreakpointStatus",

@@ -140,7 +140,11 @@ type Syntax struct {
 	Text string
 }
 
-// Latency is the class of an instruction's timing; numbers in a chip model.
+// SwapSlots is how many defer slots an instruction has that gives the engine to
+// another context.
+const SwapSlots = 2
+
+// Latency is the class of an instruction's timing. Timing has the numbers.
 type Latency uint8
 
 const (
@@ -149,11 +153,11 @@ const (
 	LatencyMul              // part of a multiplication; the result comes with last
 	LatencyCSRRead          // value delivered by the next word, an immed
 	LatencyCSRWrite         // seen by the fourth word after it
-	LatencyBranch           // taken always, 2 slots
-	LatencyCond             // taken perhaps, 3 slots
-	LatencyJump             // rtn, jump: 3 slots
-	LatencySwap             // gives the engine to another context, 2 slots
-	LatencyCommand          // goes to a memory or unit; swap as the ctx field says
+	LatencyBranch           // taken always
+	LatencyCond             // taken or not
+	LatencyJump             // rtn, jump
+	LatencySwap             // gives the engine to another context
+	LatencyCommand          // goes to a memory or unit; the ctx field says whether it swaps
 	LatencyUstore           // code store access
 )
 

@@ -190,7 +190,9 @@ func TestTransfer(t *testing.T) {
 		{"mem[add_imm, $xfer_0, gprB_3, <<8, gprA_2, 1], indirect_ref", 0, 0, true},
 		{"mem[add64, $xfer_0, gprB_3, <<8, gprA_2, 5], ctx_swap[sig1], defer[2]", 2, 0, true},
 		{"mem[test_add, $xfer_0, gprB_3, <<8, gprA_2, 1], ctx_swap[sig1]", 1, 1, true},
-		{"mem[test_compare_write_or_incr/test_mask_compare_write, $xfer_0, gprB_3, <<8, gprA_2, 2], ctx_swap[sig1]", 2, 2, true},
+		{"mem[test_compare_write_or_incr/test_mask_compare_write, $xfer_0, gprB_3, <<8, gprA_2, 2], ctx_swap[sig1]", 2, 1, true},
+		{"mem[test_set, $xfer_0, gprB_3, <<8, gprA_2, 3], ctx_swap[sig1]", 3, 3, true},
+		{"mem[atomic_read, $xfer_0, gprB_3, <<8, gprA_2, 2], ctx_swap[sig1]", 0, 2, true},
 		{"mem[ticket_release, $xfer_0, gprB_3, <<8, gprA_2, 1], ctx_swap[sig1]", 0, 0, false},
 	} {
 		in, err := Parse(c.text)

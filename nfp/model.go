@@ -49,6 +49,20 @@ type Timing struct {
 	PointerDelay int `unit:"words" source:"between a write of a local-memory pointer or T_INDEX and its use; what the Linux driver's compiler keeps"`
 }
 
+// Stall returns the stall cycles after an instruction that leaves its sequence or
+// gives the engine away. Each defer slot that is filled takes one of them.
+func (t *Timing) Stall(l Latency) int {
+	switch l {
+	case LatencyBranch, LatencyCond:
+		return t.Branch
+	case LatencyJump:
+		return t.Return
+	case LatencySwap, LatencyCommand:
+		return t.Swap
+	}
+	return 0
+}
+
 // Unit is a memory: a command waits for its bank, holds it, and answers.
 // A command longer than Line bytes holds the bank for each line begun.
 type Unit struct {

@@ -37,8 +37,8 @@ func (in *Inst) Latency() Latency {
 // MaxDefer is the number of defer slots that the instruction may have. A command that
 // swaps has two, given by Cmd.Ctx.
 func (in *Inst) MaxDefer() int {
-	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
-		return 2
+	if in.Op == OpCmd && in.Swaps() {
+		return SwapSlots
 	}
 	if f := in.row(); f != nil {
 		return int(f.MaxDefer)
@@ -48,7 +48,7 @@ func (in *Inst) MaxDefer() int {
 
 // Slots is the number of words after the instruction that are its defer slots.
 func (in *Inst) Slots() int {
-	if in.Op == OpCmd && in.Cmd.Ctx != 3 {
+	if in.Op == OpCmd && in.Swaps() {
 		return int(in.Cmd.Ctx)
 	}
 	return int(in.Defer)
@@ -122,27 +122,50 @@ func (in *Inst) ReadsPrevious() bool {
 		return true
 	case in.Op == OpCmd:
 		return in.Flags&Indirect != 0
-	case in.Op == OpShf || in.Op == OpLdField:
-		return in.Shift != ShiftNone && in.Shift != ShiftRotate && in.Amount == 0
+	}
+	return in.ShiftsIndirectly()
+}
+
+// ShiftsIndirectly reports whether the amount of the instruction's shift is the A port
+// of the word right before it.
+func (in *Inst) ShiftsIndirectly() bool {
+	return (in.Op == OpShf || in.Op == OpLdField) && in.Shift != ShiftNone && in.Shift != ShiftRotate && in.Amount == 0
+}
+
+// Branches reports whether the instruction may leave the sequence.
+func (in *Inst) Branches() bool {
+	switch in.Op {
+	case OpBr, OpBrBit, OpBrByte, OpRtn:
+		return true
+	case OpCtxArb:
+		return in.Flags&Resume != 0
 	}
 	return false
 }
 
-// Branches reports whether the instruction may branch; ends reports whether it
-// always does.
-func (in *Inst) Branches() (may, ends bool) {
+// AlwaysBranches reports whether the instruction never goes on to the next one.
+func (in *Inst) AlwaysBranches() bool {
+	return in.Branches() && in.Op != OpBrBit && in.Op != OpBrByte && (in.Op != OpBr || Cond(in.Fn) == CondAlways)
+}
+
+// Controls reports whether the instruction branches or waits, and so has defer slots
+// of its own. A command that swaps does not count.
+func (in *Inst) Controls() bool { return in.effects()&ControlsPC != 0 }
+
+// Computes reports whether all that the instruction does is to compute a value from
+// its operands and set condition codes.
+func (in *Inst) Computes() bool {
 	switch in.Op {
-	case OpBr:
-		return true, Cond(in.Fn) == CondAlways
-	case OpBrBit, OpBrByte:
-		return true, false
-	case OpRtn:
-		return true, true
-	case OpCtxArb:
-		r := in.Flags&Resume != 0
-		return r, r
+	case OpALU, OpShf, OpLdField, OpImmed:
+		return true
 	}
-	return false, false
+	return false
+}
+
+// IsMove reports whether the instruction is dst = src and nothing else: condition
+// codes stay.
+func (in *Inst) IsMove() bool {
+	return in.Op == OpALU && ALUOp(in.Fn) == ALUB && in.Flags == NoCC
 }
 
 // HasTarget reports whether Target is a branch address.

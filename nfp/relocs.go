@@ -110,9 +110,8 @@ func (a *assembler) branchKind(i int) RelocKind {
 	case t > ExternalTarget:
 		return RelocHelper
 	}
-	_, always := in.Branches()
 	switch {
-	case !always:
+	case !in.AlwaysBranches():
 		return RelocAbort
 	case in.Defer == 2 && a.loads(i+1, RegB(21)) && a.loads(i+2, RegA(21)), in.Defer == 2 && a.loads(i+1, RegA(21)) && a.loads(i+2, RegB(21)):
 		return RelocPush

@@ -358,7 +358,7 @@ func ctxArbForms() []Form {
 		f := Form{
 			Name: r.name, Op: OpCtxArb, Fixed: r.fixed, Mask: 0x00f800060000, Value: 0x00e000000000 | r.value,
 			Fields: append([]Field{{Prop: PropAny, Bits: []Range{{16, 1}}}, deferField}, r.fields...),
-			Syntax: lines(r.text), Latency: LatencySwap, Effects: ControlsPC, MaxDefer: 2, Doc: r.doc,
+			Syntax: lines(r.text), Latency: LatencySwap, Effects: ControlsPC, MaxDefer: SwapSlots, Doc: r.doc,
 		}
 		if r.value>>17&1 == 0 {
 			f.Fields = append(f.Fields, Field{Prop: PropImm, Bits: []Range{{0, 16}}}, Field{Prop: PropNoLoad, Bits: []Range{{19, 1}}})

@@ -43,14 +43,14 @@ func (d *decoder) command() {
 	d.o.a = d.source(in.A, &d.x.a, regTmpA)
 	d.o.b = d.source(in.B, &d.x.b, regTmpB)
 	d.o.p = d.o.a
-	if bankB(in.A.Kind) || bankA(in.B.Kind) {
+	if in.A.BankB() || in.B.BankA() {
 		d.o.p = d.o.b
 	}
 	d.o.imm = uint32(len(d.s.cmds))
 	c := cmd{MemoryCommand: info.MemoryCommand, shift: k.Mode <= 1, ind: in.Flags&nfp.Indirect != 0, swap: k.Ctx < 3, len: k.Len, sig: k.Sig, xfer: k.Xfer}
 	if c.swap {
 		d.o.fn = k.Ctx
-		c.idle = uint8(max(0, d.spec.Swap-int(k.Ctx)))
+		c.idle = uint8(max(0, d.stall()-int(k.Ctx)))
 	}
 	d.s.cmds = append(d.s.cmds, c)
 }
@@ -146,25 +146,18 @@ func (e *Engine) override(c *Context, a *access, pc uint32) bool {
 
 // perform executes a command and sends its signal.
 func (e *Engine) perform(c *Context, k *cmd, a *access, pc uint32, now uint64) bool {
-	var ok bool
-	var in, out int // transfer registers
-	kind, n := kindRead, 0
+	words, out, in := k.Transfer(a.len)
+	n, kind := 4*words, kindAtomic
+	ok := e.fits(c, k, max(in, out), pc)
 	switch {
 	case k.Op == nfp.MemoryRead:
-		n = int(k.Unit) * (int(a.len) + 1)
-		in = (n + 3) / 4
-		ok = e.fits(c, k, in, pc) && e.read(c, k, a, pc)
+		kind, n = kindRead, int(k.Unit)*(int(a.len)+1)
+		ok = ok && e.read(c, k, a, pc)
 	case k.Op == nfp.MemoryWrite:
 		kind, n = kindWrite, int(k.Unit)*(int(a.len)+1)
-		out = (n + 3) / 4
-		ok = e.fits(c, k, out, pc) && e.write(c, k, a, pc)
+		ok = ok && e.write(c, k, a, pc)
 	default:
-		var words int
-		if words, out = k.operands(a); k.Test {
-			in = words
-		}
-		kind, n = kindAtomic, 4*words
-		ok = e.fits(c, k, max(in, out), pc) && e.atomic(c, k, a, words, pc)
+		ok = ok && e.atomic(c, k, a, words, pc)
 	}
 	if !ok {
 		return false
@@ -306,30 +299,6 @@ func (e *Engine) write(c *Context, k *cmd, a *access, pc uint32) bool {
 		}
 	}
 	return true
-}
-
-// operands returns the number of words of memory that an atomic accesses and of
-// transfer registers that it sends. Length bit 2 makes it 64-bit; without it set, clr,
-// xor, read and write take as many words as the length gives (assumed: published for
-// add and sub alone). compare_write takes the expected value, then the new one.
-func (k *cmd) operands(a *access) (words, out int) {
-	words = 1
-	switch {
-	case a.len&4 != 0:
-		words = 2
-	case k.Imm:
-	case k.Op == nfp.AtomicCompare && a.len == 3:
-		words = 2
-	case k.Op <= nfp.AtomicXor && k.Op != nfp.AtomicCompare:
-		words = int(a.len&3) + 1
-	}
-	switch {
-	case k.Op == nfp.AtomicRead || k.Imm:
-		return words, 0
-	case k.Op == nfp.AtomicCompare:
-		return words, 2 * words
-	}
-	return words, words
 }
 
 // atomic works on big-endian words; a 64-bit number has its low word first.

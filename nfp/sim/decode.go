@@ -125,10 +125,10 @@ func (d *decoder) decode() {
 		d.o.code, d.o.val = opRtn, in.Imm
 		d.o.a = d.source(in.A, &d.x.a, regTmpA)
 		d.o.p = d.o.a
-		d.slots(d.spec.Return)
+		d.slots(d.stall())
 	case nfp.OpCtxArb:
 		d.o.code = opCtxArb
-		d.slots(d.spec.Swap)
+		d.slots(d.stall())
 	case nfp.OpCSRRead:
 		d.o.code, d.o.imm = opCSRRead, in.Imm
 	case nfp.OpCSRWrite:
@@ -250,13 +250,10 @@ func (d *decoder) sources() {
 	if in.A.Kind == nfp.None {
 		d.o.p = regA // operand code 0
 	}
-	if bankB(in.A.Kind) || bankA(in.B.Kind) {
+	if in.A.BankB() || in.B.BankA() {
 		d.o.p = d.o.b
 	}
 }
-
-func bankA(k nfp.Kind) bool { return k == nfp.GPRA || k == nfp.AbsA }
-func bankB(k nfp.Kind) bool { return k == nfp.GPRB || k == nfp.AbsB }
 
 // aluCodes maps the encoded operation to ours; opUnset if it has no name.
 var aluCodes = [32]opcode{
@@ -341,7 +338,7 @@ func (d *decoder) ldField() {
 		d.dest(in.Dst)
 	}
 	d.o.p = d.o.b
-	if bankA(in.Dst.Kind) || bankB(in.B.Kind) {
+	if in.Dst.BankA() || in.B.BankB() {
 		d.o.p = d.o.a
 	}
 	for i := range 4 {
@@ -407,35 +404,22 @@ var brCodes = [32]opcode{
 func (d *decoder) branch() {
 	in := d.in
 	d.o.code, d.o.imm, d.o.val = brCodes[in.Fn&31], uint32(in.Target)&storeMask, uint32(in.CSS)
-	idle := d.spec.Branch
+	idle := d.stall()
 	switch {
 	case d.o.code == opUnset:
 		d.refuse("condition of the cluster scratch")
 		return
-	case d.o.code >= opBEQ && d.o.code <= opBGT && d.prev != nil && !setsCC(d.prev):
+	case d.o.code >= opBEQ && d.o.code <= opBGT && d.prev != nil && !d.prev.WritesCC():
 		idle = d.spec.Settled
 	}
 	d.slots(idle)
-}
-
-// setsCC reports whether an instruction writes the condition codes.
-func setsCC(in *nfp.Inst) bool {
-	switch in.Op {
-	case nfp.OpALU, nfp.OpShf:
-		return in.Flags&nfp.NoCC == 0
-	case nfp.OpLdField:
-		return in.Flags&nfp.LoadCC != 0
-	case nfp.OpMul:
-		return in.Fn&7 >= 4 && in.Flags&nfp.NoCC == 0
-	}
-	return false
 }
 
 func (d *decoder) branchData() {
 	in := d.in
 	d.o.a = d.source(in.A, &d.x.a, regTmpA)
 	d.o.p = regConst
-	if !bankB(in.A.Kind) {
+	if !in.A.BankB() {
 		d.o.p = d.o.a
 	}
 	d.o.imm = uint32(in.Target) & storeMask
@@ -451,8 +435,11 @@ func (d *decoder) branchData() {
 			d.o.code = opBrByteEQ
 		}
 	}
-	d.slots(d.spec.Branch)
+	d.slots(d.stall())
 }
+
+// stall returns the stall cycles of the instruction if it fills no slots.
+func (d *decoder) stall() int { return d.spec.Stall(d.in.Latency()) }
 
 // slots records the number of slots that a control word fills, and its idle
 // cycles after them.
@@ -485,7 +472,7 @@ func (d *decoder) mul() {
 func (s *Store) markSlots(addr int, insts []nfp.Inst) {
 	for i := range insts {
 		for j := i + 1; j <= i+insts[i].Slots() && j < len(insts); j++ {
-			if may, _ := insts[j].Branches(); may || insts[j].Swaps() {
+			if insts[j].Branches() || insts[j].Swaps() {
 				at := uint32(addr + j)
 				s.ops[at] = op{code: opBad}
 				s.bad[at] = "control word in a defer slot"

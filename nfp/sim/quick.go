@@ -112,8 +112,7 @@ func (s *Store) live(addr int, insts []nfp.Inst) []leaves {
 	ends := make([]bool, n) // control never falls through
 	for i := range insts {
 		x := &insts[i]
-		may, always := x.Branches()
-		if !may {
+		if !x.Branches() {
 			continue
 		}
 		at := min(i+x.Slots(), n-1)
@@ -130,7 +129,7 @@ func (s *Store) live(addr int, insts []nfp.Inst) []leaves {
 			jumps = append(jumps, nil)
 		}
 		jumps[k] = append(jumps[k], target)
-		ends[at] = ends[at] || always && x.Slots() == 0
+		ends[at] = ends[at] || x.AlwaysBranches() && x.Slots() == 0
 	}
 	for changed := true; changed; {
 		changed = false

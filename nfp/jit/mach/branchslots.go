@@ -51,7 +51,7 @@ func (p *filler) branch(i int32) {
 		return
 	}
 	share, room := 1.0, 2
-	if !br.always() {
+	if !br.AlwaysBranches() {
 		share, room = p.share(b, br), 3
 	}
 	best, value := taken{}, 0.0
@@ -109,7 +109,7 @@ func (p *filler) grows(b *Block, br *Inst, n int) bool {
 // along walks from the target of the branch of b as long as instructions may move into
 // its slots, and calls found at each point at which it may stop.
 func (p *filler) along(b *Block, br *Inst, room int, found func(taken)) {
-	harmless := br.always()
+	harmless := br.AlwaysBranches()
 	var other resSet // live on the fall-through path
 	if !harmless {
 		other = p.live[b.Next]
@@ -127,7 +127,7 @@ func (p *filler) along(b *Block, br *Inst, room int, found func(taken)) {
 		bundle := to.Insts[t.to.at:j]
 		last := &bundle[len(bundle)-1]
 		words := bundle
-		leaves := last.always() && (last.To >= 0 && last.Call == nil || last.Reloc == nfp.RelocDone) && int(last.Slots) == len(bundle)-1
+		leaves := last.AlwaysBranches() && (last.To >= 0 && last.Call == nil || last.Reloc == nfp.RelocDone) && int(last.Slots) == len(bundle)-1
 		if leaves {
 			words = bundle[:len(bundle)-1]
 		}
@@ -164,16 +164,7 @@ func (p *filler) along(b *Block, br *Inst, room int, found func(taken)) {
 // mayDefer. A command may if its wait stays after it. An instruction that uses a
 // pointer that b writes would have to wait for it.
 func mayGoAlong(in *Inst, b *Block) bool {
-	switch in.Op {
-	case nfp.OpALU, nfp.OpShf, nfp.OpLdField, nfp.OpImmed:
-		if in.Return {
-			return false
-		}
-	case nfp.OpCmd:
-		if in.Cmd.Ctx != 3 {
-			return false
-		}
-	default:
+	if in.Swaps() || in.Return || !in.Computes() && in.Op != nfp.OpCmd {
 		return false
 	}
 	for _, o := range [...]nfp.Operand{in.Dst, in.A, in.B} {

@@ -277,7 +277,7 @@ func (s *placeState) added(in *Inst) error {
 		err := s.pointOrRemake(in)
 		s.address = off
 		return err
-	case in.Op != nfp.OpALU || in.Fn != uint8(nfp.ALUB) || in.Flags != nfp.NoCC:
+	case !in.IsMove():
 		_, err := s.remake(in)
 		return err
 	}
@@ -332,7 +332,7 @@ func (s *placeState) original(f *Func, in *Inst) error {
 	}
 	read(was.A, in.A)
 	read(was.B, in.B)
-	if was.Dst.Kind != nfp.None && readsDst(was) {
+	if was.Dst.Kind != nfp.None && was.ReadsDst() {
 		read(was.Dst, in.Dst)
 	}
 	if bad == nil && !sameInst(*was, in.Inst) {

@@ -85,7 +85,7 @@ func (h *hazardChecker) edges() {
 			h.returns = append(h.returns, int(in.Imm))
 			h.into[in.Imm] = true
 		}
-		if !isBranch(in) {
+		if !in.Controls() {
 			continue
 		}
 		last := i + int(in.Defer)
@@ -94,12 +94,12 @@ func (h *hazardChecker) edges() {
 			continue
 		}
 		for k := i + 1; k <= last; k++ {
-			if isBranch(&h.insts[k]) || swaps(&h.insts[k]) {
+			if h.insts[k].Branches() || h.insts[k].Swaps() {
 				h.fail(k, "in a defer slot")
 			}
 			h.slotOf[k] = i
 		}
-		if in.Op == nfp.OpRtn || in.Op == nfp.OpBr && nfp.Cond(in.Fn) == nfp.CondAlways {
+		if in.AlwaysBranches() {
 			falls[last] = false
 		}
 		if in.Op != nfp.OpRtn && h.reloc[i] == nfp.RelocBranch {
@@ -120,14 +120,6 @@ func (h *hazardChecker) edges() {
 	}
 }
 
-func isBranch(in *nfp.Inst) bool {
-	switch in.Op {
-	case nfp.OpBr, nfp.OpBrBit, nfp.OpBrByte, nfp.OpRtn, nfp.OpCtxArb:
-		return true
-	}
-	return false
-}
-
 // local checks a word and its neighbours.
 func (h *hazardChecker) local(i int) {
 	in := &h.insts[i]
@@ -143,11 +135,11 @@ func (h *hazardChecker) local(i int) {
 	switch {
 	case before.Op == nfp.OpCSRRead && (in.Op != nfp.OpImmed || in.Imm != 0 || h.into[i] || h.slotOf[i] != h.slotOf[i-1]):
 		h.fail(i, "the word behind local_csr_rd must take the value")
-	case in.Op == nfp.OpShf && in.Shift != nfp.ShiftNone && in.Shift != nfp.ShiftRotate && in.Amount == 0 && i > 0:
+	case in.Op == nfp.OpShf && in.ShiftsIndirectly() && i > 0:
 		follows(before.Op == nfp.OpALU && before.A.Kind != nfp.None && !before.A.BankB(), "the word with its amount in port A")
 	case in.Op == nfp.OpShf && nfp.ShfOp(in.Fn) == nfp.ShfAsr && i > 0:
 		follows(before.Op == nfp.OpALU || before.Op == nfp.OpShf, "the word with its sign")
-	case in.Op == nfp.OpMul && nfp.MulStep(in.Fn) != nfp.MulStart && i > 0:
+	case in.Op == nfp.OpMul && in.ReadsPrevious() && i > 0:
 		follows(before.Op == nfp.OpMul, "the step before")
 	}
 	if h.into[i] && h.slotOf[i] >= 0 {

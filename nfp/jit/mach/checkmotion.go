@@ -112,10 +112,10 @@ func run(f *Func, p point) ([]*Inst, stop, error) {
 			continue
 		}
 		k := p.at
-		for k < len(b.Insts) && k <= p.at+3 && !isControl(&b.Insts[k]) {
+		for k < len(b.Insts) && k <= p.at+3 && !b.Insts[k].Branches() {
 			k++
 		}
-		if k == len(b.Insts) || !isControl(&b.Insts[k]) || k-int(b.Insts[k].Slots) > p.at {
+		if k == len(b.Insts) || !b.Insts[k].Branches() || k-int(b.Insts[k].Slots) > p.at {
 			in := &b.Insts[p.at]
 			if in.Swaps() && in.Inst.Slots() >= len(b.Insts)-p.at {
 				return nil, stop{}, lostSlots(in)
@@ -140,7 +140,7 @@ func run(f *Func, p point) ([]*Inst, stop, error) {
 			s.taken = point{block: c.To}
 		}
 		switch {
-		case !c.always():
+		case !c.AlwaysBranches():
 			s.slots = slices.Clone(insts[first:])
 			return insts[:first], s, nil
 		case c.Reloc != nfp.RelocDone && (c.Call != nil || c.To < 0):
@@ -180,7 +180,7 @@ func (v *product) follow(p pointPair) error {
 		return sameEvents(old, now)
 	case v.word(c) != v.word(nowStop.in):
 		return fmt.Errorf("comes to %s, not %s", nowStop.in.text(), c.text())
-	case c.always():
+	case c.AlwaysBranches():
 		return v.followCall(p, old, now, oldStop, nowStop, known, &began)
 	}
 	if err := sameTest(old, now, c, nowStop.in); err != nil {

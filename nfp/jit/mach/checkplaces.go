@@ -97,7 +97,7 @@ func (s *placeState) untracked(in *Inst) error {
 		if err := bad(aliases[0], aliases[1]); err != nil {
 			return err
 		}
-		if p >= 0 && (i < 2 || readsDst(was)) {
+		if p >= 0 && (i < 2 || was.ReadsDst()) {
 			if err := bad(p, p+1); err != nil {
 				return err
 			}

@@ -61,7 +61,7 @@ func (s *placeState) define(n name, in *Inst) {
 		return
 	}
 	was := in.Orig
-	made, ok := "", !was.ReadsCC() && !in.Glue && (was.Op == nfp.OpImmed || was.Op == nfp.OpALU || was.Op == nfp.OpShf || was.Op == nfp.OpLdField)
+	made, ok := "", !was.ReadsCC() && !in.Glue && was.Computes()
 	var of [2]string
 	for i, o := range [...]nfp.Operand{was.A, was.B} {
 		t, known := fixedTerm(o)
@@ -71,7 +71,7 @@ func (s *placeState) define(n name, in *Inst) {
 		of[i], ok = t, ok && known
 	}
 	old := ""
-	if readsDst(was) {
+	if was.ReadsDst() {
 		old = s.terms[n]
 		ok = ok && old != ""
 	}
@@ -111,12 +111,7 @@ func (s *placeState) outside(in *Inst) {
 // remake applies an instruction that rematerialises, and returns the names whose term
 // it is.
 func (s *placeState) remake(in *Inst) ([]name, error) {
-	if s.terms == nil || in.WritesCC() || in.ReadsCC() || in.Glue {
-		return nil, fmt.Errorf("no copy, yet not from select")
-	}
-	switch in.Op {
-	case nfp.OpImmed, nfp.OpALU, nfp.OpShf, nfp.OpLdField:
-	default:
+	if s.terms == nil || in.WritesCC() || in.ReadsCC() || in.Glue || !in.Computes() {
 		return nil, fmt.Errorf("no copy, yet not from select")
 	}
 	var of [2][]string // what each operand may be called
@@ -131,7 +126,7 @@ func (s *placeState) remake(in *Inst) ([]name, error) {
 		return nil, err
 	}
 	old := ""
-	if readsDst(&in.Inst) {
+	if in.ReadsDst() {
 		if old = s.made[to]; old == "" {
 			return nil, fmt.Errorf("%v holds nothing to merge into", in.Dst)
 		}

@@ -47,7 +47,7 @@ func (t *terms) block(insts []Inst, side int32) (*blockEnd, error) {
 	}
 	slots := order[len(order):]
 	if n := len(insts); n > 0 {
-		if last := &insts[n-1]; isControl(last) && (last.Call == nil || last.Reloc == nfp.RelocDone) {
+		if last := &insts[n-1]; last.Branches() && (last.Call == nil || last.Reloc == nfp.RelocDone) {
 			e.branch = last
 			order, slots = order[:n-1-int(last.Slots)], order[n-1-int(last.Slots):n-1]
 		}

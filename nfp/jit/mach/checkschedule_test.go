@@ -19,7 +19,7 @@ func TestVerifySchedule(t *testing.T) {
 		for _, b := range f.Blocks {
 			for i := 0; i+1 < len(b.Insts); i++ {
 				x, y := &b.Insts[i], &b.Insts[i+1]
-				if x.Glue || y.Glue || i+2 < len(b.Insts) && b.Insts[i+2].Glue || isControl(y) {
+				if x.Glue || y.Glue || i+2 < len(b.Insts) && b.Insts[i+2].Glue || y.Branches() {
 					continue
 				}
 				ex, ey := effectOf(x), effectOf(y)

@@ -65,7 +65,7 @@ type merger struct {
 
 // shared reports whether a tail that ends with in may be shared.
 func shared(in *Inst) bool {
-	return in.always() && (in.To >= 0 && in.Call == nil || in.Reloc == nfp.RelocDone)
+	return in.AlwaysBranches() && (in.To >= 0 && in.Call == nil || in.Reloc == nfp.RelocDone)
 }
 
 // key is equal for blocks whose last words are.

@@ -15,24 +15,13 @@ import (
 // wait.
 func (n *schedNode) mayDefer() bool {
 	for i := range n.insts {
-		switch in := &n.insts[i]; in.Op {
-		case nfp.OpALU, nfp.OpShf, nfp.OpLdField, nfp.OpImmed:
-			if in.Return {
-				return false
-			}
-		case nfp.OpCmd:
-			if in.Cmd.Sig != 0 || in.Cmd.Ctx != 3 {
-				return false
-			}
-		default:
+		in := &n.insts[i]
+		if in.Swaps() || in.Return || !in.Computes() && (in.Op != nfp.OpCmd || in.Cmd.Sig != 0) {
 			return false
 		}
 	}
 	return true
 }
-
-// swapSlots is the number of slots of a swap.
-const swapSlots = 2
 
 // fuseReach is the largest number of words between a command and its wait for
 // which the two are fused. Their overlap is lost, and the wait's word is saved.
@@ -74,7 +63,7 @@ func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 	}
 	cmd := &s.nodes[order[c]]
 	var slots, rest []int32
-	room := swapSlots
+	room := nfp.SwapSlots
 	for _, x := range order[c+1 : k] {
 		n := &s.nodes[x]
 		c := n.command() // carried out before the one whose slots these are
@@ -90,7 +79,7 @@ func (s *scheduler) fuseWait(order []int32, k int) ([]int32, bool) {
 		return nil, false // it would keep other commands back
 	}
 	insts := slices.Clone(cmd.insts)
-	insts[0].Cmd.Ctx = uint8(swapSlots - room)
+	insts[0].Cmd.Ctx = uint8(nfp.SwapSlots - room)
 	insts[0].In |= wait.insts[0].In
 	cmd.insts = insts
 	cmd.Succs = append(cmd.Succs, wait.Succs...) // it is the wait from now on
@@ -125,7 +114,7 @@ func (s *scheduler) takeSlots(n *schedNode, slots []int32) {
 
 // waitSlots moves the words before wait k into its slots.
 func (s *scheduler) waitSlots(order []int32, k int) []int32 {
-	first, room := k, swapSlots
+	first, room := k, nfp.SwapSlots
 	for first > 0 {
 		n := &s.nodes[order[first-1]]
 		if len(n.insts) > room || !n.mayDefer() {
@@ -136,7 +125,7 @@ func (s *scheduler) waitSlots(order []int32, k int) []int32 {
 	}
 	wait := &s.nodes[order[k]]
 	wait.insts = slices.Clone(wait.insts)
-	wait.insts[0].Defer = uint8(swapSlots - room)
+	wait.insts[0].Defer = uint8(nfp.SwapSlots - room)
 	s.takeSlots(wait, order[first:k])
 	return append(slices.Clone(order[:first]), order[k:]...)
 }
@@ -150,10 +139,7 @@ func (s *scheduler) branchSlots(order []int32, br *Inst) (rest, slots []int32) {
 	if br == nil {
 		return order, nil
 	}
-	room := 3
-	if br.Op == nfp.OpBr && nfp.Cond(br.Fn) == nfp.CondAlways {
-		room = 2
-	}
+	room := br.MaxDefer()
 	var needs effects // reads of the branch itself, without those of its target
 	needs.operand(br.A, true, false)
 	if br.ReadsCC() {

@@ -101,7 +101,7 @@ func effectOf(in *Inst) effects {
 	for _, o := range [...]nfp.Operand{in.A, in.B} {
 		e.operand(o, true, false)
 	}
-	e.operand(in.Dst, readsDst(&in.Inst), true)
+	e.operand(in.Dst, in.ReadsDst(), true)
 	if in.ReadsCC() {
 		e.reads.add(resCodes)
 	}

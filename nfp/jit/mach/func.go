@@ -144,20 +144,9 @@ func LM(ptr uint8, word int) nfp.Operand {
 }
 func LMNext(ptr uint8) nfp.Operand { return nfp.Operand{Kind: nfp.LM, Ptr: ptr, Mod: 1} }
 
-// readsDst reports whether the instruction uses the destination's old value.
-func readsDst(in *nfp.Inst) bool {
-	switch in.Op {
-	case nfp.OpLdField:
-		return in.Flags&nfp.ClearOther == 0
-	case nfp.OpImmed:
-		return in.Fn != nfp.ImmedAll
-	}
-	return false
-}
-
 // isCopy reports whether the instruction only moves one register to another.
 func (in *Inst) isCopy() bool {
-	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && !in.Glue &&
+	return in.IsMove() && !in.Glue &&
 		in.Reloc == nfp.RelocNone && isReg(in.Dst) && isReg(in.B)
 }
 
@@ -168,11 +157,6 @@ func isReg(o nfp.Operand) bool {
 // copyInst is dst := src, leaving condition codes alone.
 func copyInst(dst, src nfp.Operand, pc int32) Inst {
 	return Inst{Inst: nfp.Inst{Op: nfp.OpALU, Fn: uint8(nfp.ALUB), Dst: dst, B: src, Flags: nfp.NoCC}, PC: pc, To: -1}
-}
-
-// swaps reports whether the instruction gives the engine to other contexts.
-func swaps(in *nfp.Inst) bool {
-	return in.Op == nfp.OpCtxArb || in.Op == nfp.OpCmd && in.Cmd.Ctx != 3
 }
 
 // Clone returns a copy that shares no blocks.
@@ -205,7 +189,7 @@ func (b *Block) bundles(do func(i, j int)) {
 }
 
 // lmCSR is the control register of each local-memory pointer.
-var PointerCSR = [4]uint32{0x64, 0x6c, 0x94, 0x9c}
+var PointerCSR = nfp.LMPointers()
 
 // lmWindow is how many bytes an operand of ld_field reaches through a pointer.
 const FieldWindow = 32

@@ -116,7 +116,7 @@ func liveOut(f *Func) *liveSets {
 			read(in.A)
 			read(in.B)
 			if in.Dst.Kind == nfp.Virtual {
-				if readsDst(&in.Inst) {
+				if in.ReadsDst() {
 					read(in.Dst)
 				}
 				if k := s.number[in.Dst.N]; k >= 0 {
@@ -174,7 +174,7 @@ func (w *spanWalk) block(f *Func, i int, out []uint64) {
 		w.define(in, at, stamp, &phys)
 		w.read(in.A, at+1, stamp, &phys)
 		w.read(in.B, at+1, stamp, &phys)
-		if readsDst(&in.Inst) {
+		if in.ReadsDst() {
 			w.read(in.Dst, at+1, stamp, &phys)
 		}
 		if in.Call != nil {

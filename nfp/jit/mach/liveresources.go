@@ -18,7 +18,7 @@ func liveAtStart(f *Func) []resSet {
 			}
 		}
 		b.bundles(func(from, to int) {
-			if last := &b.Insts[to-1]; isControl(last) { // it reads before its slots are executed
+			if last := &b.Insts[to-1]; last.Branches() { // it reads before its slots are executed
 				var e effects
 				e.operand(last.A, true, false)
 				if last.ReadsCC() {
@@ -81,9 +81,4 @@ func lookedAt(in *Inst) effects {
 		}
 	}
 	return e
-}
-
-// always reports whether a branch is always taken.
-func (in *Inst) always() bool {
-	return in.Op == nfp.OpRtn || in.Op == nfp.OpBr && nfp.Cond(in.Fn) == nfp.CondAlways
 }

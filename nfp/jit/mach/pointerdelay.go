@@ -39,7 +39,7 @@ func (w *waits) after(in *Inst) {
 			}
 		}
 	}
-	if in.Call != nil && in.To < 0 && in.always() {
+	if in.Call != nil && in.To < 0 && in.AlwaysBranches() {
 		*w = waits{} // what is called takes more words than that
 	}
 }

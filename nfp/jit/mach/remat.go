@@ -66,13 +66,13 @@ func recipeOf(b *Block, n, i int32) *recipe {
 	c := &recipe{block: n, at: i}
 	glued := func(k int32) bool { return int(k) < len(b.Insts) && b.Insts[k].Glue }
 	in := &b.Insts[i]
-	if in.Glue || glued(i+1) || in.PortA || in.Return || in.ReadsCC() || readsDst(&in.Inst) {
+	if in.Glue || glued(i+1) || in.PortA || in.Return || in.ReadsCC() || in.ReadsDst() {
 		return nil
 	}
 	switch in.Op {
 	case nfp.OpImmed:
 		c.insts = append(c.insts, *in)
-		if k := i + 1; int(k) < len(b.Insts) && b.Insts[k].Op == nfp.OpImmed && b.Insts[k].Dst == in.Dst && readsDst(&b.Insts[k].Inst) && !glued(k+1) {
+		if k := i + 1; int(k) < len(b.Insts) && b.Insts[k].Op == nfp.OpImmed && b.Insts[k].Dst == in.Dst && b.Insts[k].ReadsDst() && !glued(k+1) {
 			c.insts = append(c.insts, b.Insts[k])
 		}
 		return c

@@ -70,7 +70,7 @@ func (s *scheduler) block(b *Block) {
 			from = i
 		}
 		switch {
-		case end && isControl(&b.Insts[j-1]):
+		case end && b.Insts[j-1].Branches():
 			if j-i > 1 { // its slots are chosen
 				s.region(b.Insts[from:i], nil, live[i])
 				s.out = append(s.out, b.Insts[i:j]...)
@@ -101,14 +101,6 @@ func openExit(b *Block) {
 		b.Insts[k].Glue = false
 	}
 	br.Slots, br.Defer, br.Glue = 0, 0, false
-}
-
-func isControl(in *Inst) bool {
-	switch in.Op {
-	case nfp.OpBr, nfp.OpBrBit, nfp.OpBrByte, nfp.OpRtn:
-		return true
-	}
-	return false
 }
 
 func hasCall(insts []Inst) bool {

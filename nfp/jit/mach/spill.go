@@ -131,7 +131,7 @@ func (s *spiller) bundle(insts []Inst) {
 	s.here = s.here[:0]
 	for i := range insts {
 		in := &insts[i]
-		rw := readsDst(&in.Inst)
+		rw := in.ReadsDst()
 		s.mention(&in.A, true, false)
 		s.mention(&in.B, true, false)
 		s.mention(&in.Dst, rw, true)

@@ -44,7 +44,7 @@ func (a *advancer) swap(b *Block, i int) {
 	for end < len(b.Insts) && b.Insts[end].Glue {
 		end++
 	}
-	room := swapSlots - (end - i - 1)
+	room := nfp.SwapSlots - (end - i - 1)
 	if room <= 0 || b.Insts[i].Call != nil || b.Insts[i].Inst.Slots() != end-i-1 {
 		return
 	}
@@ -159,12 +159,7 @@ func (c *climb) takes(bundle []Inst) bool {
 	var all effects
 	for k := range bundle {
 		in := early(bundle[k])
-		switch in.Op {
-		case nfp.OpALU, nfp.OpShf, nfp.OpLdField, nfp.OpImmed:
-			if in.Return || in.A.Mod != 0 || in.B.Mod != 0 || in.Dst.Mod != 0 {
-				return false
-			}
-		default:
+		if !in.Computes() || in.Return || in.A.Mod != 0 || in.B.Mod != 0 || in.Dst.Mod != 0 {
 			return false
 		}
 		all.join(effectOf(&in))

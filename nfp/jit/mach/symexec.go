@@ -100,7 +100,7 @@ func (x *executor) swap(in *Inst, slots []*Inst) error {
 	switch {
 	case err != nil:
 		return err
-	case len(slots) > swapSlots:
+	case len(slots) > nfp.SwapSlots:
 		return fmt.Errorf("%s: has %d slots", in.text(), len(slots))
 	}
 	if err := x.steps(slots); err != nil {
@@ -144,7 +144,7 @@ func (x *executor) step(in *Inst) error {
 		return err
 	case in.Op == nfp.OpCmd:
 		return x.issue(in, args)
-	case isControl(in):
+	case in.Branches():
 		x.call(in, args)
 		return nil
 	}

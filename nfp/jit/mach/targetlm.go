@@ -54,7 +54,7 @@ func (c *coalescer) mention(r uint32, block int32) {
 // isPlaceCopy reports whether an instruction copies a register to a place in which its
 // value could be computed.
 func (in *Inst) isPlaceCopy() bool {
-	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && !in.Glue && isReg(in.B) &&
+	return in.IsMove() && !in.Glue && isReg(in.B) &&
 		(in.Dst.Kind == nfp.Xfer || in.Dst.Kind == nfp.LM && in.Dst.Mod == 0)
 }
 

@@ -42,7 +42,7 @@ func (s *sender) count(in *Inst) {
 	}
 	if in.Dst.Kind == nfp.Virtual {
 		s.defs[in.Dst.N]++
-		if readsDst(&in.Inst) {
+		if in.ReadsDst() {
 			s.uses[in.Dst.N]++
 		}
 	}
@@ -52,7 +52,7 @@ func (s *sender) count(in *Inst) {
 // transfer register.
 func (s *sender) sends(b *Block, i int) bool {
 	in := &b.Insts[i]
-	return in.Op == nfp.OpALU && in.Fn == uint8(nfp.ALUB) && in.Flags == nfp.NoCC && in.Reloc == nfp.RelocNone &&
+	return in.IsMove() && in.Reloc == nfp.RelocNone &&
 		in.Dst.Kind == nfp.Xfer && in.B.Kind == nfp.Virtual && s.uses[in.B.N] == 1 &&
 		!in.Glue && (i+1 == len(b.Insts) || !b.Insts[i+1].Glue)
 }
@@ -127,5 +127,5 @@ func whole(in *Inst) bool {
 	default:
 		return false
 	}
-	return !readsDst(&in.Inst) && in.Reloc == nfp.RelocNone
+	return !in.ReadsDst() && in.Reloc == nfp.RelocNone
 }

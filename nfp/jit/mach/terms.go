@@ -121,7 +121,7 @@ func keyOf(in *Inst) wordKey {
 	k := wordKey{Inst: in.Inst, frame: in.Frame, base: in.Base, ret: in.Return}
 	k.Flags &^= nfp.NoCC
 	switch {
-	case in.Op == nfp.OpCtxArb || isControl(in):
+	case in.Op == nfp.OpCtxArb || in.Branches():
 		k.Defer = 0
 	case in.Op == nfp.OpCmd:
 		k.Cmd.Ctx = 3
@@ -129,7 +129,7 @@ func keyOf(in *Inst) wordKey {
 	if in.Call != nil {
 		k.callee = in.Call.Callee
 	}
-	if isControl(in) && !in.always() { // its target is compared by the checkers
+	if in.Branches() && !in.AlwaysBranches() { // its target is compared by the checkers
 		return k
 	}
 	k.sym, k.reloc, k.helper, k.mem = in.Sym, in.Reloc, in.Helper, in.Mem
