@@ -35,6 +35,9 @@ func (o *Object) setTypes(opt *Options) {
 		p := o.Spec.Programs[name]
 		switch untyped := p.Type == ebpf.UnspecifiedProgram && p.SectionName != ""; {
 		case opt.Type != ebpf.UnspecifiedProgram:
+			if p.Type != opt.Type { // what another type's section implied, as being sleepable
+				p.Flags, p.AttachTo = 0, ""
+			}
 			p.Type, p.AttachType = opt.Type, ebpf.AttachNone
 		case untyped && opt.Hook != ebpf.UnspecifiedProgram:
 			p.Type = opt.Hook

@@ -84,6 +84,16 @@ func TestTypesGiven(t *testing.T) {
 	if p := b.read(t, &Options{Type: ebpf.XDP}).Spec.Programs["d"]; p.AttachType != ebpf.AttachNone {
 		t.Errorf("a type that was given keeps attach type %v", p.AttachType)
 	}
+
+	// What a section of another type implies, as that the program may sleep, Linux refuses
+	// for the type that is given.
+	b = withSections("fentry.s/tcp_v4_connect", "lsm.s/bpf", "freplace/f", "xdp.frags")
+	const frags = 1 << 5
+	for name, p := range b.read(t, &Options{Type: ebpf.XDP}).Spec.Programs {
+		if p.AttachTo != "" || p.Flags&^frags != 0 || (p.Flags == frags) != (p.SectionName == "xdp.frags") {
+			t.Errorf("%s: section %s implies flags %#x, attach to %q", name, p.SectionName, p.Flags, p.AttachTo)
+		}
+	}
 }
 
 // TestUnknownType checks that a missing type is reported once.

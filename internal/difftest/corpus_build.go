@@ -3,12 +3,13 @@ package difftest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,145 +18,276 @@ import (
 	"github.com/nfpkit/nfpkit/internal/cache"
 )
 
-// The corpus is every XDP program of the kernel's samples and selftests,
-// compiled on this machine. Neither sources nor objects are committed, since
-// they are under the kernel's license.
+// The corpus is programs of Debian's packages, compiled on this machine. Neither sources
+// nor objects are committed, since they are under their authors' licenses.
 const (
 	corpusPackage = "linux-source-6.12"
 	corpusBTF     = "/sys/kernel/btf/vmlinux"
-	corpusScript  = 2 // raise when what this file does changes
-)
-
-// These are the required parts of the tarball, and the directories that are searched
-// for programs.
-var (
-	corpusParts   = []string{"samples/bpf", "tools/testing/selftests/bpf", "tools/lib/bpf", "tools/include", "include/uapi", "scripts/bpf_doc.py"}
-	corpusSources = []string{"samples/bpf", "tools/testing/selftests/bpf/progs"}
-	corpusSection = regexp.MustCompile(`SEC\("\??xdp`)
-	// Sources that contain only traffic-control programs are compiled too, to the
-	// subdirectory tc, for TestCorpusVerifiers.
-	corpusTC = regexp.MustCompile(`SEC\("\??(tc|classifier|tcx)["/]`)
+	corpusScript  = 3 // raise when what this file does changes
 )
 
 // ErrNoCorpus is wrapped by errors that name what this machine lacks to build
 // the corpus.
 var ErrNoCorpus = errors.New("no corpus")
 
-// BuildCorpus returns the directory of the compiled objects, from the cache if an
-// earlier run left them there, and the sources that clang refused. An error that is
-// ErrNoCorpus names what this machine lacks.
+// BuildCorpus returns the directory of the compiled XDP programs of the kernel's samples
+// and selftests, from the cache if an earlier run left them there, and the sources that
+// clang refused. An error that is ErrNoCorpus names what this machine lacks.
 func BuildCorpus(ctx context.Context) (dir string, failed []string, err error) {
-	return buildCorpusOf(ctx, corpusPackage)
-}
-
-// buildCorpusOf is BuildCorpus for the kernel's sources of another Debian package.
-func buildCorpusOf(ctx context.Context, source string) (dir string, failed []string, err error) {
-	version, err := corpusVersion(ctx, source)
+	all, err := buildCorpus(ctx, corpusSources()[0], false)
 	if err != nil {
 		return "", nil, err
+	}
+	return all[0].dir, all[0].failed, nil
+}
+
+// A corpusObjects is a directory of objects.
+type corpusObjects struct {
+	source, build, class string
+	dir                  string
+	failed               []string // sources that the compiler refused
+	err                  error    // why there is no compiler; then dir is ""
+}
+
+// buildCorpus returns the objects of a source: those of classes xdp and tc by the first
+// build, or those of every class and build. A source that is not in the cache is
+// unpacked, and downloaded if no package brings it.
+func buildCorpus(ctx context.Context, s corpusSource, whole bool) ([]corpusObjects, error) {
+	if runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("%w: not Linux", ErrNoCorpus)
 	}
 	root, err := cache.Dir()
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: %v", ErrNoCorpus, err)
+		return nil, fmt.Errorf("%w: %v", ErrNoCorpus, err)
 	}
 	unlock, err := cache.Lock(ctx, filepath.Join(root, "corpus.lock"), nil)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	defer unlock()
-	dir = filepath.Join(root, fmt.Sprintf("corpus-%s-%d", version, corpusScript))
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNoCorpus, err)
+	}
+	tarball, version, err := s.tarball(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	w := corpusWork{root: root, source: s, tarball: tarball}
+	defer w.close()
+	var all []corpusObjects
+	for i, b := range corpusBuilds() {
+		if i > 0 && (!whole || !s.builds || s.objects != "") {
+			break
+		}
+		compiler, err := b.compilerVersion(ctx)
+		if err != nil && i == 0 {
+			return nil, err
+		}
+		for _, class := range corpusClasses() {
+			if !s.takes(class.name, i, whole) {
+				continue
+			}
+			o := corpusObjects{source: s.name, build: b.name, class: class.name, err: err}
+			if err == nil {
+				name := strings.Join([]string{"corpus", s.name, version, b.compiler, compiler, strings.TrimSpace(string(kernel)), b.name, class.name}, "-")
+				o.dir = filepath.Join(root, strings.ReplaceAll(fmt.Sprintf("%s-%d", name, corpusScript), "/", "_"))
+				o.failed, err = w.objects(ctx, o.dir, b, class)
+				if err != nil {
+					return nil, err
+				}
+			}
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}
+
+// takes reports whether the objects of a class and build are part of the corpus.
+func (s *corpusSource) takes(class string, build int, whole bool) bool {
+	switch {
+	case s.objects != "":
+		return class == "other"
+	case class == "xdp" || class == "tc":
+		return true
+	case class == "packet":
+		return whole && build == 0
+	}
+	return whole && build == 0 && s.types
+}
+
+// A corpusWork is a source that is unpacked when first needed.
+type corpusWork struct {
+	root    string
+	source  corpusSource
+	tarball string
+	dir     string // "" until unpacked
+	headers string
+}
+
+func (w *corpusWork) src() string { return filepath.Join(w.dir, "src") }
+
+func (w *corpusWork) close() {
+	if w.dir != "" {
+		os.RemoveAll(w.dir)
+	}
+}
+
+// objects compiles the files of a class to dir, if an earlier run did not.
+func (w *corpusWork) objects(ctx context.Context, dir string, b corpusBuild, class corpusClass) (failed []string, err error) {
 	if list, err := os.ReadFile(filepath.Join(dir, "failed")); err == nil {
-		return dir, strings.Fields(string(list)), nil
+		return strings.Fields(string(list)), nil
+	}
+	if err := w.unpack(ctx); err != nil {
+		return nil, err
+	}
+	out, err := os.MkdirTemp(w.dir, "out-")
+	if err != nil {
+		return nil, err
+	}
+	if w.source.objects != "" {
+		err = w.copyObjects(out)
+	} else {
+		var files []string
+		if files, err = w.files(class); err == nil {
+			failed, err = w.compileAll(ctx, out, b, files)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(out, "failed"), []byte(strings.Join(failed, "\n")), 0o644); err != nil {
+		return nil, err
+	}
+	return failed, os.Rename(out, dir)
+}
+
+// unpack unpacks the source and writes the headers that its programs include.
+func (w *corpusWork) unpack(ctx context.Context) (err error) {
+	if w.dir != "" {
+		return nil
+	}
+	for _, tool := range []string{"tar", "xz", "bpftool", "python3"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w: %v", ErrNoCorpus, err)
+		}
+	}
+	if _, err := os.Stat(corpusBTF); err != nil {
+		return fmt.Errorf("%w: %v", ErrNoCorpus, err)
+	}
+	if w.dir, err = os.MkdirTemp(w.root, "build-"); err != nil {
+		return err
+	}
+	if err := unpackTarball(ctx, w.tarball, w.src(), w.source.parts); err != nil {
+		return err
+	}
+	if w.source.kernel {
+		w.headers = filepath.Join(w.dir, "headers")
+		return writeHeaders(ctx, w.src(), w.headers)
+	}
+	w.headers, err = firstHeaders(ctx, w.root)
+	return err
+}
+
+// firstHeaders returns the headers of the corpus' first kernel, with which other packages
+// are compiled. They are kept in the cache.
+func firstHeaders(ctx context.Context, root string) (string, error) {
+	k := corpusSources()[0]
+	tarball, version, err := k.tarball(ctx, root)
+	if err != nil {
+		return "", err
+	}
+	types, err := os.ReadFile(corpusBTF)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(root, fmt.Sprintf("corpus-headers-%s-%x-%d", version, sha256.Sum256(types), corpusScript))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
 	}
 	work, err := os.MkdirTemp(root, "build-")
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	defer os.RemoveAll(work)
-	failed, err = compileCorpus(ctx, work, source)
-	if err != nil {
-		return "", nil, err
+	src, headers := filepath.Join(work, "src"), filepath.Join(work, "headers")
+	if err := unpackTarball(ctx, tarball, src, []string{"tools/lib/bpf", "tools/include", "include/uapi", "scripts/bpf_*.py"}); err != nil {
+		return "", err
 	}
-	out := filepath.Join(work, "out")
-	if err := os.WriteFile(filepath.Join(out, "failed"), []byte(strings.Join(failed, "\n")), 0o644); err != nil {
-		return "", nil, err
-	}
-	return dir, failed, os.Rename(out, dir)
-}
-
-// tarball returns the path of the tarball that a Debian package of kernel
-// sources installs.
-func tarball(source string) string { return "/usr/src/" + source + ".tar.xz" }
-
-// corpusVersion identifies the sources, the types and the compiler.
-func corpusVersion(ctx context.Context, source string) (string, error) {
-	if runtime.GOOS != "linux" {
-		return "", fmt.Errorf("%w: not Linux", ErrNoCorpus)
-	}
-	for _, file := range []string{tarball(source), corpusBTF} {
-		if _, err := os.Stat(file); err != nil {
-			return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
-		}
-	}
-	for _, tool := range []string{"clang", "bpftool", "python3", "xz", "dpkg-query"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
-		}
-	}
-	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${Version}", source).Output()
-	if err != nil {
-		return "", fmt.Errorf("%w: package %s: %v", ErrNoCorpus, source, err)
-	}
-	clang, err := exec.CommandContext(ctx, "clang", "-dumpversion").Output()
-	if err != nil {
-		return "", fmt.Errorf("%w: clang: %v", ErrNoCorpus, err)
-	}
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "", fmt.Errorf("%w: %v", ErrNoCorpus, err)
-	}
-	name := strings.Join([]string{string(out), strings.TrimSpace(string(clang)), strings.TrimSpace(string(kernel))}, "-")
-	return strings.ReplaceAll(name, "/", "_"), nil
-}
-
-// compileCorpus unpacks the sources below work and compiles them to work/out.
-func compileCorpus(ctx context.Context, work, source string) (failed []string, err error) {
-	args := []string{"-C", work, "-xf", tarball(source)}
-	for _, part := range corpusParts {
-		args = append(args, source+"/"+part)
-	}
-	if err := command(ctx, "", nil, "tar", args...); err != nil {
-		return nil, err
-	}
-	src, out := filepath.Join(work, source), filepath.Join(work, "out")
-	headers := filepath.Join(work, "headers")
 	if err := writeHeaders(ctx, src, headers); err != nil {
-		return nil, err
+		return "", err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, err
-	}
-	files, err := corpusFiles(src, corpusSection)
-	if err != nil {
-		return nil, err
-	}
-	if failed, err = compileAll(ctx, src, headers, out, files); err != nil {
-		return nil, err
-	}
-	classifiers, err := corpusFiles(src, corpusTC)
-	if err != nil {
-		return nil, err
-	}
-	classifiers = slices.DeleteFunc(classifiers, func(file string) bool { return slices.Contains(files, file) })
-	if err := os.MkdirAll(filepath.Join(out, "tc"), 0o755); err != nil {
-		return nil, err
-	}
-	_, err = compileAll(ctx, src, headers, filepath.Join(out, "tc"), classifiers)
-	return failed, err
+	return dir, os.Rename(headers, dir)
 }
 
-// compileAll compiles files to out and lists those that clang refuses.
-func compileAll(ctx context.Context, src, headers, out string, files []string) (failed []string, err error) {
+// unpackTarball unpacks the parts of a tarball, less its top directory.
+func unpackTarball(ctx context.Context, tarball, dir string, parts []string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	args := []string{"-C", dir, "-xf", tarball, "--strip-components=1", "--wildcards"}
+	for _, part := range parts {
+		args = append(args, "*/"+part)
+	}
+	return command(ctx, "", nil, "tar", args...)
+}
+
+// files lists the sources of a class, relative to the root of the sources.
+func (w *corpusWork) files(class corpusClass) ([]string, error) {
+	var files []string
+	for _, dir := range w.source.dirs {
+		err := filepath.WalkDir(filepath.Join(w.src(), dir), func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			file, _ := filepath.Rel(w.src(), name)
+			if d.IsDir() && w.source.kernel && file != dir {
+				return filepath.SkipDir
+			}
+			if d.IsDir() || filepath.Ext(name) != ".c" {
+				return nil
+			}
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			for _, c := range corpusClasses() {
+				if c.section.Match(text) {
+					if c.name == class.name {
+						files = append(files, file)
+					}
+					break
+				}
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// copyObjects copies the objects that the source brings.
+func (w *corpusWork) copyObjects(out string) error {
+	return filepath.WalkDir(w.src(), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if ok, _ := filepath.Match(w.source.objects, d.Name()); !ok {
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		file, _ := filepath.Rel(w.src(), name)
+		return os.WriteFile(filepath.Join(out, w.objectName(file)), data, 0o644)
+	})
+}
+
+// compileAll compiles files to out and lists those that the compiler refuses.
+func (w *corpusWork) compileAll(ctx context.Context, out string, b corpusBuild, files []string) (failed []string, err error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -165,7 +297,7 @@ func compileAll(ctx context.Context, src, headers, out string, files []string) (
 			defer wg.Done()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if err := compileOne(ctx, src, headers, file, filepath.Join(out, objectName(file))); err != nil {
+			if err := w.compile(ctx, b, file, filepath.Join(out, w.objectName(file))); err != nil {
 				mu.Lock()
 				failed = append(failed, file)
 				mu.Unlock()
@@ -177,13 +309,16 @@ func compileAll(ctx context.Context, src, headers, out string, files []string) (
 	return failed, ctx.Err()
 }
 
-// objectName returns the name of a source's object, unique across directories.
-func objectName(file string) string {
-	dir := "selftests"
-	if strings.HasPrefix(file, "samples/") {
-		dir = "samples"
+// objectName returns the name of a source's object, unique within the package.
+func (w *corpusWork) objectName(file string) string {
+	base := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)) + ".o"
+	switch {
+	case !w.source.kernel:
+		return w.source.name + "_" + strings.ReplaceAll(filepath.Dir(file), "/", "_") + "_" + base
+	case strings.HasPrefix(file, "samples/"):
+		return "samples_" + base
 	}
-	return dir + "_" + strings.TrimSuffix(filepath.Base(file), ".c") + ".o"
+	return "selftests_" + base
 }
 
 // writeHeaders writes the headers that libbpf's build generates: types of the running
@@ -200,7 +335,11 @@ func writeHeaders(ctx context.Context, src, dir string) error {
 		return err
 	}
 	out.Reset()
-	if err := command(ctx, src, &out, "python3", "scripts/bpf_doc.py", "--header", "--file", "include/uapi/linux/bpf.h"); err != nil {
+	script := []string{"scripts/bpf_doc.py", "--header", "--file"}
+	if _, err := os.Stat(filepath.Join(src, script[0])); err != nil { // before Linux 5.13
+		script = []string{"scripts/bpf_helpers_doc.py", "--header", "--filename"}
+	}
+	if err := command(ctx, src, &out, "python3", append(script, "include/uapi/linux/bpf.h")...); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "bpf", "bpf_helper_defs.h"), out.Bytes(), 0o644); err != nil {
@@ -222,34 +361,17 @@ func writeHeaders(ctx context.Context, src, dir string) error {
 	return nil
 }
 
-// corpusFiles lists the sources with a section, relative to src.
-func corpusFiles(src string, section *regexp.Regexp) ([]string, error) {
-	var files []string
-	for _, dir := range corpusSources {
-		names, err := filepath.Glob(filepath.Join(src, dir, "*.c"))
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range names {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				return nil, err
-			}
-			if section.Match(text) {
-				files = append(files, dir+"/"+filepath.Base(name))
-			}
-		}
+// compile runs the compiler as the selftests' Makefile does.
+func (w *corpusWork) compile(ctx context.Context, b corpusBuild, file, object string) error {
+	args := slices.Concat(b.args, w.source.args, []string{"-D__TARGET_ARCH_x86", "-D__x86_64__", "-D__BPF_TRACING__", "-w"})
+	if w.source.kernel {
+		args = append(args, "-I"+w.headers)
 	}
-	return files, nil
-}
-
-// compileOne runs clang as the selftests' Makefile does, for ISA v3, which is the
-// highest that clang 14 knows.
-func compileOne(ctx context.Context, src, headers, file, object string) error {
-	in := func(dir string) string { return "-I" + filepath.Join(src, dir) }
-	return command(ctx, src, nil, "clang", "-g", "-O2", "-target", "bpf", "-mcpu=v3", "-D__TARGET_ARCH_x86", "-D__BPF_TRACING__", "-w",
-		"-I"+headers, in("tools/testing/selftests/bpf"), in("tools/testing/selftests/bpf/progs"), in("tools/include"), in("tools/include/uapi"),
-		in("tools/testing/selftests"), in("samples/bpf"), "-idirafter", "/usr/include/x86_64-linux-gnu", "-c", file, "-o", object)
+	for _, dir := range w.source.include {
+		args = append(args, "-I"+filepath.Join(w.src(), dir))
+	}
+	args = append(args, "-I"+w.headers, "-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu", "-c", file, "-o", object)
+	return command(ctx, w.src(), nil, b.compiler, args...)
 }
 
 // command runs a program; its error has the program's last output.
