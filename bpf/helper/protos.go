@@ -125,6 +125,7 @@ var protos = []Proto{
 	{ID: 118, Name: "jiffies64", ProgTypes: both, Doc: "kernel ticks since boot"},
 	{ID: 120, Name: "get_ns_current_pid_tgid", Args: [5]Arg{any_, any_, ArgUninitMem, size}, ProgTypes: both, Doc: "ids of the current task in a namespace"},
 	{ID: 121, Name: "xdp_output", Args: [5]Arg{ArgKernel, ArgConstMap, any_, ArgMem, sizZ}, GPL: true, Doc: "tracing: sends data and an XDP buffer to user space"},
+	{ID: 122, Name: "get_netns_cookie", Args: [5]Arg{ArgKernel}, ProgTypes: SchedCLS, Doc: "stable id of the network namespace; for tc since 6.15"},
 	{ID: 123, Name: "get_current_ancestor_cgroup_id", Args: [5]Arg{any_}, ProgTypes: both, Doc: "an ancestor of the current cgroup"},
 	{ID: 124, Name: "sk_assign", Args: [5]Arg{ArgCtx, ArgSock, any_}, ProgTypes: SchedCLS, Doc: "gives the packet to a socket"},
 	{ID: 125, Name: "ktime_get_boot_ns", ProgTypes: both, Doc: "nanoseconds since boot, suspend counted"},

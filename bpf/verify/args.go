@@ -43,6 +43,7 @@ func (a *arguments) check(n int, kind helper.Arg) {
 	case helper.ArgFixedMem:
 		a.memory(n, &v, int64(a.p.Fixed), int64(a.p.Fixed), reads)
 	case helper.ArgUninitFixedMem:
+		a.aligned(n, &v)
 		a.memory(n, &v, int64(a.p.Fixed), int64(a.p.Fixed), writes)
 	case helper.ArgMem, helper.ArgMemOrNull, helper.ArgUninitMem:
 		a.sized(n, &v, kind)
@@ -126,11 +127,25 @@ func (a *arguments) size(n int, v *val, kind helper.Arg) {
 	}
 }
 
+// aligned refuses the address of a number that the helper writes if it is not a multiple
+// of the number's size.
+func (a *arguments) aligned(n int, v *val) {
+	if v.kind != PtrStack && v.kind != PtrMapValue {
+		return
+	}
+	if at := v.bitsOfOffset(0); (at.Value|at.Mask)&uint64(a.p.Fixed-1) != 0 {
+		a.fail("helper-arg", "%s writes %d bytes and wants an address that is a multiple of it in r%d, which holds %s", a.p.Name, a.p.Fixed, n+1, a.x.reg(v, a.s.cur).Phrase())
+	}
+}
+
 // memory checks that the helper may touch most bytes at v, of which it surely
 // touches least.
 func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	x, s := a.x, a.s
 	if most == 0 && v.pointer() {
+		if lo, hi := v.min(), v.max(); x.opt.Linux && v.kind == PtrStack && (lo < -maxStack || hi > 0) {
+			a.fail("stack-bounds", "%s touches no byte at r10%+d to r10%+d (r%d), and Linux wants it on the stack all the same", a.p.Name, lo, hi, n+1)
+		}
 		return
 	}
 	switch v.kind {

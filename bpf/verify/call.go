@@ -133,6 +133,10 @@ func (x *explorer) noteCall(s *state, i int) *Call {
 	return k
 }
 
+// lastHelper is the highest number of a helper, since Linux 6.2. Numbers up to it without
+// a row in package helper are helpers of other program types.
+const lastHelper = 211
+
 // helper applies a call of a helper function. It returns false if the call never
 // returns.
 func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
@@ -144,6 +148,8 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 	id := asm.BuiltinFunc(ins.Constant)
 	p, ok := helper.ByID(id)
 	switch {
+	case !ok && id > 0 && id <= lastHelper:
+		x.fail(s, i, "helper-not-allowed", "helper %d is not for programs of type %v", id, x.c.Type)
 	case !ok:
 		x.fail(s, i, "unknown-helper", "no helper has number %d", int32(ins.Constant))
 	case !p.Allows(x.c.Type):

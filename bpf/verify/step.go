@@ -104,6 +104,9 @@ func (x *explorer) loadPacket(s *state, i int, ins *code.Insn) bool {
 	x.clobber(s)
 	s.regs[asm.R0] = scalar(sized(ins.OpCode.Size().Sizeof()))
 	if x.opt.Linux {
+		if x.c.Type == ebpf.XDP {
+			x.fail(s, i, "ctx-access", "Linux has classic packet loads (LD_ABS, LD_IND) for programs of tc, not of XDP")
+		}
 		s.regs[asm.R0] = scalar(anyNum())
 	}
 	return true
