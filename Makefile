@@ -73,6 +73,6 @@ soak:
 	NFPKIT_LISTINGS=$${NFPKIT_LISTINGS:-200} $(GO) test -count 1 -timeout 24h -v -run 'Test(Bpftool|Objdump)Listings|TestVerifierLogs' ./internal/difftest
 	NFPKIT_MUTANTS_N=$${NFPKIT_MUTANTS_N:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestMutants' ./internal/difftest
 	NFPKIT_RANDOM_N=$${NFPKIT_RANDOM_N:-10000} $(GO) test -count 1 -timeout 24h -v -run 'TestRandomVerdicts' ./internal/difftest
-	NFPKIT_CORPUS_SOURCES=$${NFPKIT_CORPUS_SOURCES-linux-source-6.1} $(GO) test -count 1 -timeout 24h -v -run 'TestCorpusVerifiers' ./internal/difftest
+	NFPKIT_CORPUS="$${NFPKIT_CORPUS-all}" $(GO) test -count 1 -timeout 24h -v -run 'TestCorpusVerifiers' ./internal/difftest
 	NFPKIT_EXPLOSIONS_N=$${NFPKIT_EXPLOSIONS_N:-400} $(GO) test -count 1 -timeout 24h -v -run 'TestExplosions' ./internal/difftest
 	NFPKIT_JOINED_N=$${NFPKIT_JOINED_N:-2000} $(GO) test -count 1 -timeout 24h -v -run 'TestJoinedPaths' ./bpf/verify

@@ -77,7 +77,7 @@ func buildCorpus(ctx context.Context, s corpusSource, whole bool) ([]corpusObjec
 	defer w.close()
 	var all []corpusObjects
 	for i, b := range corpusBuilds() {
-		if i > 0 && (!whole || !s.builds || s.objects != "") {
+		if !s.built(i, whole) {
 			break
 		}
 		compiler, err := b.compilerVersion(ctx)
@@ -101,6 +101,11 @@ func buildCorpus(ctx context.Context, s corpusSource, whole bool) ([]corpusObjec
 		}
 	}
 	return all, nil
+}
+
+// built reports whether a source is compiled by a build.
+func (s *corpusSource) built(build int, whole bool) bool {
+	return build == 0 || whole && s.builds && s.objects == ""
 }
 
 // takes reports whether the objects of a class and build are part of the corpus.

@@ -1,6 +1,7 @@
 package difftest
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -59,5 +60,16 @@ func TestCorpusClasses(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%q: class %q, want %q", test.text, got, test.want)
 		}
+	}
+}
+
+// TestCorpusSourcesDoc holds docs/corpus.md to the table.
+func TestCorpusSourcesDoc(t *testing.T) {
+	data, err := os.ReadFile(corpusDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := sourcesTable(); !strings.Contains(string(data), want) {
+		t.Errorf("docs/corpus.md does not list the sources as they are; want (TestCorpus with -update writes it)\n%s", want)
 	}
 }

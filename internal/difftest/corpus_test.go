@@ -148,6 +148,53 @@ func only(reasons map[string]int) string {
 	return strings.Join(slices.Sorted(maps.Keys(reasons)), " ")
 }
 
+// sourcesTable is the section of docs/corpus.md that lists the sources.
+func sourcesTable() string {
+	var b strings.Builder
+	b.WriteString(`## Sources
+
+The programs of the table of results are the XDP programs of the first source. ` + "`make soak`" + ` compares verdicts over all of
+them (TestCorpusVerifiers; verifier.md has the results). Sources that no installed package brings are downloaded with apt-get
+to the user's cache. A run names what it cannot get: a package, or a compiler (Debian's clang-19 and gcc-bpf).
+
+| source | Debian package | classes | builds |
+|---|---|---|---|
+`)
+	for _, s := range corpusSources() {
+		origin := s.name + ", installed"
+		if s.suite != "" {
+			origin = strings.Join(strings.Fields(fmt.Sprintf("source of %s %s of %s", s.packageName(), strings.TrimSuffix(s.version, "."), s.suite)), " ")
+		}
+		var classes, builds []string
+		for _, c := range corpusClasses() {
+			if s.takes(c.name, 0, true) {
+				classes = append(classes, c.name)
+			}
+		}
+		for k, w := range corpusBuilds() {
+			if s.built(k, true) {
+				builds = append(builds, w.name)
+			}
+		}
+		if s.objects != "" {
+			classes, builds = []string{"all"}, []string{"the package's own objects"}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", s.name, origin, strings.Join(classes, ", "), strings.Join(builds, ", "))
+	}
+	b.WriteString(`
+Classes: xdp and tc by their sections; packet has socket filters and others whose context is a packet; other has the rest. A
+program of the last two is given the types xdp and tc, as with ` + "`--type`" + `.
+
+| build | command |
+|---|---|
+`)
+	for _, w := range corpusBuilds() {
+		fmt.Fprintf(&b, "| %s | %s %s |\n", w.name, w.compiler, strings.Join(w.args, " "))
+	}
+	b.WriteString("\n## Results\n\n")
+	return b.String()
+}
+
 // corpusTable is docs/corpus.md.
 func corpusTable(objects int, failed []string, rows []row) string {
 	var b strings.Builder
@@ -167,6 +214,7 @@ reasons. Most of what verify refuses are the selftests' negative cases: the kern
 TestCorpusVerifiers compares.
 
 `, len(Traffic()))
+	b.WriteString(sourcesTable())
 	counts := map[string]int{}
 	for _, r := range rows {
 		counts[r.result]++
