@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,9 +48,7 @@ func TestCorpusVerifiers(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := newVerdicts(total.kernel, o.whole, total.seen)
-		for _, file := range objects {
-			v.object(t, o.source, file)
-		}
+		v.objectsOf(t, o.source, objects)
 		if v.objects > 0 {
 			v.report(t, fmt.Sprintf("%s %s %s", o.source, o.build, o.class))
 		}
@@ -141,7 +140,8 @@ func (v *verdicts) add(o *verdicts) {
 	v.counts.add(&o.counts)
 	v.given.add(&o.given)
 	v.objects, v.odd, v.recoded = v.objects+o.objects, v.odd+o.odd, v.recoded+o.recoded
-	v.linux, v.refused, v.slow = append(v.linux, o.linux...), append(v.refused, o.refused...), append(v.slow, o.slow...)
+	v.linux, v.refused = append(v.linux, o.linux...), append(v.refused, o.refused...)
+	v.slow, v.pairs = append(v.slow, o.slow...), append(v.pairs, o.pairs...)
 	for k, n := range o.features {
 		v.features[k] += n
 	}
@@ -167,25 +167,49 @@ func (v *verdicts) report(t *testing.T, what string) {
 	for _, s := range v.slow {
 		t.Logf("  slow: %s", s)
 	}
-	if v.forced {
+	if v.forced { // the report of all is not
 		for _, s := range v.pairs {
 			t.Logf("  refused: %s", s)
 		}
 	}
 }
 
-// object compares an object's programs. An object whose code was compared before, as that
-// of a source that two kernels share, is left out.
+// objectsOf compares the programs of objects, several objects at a time. An object whose
+// code was compared before, as that of a source that two kernels share, is left out.
+func (v *verdicts) objectsOf(t *testing.T, source string, files []string) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, file := range files {
+		id := codeOf(t, file)
+		if v.seen[id] {
+			continue
+		}
+		v.seen[id] = true
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer wg.Done()
+			defer func() { <-slots }()
+			one := newVerdicts(v.kernel, v.forced, nil)
+			one.object(t, source, file)
+			mu.Lock()
+			defer mu.Unlock()
+			v.add(&one)
+		}()
+	}
+	wg.Wait()
+	for _, list := range [][]string{v.stricter, v.wider, v.given.stricter, v.given.wider, v.linux, v.refused, v.slow, v.pairs} {
+		slices.Sort(list)
+	}
+}
+
+// object compares an object's programs.
 func (v *verdicts) object(t *testing.T, source, file string) {
 	obj, err := object.Load(file, nil)
 	if err != nil {
 		return // TestCorpus says why
 	}
-	id := codeOf(t, file)
-	if v.seen[id] {
-		return
-	}
-	v.seen[id] = true
 	base := strings.TrimSuffix(filepath.Base(file), ".o")
 	odd := oddSections(t, file)
 	compared := false
@@ -248,6 +272,8 @@ func (v *verdicts) program(c *counts, base string, obj *object.Object, name stri
 	if why == nil && !accepted {
 		return
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	start := threadTime()
 	ours := accepts(obj, name)
 	if accepted && ours != nil && reasonOf(ours) == "reserved-field" {
@@ -291,8 +317,6 @@ func reasonOf(err error) string {
 // threadTime returns the processor time of the calling thread: other processes do not
 // lengthen it.
 func threadTime() time.Duration {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
 		return 0
