@@ -257,8 +257,8 @@ const (
 )
 
 // loadPacket is LD_ABS and LD_IND: bytes of the packet in network order into
-// R0. A load outside the packet is an exit with R0 = 0 from the function it
-// stands in, as the kernel's code for it is.
+// R0. A load outside the packet exits from the running function with R0 = 0, as
+// the kernel's code does.
 func (m *Machine) loadPacket(top *frame, ins *code.Insn) error {
 	off := int32(ins.Constant)
 	if ins.OpCode.Mode() == asm.IndMode {

@@ -6,8 +6,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 )
 
-// Fault is why a run stopped: the program did what a verified one does not, or
-// needs what is not modelled.
+// Fault is the reason why a run stopped: the program did something that a
+// verified one does not, or uses a feature that is not modelled.
 type Fault struct {
 	PC     int    // of the instruction, -1 outside a run
 	Insn   string // its text

@@ -251,7 +251,7 @@ const (
 	ctxLenMask = 0xf_ffff << 32
 )
 
-// perfEventOutput collects a record. Host rings are taken to exist for every
+// perfEventOutput collects a record. Host rings are assumed to exist for every
 // index below max_entries, whether or not the map has an entry.
 func (m *Machine) perfEventOutput(a [5]uint64) (uint64, error) {
 	x, err := m.mapOf(a[1])

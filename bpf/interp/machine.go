@@ -1,6 +1,6 @@
-// Package interp is the reference interpreter for eBPF. It favours being obviously
-// right over speed, and the other engines are compared with it. It executes all of RFC
-// 9669 (ISA v1 to v4), with bpf-to-bpf calls, callbacks, tail calls and the legacy
+// Package interp is the reference interpreter for eBPF. It is written to be obviously
+// correct, not fast, and the other engines are compared with it. It executes all of
+// RFC 9669 (ISA v1 to v4), with bpf-to-bpf calls, callbacks, tail calls and the legacy
 // packet loads.
 //
 // New returns a Machine for a code.Code and its maps. Run executes it on an Input, a
@@ -53,14 +53,14 @@ const (
 	funcBase   = 0x6600_0000_0000_0000
 )
 
-// Options sets the world a program runs in. The zero value is the kernel's, as
+// Options sets the environment of a program. The zero value is the kernel's, as
 // BPF_PROG_TEST_RUN has it.
 type Options struct {
 	CPU    func() int    // number of the CPU; nil is 0
 	Time   func() uint64 // nanoseconds; nil counts up a microsecond a call
 	Random func() uint32 // nil is a fixed sequence
-	// Tail returns the program that a number held by a prog_array's entry stands
-	// for, nil if none.
+	// Tail returns the program of the number in a prog_array's entry, nil if
+	// there is none.
 	Tail func(m *maps.Targets, number uint32) *Program
 	// Trace is called before each instruction, index into the running program's Insns.
 	Trace func(c *code.Code, index int, regs *[11]uint64)
@@ -262,8 +262,9 @@ func (m *Machine) argument() uint64 {
 	return memBase
 }
 
-// Reset sets memory up for an input without running anything: for engines that
-// bring their own control and use the machine's memory and helpers.
+// Reset sets memory up for an input without running the program, for engines
+// that execute instructions themselves and use the machine's memory and
+// helpers.
 func (m *Machine) Reset(in *Input) {
 	o := &m.opt
 	m.run = run{start: o.Headroom, meta: o.Headroom, end: o.Headroom + len(in.Packet)}

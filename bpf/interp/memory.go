@@ -10,7 +10,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/maps"
 )
 
-// placePacket writes what follows from the packet's place into the context.
+// placePacket writes the context fields that follow from the packet's position.
 func (m *Machine) placePacket() {
 	m.setCtx("data", m.PacketStart())
 	m.setCtx("data_end", packetBase+uint32(m.end))
@@ -178,7 +178,7 @@ func (m *Machine) bytes(addr uint64, size int, write bool) ([]byte, error) {
 	return nil, m.badAccess(addr, size, "bad-address", "nothing is there")
 }
 
-// mapBytes keeps an access inside one value.
+// mapBytes returns the bytes of an access, which must lie inside one value.
 func (m *Machine) mapBytes(x maps.Map, addr uint64, size int, write bool) ([]byte, error) {
 	spec := x.Spec()
 	off := int(addr & (1<<mapShift - 1))

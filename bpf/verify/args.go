@@ -84,8 +84,9 @@ func (a *arguments) handle(n int, v *val) {
 	}
 }
 
-// spec returns the map that the call is about; of several, sizes are the same kind of
-// question for each, and handles are merged only if they are one map's.
+// spec returns the map of the call. If there are several possible maps, it returns
+// the first: handles are merged only if they are one map's, and sizes are checked for
+// each.
 func (a *arguments) spec() *ebpf.MapSpec {
 	if a.set < 0 {
 		return nil // reported with the handle
@@ -138,8 +139,8 @@ func (a *arguments) aligned(n int, v *val) {
 	}
 }
 
-// memory checks that the helper may touch most bytes at v, of which it surely
-// touches least.
+// memory checks that the helper may access most bytes at v; it always accesses
+// the first least of them.
 func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	x, s := a.x, a.s
 	if most == 0 && v.pointer() {
@@ -152,7 +153,7 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	case Scalar:
 		word := "not-a-pointer"
 		if v.n.known() && v.n.bits.Value == 0 {
-			word = "helper-arg" // NULL, which is written so, and not a pointer that was lost
+			word = "helper-arg" // the constant NULL, and not a number that was a pointer
 		}
 		a.fail(word, "%s wants a pointer in r%d, which holds %s", a.p.Name, n+1, x.reg(v, s.cur).Phrase())
 		return
@@ -182,7 +183,7 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	if x.opt.Linux && (how == writes || !x.opt.since(6, 14)) {
 		x.scrub(s, v, most)
 	}
-	if how == writes || a.p.ID == asm.FnFibLookup { // fib_lookup answers in place
+	if how == writes || a.p.ID == asm.FnFibLookup { // fib_lookup returns its result there
 		x.overwriteBytes(s, v, least)
 		x.forget(s, v, most)
 	}
@@ -218,7 +219,7 @@ func (x *explorer) overwriteBytes(s *state, v *val, n int64) {
 	}
 }
 
-// forget discards what is known of the n bytes at v, including pointers stored there.
+// forget discards the facts about the n bytes at v, including pointers stored there.
 func (x *explorer) forget(s *state, v *val, n int64) {
 	lo, hi := max(v.min(), -maxStack), min(v.max()+n, 0)
 	if lo < hi {

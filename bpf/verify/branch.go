@@ -8,8 +8,8 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// branch ends block bl of a state: it learns from the condition on each edge that
-// can be taken, and delivers.
+// branch ends block bl of a state: it refines the state by the condition on each
+// edge that can be taken, and delivers it.
 func (x *explorer) branch(a *activation, s *state, bl *block) {
 	i := bl.end - 1
 	ins := &x.c.Insns[i]
@@ -44,7 +44,7 @@ func (x *explorer) branch(a *activation, s *state, bl *block) {
 	}
 }
 
-// edge narrows s to the executions on one edge of a branch, and reports whether any exist.
+// edge refines s to the executions on one edge of a branch, and reports whether any exist.
 func (x *explorer) edge(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
 	switch {

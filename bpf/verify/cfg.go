@@ -15,8 +15,8 @@ type block struct {
 	head       bool    // of a component of the weak topological order
 }
 
-// A graph is one function's blocks, and an order to visit them in. Blocks that
-// no jump reaches are in no order.
+// A graph is one function's blocks, and the order in which they are visited.
+// Blocks that no jump reaches are not in the order.
 type graph struct {
 	blocks []block
 	order  []item
@@ -32,8 +32,8 @@ type item struct {
 	body  []item
 }
 
-// graphs cuts every function into blocks. at[i] is the block that instruction i is
-// in, an index into its function's blocks.
+// graphs divides every function into blocks. at[i] is the block that instruction i
+// is in, an index into its function's blocks.
 func graphs(c *code.Code) (gs []*graph, at []int32) {
 	at = make([]int32, len(c.Insns))
 	leader := make([]bool, len(c.Insns)+1)
@@ -66,7 +66,7 @@ func graphs(c *code.Code) (gs []*graph, at []int32) {
 
 func isExit(ins *code.Insn) bool { return ins.OpCode.JumpOp() == asm.Exit }
 
-// isCall reports a call to another function of the program.
+// isCall reports whether ins calls another function of the program.
 func isCall(ins *code.Insn) bool { return ins.Callee != code.None && ins.OpCode.Class().IsJump() }
 
 func isBranch(ins *code.Insn) bool {

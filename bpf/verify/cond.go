@@ -85,7 +85,7 @@ func refine(op asm.JumpOp, a, b *num, wide, taken bool) refined {
 	return r
 }
 
-// compare tightens both intervals by `a op b` and reports whether any pair is left.
+// compare refines both intervals by `a op b` and reports whether any pair is left.
 func compare[U uint32 | uint64, S int32 | int64](op asm.JumpOp, a, b *span[U, S]) bool {
 	switch op {
 	case asm.JEq:

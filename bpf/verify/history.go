@@ -4,15 +4,16 @@ import "math/bits"
 
 // A history is the set of states seen at a loop's head since the loop was entered.
 type history struct {
-	base   int32            // graph nodes below belong to what came before
+	base   int32            // graph nodes below belong to states before the loop
 	hashes map[uint64]int32 // of every state -> its node
 	recent []*state         // copies of the latest, a ring
 	at     int
 	wide   []*state // widening: one hull per shape
 }
 
-// recentStates bounds what a state at a loop head is compared with. Older ones
-// are known by hash alone, which finds infinite loops but drops nothing.
+// recentStates bounds the number of states with which a state at a loop head is
+// compared. Of older ones only the hash is kept, by which infinite loops are
+// found but no state is dropped.
 const recentStates = 16
 
 func newHistory(base int) *history {
@@ -39,8 +40,8 @@ func (x *explorer) join2(a, b int32) int32 {
 	return x.newNode(a, b)
 }
 
-// ancestor reports whether node a leads to node n, looking no further back than
-// base. A search that takes too long says yes, which only costs pruning.
+// ancestor reports whether node a leads to node n by nodes from base on. A
+// search that takes too long returns true, which only prevents pruning.
 func (x *explorer) ancestor(a, n, base int32) bool {
 	if a == n {
 		return true
@@ -124,8 +125,9 @@ func (x *explorer) widen(h *history, s *state) *state {
 	return x.clone(t)
 }
 
-// hash mixes all that covers compares, ids by order of appearance. Deltas are left
-// out: a loop in which nothing but they change does not end either.
+// hash is over everything that covers compares, with ids numbered by order of
+// appearance. It omits deltas: a loop in which only they change does not end
+// either.
 func (s *state) hash() uint64 {
 	h := hasher{sum: 14695981039346656037}
 	for r := range s.regs[:10] {

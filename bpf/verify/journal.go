@@ -8,7 +8,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// A journal collects what is found, one entry for an instruction and reason.
+// A journal collects findings, one for each instruction and reason.
 type journal struct {
 	c        *code.Code
 	found    map[finding]bool
@@ -67,7 +67,7 @@ func (x *explorer) fail(s *state, i int, word, format string, args ...any) {
 	x.log.reasons = append(x.log.reasons, r)
 }
 
-// warn records what is accepted but worth saying.
+// warn records a warning about an instruction that is accepted.
 func (x *explorer) warn(s *state, i int, word, format string, args ...any) {
 	if !x.log.first(i, word) {
 		return

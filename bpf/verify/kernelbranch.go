@@ -6,9 +6,9 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/code"
 )
 
-// What Linux's verifier learns of two numbers at a branch (Options.Linux). It first
-// asks whether the branch can be foreseen. Only if not, it learns on both edges, be
-// there any such numbers or not: it walks on.
+// Refinement of two numbers at a branch as Linux's verifier does it
+// (Options.Linux). Linux first tries to decide the branch. Only if it cannot, it
+// refines both edges and walks both, even if no numbers satisfy one of them.
 
 // foresee returns the outcome of a comparison of two numbers; known reports whether
 // Linux can decide it.
@@ -36,7 +36,7 @@ func foresee(op asm.JumpOp, a, b *num, wide bool) (taken, known bool) {
 	return false, false
 }
 
-// foreseeBits is foresee for a test of bits, of which one operand must be known.
+// foreseeBits is foresee for a test of bits, which needs one known operand.
 func foreseeBits(a, b *num, wide bool) (taken, known bool) {
 	x, y := a.bits, b.bits
 	if !wide {
@@ -76,8 +76,8 @@ func (a *span[U, S]) disjoint(b *span[U, S]) bool {
 	return a.ulo > b.uhi || a.uhi < b.ulo || a.slo > b.shi || a.shi < b.slo
 }
 
-// edgeLinux narrows s to what Linux derives from two numbers on one edge of a branch.
-// It reports whether Linux walks that edge.
+// edgeLinux refines s as Linux does for two numbers on one edge of a branch. It
+// reports whether Linux walks that edge.
 func (x *explorer) edgeLinux(s *state, ins *code.Insn, a, b *val, taken bool) bool {
 	op, wide := ins.OpCode.JumpOp(), ins.OpCode.Class() == asm.JumpClass
 	decide := foresee

@@ -2,8 +2,8 @@ package verify
 
 import "math"
 
-// Stack slots as Linux's verifier keeps them (Options.Linux): the number that a store
-// at the slot's start left, whole, and beside it which bytes are zero.
+// Stack slots as Linux's verifier keeps them (Options.Linux): the whole number of the
+// last store at the slot's start, and for the other bytes whether they are zero.
 
 // scrub forgets the number that a slot keeps, and the zeros in the rest of the
 // slot.
@@ -13,7 +13,7 @@ func (l *slot) scrub() {
 	}
 }
 
-// holdsZero reports a slot that keeps the number 0.
+// holdsZero reports whether the slot keeps the number 0.
 func (l *slot) holdsZero() bool {
 	return l.n > 0 && l.v.kind == Scalar && l.v.n.known() && l.v.n.bits.Value == 0
 }

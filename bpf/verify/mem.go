@@ -30,7 +30,7 @@ const (
 
 // access checks that size bytes at v+off may be accessed, and records the access in
 // the facts. If a bound is not proved, it reports the failure, continues as if the
-// bound held, and returns true. It returns false if v says nothing useful of the
+// bound held, and returns true. It returns false if v has no useful bounds on the
 // address.
 func (x *explorer) access(s *state, i int, v *val, off int64, size int, how use) bool {
 	switch v.kind {
@@ -192,8 +192,8 @@ func (x *explorer) valueSize(v *val) int64 {
 	return n
 }
 
-// clamp moves a place that was out of bounds inside, so that exploration goes on
-// as if the program had been right.
+// clamp moves an address that was out of bounds inside, so that exploration
+// continues as if the program were correct.
 func (x *explorer) clamp(s *state, v *val, lo, hi int64, size int) (int64, int64) {
 	first, last := int64(0), int64(maxPacketOffset)
 	switch v.kind {
@@ -243,7 +243,7 @@ func other(k, a, b Kind) Kind {
 // mostPlaces bounds the number of offsets that an Access lists.
 const mostPlaces = 16
 
-// joinPlaces joins what is known of each path's place.
+// joinPlaces joins the facts about the place of the access on each path.
 func joinPlaces(m, a *Access) {
 	switch m.Variable = m.Variable || a.Variable; {
 	case m.Variable:
@@ -283,7 +283,7 @@ func joinAccess(m, a *Access) {
 	m.Spill = m.Spill || a.Spill
 }
 
-// deepen notes that bytes of frame fi are used down to depth below its r10.
+// deepen records that frame fi is used down to depth bytes below its r10.
 func (x *explorer) deepen(s *state, fi, depth int) {
 	f := x.funcOf(s, fi)
 	x.facts.Depth[f] = max(x.facts.Depth[f], (depth+7)&^7)
@@ -300,8 +300,9 @@ func (x *explorer) funcOf(s *state, fi int) int {
 	return 0
 }
 
-// A sharing is a range of a function's frame with accesses that the function's code
-// does not show: at a variable offset, by a helper, or from another function.
+// A sharing is a range of a function's frame with accesses other than at constant
+// offsets by the function's own code: at a variable offset, by a helper, or from
+// another function.
 type sharing struct {
 	f      int
 	lo, hi int64
@@ -367,7 +368,8 @@ func (x *explorer) readStack(s *state, i int, v *val, off, size int) val {
 	return r
 }
 
-// readRange checks what a load from a variable place, or a helper, may find.
+// readRange checks the bytes that a load at a variable offset, or a helper, may
+// read.
 func (x *explorer) readRange(s *state, i int, v *val, off int64, size int) {
 	lo, hi := max(v.min()+off, -maxStack), min(v.max()+off+int64(size), 0)
 	if x.walker != nil {
@@ -396,7 +398,8 @@ func (x *explorer) writeStack(s *state, i int, v *val, off, size int, w *val) {
 	x.overwrite(s, v, int64(off), size, w)
 }
 
-// overwrite stores w at a fixed place, or forgets what a variable one may hit.
+// overwrite stores w at a constant offset. If the offset varies, it forgets the
+// bytes that the store may overwrite.
 func (x *explorer) overwrite(s *state, v *val, off int64, size int, w *val) {
 	lo, hi := max(v.min()+off, -maxStack), min(v.max()+off+int64(size), 0)
 	switch {

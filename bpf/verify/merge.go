@@ -58,8 +58,8 @@ func (x *explorer) covers(t, s *state) bool {
 	return true
 }
 
-// mix notes in which registers s, which stands for o from now on, held something
-// else than o.
+// mix records the registers in which s, which covers o from now on, differs from
+// o.
 func (s *state) mix(o *state) {
 	for r := range s.regs[:10] {
 		a, b := &s.regs[r], &o.regs[r]
@@ -154,7 +154,7 @@ func (s *state) alone(id uint32) bool {
 	return n < 2
 }
 
-// coversSlot reports whether s guarantees all that slot t guarantees. Bytes that are
+// coversSlot reports whether slot s implies all facts of slot t. Bytes that are
 // unknown in t may hold any value; whether they were written affects warnings only.
 func (x *explorer) coversSlot(st *state, t *slot, s slot) bool {
 	if t.zero&^s.zero != 0 {
@@ -222,7 +222,7 @@ func near(a, b *val, d *int) bool {
 		return mayBeNull(a) && mayBeNull(b)
 	}
 	switch a.kind {
-	case PtrStack, PtrCtx: // no use at a variable offset, or hardly any
+	case PtrStack, PtrCtx: // of little use at a variable offset
 		return a.frame == b.frame && a.off == b.off && a.n == b.n
 	case PtrFunc, PtrMapHandle:
 		return a.set == b.set
@@ -234,8 +234,8 @@ func mayBeNull(v *val) bool {
 	return v.kind == PtrMapValue || v.kind == PtrMapValueOrNull || v.kind == Scalar && v.n.known() && v.n.bits.Value == 0
 }
 
-// merge widens t to cover s too: the hull of both, or in widening mode something
-// larger that ends chains.
+// merge widens t to cover s too: the hull of both or, in widening mode, a larger
+// state that makes chains finite.
 func (x *explorer) merge(t, s *state, widen bool) {
 	x.ids.pairs = x.ids.pairs[:0]
 	t.next = max(t.next, s.next)

@@ -2,11 +2,11 @@ package verify
 
 import "math"
 
-// A num is all that is known of a 64-bit number: its bits, its size as a 64-bit
-// word (w), and the size of its low half as a 32-bit word (h). The five views
-// constrain each other; sync lets each learn from the others. It is the domain of
-// the kernel's verifier (struct bpf_reg_state), and every operation here is at
-// least as precise as the kernel's.
+// A num is the set of facts about a 64-bit number: its bits, its intervals as a
+// 64-bit word (w), and those of its low half as a 32-bit word (h). The five views
+// constrain each other; sync refines each by the others. It is the domain of the
+// kernel's verifier (struct bpf_reg_state), and every operation here is at least
+// as precise as the kernel's.
 type num struct {
 	bits Tnum
 	w    span[uint64, int64]
@@ -59,7 +59,7 @@ func (n *num) empty() bool { return n.w.empty() || n.h.empty() }
 // to 64-bit words and back, intervals to bits. Two rounds are at least as precise as
 // the kernel's three steps. It returns false if the views contradict each other.
 func (n *num) sync() bool {
-	if n.bits.Mask == 0 { // the common case: nothing to learn but a contradiction
+	if n.bits.Mask == 0 { // the common case: only a contradiction can be found
 		c := constNum(n.bits.Value)
 		ok := n.w.covers(&c.w) && n.h.covers(&c.h)
 		if ok {

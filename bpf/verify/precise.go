@@ -31,8 +31,8 @@ func (m *marks) empty() bool {
 	return true
 }
 
-// backtrack marks as precise what m, which holds at p, was computed from. If began, the
-// last step of p is the one that depends on it.
+// backtrack marks as precise the registers and slots from which m, which is at p, was
+// computed. If began, the last step of p is the one that depends on it.
 func (w *walker) backtrack(p *path, m *marks, began bool) {
 	steps, c := p.steps, p.parent
 	if began {
@@ -58,7 +58,8 @@ func (w *walker) backtrack(p *path, m *marks, began bool) {
 	}
 }
 
-// mark marks frame f's part of m in c, and takes from m what needs no more looking for.
+// mark marks frame f's part of m in c, and removes from m the registers and slots whose
+// search ends there.
 func (c *checkpoint) mark(f int, m *marks) {
 	eachBit(uint64(m.regs[f]), func(r int) {
 		v := c.register(f, r)
@@ -90,7 +91,7 @@ func (c *checkpoint) register(f, r int) *val {
 	return nil
 }
 
-// allPrecise marks all that p's checkpoints hold.
+// allPrecise marks all registers and slots of p's checkpoints.
 func (p *path) allPrecise() {
 	for c := p.parent; c != nil; c = c.parent {
 		for f := range c.s.cur + 1 {
@@ -143,7 +144,7 @@ func (w *walker) undo(t *footstep, m *marks) bool {
 	return true
 }
 
-// link adds to m all of a set of which it has one.
+// link adds the whole of set to m if m has one of its members.
 func (m *marks) link(set *marks) {
 	if set == nil {
 		return

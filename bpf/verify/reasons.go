@@ -2,8 +2,8 @@ package verify
 
 import "slices"
 
-// ReasonDoc explains one reason word: what `nfpsim explain` and docs/reasons.md
-// print, and where the hints in error texts come from.
+// ReasonDoc explains one reason word. `nfpsim explain` and docs/reasons.md
+// print it, and error texts have its hint.
 type ReasonDoc struct {
 	Word        string // stable, kebab-case
 	Family      string // who refuses, see Families

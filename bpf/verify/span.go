@@ -18,8 +18,8 @@ func point[U uint32 | uint64, S int32 | int64](v U) span[U, S] {
 
 func (a *span[U, S]) empty() bool { return a.ulo > a.uhi || a.slo > a.shi }
 
-// deduce moves what one interval knows of the sign to the other. An interval that
-// stays on one side of the sign change means the same in both readings.
+// deduce refines each interval by the other. An interval that does not contain
+// the sign change has the same bounds as unsigned and signed.
 func (a *span[U, S]) deduce() {
 	if S(a.ulo) <= S(a.uhi) {
 		a.slo, a.shi = max(a.slo, S(a.ulo)), min(a.shi, S(a.uhi))

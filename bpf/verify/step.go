@@ -39,7 +39,7 @@ func (x *explorer) step(s *state, i int) bool {
 }
 
 // read returns register r, which must have been written. If it was not, the result is
-// a NotInit of any number, about which nothing more is said.
+// a NotInit of any number, about which nothing more is reported.
 func (x *explorer) read(s *state, i int, r asm.Register) *val {
 	v := &s.regs[r]
 	if v.kind != NotInit {
