@@ -37,7 +37,7 @@ func catalog() []*ebpf.MapSpec {
 	}
 }
 
-// outMap takes what a program folded its registers into.
+// outMap gets the number into which a program folds its registers.
 const outMap = "out"
 
 // jumpMap is the prog array.

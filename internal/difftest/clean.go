@@ -14,18 +14,20 @@ import (
 
 // A verified program may still have behaviour that differs between engines: the kernel
 // lets a privileged program return a pointer as a number and read stack that it did
-// not write. The generator writes no such program, but the shrinker's cuts produce
-// them, and their difference is then not the original one.
+// not write. The generator writes no such program, but shrinking may produce one,
+// whose difference is then not the original one.
 
-// clean reports whether the program's results are its own: no pointer becomes a
-// number that is seen, and the stack's first content does not matter.
+// clean reports whether the program's results depend on the program alone: no
+// pointer becomes a number in the results, and the stack's initial content has
+// no effect.
 func clean(f *verify.Facts) bool {
 	return keepsPointers(f) && !readsUnwritten(f)
 }
 
-// keepsPointers is a check of each instruction by itself: pointers are moved,
-// added to, subtracted and compared only with their kind, stored only to the
-// stack, and neither passed for a number nor returned.
+// keepsPointers checks each instruction by itself. Pointers may be moved and
+// have numbers added; they may be subtracted from and compared with pointers of
+// their kind only, and stored to the stack only. They must not be passed as a
+// number or returned.
 func keepsPointers(f *verify.Facts) bool {
 	for i := range f.Code.Insns {
 		ins := &f.Code.Insns[i]
@@ -81,7 +83,7 @@ func keepsPointers(f *verify.Facts) bool {
 }
 
 // readsUnwritten reports whether the program reads stack that it may not have written. The
-// kernel's holds what was there before: addresses at one time, zeros at another.
+// kernel's stack holds earlier contents: sometimes addresses, sometimes zeros.
 func readsUnwritten(f *verify.Facts) bool {
 	return slices.ContainsFunc(f.Warnings, func(r verify.Reason) bool { return r.Reason == "uninit-stack" })
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// verify asks our verifier; nil means no.
+// verify runs our verifier; the result is nil if it refuses the program.
 func (w *worker) verify(p *Program, c *code.Code) *verify.Facts {
 	f, err := verify.Verify(c, nil)
 	var no *verify.Rejection
@@ -179,7 +179,7 @@ func microseconds() func() uint64 {
 	}
 }
 
-// Fill puts into the maps of a card what they hold before the first packet.
+// Fill sets the maps of a card to their contents before the first packet.
 func (p *Program) Fill(card *driver.NIC) error {
 	for _, name := range sortedNames(p.Initial) {
 		m := card.Map(name)
@@ -245,6 +245,6 @@ func onCard(card *driver.NIC, p *Program, img *nfp.Image, tails map[uint32]*nfp.
 	return res, err
 }
 
-// profile returns the firmware that programs are compiled for here: their size is
-// not the question.
+// profile returns the firmware for which programs are compiled here, one without
+// limits of size.
 func profile() (*firmware.Profile, error) { return firmware.Load("unlimited") }

@@ -16,13 +16,13 @@ import (
 )
 
 // Offsets in a packet's buffer between which its start may move: off_min and off_max of
-// every profile that programs are compared on. The interpreter keeps to them too.
+// every profile that programs are compared on. The interpreter has the same limits.
 const (
 	cardHeadMin = 44
 	cardHeadMax = 248
 )
 
-// resolve lays a program out.
+// resolve resolves jumps, functions and maps of a program (code.New).
 func resolve(p *Program) (*code.Code, error) {
 	c, faults := code.New(p.Spec, p.Maps)
 	if len(faults) > 0 {
@@ -57,7 +57,7 @@ func newWorld(p *Program, c *code.Code, opt *interp.Options) (*world, error) {
 	return w, err
 }
 
-// mapsOf lists the maps of a program, making those that are new.
+// mapsOf lists the maps of a program, and creates those that are new.
 func (w *world) mapsOf(p *Program, c *code.Code) ([]maps.Map, error) {
 	var list []maps.Map
 	for _, spec := range c.Maps {
@@ -102,7 +102,8 @@ func (w *world) target(p *Program, i uint32) error {
 	return jump.UpdateAll(le.AppendUint32(nil, i), le.AppendUint32(nil, number), maps.Any)
 }
 
-// cardWorld returns the interpreter with the card's limits on what a packet may grow.
+// cardWorld returns options of the interpreter with the card's limits for moving a
+// packet's start and end.
 func cardWorld() *interp.Options {
 	return &interp.Options{
 		Headroom: firmware.PacketOffset, HeadMin: cardHeadMin, HeadMax: cardHeadMax,

@@ -53,8 +53,8 @@ func (b *body) alu() {
 	b.setScalar(dst, bound)
 }
 
-// operand fits an immediate to an operation and bounds the result, as far as
-// verifiers follow.
+// operand adapts an immediate to an operation and bounds the result, as far as
+// verifiers do.
 func (b *body) operand(op asm.ALUOp, wide bool, v int32, before, bound uint64) (int64, uint64) {
 	width := int32(64)
 	if !wide {
@@ -100,6 +100,6 @@ func (b *body) swap() {
 			b.emit(asm.BSwap(asm.Register(dst), size))
 		}
 	}
-	// A bound of the result is not every verifier's to know.
+	// Not every verifier knows a bound of the result.
 	b.setScalar(dst, unknown)
 }

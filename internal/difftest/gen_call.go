@@ -15,7 +15,7 @@ type sub struct {
 	touches map[string]bool // maps whose elements it moves
 }
 
-// sub writes a callee: up to four arguments, of them perhaps the context, a
+// sub writes a callee of up to four arguments. They may include the context, a
 // buffer in the caller's frame and a map value.
 func (g *gen) sub(number int) *sub {
 	s := &sub{number: number, touches: map[string]bool{}}
@@ -83,7 +83,8 @@ func (b *body) callee(s *sub) bool {
 	return true
 }
 
-// holder returns a packet pointer with n bytes in a register that arguments leave alone.
+// holder returns a register, none of those for arguments, with a packet pointer that
+// reaches n bytes.
 func (b *body) holder(n int) int {
 	list := b.regs(func(r int, x *reg) bool { return r >= 6 && x.kind == pktPtr && x.size >= n })
 	if len(list) == 0 {

@@ -74,8 +74,9 @@ func (b *body) statement() {
 // hasCtx reports whether a register holds the context.
 func (b *body) hasCtx() bool { return b.ctx >= 0 }
 
-// movable reports whether the packet's ends may move here: once per site, for
-// what all sites together move stays in the limits.
+// movable reports whether the packet's ends may move here: each site is
+// executed once at most, so that the moves of all sites together stay within
+// the limits.
 func (b *body) movable() bool {
 	return !b.tc && b.hasCtx() && b.loops == 1 && b.sub == nil && b.moves < 3 && b.unpinned(pktPtr)
 }
@@ -194,8 +195,8 @@ func (b *body) split(test func(label int), then, other func()) {
 }
 
 // loop writes a loop of at most eight rounds, counted in a register or on the
-// stack. Registers that hold pointers are frozen or given up; scalars may change,
-// so nothing is known of them at its head.
+// stack. Registers that hold pointers are frozen or become dead. Scalars may
+// change, so they have no bounds at its head.
 func (b *body) loop() {
 	counter := -1
 	if list := b.regs(func(r int, x *reg) bool { return r >= 6 && !b.frozenReg(r) && x.kind != valPtr && x.kind != pktPtr }); len(list) > 0 {
@@ -259,7 +260,7 @@ func (b *body) closeLoop(counter, slot, top int) {
 	b.reserved.remove(slot, 8)
 	r := b.spare()
 	if r < 0 {
-		// No register to count with: one round it is.
+		// No register is free for the counter: the loop has one round.
 		return
 	}
 	back.Dst = asm.Register(r)
@@ -295,7 +296,8 @@ func (b *body) spillAround() {
 		b.emit(asm.LoadMem(asm.Register(r), asm.R10, int16(slot-frameBytes), asm.DWord))
 		b.st.r[r] = x
 	}
-	// A loop around may read the slot in its next round: no pointer stays there.
+	// An enclosing loop may read the slot in its next round, so no pointer may
+	// stay there.
 	b.emit(stImm(slot, b.immediate(), asm.DWord))
 	b.st.written.add(slot, 8)
 }

@@ -22,8 +22,8 @@ func (b *body) address(r asm.Register, at int) {
 	b.emit(asm.Add.Imm(r, int32(at-frameBytes)))
 }
 
-// storeSmall stores one of a few values, so that keys meet again: a constant, or
-// a masked scalar.
+// storeSmall stores one of a few values, so that keys occur again: a constant,
+// or a masked scalar.
 func (b *body) storeSmall(at int, size asm.Size, mask int32) {
 	if t := b.spare(); t >= 0 && b.chance(2) {
 		b.emit(asm.Mov.Reg(asm.Register(t), asm.Register(b.source())))
@@ -120,7 +120,8 @@ func (b *body) lookup() {
 	})
 }
 
-// touch notes that elements of the map may move: pointers to them die.
+// touch records that elements of the map may move: pointers to them become
+// dead.
 func (b *body) touch(spec *ebpf.MapSpec) {
 	if stable(spec.Type) {
 		return
@@ -221,8 +222,9 @@ func (b *body) filled(n int) int {
 	return at
 }
 
-// clock calls a helper whose answer differs from run to run, and keeps only what
-// always holds: time does not run backwards, random numbers have 32 bits.
+// clock calls a helper whose result differs from run to run, and uses only a
+// property that always holds: time does not run backwards, random numbers have
+// 32 bits.
 func (b *body) clock() {
 	switch b.n(3) {
 	case 0:
@@ -254,8 +256,8 @@ func (b *body) clock() {
 	b.clobber(1<<32 - 1)
 }
 
-// checksum calls csum_diff and folds its answer to 16 bits, zero for all ones:
-// kernels differ in how far they fold it themselves.
+// checksum calls csum_diff and folds its result to 16 bits, with zero for all
+// ones, since kernels fold it to different widths.
 func (b *body) checksum() {
 	frozen := b.frozen
 	defer func() { b.frozen = frozen }()
@@ -296,7 +298,8 @@ func (b *body) seed() int {
 	return pick(b.gen, list)
 }
 
-// perfOutput sends an event. What it returns depends on who listens.
+// perfOutput sends an event. The helper's result depends on the listeners and
+// is not used.
 func (b *body) perfOutput() {
 	n := b.between(1, 24)
 	at := b.filled(n)
@@ -345,8 +348,8 @@ func (b *body) tailCall() {
 	b.forgetPacket()  // kernels differ in whether pointers outlive a call that failed
 }
 
-// classicLoad reads the packet as classic BPF did, big-endian; beyond its end
-// the program returns 0.
+// classicLoad reads the packet as classic BPF did, big-endian. A load past its
+// end makes the program return 0.
 func (b *body) classicLoad() {
 	size := pick(b.gen, sizes[:3])
 	if b.chance(2) {

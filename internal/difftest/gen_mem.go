@@ -79,7 +79,7 @@ func (b *body) load(r int, base asm.Register, off int16, size asm.Size) {
 }
 
 // stackVariable reads or writes the stack at an offset known only at run time,
-// within a stretch that is written first.
+// within a range of bytes that it writes first.
 func (b *body) stackVariable() {
 	n := pick(b.gen, []int{8, 16, 32})
 	at := b.slot(n, 8)
@@ -178,7 +178,7 @@ func (b *body) access() {
 	}
 }
 
-// movePointer adds a constant to a pointer, within what it reaches.
+// movePointer adds a constant to a pointer, within the bytes that it reaches.
 func (b *body) movePointer(p int) {
 	x := &b.st.r[p]
 	k := b.n(x.size + 1)
@@ -232,8 +232,8 @@ func (b *body) accessAt(p, q, i int, size asm.Size) {
 	b.through(q, size, b.storable(&x))
 }
 
-// accessLinked is an access at a number of which another was found small enough:
-// one that is less or more by a constant. It takes a verifier that links them.
+// accessLinked is an access at the number i, for which the program checked j,
+// which differs from i by a constant. It needs a verifier that links the two.
 func (b *body) accessLinked(p, q int, size asm.Size) {
 	src, most := b.source(), b.st.r[p].size-size.Sizeof()
 	i := b.spare(q)
@@ -269,8 +269,8 @@ func (b *body) through(q int, size asm.Size, store bool) {
 	b.load(q, asm.Register(q), 0, size)
 }
 
-// recheck compares a moved packet pointer with the packet's end, for the known
-// range does not follow a variable offset.
+// recheck compares a moved packet pointer with the packet's end again, since
+// the proved range is lost when a variable offset is added.
 func (b *body) recheck(q int, size asm.Size) {
 	t, e := b.spare(q), -1
 	if t >= 0 {

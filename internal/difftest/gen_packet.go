@@ -43,8 +43,8 @@ func (b *body) compareEnd(t, e, no int) {
 	}
 }
 
-// packetCheck proves that the packet has some bytes and goes on with pointers
-// into them.
+// packetCheck proves that the packet has some bytes, and leaves pointers to
+// them in registers.
 func (b *body) packetCheck() {
 	p := b.spare()
 	if list := b.regs(func(r int, x *reg) bool { return r >= 6 && !b.frozenReg(r) && (x.kind == dead || x.kind == scalar) }); len(list) > 0 {
@@ -101,7 +101,7 @@ func (b *body) packetCheck() {
 }
 
 // contextLoad reads a context field: in tc the length; in XDP numbers that
-// depend on the device, of which only that they are numbers is used.
+// depend on the device, of which the program uses only that they are numbers.
 func (b *body) contextLoad() {
 	r := b.target()
 	if b.tc {
@@ -114,8 +114,8 @@ func (b *body) contextLoad() {
 	b.setScalar(r, 0)
 }
 
-// The most that one adjust_head site moves the packet's start: with at most
-// three sites, none in a loop, the sum keeps to -84..+45.
+// The largest distance that one adjust_head site moves the packet's start. With
+// at most three sites, none in a loop, the sum stays within -84..+45.
 const (
 	mostHeadroom = 28
 	mostPulled   = 15
@@ -130,8 +130,8 @@ func (b *body) forgetPacket() {
 	}
 }
 
-// adjustHead moves the packet's start, and writes the bytes won, for what lay
-// before the packet is anybody's guess.
+// adjustHead moves the packet's start, and writes the added bytes, since the
+// bytes before a packet are undefined.
 func (b *body) adjustHead() {
 	b.moves++
 	fill := 0

@@ -13,7 +13,7 @@ import (
 	"github.com/nfpkit/nfpkit/ir"
 )
 
-// runIR evaluates a module with the interpreter's machine as its world.
+// runIR evaluates a module with the interpreter's machine as its environment.
 func runIR(p *Program, c *code.Code, mod *ir.Module) (*Result, error) {
 	w, err := newWorld(p, c, cardWorld())
 	if err != nil {
@@ -152,8 +152,8 @@ func (e *irEnv) Helper(id int32, args [5]uint64) (uint64, error) {
 	return e.mach.Helper(asm.BuiltinFunc(id), args)
 }
 
-// TailCall goes on in the interpreter, on a machine of its own that sees the
-// same maps and the packet as it is now.
+// TailCall continues in the interpreter, on a machine of its own with the same
+// maps and the current packet.
 func (e *irEnv) TailCall(handle, index uint32) (uint64, bool, error) {
 	n := int(handle) - 1
 	if n < 0 || n >= len(e.maps) {

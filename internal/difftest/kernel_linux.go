@@ -91,7 +91,8 @@ type Refused struct {
 
 func (r *Refused) Error() string { return "kernel verifier: " + r.Reason }
 
-// Run loads the program and runs it on its packets. A verifier's no is *Refused.
+// Run loads the program and runs it on its packets. If the verifier refuses it,
+// the error is *Refused.
 func (k *Kernel) Run(p *Program) (*Result, error) {
 	for name, spec := range p.Maps {
 		if err := k.fill(k.key(p, name), spec, p.Initial[name]); err != nil {
@@ -165,8 +166,8 @@ func (k *Kernel) load(p *Program, from *ebpf.ProgramSpec) (*ebpf.Program, error)
 		}
 		return nil, &Refused{Reason: reason}
 	case errors.Is(err, unix.EFAULT):
-		// The kernel's verifier found itself wrong and says more in dmesg: Linux 6.18,
-		// "stack slot 14, total slots 0", seed 6028488. That is no answer.
+		// The kernel's verifier found a bug of its own, described in dmesg: Linux
+		// 6.18, "stack slot 14, total slots 0", seed 6028488. That is no verdict.
 		return nil, &Refused{Reason: "a bug of the kernel's verifier"}
 	}
 	return prog, err
@@ -210,7 +211,8 @@ func (k *Kernel) loadLogged(p *Program, from *ebpf.ProgramSpec, level ebpf.LogLe
 	return ebpf.NewProgramWithOptions(&spec, ebpf.ProgramOptions{LogLevel: level, LogSizeStart: 1 << 16})
 }
 
-// lastWords returns the line of a verifier log that says why, if any does.
+// lastWords returns the line of a verifier log that gives the reason, if any
+// does.
 func lastWords(log []string) string {
 	for i := len(log) - 1; i >= 0; i-- {
 		l := strings.TrimSpace(log[i])
@@ -235,7 +237,7 @@ func (k *Kernel) fill(name string, spec *ebpf.MapSpec, entries []Entry) error {
 	}
 	if !hasValues(spec.Type) {
 		for i := range spec.MaxEntries {
-			// What is not there cannot be deleted, which is as good.
+			// An entry that does not exist cannot be deleted, which is fine.
 			_ = km.m.Delete(i)
 		}
 	}

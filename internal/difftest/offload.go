@@ -22,17 +22,19 @@ import (
 // offloadFeatures are the features that the driver can translate at all.
 const offloadFeatures = Subprograms | Loops | Lookups | Updates | AdjustHead | AdjustTail | ClassicLoads | TC
 
-// offloadRounds is how often a program is edited: an edit may break another rule.
+// offloadRounds is the number of times that a program is edited: an edit may
+// break another rule.
 const offloadRounds = 5
 
-// KernelFault is something that the driver's translator gets wrong, which programs
-// that must run alike are kept from doing. docs/kernel-jit.md has them all.
+// KernelFault is a fault of the driver's translator. Programs that must give equal
+// results are edited so that they do not trigger it. docs/kernel-jit.md has them
+// all.
 type KernelFault struct {
 	Name string
 	Why  string
 }
 
-// kernelFaults are the faults that generated programs would meet.
+// kernelFaults are the faults that generated programs would trigger.
 var kernelFaults = []KernelFault{
 	{"shift-range", "shifts by a register are translated for the range that the verifier saw on the paths it did not prune"},
 	{"mul-range", "products too: 16-bit factors seen, wider ones on a path that was pruned"},
@@ -197,7 +199,8 @@ func (e *editor) negative(i int) bool {
 	return m != nil && m.Kind == verify.PtrMapValue && e.insn(i).Offset < 0
 }
 
-// callersBytes reports an access to part of a word in a caller's frame.
+// callersBytes reports whether instruction i accesses part of a word in a
+// caller's frame.
 func (e *editor) callersBytes(i int) bool {
 	m := e.f.Mem[i]
 	return m != nil && m.Kind == verify.PtrStack && m.Up != 0 && (m.Size < 4 || m.Min%4 != 0 || m.Min != m.Max)
@@ -270,7 +273,7 @@ func (e *editor) add(i int) {
 	}
 	add := asm.AddAtomic.Mem(ins.Dst, ins.Src, width, ins.Offset)
 	fit := asm.And.Imm(ins.Src, 0xffff)
-	// The last store of a program is of what it computed: as many bits as can be.
+	// The last store of a program is of its result: as many bits as possible.
 	if atomic := ins.OpCode.Mode() == asm.AtomicMode; ins.Dst <= asm.R1 && ins.Src == asm.R2 || atomic && e.dice(i, 2) == 0 {
 		fit = asm.Or.Imm(ins.Src, 0x10000)
 	}
