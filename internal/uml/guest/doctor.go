@@ -26,7 +26,7 @@ type diagnosed struct {
 	Limits map[string]int                                  `json:"limits"`
 }
 
-// doctor runs the real nfpctl doctor, as whom the attributes say.
+// doctor runs the real nfpctl doctor, with the user and capabilities of as.
 func doctor(as *syscall.SysProcAttr, args ...string) (diagnosed, error) {
 	c := exec.Command(nfpctlFile, append([]string{"doctor", "--json"}, args...)...)
 	c.SysProcAttr = as
@@ -67,7 +67,7 @@ func asOld(do func() error) error {
 	return do()
 }
 
-// doctors breaks the chain at one link after another, and asks the doctor each time.
+// doctors breaks one requirement after another, and runs the doctor each time.
 func doctors(_ *env, where string) (any, error) {
 	found := map[string]diagnosed{}
 	ask := func(name string, as *syscall.SysProcAttr, args ...string) error {

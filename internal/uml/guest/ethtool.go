@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ioctl form of ethtool: a command word, then what the command has
+// The ioctl form of ethtool: a command word, then the command's own fields
 // (linux/ethtool.h).
 const (
 	ethtoolGetStrings  = 0x1b
@@ -25,7 +25,7 @@ const (
 	stringSize      = 32
 )
 
-// ethtool does one command on an interface; the answer is left in b.
+// ethtool executes one command on an interface; the answer is in b afterwards.
 func ethtool(name string, b []byte) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {

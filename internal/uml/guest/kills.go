@@ -93,8 +93,9 @@ func kills(_ *env, arg string) (any, error) {
 // didOne is printed by the process at its start, and after each operation.
 const didOne = '.'
 
-// lifespan is how long processes live: some operations, and a part of one. How long one
-// takes is learned, so that a busy machine kills in the midst of operations as well.
+// lifespan chooses the lifetime of processes: some operations, and a part of one. It
+// measures the duration of an operation, so that processes are killed in the middle of
+// one on a busy machine too.
 type lifespan struct {
 	operation time.Duration
 }
@@ -206,7 +207,7 @@ func settled(k *offload.Linux, want int) (got int, err error) {
 }
 
 // churn loads, reloads and unloads at random until it is killed. It prints a byte
-// before each operation, and else only what went wrong.
+// before each operation, and otherwise only errors.
 func churn(_ *env, arg string) (any, error) {
 	var seed uint64
 	rest := ""

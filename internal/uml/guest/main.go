@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command guest is the first and only program of the kernel test bed's guest. It
-// mounts what it needs, runs the steps that its arguments name, prints a report of
+// mounts file systems, runs the steps that its arguments name, prints a report of
 // each on the console, and powers off. It is linked statically and put into the
 // initramfs by package uml's tests.
 package main
@@ -41,8 +41,8 @@ func main() {
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// onHost does steps on the kernel that runs this as an ordinary program: against a
-// real card.
+// onHost runs steps as an ordinary program on the host's kernel, against a real
+// card.
 func onHost() {
 	c := &console{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
 	c.runAll(os.Args[1:])
@@ -101,7 +101,7 @@ func (c *console) say(r report.Report) {
 	c.out.Write(append(line, '\n')) // an error cannot be reported anywhere
 }
 
-// run does one step; a panic is the step's error, the guest goes on.
+// run executes one step; a panic is the step's error, and the guest continues.
 func (c *console) run(word string) {
 	name, arg := report.Split(word)
 	r := report.Report{Step: name}
@@ -144,11 +144,11 @@ func (e *env) ask(data any) (string, error) {
 	return strings.TrimSpace(line), err
 }
 
-// A step does one thing and returns what it found; with an error, what it had
-// found until then.
+// A step does one thing and returns its results; with an error, the results
+// until then.
 type step func(e *env, arg string) (data any, err error)
 
-// steps are all that the guest can do.
+// steps returns all steps of the guest.
 func steps() map[string]step {
 	return map[string]step{
 		"uname":     uname,
@@ -202,7 +202,7 @@ func uname(*env, string) (any, error) {
 	}, err
 }
 
-// wait returns what the host says.
+// wait returns the host's answer.
 func wait(e *env, _ string) (any, error) { return e.ask(nil) }
 
 // crash ends the kernel: it cannot do without init.

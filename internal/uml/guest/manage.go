@@ -96,7 +96,7 @@ func (b *cardBench) onHost(mode offload.Mode) *offload.Deployment {
 	return d
 }
 
-// unload takes deployments away.
+// unload unloads deployments.
 func (b *cardBench) unload(names ...string) error {
 	var err error
 	for _, name := range names {
@@ -123,7 +123,7 @@ func manageChecks() []cardCheck {
 			if all, err := b.k.Attached(b.p[0]); err != nil || len(all) != 2 {
 				return fmt.Errorf("attached: %v, %v; want two", all, err)
 			}
-			// One is replaced and taken away without the other.
+			// One is replaced and unloaded without the other.
 			if err := errors.Join(b.m.Reload(ctx, b.marking(4, b.p[0]), nil), b.frames(4), b.unload("fw"), b.frames(0)); err != nil {
 				return err
 			}
@@ -378,7 +378,7 @@ func countsRight(b *cardBench) error {
 	}); err != nil || dumped != 1<<32+5 {
 		return fmt.Errorf("the dump has %#x: %v", dumped, err)
 	}
-	// A reload keeps the map, and with it what is known of its words.
+	// A reload keeps the map, and with it the use of its words.
 	d = deploy(recipe{Mark: 2, Verdict: xdpPass, Entries: 4, Value: 8}, offload.XDPOffload, b.p[0].Name)
 	if err := errors.Join(b.m.Reload(ctx, d, nil), b.frames(2)); err != nil {
 		return err
@@ -461,7 +461,7 @@ func watchRepairs(b *cardBench) error {
 	return errors.Join(err, <-done, b.unload("fw"))
 }
 
-// nativeUint64 is a value as the host has it.
+// nativeUint64 is a value in the host's byte order.
 func nativeUint64(b []byte) uint64 {
 	var v uint64
 	for i := len(b) - 1; i >= 0; i-- {
@@ -470,8 +470,8 @@ func nativeUint64(b []byte) uint64 {
 	return v
 }
 
-// refusals asks for all that must be refused, and returns the reasons with what the kernel
-// said.
+// refusals requests everything that must be refused, and returns the reasons with the
+// kernel's messages.
 func refusals(_ *env, where string) (any, error) {
 	m, k := newManager(nil)
 	devs, err := ports(1)
@@ -560,7 +560,7 @@ func refusals(_ *env, where string) (any, error) {
 	return found, nil
 }
 
-// refusedCase is how something was refused.
+// refusedCase is one refused request.
 type refusedCase struct {
 	Reason string   `json:"reason"`
 	Line   string   `json:"line"`
@@ -592,7 +592,8 @@ func with(capabilities []int, do func() error) error {
 	})
 }
 
-// privileges loads, reloads and unloads with what the manager needs, and with less.
+// privileges loads, reloads and unloads with the capabilities that the manager
+// needs, and with fewer.
 func privileges(*env, string) (any, error) {
 	devs, err := ports(1)
 	if err != nil {

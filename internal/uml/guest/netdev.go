@@ -16,8 +16,8 @@ import (
 // driverName is the driver under test.
 const driverName = "nfp"
 
-// patience is for what the kernel does in the background, the card, or another process:
-// on a machine that is busy with other things, that takes long.
+// patience is the time limit for background work of the kernel, for the card, and for
+// other processes. It is long, since the machine may be busy.
 const patience = 30 * time.Second
 
 // netdev is a network interface of the card.
@@ -62,8 +62,8 @@ func netdevs() ([]netdev, error) {
 // may have several cards.
 const netdevVariable = "NFPKIT_NETDEV"
 
-// sameCard leaves the interfaces of the card that has the named one; no name leaves
-// all.
+// sameCard returns the interfaces of the card that has the named one, or all if
+// name is empty.
 func sameCard(devs []netdev, name string) ([]netdev, error) {
 	if name == "" {
 		return devs, nil
@@ -93,7 +93,7 @@ func ports(n int) ([]netdev, error) {
 	return devs, nil
 }
 
-// eventually waits for ok, which says what is missing.
+// eventually waits until ok returns nil; ok's error says what is missing.
 func eventually(ok func() error) error {
 	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		err := ok()
@@ -131,7 +131,7 @@ func gone() error {
 	})
 }
 
-// rebind takes the driver off the card and binds it again.
+// rebind unbinds the driver from the card and binds it again.
 func rebind(*env, string) (any, error) {
 	dir, err := pciDevice()
 	if err != nil {
@@ -150,7 +150,7 @@ func rebind(*env, string) (any, error) {
 	return nil, nil
 }
 
-// rescan takes the card off the bus and has the bus searched.
+// rescan removes the card from the bus and rescans the bus.
 func rescan(*env, string) (any, error) {
 	dir, err := pciDevice()
 	if err != nil {

@@ -52,7 +52,7 @@ func newSim(ports int) (*sim, error) {
 	return &d, nil
 }
 
-// remove takes the device away. The card comes back at once, with other interfaces.
+// remove removes the device. The card comes back at once, with other interfaces.
 func (d *sim) remove() error {
 	if d.id == 0 {
 		_, err := rebind(nil, "")
@@ -61,7 +61,7 @@ func (d *sim) remove() error {
 	return os.WriteFile("/sys/bus/netdevsim/del_device", fmt.Append(nil, d.id), 0)
 }
 
-// removePort takes one port away.
+// removePort removes one port.
 func (d *sim) removePort(port int) error {
 	return os.WriteFile(fmt.Sprintf("/sys/bus/netdevsim/devices/netdevsim%d/del_port", d.id), fmt.Append(nil, port), 0)
 }

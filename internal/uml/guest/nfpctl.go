@@ -35,7 +35,7 @@ type told struct {
 	Exit   int
 }
 
-// operator is who follows the runbook.
+// operator executes the runbook.
 type operator struct {
 	devs    map[string]netdev
 	goesOn  *exec.Cmd
@@ -43,8 +43,8 @@ type operator struct {
 	results []told
 }
 
-// followRunbook does all steps of the runbook with the real nfpctl; the host knows
-// what should come of them.
+// followRunbook executes all steps of the runbook with the real nfpctl; the host
+// compares the results.
 func followRunbook(*env, string) (any, error) {
 	data, err := os.ReadFile(runbookFile)
 	if err != nil {
@@ -132,7 +132,7 @@ func (o *operator) do(s *runbook.Step) (told, error) {
 	return told{string(text), c.ProcessState.ExitCode()}, exited(err)
 }
 
-// exited leaves out an error that the exit status says, too.
+// exited returns nil for an error that the exit status shows already.
 func exited(err error) error {
 	var e *exec.ExitError
 	if errors.As(err, &e) && e.Exited() {
@@ -160,7 +160,7 @@ func fetch(address string) (string, error) {
 	return string(text), err
 }
 
-// test does what happens without the operator.
+// test performs an event of the runbook that the operator does not cause.
 func (o *operator) test(args []string) error {
 	switch args[0] {
 	case "traffic":
@@ -198,7 +198,8 @@ func (o *operator) test(args []string) error {
 // operatorsJournal is the path of nfpctl's journal.
 const operatorsJournal = "/var/lib/nfpkit/journal.db"
 
-// reboot takes away what a reboot does, and shows the id of another boot.
+// reboot removes the objects that a reboot removes, and sets the id of another
+// boot.
 func (o *operator) reboot() error {
 	for _, d := range o.devs {
 		if err := attach(d.link, nil); err != nil {

@@ -99,7 +99,7 @@ func busy(e *env, _ string) (any, error) {
 	}
 	found := map[string]int{}
 	over := time.Now().Add(lasts)
-	// An answer of the card that is lost is waited for for five seconds.
+	// If an answer of the card is lost, the driver waits five seconds.
 	try := func(what string, do func() error) bool {
 		if time.Now().After(over) {
 			return false
@@ -124,7 +124,7 @@ func busy(e *env, _ string) (any, error) {
 	return found, nil
 }
 
-// busyMap does all that there is with a map, as far as try lets it.
+// busyMap runs every operation on a map, each through try.
 func busyMap(dev netdev, entries int, try func(what string, do func() error) bool) {
 	var m *ebpf.Map
 	if !try("maps", func() (err error) { m, err = newMap(dev.link, ebpf.Hash, 4, 8, uint32(entries)); return err }) {

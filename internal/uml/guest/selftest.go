@@ -145,7 +145,7 @@ func (b *bench) run(do func(*bench) error) (err error) {
 	return do(b)
 }
 
-// clear takes from a card what its removal would.
+// clear removes the objects from a card that its removal would remove.
 func (b *bench) clear(d *sim) {
 	for _, name := range d.names {
 		all, err := b.k.Ports("", name)
@@ -304,14 +304,14 @@ func debug(d *sim, port int) string {
 	return dir
 }
 
-// knob sets a switch of the device (port < 0) or of a port.
+// knob sets a debugfs setting of the device (port < 0) or of a port.
 func knob(d *sim, port int, name, value string) {
 	if err := os.WriteFile(filepath.Join(debug(d, port), name), []byte(value), 0); err != nil {
 		panic(err)
 	}
 }
 
-// bound are the programs that the device knows of: id, state, loaded.
+// bound returns the programs of the device: id, state, loaded.
 func (b *bench) bound(d *sim) [][3]string {
 	if d.id == 0 {
 		return b.boundToCard(d)
@@ -370,7 +370,7 @@ func (b *bench) offloaded(d *sim) string {
 	return "0"
 }
 
-// words are those that netdevsim has for something; the card's driver has none.
+// words returns netdevsim's message, or "" on the card, whose driver has none.
 func (b *bench) words(netdevsim string) string {
 	if b.card != nil {
 		return ""

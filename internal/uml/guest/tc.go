@@ -19,8 +19,8 @@ const (
 	actShot = 2
 )
 
-// tc drops what comes in by a traffic-control program that runs in hardware only,
-// then takes it away again.
+// tc drops incoming frames by a traffic-control program that runs in hardware
+// only, and then removes it.
 func tc(*env, string) (any, error) {
 	devs, err := ports(2)
 	if err != nil {

@@ -73,7 +73,7 @@ func translateOne(e *env, dev netdev, number int, src *report.TranslateSource, a
 	return err
 }
 
-// putInFront has the hardware run p on what comes in, until detach is called.
+// putInFront has the hardware run p on incoming frames, until detach is called.
 func putInFront(dev netdev, src *report.TranslateSource, p *ebpf.Program) (detach func(), err error) {
 	if src.Link {
 		l, err := link.AttachRawLink(link.RawLinkOptions{Target: dev.link.Attrs().Index, Program: p, Attach: ebpf.AttachType(src.Hook)})
@@ -110,7 +110,7 @@ func putInFront(dev netdev, src *report.TranslateSource, p *ebpf.Program) (detac
 func translateLoad(e *env, port netlink.Link, number int, src *report.TranslateSource) (*ebpf.Program, []string, error) {
 	insns := append([]byte(nil), src.Insns...)
 	fds := make([]int, len(src.Maps))
-	if len(src.Maps) > 0 { // the kernel gives back those of earlier programs in its own time
+	if len(src.Maps) > 0 { // the kernel frees those of earlier programs later, in the background
 		if _, err := e.ask(report.Translated{Program: number, Drain: true}); err != nil {
 			return nil, nil, err
 		}
@@ -202,7 +202,7 @@ func rawWords(p *ebpf.Program) ([]byte, error) {
 	return b, nil
 }
 
-// kernelNews returns the kernel's log since its last call.
+// kernelNews returns the lines that the kernel has logged since the last call.
 func kernelNews() ([]string, error) {
 	buf := make([]byte, 1<<16)
 	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_CLEAR, buf)

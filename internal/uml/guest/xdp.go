@@ -88,8 +88,8 @@ func tellRunning(e *env, dev netdev, port int, p *ebpf.Program) error {
 	return err
 }
 
-// xdp puts programs on both ports, replaces one, and takes both away; after each
-// change the host compares with what the card has.
+// xdp attaches programs to both ports, replaces one, and detaches both. After
+// each change the host compares them with the card's.
 func xdp(e *env, _ string) (any, error) {
 	devs, err := ports(2)
 	if err != nil {
@@ -230,7 +230,7 @@ func replace(_ *env, _ string) (any, error) {
 }
 
 // swap replaces a port's program by the other of two over and over until end is called,
-// which says how often.
+// which returns the number of replacements.
 func swap(dev netdev, progs [2]*ebpf.Program) (end func() (int, error)) {
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	n := 0
@@ -341,8 +341,8 @@ func wire(_ *env, arg string) (any, error) {
 	return f, nil
 }
 
-// death takes the card away under a program and, with the argument map, a map; the
-// guest must live and say of both that their device is gone.
+// death removes the card while a program and, with the argument map, a map are on
+// it. The guest must survive and report that the device of both is gone.
 func death(e *env, arg string) (any, error) {
 	devs, err := ports(1)
 	if err != nil {
