@@ -109,7 +109,7 @@ func TestResultWords(t *testing.T) {
 		for _, typ := range []ebpf.ProgramType{ebpf.XDP, ebpf.SchedCLS} {
 			for code := uint32(0); code < 300; code++ {
 				word := ResultWord(p, typ, code)
-				back, err := Action(p, typ, word)
+				back, err := codeOf(p, typ, word)
 				if err != nil || back > code || ResultWord(p, typ, back) != word || Canonical(p, typ, code) != back {
 					t.Errorf("%s %s %d: word 0x%x, back %d, %v", name, typ, code, word, back, err)
 				}
@@ -120,7 +120,7 @@ func TestResultWords(t *testing.T) {
 			t.Errorf("%s: redirect has a word of its own: %v", name, redirects)
 		}
 	}
-	if _, err := Action(profile(t, "stock"), ebpf.XDP, 0x330000); err == nil {
+	if _, err := codeOf(profile(t, "stock"), ebpf.XDP, 0x330000); err == nil {
 		t.Error("a word without a code is accepted")
 	}
 }

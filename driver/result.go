@@ -35,10 +35,10 @@ func ResultWord(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
 	return p.XDPWord(r0)
 }
 
-// Action returns the code that a result word stands for. It is the inverse of
-// ResultWord, which is not one to one: Action returns the smallest code that gives the
+// codeOf returns the code that a result word stands for. It is the inverse of
+// ResultWord, which is not one to one: codeOf returns the smallest code that gives the
 // word (TC_ACT_OK for all that pass). A word that no code gives is an error.
-func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error) {
+func codeOf(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error) {
 	codes := uint32(XDPRedirect)
 	if IsTC(t) {
 		codes = TCRedirect
@@ -51,10 +51,10 @@ func Action(p *firmware.Profile, t ebpf.ProgramType, word uint32) (uint32, error
 	return 0, fmt.Errorf("no return code gives result word 0x%08x", word)
 }
 
-// Canonical returns the code that Action returns for the result word of r0, so that
-// verdicts of different engines can be compared.
+// Canonical returns the smallest code with the same result word as r0, so that verdicts
+// of different engines can be compared.
 func Canonical(p *firmware.Profile, t ebpf.ProgramType, r0 uint32) uint32 {
-	code, err := Action(p, t, ResultWord(p, t, r0))
+	code, err := codeOf(p, t, ResultWord(p, t, r0))
 	if err != nil {
 		return r0
 	}

@@ -257,9 +257,9 @@ func (n *lane) finish(r *Result, prog *Program, length int) error {
 		r.R0 = uint64(n.ctx.A(1))<<32 | uint64(n.ctx.A(0))
 		return nil
 	}
-	action, err := Action(n.Profile, prog.Type, r.Word)
+	action, err := codeOf(n.Profile, prog.Type, r.Word)
 	if err != nil && prog.placed {
-		action, err = Action(n.Profile, ebpf.SchedCLS, r.Word)
+		action, err = codeOf(n.Profile, ebpf.SchedCLS, r.Word)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", prog.Name, err)

@@ -137,7 +137,7 @@ func TestListings(t *testing.T) {
 		insns, err := ParseInsns(src)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if got := PrintInsns(insns); got != want {
+		} else if got := printInsns(insns, ""); got != want {
 			t.Errorf("%s: got\n%s", name, got)
 		}
 	}

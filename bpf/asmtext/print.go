@@ -96,10 +96,9 @@ func PrintProgram(p *ebpf.ProgramSpec) string {
 	return b.String()
 }
 
-// PrintInsns writes instructions as text, one a line. Functions that are
-// called by name are marked with .func, the targets of jumps with labels L<pc>.
-func PrintInsns(insns asm.Instructions) string { return printInsns(insns, "") }
-
+// printInsns writes the instructions of function entry as text, one a line. Other
+// functions that are called by name are marked with .func, targets of jumps with labels
+// L<pc>.
 func printInsns(insns asm.Instructions, entry string) string {
 	labels := jumpLabels(insns)
 	var b strings.Builder

@@ -155,7 +155,7 @@ func (m *Machine) tailCall(top *frame) error {
 		return m.fault("map-operation", "tail_call takes a prog_array, not a %s", x.Spec().Type)
 	}
 	var next *Program
-	if v, there := t.Target(uint32(m.regs[3])); there && m.tails < MaxTailCalls && m.opt.Tail != nil {
+	if v, there := t.Target(uint32(m.regs[3])); there && m.tails < maxTailCalls && m.opt.Tail != nil {
 		next = m.opt.Tail(t, uint32(get(v)))
 	}
 	if next == nil {
@@ -204,7 +204,7 @@ func (m *Machine) forEach(a [5]uint64) (uint64, error) {
 		return 0, err
 	}
 	spec := x.Spec()
-	if info, _ := helper.MapTypeInfo(spec.Type); !info.Allows(asm.FnForEachMapElem) || spec.Type == ebpf.LPMTrie || spec.KeySize > StackSize {
+	if info, _ := helper.MapTypeInfo(spec.Type); !info.Allows(asm.FnForEachMapElem) || spec.Type == ebpf.LPMTrie || spec.KeySize > stackSize {
 		return 0, m.fault("map-operation", "for_each_map_elem does not take a %s", spec.Type)
 	}
 	if a[3] != 0 {
@@ -236,7 +236,7 @@ func (m *Machine) forOne(a [5]uint64, x maps.Map, key []byte, off int) (uint64, 
 		return 0, err
 	}
 	copy(m.frames[keyFrame].stack, key)
-	r, err := m.callback(a[1], a[0], m.FramePointer(keyFrame)-StackSize, m.valueAddr(x, off), a[2])
+	r, err := m.callback(a[1], a[0], m.FramePointer(keyFrame)-stackSize, m.valueAddr(x, off), a[2])
 	if err != nil {
 		return 0, err
 	}

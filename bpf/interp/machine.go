@@ -35,9 +35,9 @@ import (
 
 // Limits of the kernel, include/linux/bpf.h and bpf_verifier.h.
 const (
-	StackSize    = 512 // bytes of a frame
-	MaxFrames    = 8
-	MaxTailCalls = 33
+	stackSize    = 512 // bytes of a frame
+	maxFrames    = 8
+	maxTailCalls = 33
 	maxLoops     = 8 << 20 // bpf_loop's bound
 )
 
@@ -292,10 +292,10 @@ func (m *Machine) Result() *Result {
 
 // push enters a function at instruction index at.
 func (m *Machine) push(p *Program, at int) error {
-	if len(m.frames) == MaxFrames {
-		return m.fault("call-depth", "more than %d frames", MaxFrames)
+	if len(m.frames) == maxFrames {
+		return m.fault("call-depth", "more than %d frames", maxFrames)
 	}
-	m.frames = append(m.frames, frame{prog: p, pc: at, saved: [4]uint64(m.regs[6:10]), stack: make([]byte, StackSize)})
+	m.frames = append(m.frames, frame{prog: p, pc: at, saved: [4]uint64(m.regs[6:10]), stack: make([]byte, stackSize)})
 	m.regs[10] = m.FramePointer(len(m.frames) - 1)
 	return nil
 }
@@ -310,5 +310,5 @@ func (m *Machine) pop() {
 
 // FramePointer returns R10 of the frame at depth, 0 the entry function's.
 func (m *Machine) FramePointer(depth int) uint64 {
-	return stackBase + uint64(depth)*frameStep + StackSize
+	return stackBase + uint64(depth)*frameStep + stackSize
 }
