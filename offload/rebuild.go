@@ -192,18 +192,29 @@ type pinnedGeneration struct {
 	name string
 }
 
-// pinned lists all generations whose program is pinned, by name and number.
-func (m *Manager) pinned() ([]pinnedGeneration, error) {
-	var all []pinnedGeneration
+// pinnedNames lists the directories of pins whose names a deployment may have.
+func (m *Manager) pinnedNames() ([]string, error) {
 	dirs, err := m.kernel.Pins("")
 	if err != nil {
 		return nil, err
 	}
+	var names []string
 	for _, dir := range dirs {
-		name, isDir := cutSlash(dir)
-		if !isDir || !ValidName(name) {
-			continue
+		if name, isDir := cutSlash(dir); isDir && ValidName(name) {
+			names = append(names, name)
 		}
+	}
+	return names, nil
+}
+
+// pinned lists all generations whose program is pinned, by name and number.
+func (m *Manager) pinned() ([]pinnedGeneration, error) {
+	var all []pinnedGeneration
+	names, err := m.pinnedNames()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
 		gens, err := m.kernel.Pins(name)
 		if err != nil {
 			return nil, err

@@ -70,15 +70,11 @@ func (m *Manager) readJournal() (*Snapshot, error) {
 	if err != nil || snap.Version > 0 {
 		return snap, err
 	}
-	dirs, err := m.kernel.Pins("")
+	names, err := m.pinnedNames()
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range dirs {
-		name, isDir := cutSlash(dir)
-		if !isDir || !ValidName(name) {
-			continue
-		}
+	for _, name := range names {
 		newest, err := m.newestPin(name)
 		if err != nil {
 			return nil, err

@@ -168,6 +168,20 @@ func (e *env) withMap(args []string, do func(m *opened, w words) error) error {
 	return do(m, w)
 }
 
+// withKey is withMap for commands whose arguments are MAP key KEY.
+func (e *env) withKey(args []string, do func(m *opened, key []byte) error) error {
+	return e.withMap(args, func(m *opened, w words) error {
+		key, err := m.parseKey(&w)
+		if err != nil {
+			return err
+		}
+		if err := w.end(); err != nil {
+			return err
+		}
+		return do(m, key)
+	})
+}
+
 func newMapDump(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "dump MAP", Short: "print all entries of a map", Long: "Prints all entries. Host maps are read in batches, those on cards one by one.\n\n" + mapHelp,
@@ -232,14 +246,7 @@ func newMapLookup(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "lookup MAP key KEY", Short: "print one entry of a map", Long: "Prints the entry of a key. Exit status 1 if there is none.\n\n" + mapHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.withMap(args, func(m *opened, w words) error {
-				key, err := m.parseKey(&w)
-				if err != nil {
-					return err
-				}
-				if err := w.end(); err != nil {
-					return err
-				}
+			return e.withKey(args, func(m *opened, key []byte) error {
 				value, err := m.Lookup(key)
 				if err != nil {
 					return err
@@ -408,16 +415,7 @@ func newMapDelete(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete MAP key KEY", Short: "remove one entry of a map", Long: "Removes the entry of a key. Exit status 1 if there is none.\n\n" + mapHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return e.withMap(args, func(m *opened, w words) error {
-				key, err := m.parseKey(&w)
-				if err != nil {
-					return err
-				}
-				if err := w.end(); err != nil {
-					return err
-				}
-				return m.Delete(key)
-			})
+			return e.withKey(args, func(m *opened, key []byte) error { return m.Delete(key) })
 		},
 	}
 }
