@@ -204,7 +204,8 @@ func (n *NIC) benchFunctional(prog *Program, opt *Bench) (*BenchResult, float64,
 		return nil, 0, err
 	}
 	l, e := n.main, n.main.engine
-	r := &BenchResult{Result: sim.Result{Card: n.spec.Name, Workers: 1, Seed: max(opt.Seed, 1), Verdicts: map[string]uint64{}}}
+	r := &BenchResult{Result: sim.Result{Card: n.spec.Name, Workers: 1, Seed: max(opt.Seed, 1), Verdicts: map[string]uint64{},
+		Utilization: map[string]float64{}, Spent: map[string]float64{}, Stalls: map[string]float64{}}}
 	fates := [3]uint64{}
 	first := e.Words
 	most := opt.Measure.Packets

@@ -45,10 +45,14 @@ func (e *Error) Link() Link { return Explain(e.Reason).Link }
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
-	if e.Object != "" {
-		b.WriteString(" " + e.Object)
+	switch {
+	case e.Object != "" && strings.HasPrefix(e.Msg, e.Object+":"):
+		b.WriteString(" " + e.Msg) // begins with the object, and the place in it
+	case e.Object != "":
+		b.WriteString(" " + e.Object + ": " + e.Msg)
+	default:
+		b.WriteString(": " + e.Msg)
 	}
-	b.WriteString(": " + e.Msg)
 	if e.Extack != "" {
 		fmt.Fprintf(&b, ": kernel: %q", e.Extack)
 	}

@@ -96,9 +96,14 @@ func (p *prober) load(typ ebpf.ProgramType, insns asm.Instructions) (ProgramInfo
 	return prog.Info()
 }
 
-// create creates a map and frees it.
+// create creates a map and frees it. An array of perf events of a program on a card is in
+// the host's memory.
 func (p *prober) create(typ ebpf.MapType, key, value, entries int) error {
-	m, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "probe", Type: typ, KeySize: uint32(key), ValueSize: uint32(value), MaxEntries: uint32(entries)}, p.on)
+	on := p.on
+	if typ == ebpf.PerfEventArray {
+		on = nil
+	}
+	m, err := p.kernel.CreateMap(&ebpf.MapSpec{Name: "probe", Type: typ, KeySize: uint32(key), ValueSize: uint32(value), MaxEntries: uint32(entries)}, on)
 	if err != nil {
 		return err
 	}

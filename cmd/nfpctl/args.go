@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -179,13 +180,20 @@ func readAll(r io.Reader, path string) ([]byte, error) {
 	return data, nil
 }
 
+// verb returns a command's name without that of the program, which stands before every
+// message.
+func verb(cmd *cobra.Command) string {
+	_, words, _ := strings.Cut(cmd.CommandPath(), " ")
+	return words
+}
+
 // atLeast requires n arguments or more, whose names are for the message.
 func atLeast(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= len(names) {
 			return nil
 		}
-		return usagef("%s needs %s", cmd.CommandPath(), strings.Join(names, " "))
+		return usagef("%s needs %s", verb(cmd), strings.Join(names, " "))
 	}
 }
 
@@ -195,7 +203,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return usagef("%s takes %d argument(s) (%s), got %d", cmd.CommandPath(), len(names), strings.Join(names, " "), len(args))
+		return usagef("%s takes %s, got %s", verb(cmd), strings.Join(names, " "), cmp.Or(strings.Join(args, " "), "nothing"))
 	}
 }
 

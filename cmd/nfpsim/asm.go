@@ -26,9 +26,9 @@ ones get their relocations back.`,
 			if err != nil {
 				return err
 			}
-			im, err := nfp.Assemble(src)
+			im, err := assemble(args[0], src)
 			if err != nil {
-				return prefix(args[0], err)
+				return err
 			}
 			if out == "" {
 				return printWords(cmd.OutOrStdout(), im)

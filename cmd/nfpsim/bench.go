@@ -20,6 +20,7 @@ import (
 	"github.com/nfpkit/nfpkit/bpf/verify"
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/driver/linux"
+	"github.com/nfpkit/nfpkit/internal/capture"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/sim"
@@ -140,9 +141,9 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 	results, out := b.results, cmd.OutOrStdout()
 	switch {
 	case o.json:
-		var shown any = results
+		shown := any(o.shown(results))
 		if len(results) == 1 {
-			shown = results[0]
+			shown = o.shown(results)[0]
 		}
 		if err := writeJSON(out, shown); err != nil {
 			return err
@@ -150,7 +151,7 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 		return o.whole(cmd)
 	case o.functional:
 		for _, r := range results {
-			fmt.Fprintf(out, "%d packets, %.1f words a packet; %s\n", r.Packets, r.WordsPerPacket, verdictCounts(r))
+			fmt.Fprintf(out, "%s, %.1f words a packet; %s\n", counted(r.Packets, "packet"), r.WordsPerPacket, verdictCounts(r))
 		}
 	case len(results) == 1:
 		err = printBench(out, &results[0].Result)
@@ -166,6 +167,23 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 		return err
 	}
 	return o.whole(cmd)
+}
+
+// benchJSON is the JSON of one run.
+type benchJSON struct {
+	*driver.BenchResult
+	Left []capture.Left `json:"left_out,omitempty"` // packets of the capture
+}
+
+func (o *benchOptions) shown(results []*driver.BenchResult) []benchJSON {
+	all := make([]benchJSON, len(results))
+	for i, r := range results {
+		all[i].BenchResult = r
+		if o.capture != nil {
+			all[i].Left = o.capture.left
+		}
+	}
+	return all
 }
 
 // benched holds the runs of a sweep, their cards, and the facts of the compiled
@@ -418,7 +436,7 @@ func printBench(w io.Writer, r *sim.Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "card\t%s, firmware %s, %d workers\n", r.Card, r.Firmware, r.Workers)
 	fmt.Fprintf(t, "traffic\t%.0f bytes, %.2f Mpps offered\n", r.Bytes, r.Offered)
-	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire, ± %.2f %% over %d packets%s\n", r.Mpps, r.Gbps, r.CIPercent, r.Packets, partial)
+	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire, ± %.2f %% over %s%s\n", r.Mpps, r.Gbps, r.CIPercent, counted(r.Packets, "packet"), partial)
 	fmt.Fprintf(t, "a packet\t%.1f cycles of a worker; the program alone: %.1f issued, %.1f elapsed\n", r.CyclesPerPacket, r.IssueCycles, r.ElapsedCycles)
 	for _, l := range []struct {
 		name string

@@ -246,6 +246,6 @@ func (r *compareResult) print(w io.Writer) error {
 	for _, d := range r.Differ {
 		fmt.Fprintln(w, d)
 	}
-	_, err := fmt.Fprintf(w, "%d packets, means of a packet\n", r.Packets)
+	_, err := fmt.Fprintf(w, "%s, means of a packet\n", counted(r.Packets, "packet"))
 	return err
 }

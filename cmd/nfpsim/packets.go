@@ -165,13 +165,21 @@ func listed(stderr io.Writer, path string, lines []string) {
 // it is unknown.
 func (p *packets) whole(w, stderr io.Writer) error {
 	if len(p.left) > 0 {
-		fmt.Fprintf(w, "%d packets run, %d left out: %s\n", len(p.list), len(p.left), p.count)
+		fmt.Fprintf(w, "%s run, %d left out: %s\n", counted(len(p.list), "packet"), len(p.left), p.count)
 	}
 	if p.damage == nil {
 		return nil
 	}
 	fmt.Fprintf(stderr, "nfpsim: %s: %v\n", p.file, p.damage)
 	return errNo
+}
+
+// counted returns a number of things: "1 packet", "2 packets".
+func counted[N int | uint64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }
 
 // writePcap writes packets atomically, in the format that the file's name implies.
@@ -191,7 +199,7 @@ func writePcap(path string, stdout, stderr io.Writer, list []capture.Packet) err
 			}
 		}
 		if out.Moved > 0 {
-			fmt.Fprintf(stderr, "nfpsim: %s: the times of %d packets are outside what the format holds; the nearest is written\n", path, out.Moved)
+			fmt.Fprintf(stderr, "nfpsim: %s: the times of %s are outside what the format holds; the nearest is written\n", path, counted(uint64(out.Moved), "packet"))
 		}
 		return out.Close()
 	})

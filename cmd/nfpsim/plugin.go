@@ -82,9 +82,12 @@ func readRaw(r io.Reader) (*ebpf.ProgramSpec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if strings.HasPrefix(string(text), elfMagic) {
+		return nil, errors.New("program: this is an ELF object; plugin reads the program's bytes in base16, as xxd -p prints a section that llvm-objcopy -O binary wrote")
+	}
 	data, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 	if err != nil {
-		return nil, fmt.Errorf("program: not base16: %w", err)
+		return nil, fmt.Errorf("program: not base16, as xxd -p prints it: %w", err)
 	}
 	if len(data) == 0 || len(data)%8 != 0 {
 		return nil, fmt.Errorf("program: %d bytes, want a multiple of 8", len(data))

@@ -29,6 +29,9 @@ func isMicrocode(arg string) bool {
 	return false
 }
 
+// elfMagic begins every ELF object.
+const elfMagic = "\x7fELF"
+
 // microcode reads micro-engine text, a listing or an image.
 func microcode(arg string, stdin io.Reader) (*nfp.Image, error) {
 	if filepath.Ext(arg) == ".nfp" {
@@ -38,12 +41,21 @@ func microcode(arg string, stdin io.Reader) (*nfp.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im, err := nfp.Assemble(src)
+	im, err := assemble(arg, src)
 	if err != nil {
-		return nil, prefix(arg, err)
+		return nil, err
 	}
 	im.Name = strings.TrimSuffix(filepath.Base(arg), ".s")
 	return im, nil
+}
+
+// assemble assembles the micro-engine text of a file.
+func assemble(arg, src string) (*nfp.Image, error) {
+	if strings.HasPrefix(src, elfMagic) {
+		return nil, fmt.Errorf("%s: is an ELF object, and a .s file holds micro-engine text: rename it to .o", arg)
+	}
+	im, err := nfp.Assemble(src)
+	return im, prefix(arg, err)
 }
 
 // open reads a PROG argument that holds eBPF, and the programs of it that are

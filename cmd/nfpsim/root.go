@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -84,7 +86,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return usagef("%s takes %d argument(s) (%v), got %d", cmd.Name(), len(names), names, len(args))
+		return usagef("%s takes %s, got %s", cmd.Name(), strings.Join(names, " "), cmp.Or(strings.Join(args, " "), "nothing"))
 	}
 }
 

@@ -279,7 +279,7 @@ func printRun(w io.Writer, results []packetResult, whole bool) error {
 	if mean != "" {
 		mean = "; a packet:" + mean
 	}
-	_, err := fmt.Fprintf(w, "%d packets: %s%s\n", len(results), strings.Join(parts, ", "), mean)
+	_, err := fmt.Fprintf(w, "%s: %s%s\n", counted(len(results), "packet"), strings.Join(parts, ", "), mean)
 	return err
 }
 

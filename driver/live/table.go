@@ -74,7 +74,7 @@ func (k *Kernel) CreateMap(spec *ebpf.MapSpec, on *offload.Port) (offload.Map, e
 		if refused.Reason == "map-type" || refused.Reason == "map-create" {
 			reason = refused.Reason
 		}
-		return fail(reason, refused.Error(), err)
+		return fail(reason, refused.Msg, refused.Err)
 	}
 	if err != nil {
 		return fail("map-create", err.Error(), err)
