@@ -69,11 +69,15 @@ func compareVerifiers(t *testing.T, what string, n int, change func(seed uint64,
 	for _, why := range slices.SortedFunc(maps.Keys(m.wider), func(a, b string) int { return m.wider[b] - m.wider[a] }) {
 		t.Logf("only we accept %d: %s", m.wider[why], why)
 	}
+	report := t.Logf
+	if m.kernel == [2]int{6, 18} { // for which no difference is left
+		report = t.Errorf
+	}
 	for _, d := range m.linuxStricter {
-		t.Logf("for Linux, only the kernel accepts %v", d)
+		report("for Linux, only the kernel accepts %v", d)
 	}
 	for _, d := range m.linuxWider {
-		t.Logf("for Linux, only we accept %v", d)
+		report("for Linux, only we accept %v", d)
 	}
 	t.Logf("suite: %s for Linux: kernel %s and check differ on %d of %d: the kernel alone accepts %d", what, release(), len(m.linuxStricter)+len(m.linuxWider), m.total(), len(m.linuxStricter))
 	refused := sum(m.stricter)
