@@ -154,7 +154,7 @@ func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*
 	ch.before, ch.after = steps(fw.Before), steps(fw.After)
 	ch.contexts = m.Workers * Contexts
 	for range m.Islands {
-		ch.Islands = append(ch.Islands, ext.Island())
+		ch.Islands = append(ch.Islands, ext.island())
 	}
 	first := New(&ch.spec, store, ch.Islands[0])
 	for i := range m.Workers {

@@ -100,15 +100,6 @@ func (c *Context) SetA(n int, v uint32) { c.r[regA+n&31] = v }
 // SetB writes register n of bank B.
 func (c *Context) SetB(n int, v uint32) { c.r[regB+n&31] = v }
 
-// XferIn reads transfer register n as a source does.
-func (c *Context) XferIn(n int) uint32 { return c.r[regIn+n&63] }
-
-// SetXferIn writes transfer register n as memory does.
-func (c *Context) SetXferIn(n int, v uint32) { c.r[regIn+n&63] = v }
-
-// XferOut reads transfer register n as a command does.
-func (c *Context) XferOut(n int) uint32 { return c.r[regOut+n&63] }
-
 // LMPointer reads local-memory pointer n, writes not yet due included.
 func (c *Context) LMPointer(n int) uint32 { return c.lm[n&3].addr }
 

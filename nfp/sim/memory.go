@@ -44,10 +44,10 @@ const ememBase = 0x20_0000_0000
 const ememGap = 4096
 
 // NewMemory returns an island's empty memory with an external memory of its own.
-func NewMemory() *Memory { return (&External{next: ememBase}).Island() }
+func NewMemory() *Memory { return (&External{next: ememBase}).island() }
 
-// Island returns the memory of one more island that shares an external memory.
-func (m *External) Island() *Memory { return &Memory{CTM: make([]byte, ctmBytes), External: m} }
+// island returns the memory of one more island that shares an external memory.
+func (m *External) island() *Memory { return &Memory{CTM: make([]byte, ctmBytes), External: m} }
 
 // SetPacket places packet number n (0..1023) in [base, base+size) of CTM.
 func (m *Memory) SetPacket(n uint16, base, size int) error {

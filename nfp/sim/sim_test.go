@@ -128,7 +128,7 @@ func (b *bench) set(t testing.TB, in string) {
 		case "B":
 			c.SetB(n, v)
 		case "in":
-			c.SetXferIn(n, v)
+			c.r[regIn+n] = v
 		case "out":
 			c.r[regOut+n] = v
 		case "LM":

@@ -80,7 +80,7 @@ func TestPasses(t *testing.T) {
 // TestCheckMotion compares after.s with before.s.
 func TestCheckMotion(t *testing.T) {
 	golden.Run(t, "testdata/motion/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
-		err := CheckMotion(parsed(t, files["before.s"]), parsed(t, files["after.s"]))
+		err := checkMotion(parsed(t, files["before.s"]), parsed(t, files["after.s"]))
 		return map[string]string{"verdict": verdict(err)}
 	})
 }
@@ -88,7 +88,7 @@ func TestCheckMotion(t *testing.T) {
 // TestCheckSchedule compares the blocks of after.s with those of before.s.
 func TestCheckSchedule(t *testing.T) {
 	golden.Run(t, "testdata/schedule/*.txtar", func(t *testing.T, files map[string]string) map[string]string {
-		err := CheckSchedule(parsed(t, files["after.s"]), blocksOf(parsed(t, files["before.s"])))
+		err := checkSchedule(parsed(t, files["after.s"]), blocksOf(parsed(t, files["before.s"])))
 		return map[string]string{"verdict": verdict(err)}
 	})
 }
@@ -104,7 +104,7 @@ func TestCheckAllocation(t *testing.T) {
 				b.Insts[k].Orig = before.Blocks[i].Insts[k].Orig
 			}
 		}
-		return map[string]string{"verdict": verdict(CheckAllocation(after))}
+		return map[string]string{"verdict": verdict(checkAllocation(after))}
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// CheckAllocation shows that target selection and allocation kept the meaning,
+// checkAllocation shows that target selection and allocation kept the meaning,
 // independently of how they work (after LLVM's and Cranelift's allocation checkers).
 //
 // The operands of the code before allocation name values: virtual registers, or a
@@ -27,7 +27,7 @@ import (
 //
 // Spill slots are reached through pointers, so the pointers' state is tracked too: LM0
 // must point to the frame and LM3 to a known offset.
-func CheckAllocation(f *Func) error {
+func checkAllocation(f *Func) error {
 	v := &allocChecker{f: f, in: make([]*placeState, len(f.Blocks))}
 	v.in[0] = &placeState{frame: f.Frame, lm0: f.Entry, lm3: -1, number: -1, address: -1,
 		places: make([][]name, slotPlaces+(f.Frame+f.Spill)/4)}

@@ -47,7 +47,7 @@ func TestVerifyAllocation(t *testing.T) {
 		if vars > 10 && f.Spill == 0 {
 			t.Errorf("%d variables: nothing was spilled", vars)
 		}
-		if err := CheckAllocation(f); err != nil {
+		if err := checkAllocation(f); err != nil {
 			t.Fatalf("%d variables: %v\n%s", vars, err, f)
 		}
 		if vars < 40 { // slots out of LM3's reach: it is set more often than needed
@@ -67,7 +67,7 @@ func TestVerifyAllocation(t *testing.T) {
 		if f.Spill > 16 || anew == 0 {
 			t.Errorf("%d derived variables: %d bytes spilled, %d words made anew", vars, f.Spill, anew)
 		}
-		if err := CheckAllocation(f); err != nil {
+		if err := checkAllocation(f); err != nil {
 			t.Fatalf("%d derived variables: %v\n%s", vars, err, f)
 		}
 		damage(t, f, 0.05) // some are rematerialised twice in a row
@@ -81,7 +81,7 @@ func damage(t *testing.T, f *Func, part float64) {
 	missed, tried := 0, 0
 	try := func(in *Inst, what string) {
 		tried++
-		if CheckAllocation(f) == nil {
+		if checkAllocation(f) == nil {
 			missed++
 			t.Logf("not missed: %s: %s", what, in.text())
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// CheckMotion shows that moving and copying instructions between blocks kept the
+// checkMotion shows that moving and copying instructions between blocks kept the
 // meaning, independently of how the passes work. It executes both functions on symbols
 // (symexec.go), side by side, from branch to branch, to a fixed point. This is
 // translation validation over the product of the two.
@@ -18,7 +18,7 @@ import (
 // new function; see relation. At joins, facts are intersected. Both functions must
 // have the same events in the same order with equal terms, branch alike, and pass the
 // same values to calls and to the firmware.
-func CheckMotion(old, now *Func) error {
+func checkMotion(old, now *Func) error {
 	v := &product{terms: newTerms(now), old: old, now: now, from: map[pointPair]map[edge]*relation{}}
 	failed := map[pointPair]error{} // facts may still be lost that an error rests on
 	v.arrive(pointPair{}, edge{}, sameAll())

@@ -8,7 +8,7 @@ import (
 )
 
 // Places other than registers that selected code writes: transfer registers to send
-// from, words of the packet vector, words near LM2, and the frame. For CheckAllocation
+// from, words of the packet vector, words near LM2, and the frame. For checkAllocation
 // each has a name of its own, which it holds initially and after every write of the
 // code before. The code after may compute a value in a place early: the place then
 // holds the name of the register that would have been copied, and is unsettled. A read

@@ -9,7 +9,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Rematerialised registers, for CheckAllocation. While a name holds the result of an
+// Rematerialised registers, for checkAllocation. While a name holds the result of an
 // instruction over names that have not changed since, that instruction is its term. An
 // instruction that allocate added computes every name whose term it is, over the names
 // that its operands hold.

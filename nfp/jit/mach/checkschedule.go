@@ -6,12 +6,12 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// CheckSchedule shows that scheduling a block kept its meaning, independently of how
+// checkSchedule shows that scheduling a block kept its meaning, independently of how
 // schedule works. It executes both orders on symbols (symexec.go) from equal states.
 // Afterwards all resources must hold equal terms, except condition codes, which are
 // dead at the end of a block. The branch must test equal terms, and the calls must be
 // equal. The commands must be equal too, those on overlapping bytes in the same order.
-func CheckSchedule(f *Func, before [][]Inst) error {
+func checkSchedule(f *Func, before [][]Inst) error {
 	t := newTerms(f)
 	for i, b := range f.Blocks {
 		was, err := t.block(before[i], 0)

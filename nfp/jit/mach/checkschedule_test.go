@@ -12,7 +12,7 @@ func TestVerifySchedule(t *testing.T) {
 		link(f)
 		before := blocksOf(f)
 		schedule(f, chip(t))
-		if err := CheckSchedule(f, before); err != nil {
+		if err := checkSchedule(f, before); err != nil {
 			t.Fatalf("%d variables: %v\n%s", vars, err, f)
 		}
 		missed, tried := 0, 0
@@ -29,7 +29,7 @@ func TestVerifySchedule(t *testing.T) {
 				}
 				tried++
 				*x, *y = *y, *x
-				if CheckSchedule(f, before) == nil {
+				if checkSchedule(f, before) == nil {
 					missed++
 					t.Logf("%d variables: not noticed: %s before %s", vars, x.text(), y.text())
 				}

@@ -29,7 +29,7 @@ func (f *flights) arriving() (in, out uint32) {
 }
 
 // after is the transfer function of an instruction. A swap takes effect at once;
-// CheckSchedule checks the instructions in its slots.
+// checkSchedule checks the instructions in its slots.
 func (f *flights) after(in *nfp.Inst) {
 	switch {
 	case in.Op == nfp.OpCtxArb:

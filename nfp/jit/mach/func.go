@@ -10,9 +10,9 @@
 // they take effect: an instruction that will fill a branch's delay slot precedes the
 // branch (Inst.Slots), and [Layout] alone exchanges the two.
 //
-// [Func.Run] runs the passes. Each has a checker that was written independently of
-// it and runs in every test: [CheckAllocation], [CheckSchedule], [CheckMotion], and
-// [CheckHazards] over the final image. Functions have a text form with a parser,
+// [Func.Run] runs the passes. Allocation, scheduling and motion between blocks each
+// have a checker that was written independently of the passes and runs in every test.
+// [CheckHazards] checks the final image. Functions have a text form with a parser,
 // [Func.Text] and [Parse].
 package mach
 
@@ -44,7 +44,7 @@ type Inst struct {
 	Out    uint32    // and that are sent
 	Mem    Access    // command: what it touches
 	Sym    string    // map of a relocation, or function that a branch goes to
-	Orig   *nfp.Inst // before allocation; nil if allocate added the instruction. For CheckAllocation
+	Orig   *nfp.Inst // before allocation; nil if allocate added the instruction. For checkAllocation
 }
 
 // CallSite describes the effect of a call on registers.

@@ -37,7 +37,7 @@ var passes = []pass{
 	{"regalloc", "assigns banks and registers by linear scan, coalesces, rematerialises and spills", func(f *Func, opt *Options) error {
 		allocate(f)
 		if opt.Check {
-			return CheckAllocation(f)
+			return checkAllocation(f)
 		}
 		return nil
 	}, true},
@@ -123,7 +123,7 @@ func reordering(do func(*Func, *nfp.Model)) func(*Func, *Options) error {
 			before[i] = cloneInsts(b.Insts)
 		}
 		do(f, opt.Model)
-		return CheckSchedule(f, before)
+		return checkSchedule(f, before)
 	}
 }
 
@@ -140,7 +140,7 @@ func moving(do func(*Func, *Options)) func(*Func, *Options) error {
 		if before.sameCode(f) {
 			return nil
 		}
-		return CheckMotion(before, f)
+		return checkMotion(before, f)
 	}
 }
 

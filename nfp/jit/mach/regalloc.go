@@ -52,7 +52,7 @@ func allocate(f *Func) {
 	a.summarise()
 }
 
-// remember keeps each instruction in Orig, for CheckAllocation; instructions
+// remember keeps each instruction in Orig, for checkAllocation; instructions
 // that are added later have none.
 func remember(f *Func) {
 	for _, b := range f.Blocks {

@@ -6,7 +6,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// Symbolic execution of machine instructions, for CheckSchedule and CheckMotion.
+// Symbolic execution of machine instructions, for checkSchedule and checkMotion.
 //
 // The state gives each resource (effects.go numbers them) a term: what it held at the
 // start, or an instruction applied to terms. Two executions that end with equal terms
