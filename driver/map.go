@@ -103,6 +103,17 @@ func (m *Map) host(v []byte) []byte {
 // Base returns the address of the first value, a multiple of 256.
 func (m *Map) Base() uint64 { return m.region.Base }
 
+// Fill writes bytes to the map's memory at an offset from its first value, as programs
+// see them.
+func (m *Map) Fill(offset uint64, data []byte) error {
+	size := uint64(len(m.region.Data))
+	if offset > size || uint64(len(data)) > size-offset {
+		return fmt.Errorf("map %s: bytes 0x%x to 0x%x are past its end: it has %d bytes", m.Name(), offset, offset+uint64(len(data))-1, size)
+	}
+	copy(m.region.Data[offset:], data)
+	return nil
+}
+
 // find performs the firmware's lookup and returns the offset of the value in the
 // table.
 func (m *Map) find(key []byte) (int, bool) {

@@ -34,6 +34,7 @@ type Model struct {
 	CTM  Unit
 	IMEM Unit
 	EMEM Unit
+	Services
 	Cache
 	Bus
 	Wire
@@ -80,6 +81,20 @@ type Unit struct {
 	Queue      int // commands a bank holds before the engine that issues one more must wait
 }
 
+// Services are the latencies of what is not a memory access, and how latencies vary.
+// Services have no queue: none was ever seen as a bottleneck.
+type Services struct {
+	Ring       int `unit:"cycles" source:"a put on a ring of packets, command to signal; fitted, hardly identified"`
+	Ticket     int `unit:"cycles" source:"the release of an order ticket, command to signal; fitted, hardly identified"`
+	NextPacket int `unit:"cycles" source:"a request for a packet, one being there, to its delivery; fitted, hardly identified"`
+	// Jitter is how far the latency of a command that a chip executes is from the
+	// unloaded one: a whole number of cycles, uniform from -Jitter to Jitter, each
+	// command's independent of the others'. Silicon's latencies vary with arbitration
+	// and refresh, which are not modelled; without variation, contexts fall into
+	// patterns that silicon does not keep.
+	Jitter int `unit:"cycles" source:"most that a latency differs by, to both sides; fitted"`
+}
+
 // Cache is the cache of external memory's DRAM.
 type Cache struct {
 	CacheBytes int     `unit:"bytes" source:"Netmon/HeteroSketch: 3 MB an external memory unit, knee there"`
@@ -123,21 +138,21 @@ type Host struct {
 // "*" for the rest.
 var unitSources = map[string]map[string]string{
 	"CLS": {
-		"Bytes": "64 KiB an island", "Read": "several papers: 20 to 50", "Write": "assumed as reads", "Atomic": "assumed as reads",
+		"Bytes": "64 KiB an island", "Read": "fitted; several papers: 20 to 50", "Write": "several papers: 20 to 50", "Atomic": "several papers: 20 to 50",
 		"*": "assumed: one bank, 8 bytes a cycle",
 	},
 	"CTM": {
-		"Bytes": "256 KiB an island", "Read": "Clara: model coefficient", "Write": "Clara: model coefficient", "Atomic": "Clara: model coefficient",
+		"Bytes": "256 KiB an island", "Read": "fitted; Clara: 70", "Write": "fitted; Clara: 80", "Atomic": "Clara: model coefficient",
 		"*": "assumed: CoNEXT'21 never saw it as a bottleneck; 8 bytes a cycle",
 	},
 	"IMEM": {
-		"Bytes": "4 MiB", "Read": "Clara: model coefficient", "Write": "Clara: model coefficient", "Atomic": "Clara: model coefficient",
+		"Bytes": "4 MiB", "Read": "Clara: model coefficient", "Write": "Clara: model coefficient", "Atomic": "fitted; Clara: 120",
 		"*": "assumed as external memory's",
 	},
 	"EMEM": {
 		"Bytes":      "assumed: 2 GB of DRAM on the card",
 		"Read":       "fitted: blocking reads of one location, CoNEXT'21",
-		"Write":      "assumed as reads",
+		"Write":      "fitted: the firmware's ring write, hardly identified",
 		"Atomic":     "assumed as reads",
 		"ReadBusy":   "fitted: blocking reads of one location, saturated, CoNEXT'21",
 		"WriteBusy":  "assumed as reads",
@@ -163,18 +178,19 @@ func nfp4000() Model {
 	return Model{
 		ClockMHz: 800, Islands: 5, EnginesPerIsland: 12, Workers: 50,
 		Timing: Timing{Branch: 3, Settled: 2, Return: 3, Swap: 2, PointerDelay: 3},
-		CLS: Unit{Bytes: 64 << 10, Read: 35, Write: 35, Atomic: 35, ReadBusy: 1, WriteBusy: 1, AtomicBusy: 1,
+		CLS: Unit{Bytes: 64 << 10, Read: 30, Write: 35, Atomic: 35, ReadBusy: 1, WriteBusy: 1, AtomicBusy: 1,
 			Banks: 1, Interleave: 8, Line: 8, Queue: 64},
-		CTM: Unit{Bytes: 256 << 10, Read: 70, Write: 80, Atomic: 70, ReadBusy: 1, WriteBusy: 1, AtomicBusy: 1,
+		CTM: Unit{Bytes: 256 << 10, Read: 54, Write: 84, Atomic: 70, ReadBusy: 1, WriteBusy: 1, AtomicBusy: 1,
 			Banks: 1, Interleave: 8, Line: 8, Queue: 64},
-		IMEM: Unit{Bytes: 4 << 20, Read: 122, Write: 122, Atomic: 120, ReadBusy: 4, WriteBusy: 4, AtomicBusy: 4,
+		IMEM: Unit{Bytes: 4 << 20, Read: 122, Write: 122, Atomic: 124, ReadBusy: 4, WriteBusy: 4, AtomicBusy: 4,
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
-		EMEM: Unit{Bytes: 2 << 30, Read: 91, Write: 91, Atomic: 91, ReadBusy: 4.03, WriteBusy: 4.03, AtomicBusy: 3.21,
+		EMEM: Unit{Bytes: 2 << 30, Read: 93, Write: 72, Atomic: 93, ReadBusy: 4.03, WriteBusy: 4.03, AtomicBusy: 3.21,
 			Banks: 4, Interleave: 64, Line: 16, Queue: 64},
-		Cache: Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
-		Bus:   Bus{CommandBusy: 1, DataBytes: 8},
-		Wire:  Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, FaultFrom: 36, Buffers: 5 * 64, Ingress: 400, Egress: 400},
-		Host:  Host{DMALatency: 227, DMAPerByte: 0.24, DMAMin: 21.1, DMABase: 2.5, DMARate: 0.1486},
+		Services: Services{Ring: 80, Ticket: 76, NextPacket: 58, Jitter: 16},
+		Cache:    Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
+		Bus:      Bus{CommandBusy: 1, DataBytes: 8},
+		Wire:     Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, FaultFrom: 36, Buffers: 5 * 64, Ingress: 400, Egress: 400},
+		Host:     Host{DMALatency: 227, DMAPerByte: 0.24, DMAMin: 21.1, DMABase: 2.5, DMARate: 0.1486},
 	}
 }
 

@@ -103,18 +103,46 @@ func (p *Profile) check() error {
 
 // checkSteps checks the firmware's work on a packet.
 func (p *Profile) checkSteps() error {
-	sum := 0
-	for _, s := range slices.Concat(p.Before, p.After) {
-		sum += s.Issue
-		switch {
-		case s.Issue < 0:
-			return fmt.Errorf("packet_before and packet_after: a step of %d issue cycles", s.Issue)
-		case !slices.Contains([]string{"", "cls", "ctm", "imem", "emem"}, s.Read):
-			return fmt.Errorf("packet_before and packet_after: no memory %q to read; there are cls, ctm, imem, emem", s.Read)
+	if n := len(p.After); n == 0 || p.After[n-1].Wait != WaitPacket {
+		return fmt.Errorf("packet_after: its last step must have \"wait\": %q", WaitPacket)
+	}
+	for i, s := range p.Before {
+		if err := s.check(false); err != nil {
+			return fmt.Errorf("packet_before: step %d: %w", i+1, err)
 		}
 	}
-	if sum != p.PacketIssue {
-		return fmt.Errorf("packet_issue is %d, the steps before and after the program issue %d", p.PacketIssue, sum)
+	for i, s := range p.After {
+		if err := s.check(i == len(p.After)-1); err != nil {
+			return fmt.Errorf("packet_after: step %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// maxIssue is more than a code store of instructions.
+const maxIssue = 1 << 20
+
+func (s *Step) check(last bool) error {
+	memory := slices.Contains([]string{"cls", "ctm", "imem", "emem"}, s.Wait)
+	switch {
+	case s.Issue < 0 || s.Issue > maxIssue:
+		return fmt.Errorf("issue is %d, must be 0 to %d", s.Issue, maxIssue)
+	case s.Wait != "" && !slices.Contains(Waits(), s.Wait):
+		return fmt.Errorf("wait is %q, must be one of %s", s.Wait, strings.Join(Waits(), ", "))
+	case s.Wait == WaitPacket && !last:
+		return fmt.Errorf("wait is %q, which only the last step of packet_after can have", s.Wait)
+	case s.Op != "" && !slices.Contains(Ops(), s.Op):
+		return fmt.Errorf("op is %q, must be one of %s", s.Op, strings.Join(Ops(), ", "))
+	case (s.Op != "" || s.Bytes != 0) && !memory:
+		return fmt.Errorf("op and bytes are for waits for cls, ctm, imem and emem, not for %q", s.Wait)
+	case s.Bytes < 0 || s.Bytes > 128:
+		return fmt.Errorf("bytes is %d, must be 1 to 128", s.Bytes)
+	case s.Bank != nil && (s.Wait != "imem" && s.Wait != "emem" || *s.Bank < 0):
+		return fmt.Errorf("bank must be 0 or more, and of imem or emem")
+	case !(s.Share >= 0 && s.Share <= 1):
+		return fmt.Errorf("share is %g, must be above 0 and at most 1", s.Share)
+	case last && s.Share != 0 && s.Share != 1:
+		return fmt.Errorf("share is %g, but all packets take the last step", s.Share)
 	}
 	return nil
 }

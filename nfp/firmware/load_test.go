@@ -89,6 +89,16 @@ func TestImpossibleProfiles(t *testing.T) {
 		{`"abi": 3`, `"abi": 4`, "abi is 4"},
 		{`"abi": 3`, `"abi": "x"`, "abi"},
 		{`"abi": 3`, `"colour": 3`, "colour"},
+		{`"wait": "cls"`, `"wait": "disk"`, `packet_before: step 1: wait is "disk"`},
+		{`"wait": "cls"`, `"wait": "packet"`, "only the last step of packet_after"},
+		{`"wait": "packet"`, `"wait": "ring"`, "packet_after: its last step"},
+		{`"wait": "packet"`, `"wait": "packet", "share": 0.5`, "all packets take the last step"},
+		{`"issue": 13`, `"issue": -1`, "issue is -1"},
+		{`"issue": 13`, `"share": 1.5, "issue": 13`, "share is 1.5"},
+		{`"bytes": 128`, `"bytes": 129`, "bytes is 129"},
+		{`"bytes": 128`, `"op": "swap"`, `op is "swap"`},
+		{`"wait": "ticket"`, `"wait": "ticket", "op": "read"`, "not for \"ticket\""},
+		{`"bank": 1`, `"bank": -1`, "bank must be 0 or more"},
 	} {
 		bad := strings.Replace(string(good), c.old, c.new, 1)
 		if bad == string(good) {

@@ -35,9 +35,8 @@ type Profile struct {
 	DirectMap   bool              `json:"direct_map"`    // one array, addressed from B23; no lookup helper
 	DirectValue bool              `json:"direct_value"`  // map values addressable at load time: global data; elements of arrays, with array_zero
 	ArrayZero   bool              `json:"array_zero"`    // array elements exist, zero, before the first write
-	PacketIssue int               `json:"packet_issue"`  // firmware issue cycles a packet, outside the program: the sum of the next two
-	Before      []Step            `json:"packet_before"` // from taking a packet to entering the program
-	After       []Step            `json:"packet_after"`  // from its exit to letting the packet go
+	Before      []Step            `json:"packet_before"` // from having a packet to entering the program
+	After       []Step            `json:"packet_after"`  // from the program's branch to Done to having the next packet
 	HostTakes   bool              `json:"host_delivery"` // a host takes the packets that pass; else they end at its queue
 	Costs       map[string]Cost   `json:"helper_costs"`  // by "lookup_hash", "lookup_array", "update", "delete", "other"
 	Sources     map[string]string `json:"sources"`       // JSON field -> source of its numbers
@@ -67,12 +66,27 @@ type Cost struct {
 	Reads int `json:"emem_reads"`
 }
 
-// Step is a part of the firmware's work on a packet: issue cycles, then a read
-// that is waited for.
+// Step is a part of the firmware's work on a packet: instructions, and a wait for the
+// answer of the last command among them, during which other contexts run. The defer
+// slots of that command are filled, so that Issue is all that the engine spends.
 type Step struct {
-	Issue int    `json:"issue"`
-	Read  string `json:"read"` // memory unit: "cls", "ctm", "imem", "emem", or "" for none
+	Issue int     `json:"issue"`
+	Wait  string  `json:"wait,omitempty"`  // one of Waits; "" goes on at once
+	Op    string  `json:"op,omitempty"`    // on a memory: one of Ops; "" reads
+	Bytes int     `json:"bytes,omitempty"` // on a memory; 0 is 4
+	Bank  *int    `json:"bank,omitempty"`  // of imem or emem; nil spreads the contexts over all banks
+	Share float64 `json:"share,omitempty"` // of packets that take the step, drawn at random; 0 is all
 }
+
+// WaitPacket is the wait that ends Profile.After: for the next packet.
+const WaitPacket = "packet"
+
+// Waits returns what a step may wait for: the memories, a put on a ring of packets, the
+// release of an order ticket, and the next packet.
+func Waits() []string { return []string{"cls", "ctm", "imem", "emem", "ring", "ticket", WaitPacket} }
+
+// Ops returns what a step may do to a memory.
+func Ops() []string { return []string{"read", "write", "add"} }
 
 // CTMBytes is how many bytes of a packet lie in CTM, where a program can access them.
 func (p *Profile) CTMBytes() int { return p.InlMTU*64 - 32 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
@@ -57,7 +58,7 @@ const (
 	eventPick    event = iota // choose a context
 	eventCommand              // c.pending
 	eventTrap                 // the trap at the context's address
-	eventRead                 // a read of the firmware's
+	eventStep                 // a command of the firmware's, or a helper's read
 	eventNext                 // let the packet go and take the next
 )
 
@@ -86,11 +87,15 @@ const (
 	phaseAfter
 )
 
-// step is one of firmware.Step, its memory resolved.
+// step is a firmware.Step prepared to be executed: the instructions up to its command,
+// the command, and the instructions in the command's defer slots.
 type step struct {
-	issue uint64
-	unit  unitID
-	read  bool
+	issue, slots uint64
+	share        uint64 // of 1<<32 packets
+	waits        bool
+	unit         unitID
+	kind, bytes  int
+	base, stride uint64 // address: base + context * stride
 }
 
 // Options of a chip; the zero value of each is its default.
@@ -118,6 +123,7 @@ type Chip struct {
 	after    []step
 	contexts int
 	now      uint64
+	random   uint64 // draws which packets take a step
 	maxWords uint64
 	fault    error
 	starved  []*Context // that wait for a buffer
@@ -150,8 +156,15 @@ func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*
 	if ch.maxWords = opt.MaxWords; ch.maxWords == 0 {
 		ch.maxWords = 1_000_000
 	}
-	ch.mem = newMemories(m)
-	ch.before, ch.after = steps(fw.Before), steps(fw.After)
+	ch.mem = newMemories(m, ch.spec.Seed)
+	ch.random = ch.spec.Seed*0x9e3779b97f4a7c15 | 1
+	var err error
+	if ch.before, err = steps(m, fw.Before); err != nil {
+		return nil, err
+	}
+	if ch.after, err = steps(m, fw.After); err != nil {
+		return nil, err
+	}
 	ch.contexts = m.Workers * Contexts
 	for range m.Islands {
 		ch.Islands = append(ch.Islands, ext.island())
@@ -180,18 +193,34 @@ func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*
 	return ch, nil
 }
 
-func steps(list []firmware.Step) []step {
+// steps prepares the firmware's steps.
+func steps(m *nfp.Model, list []firmware.Step) ([]step, error) {
 	var out []step
 	for _, s := range list {
-		x := step{issue: uint64(s.Issue)}
-		for id, name := range unitNames {
-			if s.Read == name {
-				x.unit, x.read = unitID(id), true
+		x := step{issue: uint64(s.Issue), share: 1 << 32, bytes: max(4, s.Bytes), stride: 64}
+		if s.Share > 0 {
+			x.share = uint64(s.Share * (1 << 32))
+		}
+		if s.Wait != "" {
+			x.slots = min(x.issue, uint64(m.Swap))
+			x.issue -= x.slots
+			x.waits = s.Wait != firmware.WaitPacket
+			x.unit = unitID(max(0, slices.Index(unitNames[:], s.Wait)))
+			x.kind = max(0, slices.Index(firmware.Ops(), s.Op))
+		}
+		if s.Bank != nil {
+			u := &m.EMEM
+			if x.unit == unitIMEM {
+				u = &m.IMEM
 			}
+			if *s.Bank >= u.Banks {
+				return nil, fmt.Errorf("card %s: the firmware waits for bank %d of %s, there are %d", m.Name, *s.Bank, s.Wait, u.Banks)
+			}
+			x.base, x.stride = uint64(*s.Bank*u.Interleave), uint64(u.Banks*u.Interleave)
 		}
 		out = append(out, x)
 	}
-	return out
+	return out, nil
 }
 
 // start requests every context's first packet: the first contexts of all engines one
@@ -240,8 +269,8 @@ func (ch *Chip) step(e *Engine) uint64 {
 		}
 	case eventTrap:
 		ch.trap(e, c)
-	case eventRead:
-		ch.read(e, c)
+	case eventStep:
+		ch.firmwareCommand(e, c)
 		c = nil
 	case eventNext:
 		ch.next(e, c)
@@ -318,7 +347,7 @@ func (ch *Chip) run(e *Engine, c *Context) (uint64, bool) {
 			}
 		case phaseReads:
 			if j.reads > 0 {
-				e.event = eventRead
+				e.event = eventStep
 				return e.clock, true
 			}
 			j.phase = phaseProgram
@@ -333,22 +362,30 @@ func (ch *Chip) run(e *Engine, c *Context) (uint64, bool) {
 	}
 }
 
-// firmware issues the steps of a phase up to its end or to a read, an event.
+// steps returns the firmware's steps of a phase.
+func (ch *Chip) steps(p phase) []step {
+	if p == phaseAfter {
+		return ch.after
+	}
+	return ch.before
+}
+
+// firmware issues the steps of a phase up to its end or to a command, an event.
 func (ch *Chip) firmware(e *Engine, c *Context) bool {
 	j := &c.errand
-	list := ch.before
-	if j.phase == phaseAfter {
-		list = ch.after
-	}
-	for j.at < len(list) {
+	for list := ch.steps(j.phase); j.at < len(list); j.at++ {
 		s := &list[j.at]
+		if s.share < 1<<32 && ch.rand()>>32 >= s.share {
+			continue
+		}
 		e.clock += s.issue
 		ch.Stats.Firmware += s.issue
-		if s.read {
-			e.event = eventRead
+		if s.waits {
+			e.event = eventStep
 			return true
 		}
-		j.at++
+		e.clock += s.slots
+		ch.Stats.Firmware += s.slots
 	}
 	j.at = 0
 	if j.phase == phaseAfter {
@@ -362,6 +399,14 @@ func (ch *Chip) firmware(e *Engine, c *Context) bool {
 	}
 	c.Start(ch.program.Start)
 	return false
+}
+
+// rand is xorshift64* (Vigna).
+func (ch *Chip) rand() uint64 {
+	ch.random ^= ch.random >> 12
+	ch.random ^= ch.random << 25
+	ch.random ^= ch.random >> 27
+	return ch.random * 0x2545f4914f6cdd1d
 }
 
 // stretch runs the program to its next event or swap point. It returns the
@@ -494,8 +539,9 @@ func (ch *Chip) trap(e *Engine, c *Context) {
 	}
 }
 
-// read is a read by the firmware for the packet, or by a helper.
-func (ch *Chip) read(e *Engine, c *Context) {
+// command of the firmware: a helper's read, or that of a step, whose defer slots run
+// while it is under way.
+func (ch *Chip) firmwareCommand(e *Engine, c *Context) {
 	j := &c.errand
 	if j.phase == phaseReads {
 		done := e.ask(unitEMEM, kindRead, j.addr, 4, e.clock)
@@ -503,17 +549,16 @@ func (ch *Chip) read(e *Engine, c *Context) {
 		c.swapOut(e.clock, done, StallHelper, e.queued)
 		return
 	}
-	list := ch.before
-	if j.phase == phaseAfter {
-		list = ch.after
-	}
-	unit := list[j.at].unit
-	done := e.ask(unit, kindRead, uint64(c.ID)*64, 4, e.clock)
+	s := &ch.steps(j.phase)[j.at]
+	done := e.ask(s.unit, s.kind, s.base+uint64(c.ID)*s.stride, s.bytes, e.clock)
+	e.clock += s.slots
+	ch.Stats.Firmware += s.slots
 	j.at++
 	c.swapOut(e.clock, done, StallFirmware, e.queued)
 }
 
-// next releases the context's packet, if it has one, and takes the next.
+// next releases the context's packet, if it has one, and takes the next. The request
+// was the last step's command, so its slots have run.
 func (ch *Chip) next(e *Engine, c *Context) {
 	j := &c.errand
 	if j.job.held {
@@ -525,7 +570,18 @@ func (ch *Chip) next(e *Engine, c *Context) {
 	if !ok {
 		ch.starved = append(ch.starved, c)
 	}
-	c.swapOut(e.clock, wake, StallPacket, 0)
+	delivered, cause := ch.delivered(e.clock), StallPacket
+	if wake <= delivered { // one was there
+		wake, cause = delivered, StallFirmware
+	}
+	c.swapOut(e.clock, wake, cause, 0)
+}
+
+// delivered returns when a packet that is there is delivered to a context that
+// requested it by the command before a time, less its slots.
+func (ch *Chip) delivered(now uint64) uint64 {
+	last := &ch.after[len(ch.after)-1]
+	return now - last.slots + ch.mem.vary(ch.mem.nextPacket)
 }
 
 // serve gives packets to contexts that wait for a buffer, in the order in which they

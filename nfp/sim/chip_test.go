@@ -45,7 +45,8 @@ func model(t *testing.T) *nfp.Model {
 func TestUnits(t *testing.T) {
 	m := model(t)
 	m.EMEM.ReadBusy, m.EMEM.Queue = 4, 8
-	x := newMemories(m)
+	m.Jitter = 0
+	x := newMemories(m, 1)
 	const base = 0x2000000000
 	x.access(0, unitEMEM, kindRead, base, 4, 0) // brings the lines in
 	x.access(0, unitEMEM, kindRead, base+64, 4, 500)

@@ -19,6 +19,7 @@ type Measure struct {
 	Packets    uint64  // at most, after the warm-up; 0 is 2,000,000
 	CIPercent  float64 // stop when the interval is narrower; 0 is 0.5
 	MinBatches int     // 0 is 20
+	WarmUp     uint64  // packets to leave out first; 0 is as many as the batches show
 	// Progress is called from time to time with the packets so far and the interval.
 	// If it returns false the run ends with the results so far.
 	Progress func(packets uint64, ciPercent float64) bool
@@ -80,6 +81,9 @@ func (ch *Chip) batch() uint64 { return uint64(max(ch.contexts*batchRounds, batc
 func (ch *Chip) warmUp(m *Measure) (partial bool, err error) {
 	var times []float64
 	ch.begin = epoch
+	if m.WarmUp > 0 {
+		return false, ch.advance(m.WarmUp)
+	}
 	for len(times) < warmMost {
 		start := ch.now
 		if err := ch.advance(ch.Stats.done + ch.batch()); err != nil {

@@ -61,14 +61,14 @@ type packets struct {
 const wireOverhead = 4 + 8 + 12
 
 func newPackets(m *nfp.Model, t *Traffic, done int, hostTakes bool) packets {
-	cycles := func(ns float64) int64 { return ticks(ns * float64(m.ClockMHz) / 1000) }
+	nanos := func(ns float64) int64 { return ticks(ns * float64(m.ClockMHz) / 1000) }
 	p := packets{
 		traffic: t, done: done, takes: hostTakes, clockMHz: int64(m.ClockMHz),
 		bit: int64(m.ClockMHz) << tickBits, gbps: int64(m.PortGbps),
 		gap:     ticks(float64(m.ClockMHz) / m.MACMpps),
 		buffers: max(m.Buffers, m.Workers*Contexts+1), ingress: uint64(m.Ingress), egress: uint64(m.Egress),
-		hostMin: cycles(m.DMAMin), hostBase: cycles(m.DMABase), hostPerByte: cycles(m.DMARate),
-		hostLatency: cycles(m.DMALatency), hostPerByteL: cycles(m.DMAPerByte),
+		hostMin: nanos(m.DMAMin), hostBase: nanos(m.DMABase), hostPerByte: nanos(m.DMARate),
+		hostLatency: nanos(m.DMALatency), hostPerByteL: nanos(m.DMAPerByte),
 		wire: make([]server, m.Ports), nextArrival: epoch << tickBits,
 	}
 	if t.OfferedMpps > 0 {

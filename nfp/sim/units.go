@@ -9,8 +9,9 @@ import (
 
 // The memories and their queues. A command takes its island's command bus,
 // waits until its bank is free, and occupies the bank for the time in the
-// model. Its answer arrives the unloaded latency after it got the bank.
-// External memory asks its cache first; a miss waits for the DRAM too.
+// model. Its answer arrives the unloaded latency after it got the bank, less
+// or more a random number of cycles (nfp.Services). External memory asks its
+// cache first; a miss waits for the DRAM too.
 //
 // Commands come in order of time, so the time at which their bank becomes free
 // is known when they arrive, and no event is scheduled.
@@ -29,10 +30,13 @@ const (
 	unitCTM
 	unitIMEM
 	unitEMEM
+	unitRing
+	unitTicket
 	numUnits
 )
 
-var unitNames = [numUnits]string{"cls", "ctm", "imem", "emem"}
+// unitNames are the names that firmware.Step uses.
+var unitNames = [numUnits]string{"cls", "ctm", "imem", "emem", "ring", "ticket"}
 
 // access kinds, as nfp.Unit has numbers for them.
 const (
@@ -96,9 +100,13 @@ type memories struct {
 	missBusy   int64
 	missQueue  int64  // ticks of outstanding misses before banks must wait
 	missExtra  uint64 // cycles a miss takes longer
+
+	ring, ticket, nextPacket uint64 // latencies of services
+	jitter                   uint64
+	random                   uint64
 }
 
-func newMemories(m *nfp.Model) *memories {
+func newMemories(m *nfp.Model, seed uint64) *memories {
 	x := &memories{
 		imem: newUnit(&m.IMEM), emem: newUnit(&m.EMEM),
 		bus: make([]server, m.Islands), data: make([]server, m.Islands),
@@ -106,6 +114,8 @@ func newMemories(m *nfp.Model) *memories {
 		cache: newCache(m.CacheBytes, m.CacheLine, m.CacheWays), missBusy: ticks(m.MissBusy),
 		missQueue: ticks(m.MissBusy) * int64(m.EMEM.Queue),
 		missExtra: uint64(max(0, m.MissRead-m.EMEM.Read)),
+		ring:      uint64(m.Ring), ticket: uint64(m.Ticket), nextPacket: uint64(m.NextPacket),
+		jitter: uint64(m.Jitter), random: (seed+0x51)*0x9e3779b97f4a7c15 | 1,
 	}
 	for range m.Islands {
 		x.cls = append(x.cls, newUnit(&m.CLS))
@@ -116,8 +126,17 @@ func newMemories(m *nfp.Model) *memories {
 
 // access is a command of n bytes that an engine of an island issues at a time.
 func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, at uint64) answer {
+	asked := int64(at) << tickBits
+	issued := m.bus[island].take(asked, m.command)
 	var u *unit
 	switch id {
+	case unitRing, unitTicket:
+		latency := m.ring
+		if id == unitTicket {
+			latency = m.ticket
+		}
+		wait := cycles(issued - asked)
+		return answer{cycles(issued), at + wait + m.vary(latency), wait}
 	case unitCLS:
 		u = &m.cls[island]
 	case unitCTM:
@@ -127,8 +146,6 @@ func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, a
 	default:
 		u = &m.emem
 	}
-	asked := int64(at) << tickBits
-	issued := m.bus[island].take(asked, m.command)
 	m.data[island].take(issued, m.perByte*int64(n))
 	bank := &u.banks[addr>>u.shift&uint64(len(u.banks)-1)]
 	busy := u.busy[kind]
@@ -145,8 +162,21 @@ func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, a
 		}
 		start, latency = got, latency+m.missExtra
 	}
-	wait := uint64(start-asked+(1<<tickBits-1)) >> tickBits
-	return answer{uint64(accepted+(1<<tickBits-1)) >> tickBits, at + wait + latency, wait}
+	wait := cycles(start - asked)
+	return answer{cycles(accepted), at + wait + m.vary(latency), wait}
+}
+
+// cycles rounds ticks up.
+func cycles(ticks int64) uint64 { return uint64(ticks+(1<<tickBits-1)) >> tickBits }
+
+// vary draws the latency of one command: uniform, jitter to both sides of the unloaded
+// one. The generator is xorshift64* (Vigna).
+func (m *memories) vary(latency uint64) uint64 {
+	m.random ^= m.random >> 12
+	m.random ^= m.random << 25
+	m.random ^= m.random >> 27
+	draw := m.random * 0x2545f4914f6cdd1d >> 32 * (2*m.jitter + 1) >> 32
+	return max(latency+draw, m.jitter) - m.jitter
 }
 
 // clear resets the statistics.
