@@ -34,7 +34,8 @@ type benchOptions struct {
 	reading
 	trafficOptions
 	card, workers, offered string
-	array, mapsOf          string
+	array, arrayFill       string
+	mapsOf, segments       string
 	preload                []string
 	packets                uint64
 	ci                     float64
@@ -50,19 +51,37 @@ of the throughput is below --ci per cent; Ctrl-C ends it with what there is.
 runs share the host's cores. cycles_per_packet is engine clock x workers / rate;
 issue_cycles and elapsed_cycles are the program's own, one context running.
 Latency counts from a packet's last bit received: to its last bit sent, or to its
-being in the host's memory.`
+being in the host's memory.
+
+--segments measures paths that are known by what they execute, in place of PROG:
+each row of the table is one, on 5 workers of firmware corenic-direct unless
+--workers and --firmware say otherwise. docs/bench.md has the table's form.`
 
 func newBench() *cobra.Command {
 	var o benchOptions
 	cmd := &cobra.Command{
-		Use:   "bench PROG",
+		Use:   "bench PROG | --segments FILE.csv[:ID]",
 		Short: "measure throughput and latency of a program on a simulated card",
 		Long:  benchLong,
-		Args:  exactly("PROG"),
-		RunE:  func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.segments != "" && len(args) > 0 {
+				return usagef("bench takes PROG or --segments, got both")
+			}
+			if o.segments != "" {
+				return nil
+			}
+			return exactly("PROG")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.segments != "" {
+				return o.runSegments(cmd)
+			}
+			return o.run(cmd, args[0])
+		},
 	}
 	o.flags(cmd)
 	f := cmd.Flags()
+	f.StringVar(&o.segments, "segments", "", "FILE.csv[:ID]: measure paths given by their segments, all rows or one")
 	f.BoolVar(&o.functional, "functional", false, "run the packets one after another, without time: is it fast, does it fault")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
@@ -80,6 +99,7 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.offered, "offered", "", "million packets a second that arrive; a number, list or range (default: the ports' line rate)")
 	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
 	f.StringVar(&o.array, "array", "1x4194304", "for microcode on firmware corenic-direct: entries x bytes of the array behind B23")
+	f.StringVar(&o.arrayFill, "array-fill", "", "for firmware corenic-direct: a file of lines 0xOFFSET: HEX BYTES, the contents of the array behind B23")
 	f.StringVar(&o.mapsOf, "maps", "", "for microcode: the object or eBPF text whose maps it uses, numbered from 1 as the object has them")
 	f.Uint64Var(&o.packets, "packets", 0, "measure at most so many packets (default 2,000,000)")
 	f.Float64Var(&o.ci, "ci", 0.5, "stop when the 95 % interval is below so many per cent")
@@ -234,33 +254,47 @@ func (o *benchOptions) measured(cmd *cobra.Command, arg string, profile bool) (*
 			}
 		}
 	}
+	b := &benched{make([]*driver.BenchResult, len(points)), make([]*simEngine, len(points)), programs}
+	err = o.inParallel(cmd, len(points), func(i int, progress func(uint64, float64) bool) error {
+		var err error
+		b.results[i], b.cards[i], err = o.one(load, points[i], *traffics[points[i].size], profile, progress)
+		return prefix(arg, err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// inParallel performs n measurements on all cores of the host, and shows how far they
+// are. It returns the error of the first that failed.
+func (o *benchOptions) inParallel(cmd *cobra.Command, n int, one func(i int, progress func(uint64, float64) bool) error) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 	defer stop()
-	sweep := &sweep{ctx: ctx, bar: newProgress(cmd.ErrOrStderr(), "measuring", 100*len(points)), done: make([]float64, len(points))}
+	sweep := &sweep{ctx: ctx, bar: newProgress(cmd.ErrOrStderr(), "measuring", 100*n), done: make([]float64, n)}
 	defer sweep.bar.done()
-	b := &benched{make([]*driver.BenchResult, len(points)), make([]*simEngine, len(points)), programs}
-	errs := make([]error, len(points))
+	errs := make([]error, n)
 	var next, wg = make(chan int), sync.WaitGroup{}
-	for range min(runtime.GOMAXPROCS(0), len(points)) {
+	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			for i := range next {
-				b.results[i], b.cards[i], errs[i] = o.one(load, points[i], *traffics[points[i].size], profile, sweep.progress(i))
+				errs[i] = one(i, sweep.progress(i))
 			}
 		}()
 	}
-	for i := range points {
+	for i := range n {
 		next <- i
 	}
 	close(next)
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return nil, prefix(arg, err)
+			return err
 		}
 	}
-	return b, nil
+	return nil
 }
 
 // sweep shows how far all runs are.
@@ -317,6 +351,10 @@ func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (fu
 	refused := func(err error) (func() (*simEngine, error), []*verify.Facts, error) {
 		return nil, nil, explainRefusal(cmd.ErrOrStderr(), arg, err)
 	}
+	array, err := readArray(o.arrayFill, p)
+	if err != nil {
+		return nil, nil, err
+	}
 	opt := &driver.Options{Spec: sim.NewSpec(m)}
 	var fresh func() (*simEngine, error)
 	var programs []*verify.Facts
@@ -364,7 +402,7 @@ func (o *benchOptions) prepare(cmd *cobra.Command, arg string, m *nfp.Model) (fu
 		if err != nil {
 			return nil, err
 		}
-		return e, eachMap(e, o.preload, preload)
+		return e, errors.Join(array.fill(e), eachMap(e, o.preload, preload))
 	}, programs, nil
 }
 
