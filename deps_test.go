@@ -53,6 +53,9 @@ var allowed = map[string][]string{
 	"internal/bound":    {"bpf/code", "bpf/interp", "bpf/maps", "nfp", "nfp/firmware"},
 	"internal/jsonfile": {},
 	"internal/voice":    {},
+	// what was measured on silicon, and the fit to it
+	"internal/silicon":   {"nfp", "nfp/firmware"},
+	"internal/calibrate": {"internal/silicon", "driver", "nfp", "nfp/firmware", "nfp/sim"},
 	// the kernel test bed; its guest talks to a kernel and knows nothing of ours but the manager
 	"internal/uml/report": {},
 	"internal/uml": {"internal/cache", "internal/uml/report", "driver", "driver/card", "driver/card/vhost", "nfp/firmware",

@@ -178,10 +178,10 @@ func (s *Segment) Idle(t *nfp.Timing) int {
 	return n
 }
 
-// Inline returns a profile whose firmware executes the path between its own steps, and
-// the card's model does not notice a difference: a simulation of it is the same as that
-// of the path's program, event for event, and faster. The exit stub is in it. It fails
-// for paths with posted commands, which no step has.
+// Inline returns a profile whose firmware executes the path between its own steps, the
+// exit stub included. Its simulation is the same as that of the path's program, event
+// for event, and faster; only reads of external memory go to a line for each context. It
+// fails for paths with posted commands, which no step has.
 func (p *Path) Inline(fw *firmware.Profile, t *nfp.Timing) (*firmware.Profile, error) {
 	out := *fw
 	out.Before = append([]firmware.Step{}, fw.Before...)

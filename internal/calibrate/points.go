@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/nfpkit/nfpkit/internal/silicon"
+)
+
+// point describes a measurement.
+type point struct {
+	group    string // left out together
+	name     string
+	firmware string
+	measured float64 // cycles a packet costs a worker
+	sigma    float64 // standard deviation that it is weighted by
+	fit      bool    // constants are fitted to it; else it only judges
+	run      run
+}
+
+// splitSeed chooses the half of the switch paths that constants are fitted to.
+const splitSeed = 9
+
+// Points of one measurement differ by less than noise says; what the model leaves out
+// is larger. Each point's variance is that of its mean and of half a per cent.
+const modelSigma = 0.005
+
+// The points of a sweep count for more: they are few, and what differs between them is
+// known exactly.
+const sweepSigma = 0.0025
+
+// z98 is half the 98 % interval of a normal distribution, in standard deviations.
+const z98 = 2.326
+
+// The halves of the switch's paths: one that constants are fitted to, and one that only
+// judges.
+const fittedHalf, judgingHalf = "switch, fitted half", "switch, other half"
+
+// points returns all measurements except those where the MAC binds.
+func points() ([]point, error) {
+	paths, err := silicon.Paths()
+	if err != nil {
+		return nil, err
+	}
+	var out []point
+	var switches []int
+	for i := range paths {
+		p := &paths[i]
+		x := point{group: "transcoders", name: p.ID, firmware: "corenic-direct", measured: p.Cycles, fit: true, run: run{p, 5, 4000}}
+		x.sigma = math.Hypot(p.CI/z98, modelSigma*p.Cycles)
+		if p.Of == "switch" {
+			x.group = fittedHalf
+			switches = append(switches, len(out))
+		}
+		out = append(out, x)
+	}
+	r := rand.New(rand.NewPCG(splitSeed, 0))
+	r.Shuffle(len(switches), func(i, j int) { switches[i], switches[j] = switches[j], switches[i] })
+	for _, i := range switches[:len(switches)/2] {
+		out[i].group, out[i].fit = judgingHalf, false
+	}
+	for _, s := range silicon.Sweeps() {
+		segments, err := silicon.ParseSegments(s.Segments)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		path := &silicon.Path{ID: s.Name, Of: s.Name, Bytes: 60, Segments: segments}
+		for _, p := range s.Points {
+			if p.MAC {
+				continue
+			}
+			x := point{group: s.Name, name: fmt.Sprintf("%s, %d workers", s.Name, p.Workers), firmware: s.Firmware, fit: fitted(s.Name, p.Workers)}
+			x.measured = clockMHz * float64(p.Workers) / p.Mpps
+			x.sigma = sweepSigma * x.measured
+			x.run = run{path, p.Workers, uint64(max(600*p.Workers, 12_000))}
+			out = append(out, x)
+		}
+	}
+	return out, nil
+}
+
+// fitted reports whether constants are fitted to a point of a sweep. Of points that say
+// the same, slow's and those where a bank is the bottleneck, few are enough.
+func fitted(name string, workers int) bool {
+	switch name {
+	case "slow":
+		return workers == 5 || workers == 25
+	case "read4", "read8", "read12":
+		return workers <= 15 || workers == 25
+	}
+	return true
+}
+
+// clockMHz is that of the measured card.
+const clockMHz = 800
+
+func (p *point) has(k silicon.Kind) bool {
+	for i := range p.run.path.Segments {
+		if p.run.path.Segments[i].Kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *point) fits() bool   { return p.fit }
+func (p *point) writes() bool { return p.has(silicon.WritePacket) }
+func (p *point) reads() bool  { return p.has(silicon.ReadEMEM) }
+func (p *point) adds() bool   { return p.has(silicon.AddEMEM) }
+
+// simulate returns the cycles of a point on a card.
+func (p *point) simulate(c *card, share float64) (float64, error) {
+	r := p.run
+	r.packets = uint64(share * float64(r.packets))
+	if p.adds() {
+		return r.words(&c.model, c.firmwares[p.firmware])
+	}
+	return r.inline(&c.model, c.firmwares[p.firmware])
+}
+
+// key identifies what a point's simulation depends on.
+func key(i int, list []constant, values []float64, p *point) uint64 {
+	var b strings.Builder
+	fmt.Fprint(&b, i)
+	for j := range list {
+		if list[j].acts(p) {
+			fmt.Fprint(&b, " ", list[j].format(values[j]))
+		}
+	}
+	h := fnv.New64a()
+	h.Write([]byte(b.String()))
+	return h.Sum64()
+}
