@@ -51,9 +51,9 @@ func printed(t *testing.T, part, text string) {
 }
 
 // TestQueueSelectionWordsOrWaits checks what docs/accuracy.md says of queue selection:
-// instructions and waits that cost drop the same cost slow the same, since contexts
-// that are not preempted run in step, and each pays a quarter of a wait whatever the
-// program issues elsewhere.
+// instructions and waits that cost drop the same cost slow the same. Contexts that are
+// not preempted run in step. Each pays a quarter of a wait whatever the program issues
+// elsewhere.
 func TestQueueSelectionWordsOrWaits(t *testing.T) {
 	one := func(name string, waits int) float64 {
 		p, err := firmware.Load("corenic")

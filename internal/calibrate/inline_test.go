@@ -8,9 +8,9 @@ import (
 )
 
 // TestInline checks that the fit's simulation, with the path in the place of firmware
-// steps, costs what the path's words cost, executed one by one: exactly, and within half
-// a per cent with reads of external memory, where steps read a line for each context
-// and words the same for all.
+// steps, costs what the path's words cost, executed one by one. The two are
+// equal. With reads of external memory they differ by up to half a per cent, as steps
+// read a line for each context.
 func TestInline(t *testing.T) {
 	c, err := newCard()
 	if err != nil {

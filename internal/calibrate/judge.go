@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// What the fit is worth. Near its minimum the cost is taken for quadratic: derivatives of
-// the points by the constants, from finite differences, give the constants' covariance,
-// and the constants that a fit without one group of points finds (one step of Gauss and
-// Newton). The group is then simulated with those.
+// What the fit is worth. Near its minimum the cost is taken for quadratic. Derivatives of
+// the points by the constants, from finite differences, give the constants' covariance.
+// One step of Gauss and Newton gives the constants of a fit without one group of points.
+// The group is then simulated with those.
 
 // derivativeStep is the distance of finite differences, in parts of a prior's width:
 // long, since the response of contexts that run in turn is rough on the scale of a

@@ -124,9 +124,9 @@ func (w *writer) segment(s *Segment) {
 
 // A group of segments that repeats is a loop, since the measured programs' paths can be
 // longer than a code store. The count takes the place of three instructions at the
-// start of the group's first segment, one of them a taken branch: set the counter, set
-// the condition codes, branch in the first round; nothing, decrement, branch back in the
-// others. After the last, the decrement and the branch not taken are three instructions
+// start of the group's first segment, one of them a taken branch. In the first round they
+// set the counter, set the condition codes and branch. In the others they do nothing,
+// decrement and branch back. After the last, the decrement and the branch not taken are three instructions
 // of the segment that follows.
 const countWords = 3
 
