@@ -122,7 +122,7 @@ type point struct {
 	offered float64
 }
 
-// points are the runs asked for.
+// points returns the runs of the sweep.
 func (o *benchOptions) points(m *nfp.Model) ([]point, error) {
 	axis := func(flag, s string, none float64) ([]float64, error) {
 		if s == "" {
@@ -465,7 +465,7 @@ func verdictCounts(r *driver.BenchResult) string {
 	return strings.Join(parts, ", ")
 }
 
-// printBench is a result for people.
+// printBench prints a result as text.
 func printBench(w io.Writer, r *sim.Result) error {
 	partial := ""
 	if r.Partial {
@@ -491,7 +491,7 @@ func printBench(w io.Writer, r *sim.Result) error {
 	return t.Flush()
 }
 
-// ranked lists what is not nothing, largest first.
+// ranked lists the entries above zero, largest first.
 func ranked(m map[string]float64, scale float64, unit string) string {
 	names := slices.Sorted(maps.Keys(m))
 	slices.SortStableFunc(names, func(a, b string) int {
