@@ -22,7 +22,7 @@ var (
 		"map show", "map dump name blocked", "map lookup name blocked key 1", "map update name blocked key 1 value 1", "map delete name blocked key 1",
 		"journal check", "journal export saved", "doctor --probe=false",
 	}
-	noJournal = []string{"feature probe", "journal rebuild", "man", "completion", "help", "map create", "map getnext", "map unpin", "map pin", "map event_pipe"}
+	noJournal = []string{"feature probe", "journal rebuild", "explain", "man", "completion", "help", "map create", "map getnext", "map unpin", "map pin", "map event_pipe"}
 )
 
 // Every command ends with the reason and exit status 1, whatever happened to the journal, and
