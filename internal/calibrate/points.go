@@ -24,8 +24,8 @@ type point struct {
 // splitSeed chooses the half of the switch paths that constants are fitted to.
 const splitSeed = 9
 
-// Points of one measurement differ by less than noise says; what the model leaves out
-// is larger. Each point's variance is that of its mean and of half a per cent.
+// modelSigma is the part of a path's cycles that the model is taken to leave out. It is
+// larger than the noise of the measurement, and is added to its variance.
 const modelSigma = 0.005
 
 // The points of a sweep count for more: they are few, and what differs between them is
