@@ -33,7 +33,7 @@ func stepsRun(t *testing.T, m *nfp.Model, before, after []firmware.Step, seed ui
 	return r
 }
 
-// TestSteps checks what steps cost: their issue if waits are short, a quarter of all
+// TestSteps checks the cost of steps: their issue if waits are short, a quarter of all
 // waits if issue is short, and their share of packets.
 func TestSteps(t *testing.T) {
 	bank := 2
