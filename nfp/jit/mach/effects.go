@@ -2,7 +2,6 @@ package mach
 
 import (
 	"fmt"
-	"math/bits"
 
 	"github.com/nfpkit/nfpkit/nfp"
 )
@@ -56,15 +55,6 @@ func (s *resSet) addMask(from int, mask uint64, n int) {
 	for i := range n {
 		if mask>>i&1 != 0 {
 			s.add(from + i)
-		}
-	}
-}
-
-// each calls do with each member.
-func (s *resSet) each(do func(r int)) {
-	for w, x := range s {
-		for ; x != 0; x &= x - 1 {
-			do(64*w + bits.TrailingZeros64(x))
 		}
 	}
 }
