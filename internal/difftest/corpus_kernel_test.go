@@ -164,6 +164,12 @@ func (v *verdicts) report(t *testing.T, what string) {
 	for _, s := range slices.Concat(v.stricter, v.given.stricter) {
 		t.Logf("  stricter: %s", s)
 	}
+	for _, s := range slices.Concat(v.wider, v.given.wider) {
+		t.Logf("  wider: %s", s)
+	}
+	for _, s := range v.linux {
+		t.Logf("  other for Linux: %s", s)
+	}
 	for _, s := range v.slow {
 		t.Logf("  slow: %s", s)
 	}
@@ -403,7 +409,7 @@ func oddSections(t *testing.T, file string) map[ebpf.ProgramType]*object.Object 
 // A corpusDir is a directory of objects to ask both verifiers about.
 type corpusDir struct {
 	corpusObjects
-	whole bool // every program of every build
+	whole bool // programs of all types, not only those that their sections give types of
 }
 
 // corpusDirs returns those of the kernel's samples and selftests, those that Debian's
@@ -438,7 +444,7 @@ func corpusDirs(t *testing.T) []corpusDir {
 			if len(o.failed) > 0 {
 				t.Logf("%s %s %s: the compiler refuses %d: %s", o.source, o.build, o.class, len(o.failed), strings.Join(o.failed, " "))
 			}
-			dirs = append(dirs, corpusDir{o, whole})
+			dirs = append(dirs, corpusDir{o, whole && o.build == corpusBuilds()[0].name})
 		}
 	}
 	if len(more) > 0 {
