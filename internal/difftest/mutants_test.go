@@ -105,7 +105,7 @@ type mutants struct {
 	linuxWider      []differ // the opposite case
 }
 
-// A differ is a program on which check for Linux and the kernel differ.
+// A differ is a program on which check for Linux and the kernel disagree.
 type differ struct {
 	seed uint64
 	says string // the one that refuses it
