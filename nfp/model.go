@@ -120,6 +120,7 @@ type Wire struct {
 	// faster than FaultFrom, the MAC accepts only FaultMpps.
 	FaultFrom float64 `unit:"M/s" source:"CoNEXT'21: capacity with the fault 36 to 50"`
 	FaultMpps float64 `unit:"M/s" source:"0: no fault; CoNEXT'21: 30 to 35 with it"`
+	MACQueue  int     `unit:"packets" source:"packets that the MAC holds while it takes others; assumed"`
 	Buffers   int     `unit:"packets" source:"buffers of 2 KiB in the CTMs of the worker islands, half of each island's 256 KiB; assumed"`
 	Ingress   int     `unit:"cycles" source:"last bit received to the packet being ready in an island; assumed"`
 	Egress    int     `unit:"cycles" source:"a packet released to its first bit sent; assumed"`
@@ -189,7 +190,7 @@ func nfp4000() Model {
 		Services: Services{Ring: 80, Ticket: 76, NextPacket: 58, Jitter: 16},
 		Cache:    Cache{CacheBytes: 3 << 20, CacheLine: 64, CacheWays: 8, MissRead: 336, MissBusy: 800 / 67.0},
 		Bus:      Bus{CommandBusy: 1, DataBytes: 8},
-		Wire:     Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, FaultFrom: 36, Buffers: 5 * 64, Ingress: 400, Egress: 400},
+		Wire:     Wire{Ports: 2, PortGbps: 40, MACMpps: 54.4, FaultFrom: 36, MACQueue: 128, Buffers: 5 * 64, Ingress: 400, Egress: 400},
 		Host:     Host{DMALatency: 227, DMAPerByte: 0.24, DMAMin: 21.1, DMABase: 2.5, DMARate: 0.1486},
 	}
 }
@@ -251,7 +252,7 @@ func (m *Model) Check() error {
 		v    int
 	}{
 		{"clock", m.ClockMHz}, {"islands", m.Islands}, {"engines an island", m.EnginesPerIsland}, {"workers", m.Workers},
-		{"ports", m.Ports}, {"port speed", m.PortGbps}, {"buffers", m.Buffers}, {"bytes a cycle on the data bus", m.DataBytes},
+		{"ports", m.Ports}, {"port speed", m.PortGbps}, {"packets the MAC holds", m.MACQueue}, {"buffers", m.Buffers}, {"bytes a cycle on the data bus", m.DataBytes},
 		{"cache line", m.CacheLine}, {"cache ways", m.CacheWays},
 	} {
 		if err := positive(f.what, f.v); err != nil {

@@ -474,8 +474,13 @@ func printBench(w io.Writer, r *sim.Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "card\t%s, firmware %s, %d workers\n", r.Card, r.Firmware, r.Workers)
 	fmt.Fprintf(t, "traffic\t%.0f bytes, %.2f Mpps offered\n", r.Bytes, r.Offered)
-	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire, ± %.2f %% over %s%s\n", r.Mpps, r.Gbps, r.CIPercent, counted(r.Packets, "packet"), partial)
+	sent := ""
+	if r.GbpsSent > 0 {
+		sent = fmt.Sprintf(", %.2f sent back", r.GbpsSent)
+	}
+	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire%s, ± %.2f %% over %s%s\n", r.Mpps, r.Gbps, sent, r.CIPercent, counted(r.Packets, "packet"), partial)
 	fmt.Fprintf(t, "a packet\t%.1f cycles of a worker; the program alone: %.1f issued, %.1f elapsed\n", r.CyclesPerPacket, r.IssueCycles, r.ElapsedCycles)
+	fmt.Fprintf(t, "lost\t%s\n", losses(r))
 	for _, l := range []struct {
 		name string
 		q    sim.Quantiles
@@ -489,6 +494,20 @@ func printBench(w io.Writer, r *sim.Result) error {
 	fmt.Fprintf(t, "engine cycles\t%s (a packet)\n", ranked(r.Spent, 1, ""))
 	fmt.Fprintf(t, "waits\t%s (context cycles a packet)\n", ranked(r.Stalls, 1, ""))
 	return t.Flush()
+}
+
+// losses says which part of the packets offered was lost, by place.
+func losses(r *sim.Result) string {
+	var parts []string
+	for _, place := range slices.Sorted(maps.Keys(r.Lost)) {
+		if n := r.Lost[place]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%.2f %% at the %s", 100*float64(n)/float64(r.Arrived), place))
+		}
+	}
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, ", ") + " (of the packets offered)"
 }
 
 // ranked lists the entries above zero, largest first.
@@ -515,17 +534,21 @@ func ranked(m map[string]float64, scale float64, unit string) string {
 // printSweep is a row for each run.
 func printSweep(w io.Writer, results []*driver.BenchResult) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "workers\tbytes\toffered\tMpps\tGbit/s\tcycles\tp50 ns\tp99 ns\tbottleneck\tnext\t")
+	fmt.Fprintln(t, "workers\tbytes\toffered\tMpps\tlost %\tGbit/s\tcycles\tp50 ns\tp99 ns\tbottleneck\tnext\t")
 	for _, r := range results {
 		q := r.Latency.Host
 		if q.Max == 0 {
 			q = r.Latency.Wire
 		}
+		lost := 0.0
+		for _, n := range r.Lost {
+			lost += 100 * float64(n) / float64(max(r.Arrived, 1))
+		}
 		note := ""
 		if r.Partial {
 			note = " (partial)"
 		}
-		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.3f\t%.2f\t%.1f\t%d\t%d\t%s%s\t%s\t\n", r.Workers, r.Bytes, r.Offered, r.Mpps, r.Gbps,
+		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.3f\t%.2f\t%.2f\t%.1f\t%d\t%d\t%s%s\t%s\t\n", r.Workers, r.Bytes, r.Offered, r.Mpps, lost, r.Gbps,
 			r.CyclesPerPacket, q.P50, q.P99, r.Bottleneck, note, r.NextBottleneck)
 	}
 	return t.Flush()

@@ -68,7 +68,8 @@ type errand struct {
 	phase phase
 	at    int    // step of the phase
 	reads int    // remaining reads of a helper
-	addr  uint64 // address of the reads
+	addr  uint64 // address of the next read
+	then  uint64 // and of those after it
 	words uint64 // executed for the packet
 	since uint64 // when the context gave the engine away
 	cause Stall  // what it waits for
@@ -123,7 +124,7 @@ type Chip struct {
 	after    []step
 	contexts int
 	now      uint64
-	random   uint64 // draws which packets take a step
+	random   random // draws which packets take a step
 	maxWords uint64
 	fault    error
 	starved  []*Context // that wait for a buffer
@@ -157,7 +158,7 @@ func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*
 		ch.maxWords = 1_000_000
 	}
 	ch.mem = newMemories(m, ch.spec.Seed)
-	ch.random = ch.spec.Seed*0x9e3779b97f4a7c15 | 1
+	ch.random = seeded(ch.spec.Seed, 0)
 	var err error
 	if ch.before, err = steps(m, fw.Before); err != nil {
 		return nil, err
@@ -174,7 +175,7 @@ func NewChip(store *Store, ext *External, fw *firmware.Profile, opt *Options) (*
 		e := first
 		if i > 0 {
 			e = &Engine{spec: &ch.spec, store: store, Mem: ch.Islands[i%m.Islands], clock: epoch, pool: first.pool,
-				random: (ch.spec.Seed+uint64(i))*0x9e3779b97f4a7c15 | 1}
+				random: seeded(ch.spec.Seed, uint64(i))}
 			e.fill()
 		}
 		e.chip, e.island, e.cur = ch, i%m.Islands, &e.Ctx[0]
@@ -375,7 +376,7 @@ func (ch *Chip) firmware(e *Engine, c *Context) bool {
 	j := &c.errand
 	for list := ch.steps(j.phase); j.at < len(list); j.at++ {
 		s := &list[j.at]
-		if s.share < 1<<32 && ch.rand()>>32 >= s.share {
+		if s.share < 1<<32 && ch.random.next()>>32 >= s.share {
 			continue
 		}
 		e.clock += s.issue
@@ -399,14 +400,6 @@ func (ch *Chip) firmware(e *Engine, c *Context) bool {
 	}
 	c.Start(ch.program.Start)
 	return false
-}
-
-// rand is xorshift64* (Vigna).
-func (ch *Chip) rand() uint64 {
-	ch.random ^= ch.random >> 12
-	ch.random ^= ch.random << 25
-	ch.random ^= ch.random >> 27
-	return ch.random * 0x2545f4914f6cdd1d
 }
 
 // stretch runs the program to its next event or swap point. It returns the
@@ -533,7 +526,7 @@ func (ch *Chip) trap(e *Engine, c *Context) {
 	}
 	c.pc = uint32(next) & storeMask
 	j := &c.errand
-	j.reads, j.addr, j.swap = cost.Reads, cost.Addr, caller
+	j.reads, j.addr, j.then, j.swap = cost.Reads, cost.Addr, cost.Then, caller
 	if cost.Reads > 0 {
 		j.phase = phaseReads
 	}
@@ -546,6 +539,7 @@ func (ch *Chip) firmwareCommand(e *Engine, c *Context) {
 	if j.phase == phaseReads {
 		done := e.ask(unitEMEM, kindRead, j.addr, 4, e.clock)
 		j.reads--
+		j.addr = j.then
 		c.swapOut(e.clock, done, StallHelper, e.queued)
 		return
 	}

@@ -30,7 +30,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-func model(t *testing.T) *nfp.Model {
+func model(t testing.TB) *nfp.Model {
 	t.Helper()
 	m, err := nfp.ModelByName("")
 	if err != nil {
@@ -171,8 +171,8 @@ func TestMAC(t *testing.T) {
 		p := newPackets(m, tr, 0, true)
 		var j job
 		taken := 0
-		for p.nextArrival < (epoch+800_000)<<tickBits { // a millisecond
-			if p.arrive(&j) {
+		for p.next() < (epoch+800_000)<<tickBits { // a millisecond
+			if p.arrivals.take(&j) {
 				taken++
 			}
 		}

@@ -161,7 +161,7 @@ func (e *Engine) writeCSR(c *Context, addr, v, pc uint32, now uint64) {
 	case csrProfile:
 	case csrRandom:
 		e.csr.prn = v
-		e.random = uint64(v)<<1 | 1
+		e.random = random(v)<<1 | 1
 	case csrMailbox, csrMailbox + 4, csrMailbox + 8, csrMailbox + 12:
 		e.csr.mailbox[(addr-csrMailbox)/4] = v
 	case csrRef0, csrRef1:

@@ -42,7 +42,7 @@ type Engine struct {
 	store  *Store
 	clock  uint64
 	fault  *Fault
-	random uint64
+	random random
 	mul    multiplier
 	cam    cam
 	csr    csrs
@@ -74,10 +74,11 @@ type TrapFunc func(c *Context) (next int, cost Cost, err error)
 const Halt = -1
 
 // Cost is the cost of a trap: issue cycles, and external memory reads waited for one
-// after the other. Addr is the reads' address, for queues and the cache.
+// after the other. Addr is the first read's address, for queues and the cache, Then that of
+// the others.
 type Cost struct {
 	Issue, Reads int
-	Addr         uint64
+	Addr, Then   uint64
 }
 
 // epoch is the clock's start, so far from zero that no delay of an earlier
@@ -87,7 +88,7 @@ const epoch = 1024
 // New returns an engine on a control store and a memory, its registers and local
 // memory full of garbage.
 func New(spec *Spec, store *Store, mem *Memory) *Engine {
-	e := &Engine{spec: spec, store: store, Mem: mem, clock: epoch, random: spec.Seed*0x9e3779b97f4a7c15 | 1, pool: new(pool)}
+	e := &Engine{spec: spec, store: store, Mem: mem, clock: epoch, random: seeded(spec.Seed, 0), pool: new(pool)}
 	e.csr.prn = uint32(e.rand() >> 32)
 	for i := range e.pool.words {
 		e.pool.words[i] = uint32(e.rand() >> 32)
@@ -112,13 +113,7 @@ func (e *Engine) fill() {
 	}
 }
 
-// rand is xorshift64* (Vigna).
-func (e *Engine) rand() uint64 {
-	e.random ^= e.random >> 12
-	e.random ^= e.random << 25
-	e.random ^= e.random >> 27
-	return e.random * 0x2545f4914f6cdd1d
-}
+func (e *Engine) rand() uint64 { return e.random.next() }
 
 // Clock is the time in engine cycles.
 func (e *Engine) Clock() uint64 { return e.clock }

@@ -180,15 +180,20 @@ func (ch *Chip) result() *Result {
 	n := math.Max(float64(s.Packets), 1)
 	seconds := elapsed / (float64(m.ClockMHz) * 1e6)
 	r := &Result{Card: m.Name, Workers: m.Workers, Packets: s.Packets, Seed: ch.spec.Seed, CIPercent: interval(ch.times)}
-	r.Bytes = float64(s.bytes)/n - wireOverhead
+	r.Bytes = float64(s.bytes) / n
 	r.Mpps = float64(s.Packets) / seconds / 1e6
-	r.Offered = float64(s.Packets+s.Lost) / seconds / 1e6
-	r.Gbps = float64(s.bytes) * 8 / seconds / 1e9
+	r.Offered = float64(s.Arrived) / seconds / 1e6
+	r.Gbps = float64(s.received) * 8 / seconds / 1e9
+	r.GbpsSent = float64(s.sent) * 8 / seconds / 1e9
 	r.CyclesPerPacket = elapsed * float64(m.Workers) / n
 	r.WordsPerPacket = float64(s.Issue) / n
 	r.Latency.Wire = quantiles(ch.packets.latency[ToWire])
 	r.Latency.Host = quantiles(ch.packets.latency[ToHost])
 	r.Verdicts = map[string]uint64{"drop": s.Fates[Dropped], "host": s.Fates[ToHost], "wire": s.Fates[ToWire]}
+	r.Arrived, r.Lost = s.Arrived, map[string]uint64{}
+	for i, v := range s.Lost {
+		r.Lost[Loss(i).String()] = v
+	}
 	r.Spent = map[string]float64{
 		"program": float64(s.Issue) / n, "slots": float64(s.Slots) / n, "held": float64(s.Held) / n,
 		"helpers": float64(s.Helpers) / n, "firmware": float64(s.Firmware) / n,
@@ -227,6 +232,10 @@ func (ch *Chip) utilization(elapsed float64) map[string]float64 {
 		}
 		return part(most, 1)
 	}
+	wires := int64(0)
+	for i := range ch.packets.wire {
+		wires = max(wires, ch.packets.wire[i].used)
+	}
 	island := func(units []unit) float64 {
 		most := 0.0
 		for i := range units {
@@ -241,7 +250,7 @@ func (ch *Chip) utilization(elapsed float64) map[string]float64 {
 		"contexts": math.Max(0, 1-float64(s.Stalls[StallPacket])/math.Max(elapsed*workers*Contexts, 1)),
 		"cls":      island(ch.mem.cls), "ctm": island(ch.mem.ctm), "imem": busiest(ch.mem.imem.banks), "emem": busiest(ch.mem.emem.banks),
 		"dram": part(ch.mem.dram.used, 1), "command-bus": busiest(ch.mem.bus), "data-bus": busiest(ch.mem.data),
-		"mac": part(ch.packets.mac.used, 1), "wire-out": busiest(ch.packets.wire), "pcie": part(ch.packets.host.used, 1),
+		"mac": part(ch.packets.mac.used, 1), "wire-out": part(wires, 1), "pcie": part(ch.packets.host.used, 1),
 	}
 	return u
 }
@@ -274,7 +283,10 @@ func (ch *Chip) blame(r *Result) {
 	case u["contexts"] >= bound:
 		r.Bottleneck, r.NextBottleneck = "latency", first
 	default:
-		if r.Bottleneck, r.NextBottleneck = "offered", first; ch.packets.interval == 0 {
+		switch r.Bottleneck, r.NextBottleneck = "offered", first; {
+		case ch.Stats.Lost[NoBuffer] > ch.Stats.Arrived/100:
+			r.Bottleneck = "buffers" // held by packets that wait for earlier ones
+		case ch.packets.every == 0:
 			r.Bottleneck = "line"
 		}
 		if u["contexts"] > u[first] {

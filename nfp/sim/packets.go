@@ -6,34 +6,32 @@ import (
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
-// The path of packets: ports and MAC, buffers, contexts, order, host and wire.
+// The path of packets through the chip: buffers, contexts, order, host and wire.
 //
-// Arrival times follow from the traffic alone, so arrivals are processed when a
-// context asks for a packet. Those up to now are admitted or, if the MAC or the
-// buffers are full, lost. If none is left, the asking context gets the next one to
-// come, with its time. Contexts get packets in the order in which they ask.
+// Arrival times follow from the traffic alone (arrivals.go), so arrivals are processed
+// when a context asks for a packet. Those up to now are admitted, or lost if the MAC or
+// the buffers are full. If none is left, the asking context gets the next one to come
+// with its time. Contexts get packets in the order in which they ask.
+//
+// A packet holds its buffer until its last bit has left for the wire or the host.
 
 // job is a packet in the chip.
 type job struct {
 	packet  int32  // of the traffic
 	port    int32  //
-	seq     uint64 // in order of arrival
+	seq     uint64 // in order of admission
 	arrived int64  // ticks: last bit
+	ready   int64  // ticks: the MAC has taken it
 	verdict Verdict
 	held    bool
 }
 
 // packets is the state of the chip's packet engine.
 type packets struct {
-	traffic *Traffic
-	done    int // address of the exit
-
-	clockMHz      int64
-	bit           int64 // ticks a thousand bits take at one port, times the port's Gbit/s
-	gbps          int64
-	interval      int64 // ticks between packets as offered; 0: as fast as the line
-	gap           int64 // ticks between packets at the MAC
+	arrivals
+	done          int // address of the exit
 	buffers       int
+	some          int // buffers that are held before packets are lost
 	ingress       uint64
 	egress        uint64
 	takes         bool // a host takes packets
@@ -42,42 +40,63 @@ type packets struct {
 	hostPerByte   int64
 	hostLatency   int64
 	hostPerByteL  int64
-	nextArrival   int64
-	mac           server
-	host          server
-	wire          []server // by port
-	queue         []job    // ring
+	host          exit
+	wire          []exit // by port
+	queue         []job  // ring
 	head, waiting int
-	inside        int     // admitted and not gone: what holds a buffer
-	leaving       []int64 // ring: when those that the host takes will be gone, ticks
-	gone, going   int
+	inside        int // admitted and not gone: what holds a buffer
 	seq           uint64
 	finished      []job // ring by sequence number, done and waiting for those before
 	released      uint64
 	latency       [numFates]*hdrhistogram.Histogram
 }
 
-// Bytes of a frame on the wire beside those of the packet: CRC, preamble, gap.
-const wireOverhead = 4 + 8 + 12
+// lossy is how many buffers from the last one on packets may be lost. It spreads the
+// losses over the packets of a capture (arrivals.go), and leaves the engines the rest.
+const lossy = 16
+
+// exit is a port or the host, to which packets leave: a server, and a ring of the times at which the packets that it was
+// given are gone, in ticks.
+type exit struct {
+	server
+	gone        []int64
+	head, count int
+}
+
+// send gives the exit a packet that occupies it for busy ticks from at or later on, and
+// holds its buffer until then. It returns when the exit began with it.
+func (x *exit) send(at, busy int64) int64 {
+	start := x.take(at, busy)
+	x.gone[(x.head+x.count)%len(x.gone)] = x.free
+	x.count++
+	return start
+}
+
+// left removes the packets that are gone at a time and returns their number.
+func (x *exit) left(at int64) int {
+	n := 0
+	for x.count > 0 && x.gone[x.head] <= at {
+		x.head = (x.head + 1) % len(x.gone)
+		x.count--
+		n++
+	}
+	return n
+}
 
 func newPackets(m *nfp.Model, t *Traffic, done int, hostTakes bool) packets {
 	nanos := func(ns float64) int64 { return ticks(ns * float64(m.ClockMHz) / 1000) }
 	p := packets{
-		traffic: t, done: done, takes: hostTakes, clockMHz: int64(m.ClockMHz),
-		bit: int64(m.ClockMHz) << tickBits, gbps: int64(m.PortGbps),
-		gap:     ticks(float64(m.ClockMHz) / m.MACMpps),
+		arrivals: newArrivals(m, t), done: done, takes: hostTakes,
 		buffers: max(m.Buffers, m.Workers*Contexts+1), ingress: uint64(m.Ingress), egress: uint64(m.Egress),
 		hostMin: nanos(m.DMAMin), hostBase: nanos(m.DMABase), hostPerByte: nanos(m.DMARate),
 		hostLatency: nanos(m.DMALatency), hostPerByteL: nanos(m.DMAPerByte),
-		wire: make([]server, m.Ports), nextArrival: epoch << tickBits,
 	}
-	if t.OfferedMpps > 0 {
-		p.interval = ticks(float64(m.ClockMHz) / t.OfferedMpps)
+	p.some = p.buffers - min(lossy, p.buffers-m.Workers*Contexts)
+	p.queue = make([]job, p.buffers)
+	p.host.gone = make([]int64, p.buffers)
+	for range m.Ports {
+		p.wire = append(p.wire, exit{gone: make([]int64, p.buffers)})
 	}
-	if offered := p.interval; m.FaultMpps > 0 && (offered == 0 || offered < ticks(float64(m.ClockMHz)/m.FaultFrom)) {
-		p.gap = ticks(float64(m.ClockMHz) / m.FaultMpps)
-	}
-	p.queue, p.leaving = make([]job, p.buffers), make([]int64, p.buffers)
 	size := 1
 	for size < 2*(p.buffers+m.Workers*Contexts) {
 		size *= 2
@@ -89,48 +108,45 @@ func newPackets(m *nfp.Model, t *Traffic, done int, hostTakes bool) packets {
 	return p
 }
 
-// frame is how many ticks a packet takes on a port's wire.
-func (p *packets) frame(bytes int) int64 {
-	return int64(bytes+wireOverhead) * 8 * p.bit / (1000 * p.gbps)
+// room reports whether there is a buffer for a packet that is ready at a time.
+func (p *packets) room(at int64) bool {
+	p.inside -= p.host.left(at)
+	for i := range p.wire {
+		p.inside -= p.wire[i].left(at)
+	}
+	return !p.full(int64(p.inside), int64(p.some), int64(p.buffers))
 }
 
-// arrive computes the next arrival: the time of its last bit, the packet, and whether
-// the MAC takes it.
-func (p *packets) arrive(j *job) bool {
-	*j = job{packet: -1, arrived: p.nextArrival, port: int32(p.seq) % int32(len(p.wire))}
-	bytes := p.traffic.same
-	if bytes == 0 {
-		j.packet = p.traffic.Draw()
-		bytes = len(p.traffic.Packets[j.packet])
+// leaving reports whether a packet is on its way out.
+func (p *packets) leaving() bool {
+	for i := range p.wire {
+		if p.wire[i].count > 0 {
+			return true
+		}
 	}
-	p.nextArrival += max(p.interval, p.frame(bytes)/int64(len(p.wire)))
-	if p.mac.free > j.arrived+p.gap {
+	return p.host.count > 0
+}
+
+// accept gives the next packet to arrive a buffer and its number. It returns false if the
+// packet is lost.
+func (p *packets) accept(j *job, s *Stats) bool {
+	s.Arrived++
+	switch {
+	case !p.arrivals.take(j):
+		s.Lost[AtMAC]++
+		return false
+	case !p.room(j.ready):
+		s.Lost[NoBuffer]++
 		return false
 	}
-	j.arrived = max(j.arrived, p.mac.free)
-	p.mac.free = j.arrived + p.gap
-	return true
-}
-
-// room reports whether there is a buffer for a packet that arrives at a time.
-func (p *packets) room(at int64) bool {
-	for p.going > 0 && p.leaving[p.gone] <= at {
-		p.gone = (p.gone + 1) % len(p.leaving)
-		p.going--
-		p.inside--
-	}
-	return p.inside < p.buffers
-}
-
-// admit gives a packet a buffer and its sequence number.
-func (p *packets) admit(j *job) {
 	if j.packet < 0 {
 		j.packet = p.traffic.Draw()
 	}
 	j.seq, j.held = p.seq, true
 	p.seq++
 	p.inside++
-	p.mac.used += p.gap // what buffers had no room for could have come in
+	p.mac.used += p.gap // the time of packets without a buffer was free
+	return true
 }
 
 // take gives the next packet to a context that asks at a time. It returns the packet's
@@ -138,13 +154,9 @@ func (p *packets) admit(j *job) {
 // the time is not known yet.
 func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 	limit := int64(now) << tickBits
-	for p.nextArrival <= limit {
+	for p.next() <= limit {
 		var a job
-		switch {
-		case !p.arrive(&a) || !p.room(a.arrived):
-			s.Lost++
-		default:
-			p.admit(&a)
+		if p.accept(&a, s) {
 			p.queue[(p.head+p.waiting)%len(p.queue)] = a
 			p.waiting++
 		}
@@ -154,19 +166,13 @@ func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 		p.head = (p.head + 1) % len(p.queue)
 		p.waiting--
 	} else {
-		for !p.room(p.nextArrival) || !p.arrive(j) {
-			if p.going == 0 && p.inside >= p.buffers {
+		for !p.accept(j, s) {
+			if p.inside >= p.buffers && !p.leaving() {
 				return never, false
 			}
-			var lost job
-			if p.inside >= p.buffers {
-				p.arrive(&lost)
-			}
-			s.Lost++
 		}
-		p.admit(j)
 	}
-	return max(now, uint64(j.arrived>>tickBits)+p.ingress), true
+	return max(now, uint64(j.ready>>tickBits)+p.ingress), true
 }
 
 // release ends the work on a packet. It leaves the card after all packets that
@@ -179,7 +185,11 @@ func (p *packets) release(j *job, now uint64, s *Stats) {
 	s.done++
 	s.Packets++
 	s.Fates[j.verdict.To]++
-	s.bytes += uint64(len(p.traffic.Packets[j.packet]) + wireOverhead)
+	s.bytes += uint64(len(p.traffic.Packets[j.packet]))
+	s.received += uint64(onWire(len(p.traffic.Packets[j.packet])))
+	if j.verdict.To == ToWire {
+		s.sent += uint64(onWire(j.verdict.Bytes))
+	}
 	for p.finished[p.released&mask].held {
 		f := &p.finished[p.released&mask]
 		f.held = false
@@ -193,17 +203,14 @@ func (p *packets) depart(j *job, now int64) {
 	bytes := int64(j.verdict.Bytes)
 	switch {
 	case j.verdict.To == ToWire:
-		w := &p.wire[int(j.port)%len(p.wire)]
-		now = w.take(now+int64(p.egress)<<tickBits, p.frame(j.verdict.Bytes))
+		w := &p.wire[j.port]
+		w.send(now+int64(p.egress)<<tickBits, p.frame(j.verdict.Bytes))
+		now = w.free
 	case j.verdict.To == ToHost && p.takes:
-		start := p.host.take(now, max(p.hostMin, p.hostBase+p.hostPerByte*bytes))
-		p.leaving[(p.gone+p.going)%len(p.leaving)] = p.host.free
-		p.going++
-		p.inside++
-		now = start + p.hostLatency + p.hostPerByteL*bytes
-	}
-	p.inside--
-	if j.verdict.To == Dropped || j.verdict.To == ToHost && !p.takes {
+		now = p.host.send(now, max(p.hostMin, p.hostBase+p.hostPerByte*bytes))
+		now += p.hostLatency + p.hostPerByteL*bytes
+	default:
+		p.inside--
 		return
 	}
 	ns := (now - j.arrived) * 1000 / p.clockMHz >> tickBits

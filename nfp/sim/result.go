@@ -32,7 +32,8 @@ type WordCost struct {
 // their sum is contexts times elapsed cycles.
 type Stats struct {
 	Packets  uint64
-	Lost     uint64 // at the MAC or because no buffer was free
+	Arrived  uint64            // at the ports
+	Lost     [numLosses]uint64 // of them
 	Fates    [numFates]uint64
 	Issue    uint64 // words
 	Slots    uint64 // idle slots of branches and swaps
@@ -44,8 +45,23 @@ type Stats struct {
 	ProgramElapsed uint64 // entry to exit
 
 	done  uint64 // packets since the chip was started
-	bytes uint64 // on the wire
+	bytes uint64 // of packets as they arrived
+	// bytes on the wire, of packets that were not lost and of those sent back
+	received, sent uint64
 }
+
+// Loss is a place at which packets are lost.
+type Loss uint8
+
+const (
+	AtMAC    Loss = iota // more came than the MAC takes
+	NoBuffer             // all packet buffers were held
+	numLosses
+)
+
+var lossNames = [numLosses]string{"mac", "buffers"}
+
+func (l Loss) String() string { return lossNames[l] }
 
 // Result holds a chip's measurements, per packet and per second. Its JSON is the
 // contract of nfpsim bench.
@@ -57,7 +73,8 @@ type Result struct {
 	Offered  float64 `json:"offered_mpps"` // what arrived at the ports
 
 	Mpps            float64 `json:"mpps"`
-	Gbps            float64 `json:"gbps"` // on the wire: CRC, preamble and gap included
+	Gbps            float64 `json:"gbps"`      // received on the wire and not lost: CRC, preamble and gap included
+	GbpsSent        float64 `json:"gbps_sent"` // sent back on the wire, likewise
 	CyclesPerPacket float64 `json:"cycles_per_packet"`
 	IssueCycles     float64 `json:"issue_cycles"`   // the program's own, one context running
 	ElapsedCycles   float64 `json:"elapsed_cycles"` // the same with its waits
@@ -65,6 +82,8 @@ type Result struct {
 
 	Latency        LatencyNS          `json:"latency_ns"`
 	Verdicts       map[string]uint64  `json:"verdicts"` // packets dropped, to the host, to the wire
+	Arrived        uint64             `json:"arrived"`  // packets that came to the ports
+	Lost           map[string]uint64  `json:"lost"`     // of them, by place: mac (more than it takes), buffers (none was free)
 	Bottleneck     string             `json:"bottleneck"`
 	NextBottleneck string             `json:"next_bottleneck"`
 	Utilization    map[string]float64 `json:"utilization"` // 0 to 1

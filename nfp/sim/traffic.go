@@ -20,7 +20,7 @@ type Traffic struct {
 	same       int      // bytes, if all packets have the same length
 	cumulative []uint32 // by packet, of 1<<32
 	next       int
-	random     uint64
+	random     random
 }
 
 // weightSteps is the number of steps to which weights are rounded, so that the
@@ -42,7 +42,7 @@ func (t *Traffic) Start() error {
 			break
 		}
 	}
-	t.random, t.next = (t.Seed+0x9e37)*0x9e3779b97f4a7c15|1, 0
+	t.random, t.next = seeded(t.Seed, 0x9e37), 0
 	if t.Weights == nil {
 		return nil
 	}
@@ -76,9 +76,6 @@ func (t *Traffic) Draw() int32 {
 		}
 		return int32(i)
 	}
-	t.random ^= t.random >> 12
-	t.random ^= t.random << 25
-	t.random ^= t.random >> 27
-	v := uint32(t.random * 0x2545f4914f6cdd1d >> 40)
+	v := uint32(t.random.next() >> 40)
 	return int32(sort.Search(len(t.cumulative), func(i int) bool { return t.cumulative[i] > v }))
 }

@@ -103,7 +103,7 @@ type memories struct {
 
 	ring, ticket, nextPacket uint64 // latencies of services
 	jitter                   uint64
-	random                   uint64
+	random                   random
 }
 
 func newMemories(m *nfp.Model, seed uint64) *memories {
@@ -115,7 +115,7 @@ func newMemories(m *nfp.Model, seed uint64) *memories {
 		missQueue: ticks(m.MissBusy) * int64(m.EMEM.Queue),
 		missExtra: uint64(max(0, m.MissRead-m.EMEM.Read)),
 		ring:      uint64(m.Ring), ticket: uint64(m.Ticket), nextPacket: uint64(m.NextPacket),
-		jitter: uint64(m.Jitter), random: (seed+0x51)*0x9e3779b97f4a7c15 | 1,
+		jitter: uint64(m.Jitter), random: seeded(seed, 0x51),
 	}
 	for range m.Islands {
 		x.cls = append(x.cls, newUnit(&m.CLS))
@@ -170,12 +170,9 @@ func (m *memories) access(island int, id unitID, kind int, addr uint64, n int, a
 func cycles(ticks int64) uint64 { return uint64(ticks+(1<<tickBits-1)) >> tickBits }
 
 // vary draws the latency of one command: uniform, jitter to both sides of the unloaded
-// one. The generator is xorshift64* (Vigna).
+// one.
 func (m *memories) vary(latency uint64) uint64 {
-	m.random ^= m.random >> 12
-	m.random ^= m.random << 25
-	m.random ^= m.random >> 27
-	draw := m.random * 0x2545f4914f6cdd1d >> 32 * (2*m.jitter + 1) >> 32
+	draw := m.random.next() >> 32 * (2*m.jitter + 1) >> 32
 	return max(latency+draw, m.jitter) - m.jitter
 }
 
