@@ -62,7 +62,7 @@ func (n *NIC) helper(id int32) sim.TrapFunc {
 		}
 		l.lose()
 		l.setPair(0, r0)
-		return back, sim.Cost{Issue: cost.Issue, Reads: cost.Reads, Addr: l.touched}, nil
+		return back, sim.Cost{Issue: cost.Issue, Reads: cost.Reads, Addr: l.touched, Then: l.entry}, nil
 	}
 }
 
@@ -114,21 +114,33 @@ func (n *lane) mapKey(c *sim.Context) (*Map, []byte, error) {
 	}
 	addr, size := c.LMPointer(0), m.Spec().KeySize
 	key, err := n.local(addr, int(size), "key")
-	n.touched = m.Base() + bucket(key, len(m.region.Data))
+	n.touched = m.Base() + m.bucket(key)
+	n.entry = n.touched
 	for i := size; i&3 != 0; i++ {
 		n.engine.SetLMByte(addr+i, 0)
 	}
 	return m, key, err
 }
 
-// bucket returns the position of a key's entry in a table of size bytes, for the model
-// of queues and caches (FNV-1a; the firmware's hash is not known).
-func bucket(key []byte, size int) uint64 {
-	h := uint64(0xcbf29ce484222325)
+// bucket returns the position of a key's bucket in the map's table, for the model of queues
+// and caches. Assumed: the firmware's hash is not known, but it is a hash, with a seed for
+// each map, so that one key's buckets in several maps do not share a bank by rule.
+func (m *Map) bucket(key []byte) uint64 {
+	h := maphash(m.ID)
 	for _, b := range key {
 		h = (h ^ uint64(b)) * 0x100000001b3
 	}
-	return (h >> 8) % uint64(max(size, 1))
+	h ^= h >> 29
+	return (h * 0x9e3779b97f4a7c15 >> 8) % uint64(max(len(m.region.Data), 1))
+}
+
+// maphash is the seed of a map's hash: FNV-1a of its table id.
+func maphash(id uint32) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for ; id != 0; id >>= 8 {
+		h = (h ^ uint64(id&255)) * 0x100000001b3
+	}
+	return h
 }
 
 // arg returns argument r1 to r5, held in pairs 2/3 to 10/11 of bank A.
@@ -157,7 +169,11 @@ func (n *lane) lookup(c *sim.Context) (uint64, firmware.Cost, error) {
 	if !ok {
 		return 0, cost, nil
 	}
-	n.touched = m.Base() + uint64(off)
+	n.entry = m.Base() + uint64(off)
+	switch m.Spec().Type {
+	case ebpf.Array, ebpf.PerCPUArray, ebpf.DevMap, ebpf.CPUMap:
+		n.touched = n.entry
+	}
 	return m.Base()>>8<<32 | uint64(uint32(off)), cost, nil
 }
 

@@ -18,7 +18,8 @@ type lane struct {
 	vector  uint32
 	run     run
 	scratch []byte // copies of keys and values for helpers
-	touched uint64 // external-memory address that a helper reads, for its cost
+	touched uint64 // external-memory address that a helper reads first, for its cost
+	entry   uint64 // and address of its other reads
 }
 
 // newLane assigns memories to a context: packet number and buffer at base in CTM,

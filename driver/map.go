@@ -58,7 +58,7 @@ func newMap(p *firmware.Profile, spec *ebpf.MapSpec, id uint32, mem *sim.Memory,
 	}
 	if p.DirectMap {
 		m.Map = &directArray{spec: spec, values: m.region.Data, stride: m.stride}
-	} else if m.Map, err = maps.New(wholeWords(spec), m.region.Data, nil); err != nil {
+	} else if m.Map, err = maps.New(wholeWords(spec), m.region.Data, &maps.Options{First: maphash(id) >> 16}); err != nil {
 		return nil, createError(spec, err)
 	}
 	if spec.Type == ebpf.Array && !p.ArrayZero {

@@ -10,8 +10,8 @@ type hash struct {
 	recent order // entries, most recently used last; LRU only
 }
 
-func newHash(b base, lru, perCPU bool) *hash {
-	h := &hash{base: b, lru: lru, perCPU: perCPU, slots: newSlots(int(b.spec.MaxEntries))}
+func newHash(b base, lru, perCPU bool, opt *Options) *hash {
+	h := &hash{base: b, lru: lru, perCPU: perCPU, slots: newSlots(int(b.spec.MaxEntries), opt.first())}
 	h.keys.init()
 	h.recent.init()
 	return h

@@ -24,7 +24,7 @@ type trie struct {
 }
 
 func newTrie(b base) *trie {
-	t := &trie{base: b, slots: newSlots(int(b.spec.MaxEntries)), stale: true}
+	t := &trie{base: b, slots: newSlots(int(b.spec.MaxEntries), 0), stale: true}
 	t.counts = make([]int, t.maxPrefix()+1)
 	t.keys.init()
 	return t

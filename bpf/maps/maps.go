@@ -110,10 +110,19 @@ type PerCPU interface {
 	LookupCPU(key []byte, cpu int) (off int, ok bool)
 }
 
-// Options describes the CPUs that a map serves. Nil means one CPU.
+// Options describes the CPUs that a map serves, and where its values lie. Nil means one
+// CPU and the first value at the storage's start.
 type Options struct {
-	CPUs int        // number of CPUs, at least 1
-	CPU  func() int // CPU the program runs on; nil is CPU 0
+	CPUs  int        // number of CPUs, at least 1
+	CPU   func() int // CPU the program runs on; nil is CPU 0
+	First uint64     // place of the first value of a hash map, modulo max_entries
+}
+
+func (o *Options) first() uint64 {
+	if o == nil {
+		return 0
+	}
+	return o.First
 }
 
 func (o *Options) cpus() int {
@@ -157,10 +166,10 @@ func New(spec *ebpf.MapSpec, storage []byte, opt *Options) (Map, error) {
 		b.cpus = opt.cpus()
 		return &array{base: b, perCPU: true}, nil
 	case ebpf.Hash, ebpf.LRUHash:
-		return newHash(b, spec.Type == ebpf.LRUHash, false), nil
+		return newHash(b, spec.Type == ebpf.LRUHash, false, opt), nil
 	case ebpf.PerCPUHash, ebpf.LRUCPUHash:
 		b.cpus = opt.cpus()
-		return newHash(b, spec.Type == ebpf.LRUCPUHash, true), nil
+		return newHash(b, spec.Type == ebpf.LRUCPUHash, true, opt), nil
 	case ebpf.LPMTrie:
 		return newTrie(b), nil
 	case ebpf.Queue, ebpf.Stack:

@@ -98,12 +98,15 @@ func (o *order) drop(e int) {
 // the next one taken, as with the kernel's free list on one CPU.
 type slots struct {
 	n     int
+	first int // place taken first
 	used  int // places ever taken
 	free  []int
 	spare int
 }
 
-func newSlots(n int) slots { return slots{n: n, spare: n} }
+func newSlots(n int, first uint64) slots {
+	return slots{n: n, first: int(first % uint64(max(n, 1))), spare: n}
+}
 
 func (s *slots) take() (int, bool) {
 	if k := len(s.free); k > 0 {
@@ -115,7 +118,7 @@ func (s *slots) take() (int, bool) {
 		return 0, false
 	}
 	s.used++
-	return s.used - 1, true
+	return (s.first + s.used - 1) % s.n, true
 }
 
 func (s *slots) give(i int) { s.free = append(s.free, i) }

@@ -56,7 +56,7 @@ func ruleOf(t ebpf.MapType) targetRule {
 
 func newTargets(b base, opt *Options) *Targets {
 	t := &Targets{base: b, rule: ruleOf(b.spec.Type), entries: entries(b.spec, opt), present: map[uint32]bool{}}
-	t.slots = newSlots(int(t.entries))
+	t.slots = newSlots(int(t.entries), 0)
 	t.keys.init()
 	return t
 }
