@@ -55,13 +55,8 @@ var guestInit = sync.OnceValues(func() (string, error) {
 	return path, uml.BuildInit(context.Background(), uml.GuestPackage, path)
 })
 
-// translateWith is translate with options; Kernel and Init are filled in.
-func translateWith(t *testing.T, opt uml.TranslateOptions, programs []*code.Code) []uml.Translation {
-	t.Helper()
-	return translateOn(t, uml.Newest, opt, programs)
-}
-
-// translateOn has the guest kernel of a release translate programs.
+// translateOn has the guest kernel of a release translate programs; Kernel and Init of the
+// options are filled in.
 func translateOn(t *testing.T, release string, opt uml.TranslateOptions, programs []*code.Code) []uml.Translation {
 	t.Helper()
 	kernel, err := uml.Build(t.Context(), release, func(line string) { t.Log("suite:", line) })
