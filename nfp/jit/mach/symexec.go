@@ -30,7 +30,6 @@ type executor struct {
 	side   int32 // which of two functions this is
 	holds  contents
 	alias  map[term]term // other names of terms
-	frame  term          // LM0 at the start
 	events []event
 
 	flight  [16]flight // outstanding commands, by signal
@@ -66,7 +65,6 @@ func (t *terms) start() *executor {
 	for r := range x.holds {
 		x.holds[r] = initial(r)
 	}
-	x.frame = x.holds[resPointer]
 	return x
 }
 
@@ -272,10 +270,9 @@ func (x *executor) write(in *Inst, n node, args []term) error {
 }
 
 // oneOfMany reports whether a store changes one of the words that a resource stands
-// for: those of LM3's windows, of the stack, and of the frame if LM0 moved.
-func (x *executor) oneOfMany(o nfp.Operand) bool {
-	return o.Ptr >= 2 || o.Ptr == 0 && x.holds[resPointer] != x.frame
-}
+// for: those of LM3's windows, of the stack, and of the frame in a function that moves
+// LM0. It does not depend on where LM0 is: the other function may move it elsewhere.
+func (t *terms) oneOfMany(o nfp.Operand) bool { return o.Ptr >= 2 || o.Ptr == 0 && t.moves0 }
 
 // set makes a resource hold a term.
 func (x *executor) set(r int, t term) {

@@ -44,16 +44,22 @@ type terms struct {
 	all   []term          // arguments of all nodes
 	index map[uint64]term // by hash; a collision takes the next free number
 	words map[wordKey]int32
+
+	moves0 bool // an instruction of the function moves LM0
 }
 
 // newTerms returns the terms of what a function's resources hold at the start, with
 // room for the execution of the function.
 func newTerms(f *Func) *terms {
-	n := 0
+	n, moves0 := 0, false
 	for _, b := range f.Blocks {
 		n += len(b.Insts)
+		for i := range b.Insts {
+			in := &b.Insts[i]
+			moves0 = moves0 || in.Op == nfp.OpCSRWrite && in.Imm == PointerCSR[0] || in.Call != nil && in.Call.Moves0
+		}
 	}
-	t := &terms{index: make(map[uint64]term, 4*n), words: make(map[wordKey]int32, n)}
+	t := &terms{index: make(map[uint64]term, 4*n), words: make(map[wordKey]int32, n), moves0: moves0}
 	t.nodes = make([]node, resCount+1, resCount+1+4*n)
 	for r := range t.nodes {
 		t.nodes[r] = node{kind: startTerm, res: int16(r)}
