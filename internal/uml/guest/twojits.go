@@ -179,6 +179,10 @@ func loadRaw(port netlink.Link, src *report.TranslateSource, insns []byte) (*ebp
 	attr.license = uint64(uintptr(unsafe.Pointer(&license[0])))
 	attr.log = uint64(uintptr(unsafe.Pointer(&log[0])))
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	for tries := 0; errno == unix.EAGAIN && tries < 100; tries++ { // a signal came while the verifier ran
+		clear(log)
+		fd, _, errno = unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	}
 	runtime.KeepAlive(insns)
 	runtime.KeepAlive(license)
 	if errno != 0 {
