@@ -87,7 +87,7 @@ func (v *product) begin(k *relation) (old, now *executor) {
 			now.holds[r] = v.intern(node{kind: unknownTerm, res: int16(r)}, nil)
 		}
 	}
-	old.alias, now.alias = alias, alias
+	old.alias, now.alias, now.frame = alias, alias, now.holds[resPointer]
 	return old, now
 }
 

@@ -30,6 +30,7 @@ type executor struct {
 	side   int32 // which of two functions this is
 	holds  contents
 	alias  map[term]term // other names of terms
+	frame  term          // LM0 at the start
 	events []event
 
 	flight  [16]flight // outstanding commands, by signal
@@ -65,6 +66,7 @@ func (t *terms) start() *executor {
 	for r := range x.holds {
 		x.holds[r] = initial(r)
 	}
+	x.frame = x.holds[resPointer]
 	return x
 }
 
@@ -270,9 +272,10 @@ func (x *executor) write(in *Inst, n node, args []term) error {
 }
 
 // oneOfMany reports whether a store changes one of the words that a resource stands
-// for: those of LM3's windows, of the stack, and of the frame in a function that moves
-// LM0. It does not depend on where LM0 is: the other function may move it elsewhere.
-func (t *terms) oneOfMany(o nfp.Operand) bool { return o.Ptr >= 2 || o.Ptr == 0 && t.moves0 }
+// for: those of LM3's windows, of the stack, and of the frame if LM0 moved.
+func (x *executor) oneOfMany(o nfp.Operand) bool {
+	return o.Ptr >= 2 || o.Ptr == 0 && x.holds[resPointer] != x.frame
+}
 
 // set makes a resource hold a term.
 func (x *executor) set(r int, t term) {
@@ -372,13 +375,19 @@ func (x *executor) wait(in *Inst) {
 }
 
 // call executes a call or return with the operands args: it takes its registers and all
-// memory, and changes what CallSite says.
+// memory, and changes what CallSite says. In a function that moves LM0 the frame's words
+// are left out of calls: where LM0 was when they were written is known within a stretch
+// only, and equal functions would differ.
 func (x *executor) call(in *Inst, args []term) {
 	site := in.Call
 	if site == nil {
 		site = &CallSite{}
 	}
-	args = x.given(args, site.Uses, resIn, resCount)
+	args = x.given(args, site.Uses, resIn, resFrame)
+	if !x.moves0 || in.Op == nfp.OpRtn {
+		args = append(args, x.holds[resFrame:resFrame+16]...)
+	}
+	args = x.given(args, 0, resFrame+16, resCount)
 	x.event(in, node{word: x.word(in), res: -1}, args)
 	t := x.lastEvent()
 	for r := range 64 {
