@@ -148,7 +148,7 @@ func (t *translator) follow(g *Guest) error {
 		switch {
 		case errors.Is(err, io.EOF) && t.done != len(t.out):
 			return fmt.Errorf("the guest answered for %d of %d programs", t.done, len(t.out))
-		case err != nil && t.done == len(t.out): // a loaded machine's guest may abort while it powers off
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err

@@ -11,10 +11,10 @@ import "github.com/nfpkit/nfpkit/nfp"
 // packet after the other, at most MACMpps of them, and holds MACQueue that wait. A packet
 // that comes while these are all there is lost.
 //
-// Which packets are lost is left to chance (assumed): from half of the queue on, the
-// probability grows from 0 to 1. If only a full queue lost packets, the periods of the
-// traffic and of the MAC would decide which packets of a capture are lost. The verdicts of
-// the others would not be the capture's.
+// Which packets are lost is left to chance (assumed): in the second half of the MAC's
+// queue, and in the last buffers, the probability grows from 0 to 1. If only a full queue
+// lost packets, the periods of the traffic and of the MAC would decide which packets of a
+// capture are lost. The verdicts of the others would not be the capture's.
 
 // wireTime converts between bytes and the time that they take on a port's wire.
 type wireTime struct {

@@ -31,7 +31,7 @@ type packets struct {
 	arrivals
 	done          int // address of the exit
 	buffers       int
-	some          int // buffers that are held before packets are lost
+	some          int // number of held buffers above which packets may be lost
 	ingress       uint64
 	egress        uint64
 	takes         bool // a host takes packets
@@ -51,12 +51,12 @@ type packets struct {
 	latency       [numFates]*hdrhistogram.Histogram
 }
 
-// lossy is how many buffers from the last one on packets may be lost. It spreads the
+// lossy is the number of free buffers below which packets may be lost. It spreads the
 // losses over the packets of a capture (arrivals.go), and leaves the engines the rest.
 const lossy = 16
 
-// exit is a port or the host, to which packets leave: a server, and a ring of the times at which the packets that it was
-// given are gone, in ticks.
+// exit is a port or the host, to which packets leave: a server, and a ring of the times
+// at which the packets that it was given are gone, in ticks.
 type exit struct {
 	server
 	gone        []int64
