@@ -58,6 +58,11 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// guestTime bounds the life of a guest with a card. Most end in seconds. A guest's
+// switches between processes cost seven times more on one host than on another, and
+// other suites run beside it.
+const guestTime = 20 * time.Minute
+
 // goLive boots a guest with a card; the guest ends with the test.
 func (k *kernel) goLive(t testing.TB, opt *card.Options, steps ...string) *live {
 	t.Helper()
@@ -108,7 +113,7 @@ func boots(t testing.TB, opt *card.Options, o *Options) *live {
 		l.served <- err
 	}()
 	o.Console = &l.console
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // seconds, but for a machine with much else to do
+	ctx, cancel := context.WithTimeout(t.Context(), guestTime)
 	t.Cleanup(cancel)
 	if l.guest, err = Start(ctx, o); err != nil {
 		t.Fatal(err)

@@ -59,11 +59,11 @@ func BenchmarkReload(b *testing.B) {
 	b.ReportMetric(float64(got.Sent)/float64(b.N), "frames/op")
 }
 
-// A thousand reloads under traffic: each frame meets one program, none is lost.
+// Reloads under traffic: each frame meets one program, none is lost.
 func TestReloadsUnderTraffic(t *testing.T) { everyKernel(t, testReloadsUnderTraffic) }
 
 func testReloadsUnderTraffic(t *testing.T, k *kernel) {
-	want := counted(t, "NFPKIT_RELOADS", 1000)
+	want := counted(t, "NFPKIT_RELOADS", 300)
 	l := k.goLive(t, &card.Options{Cable: true}, report.Word("reloads", strconv.Itoa(want)))
 	got := data[reloaded](t, l.next("reloads"))
 	t.Logf("suite: %d frames met %d reloads; a reload takes %.1f ms in the median, %.1f ms at p99 (guest's clock)",

@@ -20,7 +20,7 @@ import (
 )
 
 // lifetime is the time after which a guest powers off by itself, if the host has died.
-const lifetime = 10 * time.Minute
+const lifetime = 25 * time.Minute
 
 func main() {
 	if os.Getpid() != 1 {
