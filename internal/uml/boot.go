@@ -41,12 +41,15 @@ type Guest struct {
 
 	mu   sync.Mutex
 	done bool     // the guest said so
-	off  bool     // and its kernel, that it powers off
+	off  bool     // and its kernel, that it powers off or halts
 	said []string // the first lines on the console that are no reports, for an error
 }
 
-// powerDown is the last that a kernel says which powers off.
-const powerDown = "reboot: Power down"
+// saysOff reports whether a line is the last that a kernel prints when it powers off.
+// Linux 6.1 has nothing that powers User Mode Linux off, so it halts.
+func saysOff(line []byte) bool {
+	return bytes.HasSuffix(line, []byte("reboot: Power down")) || bytes.HasSuffix(line, []byte("reboot: System halted"))
+}
 
 // saidLines of the console go into the error of a guest that crashed: it prints
 // little before, and a long dump after.
@@ -166,7 +169,7 @@ func (g *Guest) listen(console io.ReadCloser, copyTo io.Writer) {
 			}
 		} else if line := bytes.TrimSpace(line); len(line) > 0 {
 			g.mu.Lock()
-			g.off = g.off || bytes.HasSuffix(line, []byte(powerDown))
+			g.off = g.off || saysOff(line)
 			if len(g.said) < saidLines {
 				g.said = append(g.said, string(line))
 			}
