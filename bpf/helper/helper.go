@@ -9,8 +9,9 @@
 // copy. Tables are sorted by number, and their rows do not change at run time.
 //
 // Sources: the prototypes, and the program types that may call them, are those of
-// Linux 6.12 (net/core/filter.c and kernel/bpf/*.c; the rows are our own). Numbers and
-// names are those of include/uapi/linux/bpf.h.
+// Linux 6.18 (net/core/filter.c and kernel/bpf/*.c; the rows are our own). Proto.Since
+// compares them with 6.12 and 6.1. Numbers and names are those of
+// include/uapi/linux/bpf.h.
 package helper
 
 import (
@@ -82,6 +83,7 @@ type Proto struct {
 	Doc         string // one line
 
 	ProgTypes ProgTypes // the types that may call it; 0 for a helper of other program types
+	Since     [2]int    // the release of Linux since which they may, of those compared: 6.12 or 6.18; zero if in 6.1
 	Packet    bool      // memory arguments may point into the packet
 	Fixed     int       // bytes of an ArgFixedMem or ArgUninitFixedMem argument
 }

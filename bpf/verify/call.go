@@ -154,6 +154,9 @@ func (x *explorer) helper(s *state, i int, ins *code.Insn) bool {
 		x.fail(s, i, "unknown-helper", "no helper has number %d", int32(ins.Constant))
 	case !p.Allows(x.c.Type):
 		x.fail(s, i, "helper-not-allowed", "helper %s is not for programs of type %v", p.Name, x.c.Type)
+	case x.opt.Linux && !x.opt.since(p.Since[0], p.Since[1]):
+		x.fail(s, i, "helper-not-allowed", "helper %s is not for programs of type %v in this release of Linux; it is in %d.%d",
+			p.Name, x.c.Type, p.Since[0], p.Since[1])
 	}
 	if p.GPL && x.c.Type != ebpf.UnspecifiedProgram && !helper.GPLCompatible(x.c.License) {
 		x.fail(s, i, "gpl-only", "the kernel lets only programs with a GPL-compatible license call %s; this one's is %q", p.Name, x.c.License)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -208,6 +209,38 @@ func loadRaw(spec *ebpf.ProgramSpec) error {
 		return errno
 	}
 	return unix.Close(int(fd))
+}
+
+// TestHelpersOfRelease asks the running kernel which helpers programs of each type may
+// call. Its table is that of a release; between those compared it is not known.
+func TestHelpersOfRelease(t *testing.T) {
+	kernelMaps(t)
+	k := runningRelease(t)
+	if k != (release{6, 12}) && k != (release{6, 18}) {
+		t.Skipf("the table has no rows of kernel %d.%d", k[0], k[1])
+	}
+	listed := map[string]string{
+		"XDP 17": "6.18 has another form of get_cgroup_classid for XDP, without arguments",
+	}
+	no := []string{"unknown func", "invalid func", "cannot use helper", "might sleep"}
+	for _, typ := range []ebpf.ProgramType{ebpf.XDP, ebpf.SchedCLS, ebpf.SchedACT} {
+		for id := asm.BuiltinFunc(1); id <= 213; id++ {
+			spec := &ebpf.ProgramSpec{Type: typ, License: "GPL", Instructions: asm.Instructions{id.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return()}}
+			err := loadIntoKernel(t, spec, nil)
+			theirs := !slices.ContainsFunc(no, func(text string) bool { return strings.Contains(fmt.Sprintf("%+v", err), text) })
+			c, faults := code.New(spec, nil)
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			_, r := verify.Survey(c, &verify.Options{Linux: true, Kernel: k})
+			ours := r == nil || !slices.ContainsFunc(r.Reasons, func(q verify.Reason) bool {
+				return q.Reason == "helper-not-allowed" || q.Reason == "unknown-helper"
+			})
+			if _, except := listed[fmt.Sprintf("%v %d", typ, id)]; (ours != theirs) != except {
+				t.Errorf("helper %d for programs of type %v: kernel %d.%d says %v (%v), here: %v", id, typ, k[0], k[1], theirs, err, ours)
+			}
+		}
+	}
 }
 
 // TestLicenses compares the table with the kernel: which helpers of xdp and tc

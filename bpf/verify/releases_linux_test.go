@@ -57,20 +57,25 @@ func TestReleases(t *testing.T) {
 // TestRunningRelease asks the running kernel about the same facts.
 func TestRunningRelease(t *testing.T) {
 	kernelMaps(t)
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		t.Fatal(err)
-	}
-	var k release
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &k[0], &k[1]); err != nil {
-		t.Fatal(err)
-	}
+	k := runningRelease(t)
 	for _, row := range tracked {
 		spec, c := factProgram(t, row.name, row.body, row.fact)
 		if err := loadIntoKernel(t, spec, nil); knows(c, k) != (err == nil) {
 			t.Errorf("%s: kernel %d.%d says %v, known here: %v", row.name, k[0], k[1], err, knows(c, k))
 		}
 	}
+}
+
+func runningRelease(t *testing.T) (k release) {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &k[0], &k[1]); err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func factProgram(t *testing.T, name, body, fact string) (*ebpf.ProgramSpec, *code.Code) {
