@@ -57,7 +57,7 @@ type Reg struct {
 	S32Max     int32
 	Off        int32
 	Up         int8   // PtrStack: 0 this function's frame, n the n-th caller's, -1 depends on the path
-	Maps       []int  // PtrMapHandle, PtrMapValue(OrNull): possible maps, indices in Code.Maps, ascending
+	Maps       []int  // PtrMapHandle, PtrMapValue(OrNull): possible maps, indices in Code.Maps, ascending; none for memory of a global function's argument
 	Range      int32  // PtrPacket: bytes from the pointer's base known to be there
 	ID         uint32 // if not 0, numbers (variable parts of pointers) of one ID are equal
 }

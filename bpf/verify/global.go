@@ -150,10 +150,18 @@ func (w *walker) verifyGlobal(f int) {
 // nullable returns what a message calls a pointer that may be NULL: the result of a
 // lookup, or an argument of a global function.
 func (x *explorer) nullable(v *val) string {
-	if set := x.sets[v.set]; len(set) > 0 && set[len(set)-1] >= len(x.facts.Code.Maps) {
+	if len(x.sets[v.set]) > len(x.mapsOf(v)) {
 		return "the pointer that the global function takes"
 	}
 	return "map value"
+}
+
+// mapsOf returns the program's maps that v may refer to. The memory of a global
+// function's argument is none of them.
+func (x *explorer) mapsOf(v *val) []int {
+	set := x.sets[v.set]
+	n, _ := slices.BinarySearch(set, len(x.facts.Code.Maps))
+	return set[:n]
 }
 
 // memory returns a set of one map whose values have size bytes: it stands for an argument's

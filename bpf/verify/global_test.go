@@ -54,3 +54,40 @@ func TestGlobalFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestGlobalFunctionOnce checks that Linux's verifier counts a global function once, and
+// that each call of a static one counts.
+func TestGlobalFunctionOnce(t *testing.T) {
+	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	for _, x := range []struct {
+		linkage btf.FuncLinkage
+		want    string
+	}{{btf.GlobalFunc, ""}, {btf.StaticFunc, "too-complex"}} {
+		insns := asm.Instructions{
+			asm.Call.Label("f"), asm.Call.Label("f"), asm.Call.Label("f"), asm.Call.Label("f"),
+			asm.Mov.Imm(asm.R0, 2),
+			asm.Return(),
+			btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 0).WithSymbol("f"), &btf.Func{Name: "f", Linkage: x.linkage, Type: &btf.FuncProto{Return: number}}),
+			asm.Xor.Imm(asm.R0, 1).WithSymbol("again"),
+			asm.Xor.Imm(asm.R0, 1),
+			asm.Xor.Imm(asm.R0, 2),
+			asm.Xor.Imm(asm.R0, 2),
+			asm.Add.Imm(asm.R0, 1),
+			asm.JLT.Imm(asm.R0, 50_000, "again"),
+			asm.Return(),
+		}
+		c, faults := code.New(&ebpf.ProgramSpec{Name: "main", Type: ebpf.XDP, Instructions: insns}, nil)
+		if len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		facts, r := verify.Survey(c, &verify.Options{Linux: true})
+		switch {
+		case x.want == "" && r != nil:
+			t.Errorf("linkage %v: %v", x.linkage, r)
+		case x.want == "" && (facts.Walked.Insns < 300_000 || facts.Walked.Insns > 300_100 || !facts.Reachable[len(insns)-1]):
+			t.Errorf("%d instructions walked, want one walk of the function", facts.Walked.Insns)
+		case x.want != "" && (r == nil || r.Reasons[0].Reason != x.want):
+			t.Errorf("linkage %v: %v, want %s", x.linkage, r, x.want)
+		}
+	}
+}

@@ -219,7 +219,7 @@ func (x *explorer) note(s *state, i int, v *val, lo, hi, off int64, size int) {
 		a.Up = int8(s.cur) - v.frame
 		x.share(s, i, v, &a)
 	case PtrMapValue:
-		a.Maps = x.sets[v.set]
+		a.Maps = x.mapsOf(v)
 	}
 	if m := x.facts.Mem[i]; m != nil {
 		if m.Kind != a.Kind && (m.Kind == PtrCtx || a.Kind == PtrCtx) { // kernel: reg_type_mismatch

@@ -88,7 +88,7 @@ func (x *explorer) put(r *Reg, v *val, cur int) {
 	case PtrPacket, PtrPacketMeta:
 		r.Range = v.rng
 	case PtrMapHandle, PtrMapValue, PtrMapValueOrNull:
-		r.Maps = x.sets[v.set]
+		r.Maps = x.mapsOf(v)
 	}
 }
 

@@ -103,6 +103,9 @@ func (x *explorer) walkAsLinux(recording bool) *walker {
 	for k := 0; k < len(w.globals) && !w.stop; k++ {
 		w.verifyGlobal(w.globals[k])
 	}
+	if recording && !w.stop {
+		x.checkDepth()
+	}
 	return w
 }
 
@@ -111,7 +114,8 @@ func (w *walker) proved() bool { return len(w.x.log.reasons) == 0 }
 
 // asLinuxWalks returns x, which has explored the program, with the result of a walk. The
 // walk finds that Linux's verifier gives up, or refuses a function's types. It may also
-// accept a program that x refused after merging states.
+// accept a program that x refused after merging states, or of which x explored a global
+// function at each call.
 func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 	refused := len(x.log.reasons) > 0
 	if refused && !x.merged && !x.stop {
@@ -122,7 +126,7 @@ func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 	switch said := y.log.reasons; {
 	case len(said) > 0 && !refused:
 		x.log.reasons = said
-	case len(said) == 0 && refused && len(w.globals) == 0:
+	case len(said) == 0 && refused:
 		x = y
 	}
 	x.walker = nil

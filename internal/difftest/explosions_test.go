@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/nfpkit/nfpkit/bpf/asmtext"
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -39,6 +41,7 @@ var explosions = []explosion{
 	{"bits joined", 19, bitsJoined},
 	{"traces joined", 120, tracesJoined},
 	{"scan", 1200, scan},
+	{"global function", 300_000, globalFunction},
 }
 
 const packetStart = `
@@ -223,6 +226,31 @@ out:
 `, b.String(), n)
 }
 
+// globalFunction returns a program that calls a function with a loop up to four times.
+func globalFunction(r *rand.Rand, n int) string {
+	calls := strings.Repeat("r1 = r0\ncall "+globalName+"\n", 1+r.IntN(4))
+	return "r0 = 0\n" + calls + "r0 = 2\nexit\n" + globalName + ":\n" + countedLoop(r, n)
+}
+
+// globalName is the label of a function that declareGlobal makes global.
+const globalName = "global"
+
+// declareGlobal gives the functions of a program types, by which Linux verifies the
+// one called globalName once.
+func declareGlobal(insns asm.Instructions) {
+	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	context := &btf.Pointer{Target: &btf.Struct{Name: "xdp_md", Size: 4, Members: []btf.Member{{Name: "data", Type: number}}}}
+	function := func(name, param string, typ btf.Type) *btf.Func {
+		return &btf.Func{Name: name, Linkage: btf.GlobalFunc, Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{{Name: param, Type: typ}}}}
+	}
+	for i := range insns {
+		if insns[i].Symbol() == globalName {
+			insns[i] = btf.WithFuncMetadata(insns[i], function(globalName, "n", number))
+			insns[0] = btf.WithFuncMetadata(insns[0], function("main", "ctx", context))
+		}
+	}
+}
+
 var processed = regexp.MustCompile(`processed (\d+) insns`)
 
 // TestExplosions uses programs whose paths multiply, of sizes on both sides of the
@@ -268,6 +296,7 @@ func (s *explosionSum) compare(t *testing.T, e *explosion, size int, text string
 	if err != nil {
 		t.Fatalf("%s %d: %v\n%s", e.name, size, err, text)
 	}
+	declareGlobal(f.Spec.Programs["main"].Instructions)
 	c, faults := code.New(f.Spec.Programs["main"], f.Spec.Maps)
 	if len(faults) > 0 {
 		t.Fatal(faults)
