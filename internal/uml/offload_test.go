@@ -85,7 +85,7 @@ func testReloadsUnderTraffic(t *testing.T, k *kernel) {
 func TestKills(t *testing.T) { everyKernel(t, testKills) }
 
 func testKills(t *testing.T, k *kernel) {
-	each := counted(t, "NFPKIT_KILLS", 500) / 2
+	each := counted(t, "NFPKIT_KILLS", 240) / 2
 	for _, where := range []struct {
 		name  string
 		kills int

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -198,12 +199,15 @@ const pinRoot = "/sys/fs/bpf/nfpkit"
 
 // settled waits until the kernel, which frees in the background, has a number of objects.
 func settled(k *offload.Linux, want int) (got int, err error) {
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		objects, err := k.Objects()
-		if err != nil || len(objects) == want || time.Now().After(end) {
-			return len(objects), err
+	eventually(func() error {
+		var objects []offload.Object
+		objects, err = k.Objects()
+		if got = len(objects); err == nil && got != want {
+			return errors.New("it still frees")
 		}
-	}
+		return nil
+	})
+	return got, err
 }
 
 // churn loads, reloads and unloads at random until it is killed. It prints a byte

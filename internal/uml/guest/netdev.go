@@ -18,7 +18,7 @@ const driverName = "nfp"
 
 // patience is the time limit for background work of the kernel, for the card, and for
 // other processes. It is long, since the machine may be busy.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // netdev is a network interface of the card.
 type netdev struct {
@@ -93,13 +93,17 @@ func ports(n int) ([]netdev, error) {
 	return devs, nil
 }
 
-// eventually waits until ok returns nil; ok's error says what is missing.
+// eventually waits until ok returns nil; ok's error says what is missing. It asks more
+// and more seldom, so that asking does not keep a slow guest from what it waits for.
 func eventually(ok func() error) error {
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	pause, end := 2*time.Millisecond, time.Now().Add(patience)
+	for {
 		err := ok()
 		if err == nil || time.Now().After(end) {
 			return err
 		}
+		time.Sleep(pause)
+		pause = min(pause*3/2, 250*time.Millisecond)
 	}
 }
 
