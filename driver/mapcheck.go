@@ -87,7 +87,7 @@ func checkMap(p *firmware.Profile, spec *ebpf.MapSpec, used, entries int) error 
 		}
 		return fail("map-type", "firmware %s has no maps of type %s", p.Name, name)
 	case over(used+1, m.Count):
-		return fail("map-count", "firmware %s has %d maps", p.Name, m.Count)
+		return fail("map-count", "firmware %s limits the number of maps to %d", p.Name, m.Count)
 	case over(entries+n, m.Entries):
 		return fail("map-entries", "%d entries, %d of %d are left", n, m.Entries-entries, m.Entries)
 	case over(key, m.Key):

@@ -187,7 +187,7 @@ func (c *Codec) Entries(r io.Reader) iter.Seq2[Entry, error] {
 			}
 			if failed != nil {
 				line, col := position(s, failed.at)
-				yield(Entry{}, fmt.Errorf("%d:%d: %s%w", line, col, where, failed))
+				yield(Entry{}, &PlaceError{line, col, fmt.Errorf("%s%w", where, failed)})
 				return
 			}
 			if ok && !yield(e, nil) {
@@ -340,7 +340,7 @@ func (c *Codec) readValue(raw *rawEntry) (image, *readError) {
 			copy(all.bytes[cpu*stride(c.spec):], m.bytes)
 			copy(all.given[cpu*stride(c.spec):], m.given)
 		} else if slices.Max(append(m.bytes, 0)) > 0 { // zero is the value of an absent CPU
-			return all, errorAt(n.at, "a value of CPU %d, the map has %d CPU(s)", cpu, c.cpus).in(".values[%d]", i)
+			return all, errorAt(n.at, "a value of CPU %d, the map has %s", cpu, counted(c.cpus, "CPU")).in(".values[%d]", i)
 		}
 	}
 	return all, nil
@@ -388,7 +388,11 @@ func LoadJSON(m Map, r io.Reader) error {
 		if err == nil {
 			err = updateError(spec, e, m.UpdateAll(e.Key, e.Value, Any))
 		}
-		if err != nil {
+		var at *PlaceError
+		switch {
+		case errors.As(err, &at):
+			return &PlaceError{at.Line, at.Column, fmt.Errorf("map %s: %w", spec.Name, at.Err)}
+		case err != nil:
 			return fmt.Errorf("map %s: %w", spec.Name, err)
 		}
 	}

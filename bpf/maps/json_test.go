@@ -22,7 +22,7 @@ func ExampleParseValue() {
 	fmt.Println(err)
 	// Output:
 	// e8 03 00 00 0a 00 00 01 <nil>
-	// rate: -1 does not fit into 4 byte(s), which hold 0 to 4294967295
+	// rate: -1 does not fit into 4 bytes: the range is 0 to 4294967295
 }
 
 func ExampleCodec() {
@@ -143,13 +143,13 @@ func TestEntries(t *testing.T) {
 		{hash, `[7]`, "(1:2: 7 is no entry, an object with members key, value, values, formatted)"},
 		{hash, `[{"key":1,"value":2,"flags":0}]`, `(1:21: unknown field "flags", there are key, value, values, formatted)`},
 		{hash, "[{\"key\":1,\n\"key\":2,\"value\":2}]", `(2:1: member "key" is given twice, first at 1:3)`},
-		{hash, `[{"key":1,"value":2},{"key":"01 00","value":2}]`, `(1:29: entry 1: key: "01 00" has 2 byte(s), 4 wanted)`},
+		{hash, `[{"key":1,"value":2},{"key":"01 00","value":2}]`, `(1:29: entry 1: key: "01 00" has 2 bytes, 4 wanted)`},
 		{hash, strings.Repeat("[", 200), "(nested deeper than 100)"},
 		{hash, `[{"key":tru,"value":2}]`, `(1:9: "tru" is none of true, false, null, a number, or text in quotes)`},
 		{hash, `[{"key":"1,"value":2}]`, `('v' where a comma or '}' should follow)`},
 		{hash, `[{"key":01,"value":2}]`, `(1:9: "01" is no number)`},
 		{hash, "[{\"key\":\"\x80\",\"value\":2}]", `(1:9: "\"\x80\"" is no text of JSON)`},
-		{rules, `[{"key":1,"value":{"parts":[1,2,3,256]}}]`, "(1:35: entry 0: value.parts[3]: 256 does not fit into 1 byte(s), which hold 0 to 255)"},
+		{rules, `[{"key":1,"value":{"parts":[1,2,3,256]}}]`, "(1:35: entry 0: value.parts[3]: 256 does not fit into 1 byte: the range is 0 to 255)"},
 		{rules, `[{"key":3,"value":{}}]`, "(1:9: entry 0: key: index 3 is past the end: the map has 3 entries, 0 to 2)"},
 		// Bytes and the same by type.
 		{hash, `[{"key":["0x01","0x00","0x00","0x00"],"value":["0x02","0x00"],"formatted":{"key":1,"value":2}}]`, "01000000 0200"},
@@ -169,9 +169,9 @@ func TestEntries(t *testing.T) {
 		{percpu, `[{"key":1,"values":[{"cpu":0,"value":["0x02","0x00"]},{"cpu":1,"value":3}],"formatted":{"key":1,"values":[{"cpu":0,"value":2},{"cpu":1,"value":3}]}}]`,
 			"01000000 02000000000000000300000000000000"},
 		{percpu, `[{"key":1,"values":[2,3,0,0]}]`, "01000000 02000000000000000300000000000000"},
-		{percpu, `[{"key":1,"values":[2,3,4]}]`, "(1:25: entry 0: values[2]: a value of CPU 2, the map has 2 CPU(s))"},
+		{percpu, `[{"key":1,"values":[2,3,4]}]`, "(1:25: entry 0: values[2]: a value of CPU 2, the map has 2 CPUs)"},
 		{percpu, `[{"key":1,"values":[{"cpu":0,"value":1},{"cpu":0,"value":1}]}]`, "(values[1]: CPU 0 has two values)"},
-		{percpu, `[{"key":1,"values":[{"cpu":-1,"value":1}]}]`, "(values[0].cpu: -1 does not fit into 2 byte(s), which hold 0 to 65535)"},
+		{percpu, `[{"key":1,"values":[{"cpu":-1,"value":1}]}]`, "(values[0].cpu: -1 does not fit into 2 bytes: the range is 0 to 65535)"},
 		{percpu, `[{"key":1,"values":[{"cpu":0,"valu":1}]}]`, `(values[0]: {"cpu":0,"valu":1} is no number)`},
 		{percpu, `[{"key":1,"values":3}]`, "(values: 3 is no list of values, one for each CPU)"},
 		{percpu, `[{"key":1,"value":1,"values":[3]}]`, "(entry 0: both value and values)"},
@@ -184,7 +184,7 @@ func TestEntries(t *testing.T) {
 		{bare, "key: 01 00 00 00  value: 02 00\nFound 2 elements\n", "(2:7: 1 elements are here, not 2: lines are missing)"},
 		{bare, "key: 01 00 00 00  value: 02 00\nFound 1 element more", "(text after the number of elements)"},
 		{bare, "key: 01 00 00 00\nkey: 01 00 00 00  value: 02 00\n", "(1:1: entry 0: no value)"},
-		{bare, "key: 01 00 00 00  value: 02\n", `(1:26: entry 0: value: "02" has 1 byte(s), 2 wanted)`},
+		{bare, "key: 01 00 00 00  value: 02\n", `(1:26: entry 0: value: "02" has 1 byte, 2 wanted)`},
 		{bare, "key: 01 00 00 00  value: 02 00\nnonsense", "(1:26: entry 0: value: no value was read (02 00 nonsense): take the entry out)"},
 		{rules, "key:\n01 00 00 00\nvalue:\n" + strings.Repeat("00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00\n", 3) + "Found 1 element\n", "01000000 " + strings.Repeat("00", 48)},
 		{queue, "value: 01 02\n", " 0102"},

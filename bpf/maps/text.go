@@ -120,6 +120,16 @@ func (e *readError) in(format string, args ...any) *readError {
 	return e
 }
 
+// A PlaceError is an error at a place of a text of entries. Line and Column are counted
+// from 1, the column in bytes. A caller that knows the file writes its name before.
+type PlaceError struct {
+	Line, Column int
+	Err          error
+}
+
+func (e *PlaceError) Error() string { return fmt.Sprintf("%d:%d: %v", e.Line, e.Column, e.Err) }
+func (e *PlaceError) Unwrap() error { return e.Err }
+
 // position returns the line and column of an offset, counted from 1, in bytes.
 func position(s string, at int) (line, col int) {
 	before := s[:min(at, len(s))]

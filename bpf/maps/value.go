@@ -133,10 +133,10 @@ func readValue(n *node, t btf.Type, m image, whole bool) *readError {
 		return m.store(n, b)
 	case nil:
 		if n.kind == object {
-			return errorAt(n.at, "%v has members, and no type (BTF) says what they are: write its %d byte(s)", n, len(m.bytes))
+			return errorAt(n.at, "%v has members, and no type (BTF) says what they are: write its %s", n, counted(len(m.bytes), "byte"))
 		}
 		if n.kind == literal {
-			return errorAt(n.at, "%v is no number of %d byte(s)", n, len(m.bytes))
+			return errorAt(n.at, "%v is no number of %s", n, counted(len(m.bytes), "byte"))
 		}
 	}
 	v, err := readInt(n, t, 8*len(m.bytes), whole)
@@ -209,7 +209,7 @@ func readByteList(n *node, t btf.Type, size int) ([]byte, bool, *readError) {
 		return nil, false, nil
 	}
 	if len(b) != size {
-		return nil, false, errorAt(n.at, "%d byte(s), %d wanted", len(b), size)
+		return nil, false, errorAt(n.at, "%s, %d wanted", counted(len(b), "byte"), size)
 	}
 	return b, true, nil
 }
@@ -235,7 +235,7 @@ func readHex(n *node, t btf.Type, size int, whole bool) ([]byte, bool, *readErro
 		v, numberErr := integer(groups[0], 0, 8*size, either)
 		switch {
 		case whole && err == nil && len(b) != size && !prefixed && len(digits) > 1 && digits[0] == '0':
-			return nil, false, errorAt(n.at, "%v has %d byte(s), %d wanted", n, len(b), size)
+			return nil, false, errorAt(n.at, "%v has %s, %d wanted", n, counted(len(b), "byte"), size)
 		case err != nil || len(b) != size || !whole || prefixed && printsHex(t):
 			return nil, false, nil
 		case len(digits) != 2*size && numberErr == nil:
@@ -249,9 +249,9 @@ func readHex(n *node, t btf.Type, size int, whole bool) ([]byte, bool, *readErro
 	case err != nil && t != nil:
 		return nil, false, nil // its type says better what is wrong
 	case err != nil:
-		return nil, false, errorAt(n.at, "%v is no hex, address or number of %d byte(s)", n, size)
+		return nil, false, errorAt(n.at, "%v is no hex, address or number of %s", n, counted(size, "byte"))
 	case len(b) != size:
-		return nil, false, errorAt(n.at, "%v has %d byte(s), %d wanted", n, len(b), size)
+		return nil, false, errorAt(n.at, "%v has %s, %d wanted", n, counted(len(b), "byte"), size)
 	}
 	return b, true, nil
 }
@@ -285,7 +285,7 @@ func readAddress(n *node, size int) ([]byte, bool, *readError) {
 	if a, err := net.ParseMAC(n.text); err == nil && len(a) == size {
 		return a, true, nil
 	}
-	return nil, false, errorAt(n.at, "%v is no address of %d byte(s)", n, size)
+	return nil, false, errorAt(n.at, "%v is no address of %s", n, counted(size, "byte"))
 }
 
 // readArray reads text into a char array, or elements in order; those past the
@@ -438,7 +438,7 @@ func readFloat(n *node, size int) ([]byte, *readError) {
 	}
 	f, err := strconv.ParseFloat(n.text, 8*size)
 	if n.kind != number && n.kind != text || err != nil {
-		return nil, errorAt(n.at, "%v is no number of %d byte(s)", n, size)
+		return nil, errorAt(n.at, "%v is no number of %s", n, counted(size, "byte"))
 	}
 	return floatBits(f, size), nil
 }
@@ -525,7 +525,7 @@ func numberError(n *node, t btf.Type, bits int, as sign, err error) *readError {
 	switch {
 	case err == errRange:
 		lo, hi := bounds(bits, as)
-		return errorAt(n.at, "%.40s does not fit into %s, which hold %v to %v", n.text, width(bits), lo, hi)
+		return errorAt(n.at, "%.40s does not fit into %s: the range is %v to %v", n.text, width(bits), lo, hi)
 	case t == nil && n.kind == text:
 		return errorAt(n.at, "%v is no hex, address or number of %s", n, width(bits))
 	case err == errOctal:
@@ -536,9 +536,17 @@ func numberError(n *node, t btf.Type, bits int, as sign, err error) *readError {
 
 func width(bits int) string {
 	if bits%8 != 0 {
-		return fmt.Sprintf("%d bit(s)", bits)
+		return counted(bits, "bit")
 	}
-	return fmt.Sprintf("%d byte(s)", bits/8)
+	return counted(bits/8, "byte")
+}
+
+// counted returns a number of things: "1 byte", "2 bytes".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }
 
 var (

@@ -115,7 +115,12 @@ func printSteps(w io.Writer, steps []offload.Step, dry bool) {
 // readState reads the file. Unknown members are errors.
 func readState(cmd *cobra.Command, file string) (*state, error) {
 	bad := func(err error) (*state, error) {
-		return nil, &offload.Error{Op: "read", Object: file, Reason: "bad-state", Msg: oneLine(err)}
+		object := file
+		var in *lineError
+		if errors.As(err, &in) {
+			object, err = fmt.Sprintf("%s:%d", file, in.line), errors.New(in.msg)
+		}
+		return nil, &offload.Error{Op: "read", Object: object, Reason: "bad-state", Msg: oneLine(err)}
 	}
 	in := cmd.InOrStdin()
 	if file != "-" {

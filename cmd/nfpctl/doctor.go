@@ -281,10 +281,10 @@ func (d *doctor) journal() {
 		}
 	}
 	if half > 0 {
-		d.add(finding{Link: offload.LinkState, State: "note", What: fmt.Sprintf("%d deployment(s) were left half done", half), Cure: "nfpctl status finishes or rolls them back"})
+		d.add(finding{Link: offload.LinkState, State: "note", What: "interrupted changes: " + fmt.Sprint(half), Cure: "nfpctl status finishes or rolls them back"})
 		return
 	}
-	d.ok("", offload.LinkState, "%d deployment(s)", len(records))
+	d.ok("", offload.LinkState, "%s", counted(len(records), "deployment"))
 }
 
 func (d *doctor) print(w io.Writer) {

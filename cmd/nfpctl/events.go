@@ -143,7 +143,7 @@ func (p *eventPipe) run(cmd *cobra.Command, k offload.Kernel, m *opened, asJSON 
 		}
 	}
 	if lost > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %d event(s) were lost: they came faster than they were read\n", lost)
+		fmt.Fprintf(cmd.ErrOrStderr(), "nfpctl: %s lost: they came faster than nfpctl read them\n", counted(lost, "event"))
 	}
 	return errors.Join(err, c.close(cmd.ErrOrStderr()))
 }
@@ -175,7 +175,7 @@ func (p *eventPipe) text(w io.Writer, asJSON bool) func(*offload.Sample) error {
 			}
 			b.Write(append(line, '\n'))
 		case s.Lost > 0:
-			fmt.Fprintf(b, "lost %d events\n", s.Lost)
+			fmt.Fprintf(b, "lost %s\n", counted(s.Lost, "event"))
 		default:
 			fmt.Fprintf(b, "== @%d.%09d CPU: %d index: %d =====\n%s", s.At/time.Second, s.At%time.Second, s.CPU, index, hexDump(s.Data))
 		}
@@ -285,13 +285,13 @@ func (c *captured) close(talk io.Writer) error {
 			}
 		}
 		if c.odd > 0 {
-			parts = append(parts, fmt.Sprintf("%d event(s) without a packet left out", c.odd))
+			parts = append(parts, counted(c.odd, "event")+" without a packet left out")
 		}
 		said := ""
 		if len(parts) > 0 {
 			said = ": " + strings.Join(parts, ", ")
 		}
-		fmt.Fprintf(talk, "nfpctl: %d packet(s) written to %s%s\n", total, c.path, said)
+		fmt.Fprintf(talk, "nfpctl: %s written to %s%s\n", counted(total, "packet"), c.path, said)
 	}
 	return nil
 }

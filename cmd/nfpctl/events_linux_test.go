@@ -184,7 +184,7 @@ func TestEventsOnHost(t *testing.T) {
 			h.send(frame(n))
 		}
 	})
-	if said := fmt.Sprintf("nfpctl: %d packet(s) written to %s: %d as sample\n", many, pcap, many); code != 0 || !strings.HasSuffix(errs, said) {
+	if said := fmt.Sprintf("nfpctl: %d packets written to %s: %d as sample\n", many, pcap, many); code != 0 || !strings.HasSuffix(errs, said) {
 		t.Fatalf("exit status %d: %s want %s", code, errs, said)
 	}
 	f, err := os.Open(pcap)

@@ -111,7 +111,7 @@ func TestEventFormats(t *testing.T) {
 			b := applied(t, c.head, c.size)
 			for _, args := range [][]string{{"--format", c.format}, nil} {
 				said, code := listen(t, b, io.Discard, func() { give(t, b.card, packet); give(t, b.card, packet) }, append(args, "--out", "x.pcap", "--count", "2")...)
-				if want := fmt.Sprintf("nfpctl: 2 packet(s) written to x.pcap: 2 as %s\n", c.format); said != want || code != 0 {
+				if want := fmt.Sprintf("nfpctl: 2 packets written to x.pcap: 2 as %s\n", c.format); said != want || code != 0 {
 					t.Fatalf("exit status %d: %s want %s", code, said, want)
 				}
 				got, err := os.ReadFile("x.pcap")
@@ -161,7 +161,7 @@ func TestEventsLost(t *testing.T) {
 		give(t, b.card, packet)
 		close(g.open)
 	}, "--count", fmt.Sprint(1+ring+1))
-	if want := fmt.Sprintf("nfpctl: %d event(s) were lost: they came faster than they were read\n", lost); said != want || code != 0 {
+	if want := fmt.Sprintf("nfpctl: %d events lost: they came faster than nfpctl read them\n", lost); said != want || code != 0 {
 		t.Errorf("exit status %d: %s want %s", code, said, want)
 	}
 	text := g.text.String()

@@ -121,7 +121,7 @@ func printRebuilt(w io.Writer, r *offload.Rebuilt, dry bool) {
 	if dry {
 		verb = "would be rebuilt"
 	}
-	fmt.Fprintf(w, "%s: %d deployment(s)", verb, len(r.Deployments))
+	fmt.Fprintf(w, "%s: %s", verb, counted(len(r.Deployments), "deployment"))
 	if r.Kept != "" {
 		fmt.Fprintf(w, "; the damaged file is %s", r.Kept)
 	}

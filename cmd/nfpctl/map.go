@@ -196,7 +196,7 @@ func newMapDump(e *env) *cobra.Command {
 				out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 				n, err := dump(out, m, e.json)
 				if _, typed := m.codec.Typed(); err == nil && !e.json && !typed {
-					fmt.Fprintf(out, "Found %d element%s\n", n, plural(n))
+					fmt.Fprintf(out, "Found %s\n", counted(n, "element"))
 				}
 				return errors.Join(err, out.Flush())
 			})
@@ -204,11 +204,12 @@ func newMapDump(e *env) *cobra.Command {
 	}
 }
 
-func plural(n int) string {
-	if n == 1 {
-		return ""
+// counted returns a number of things: "1 element", "2 elements".
+func counted[N int | uint64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
 	}
-	return "s"
+	return fmt.Sprint(n, " ", thing)
 }
 
 // dump writes entries while it reads them: a map may be too large to hold in memory.
@@ -354,6 +355,11 @@ func fill(cmd *cobra.Command, m *opened, file string) (int, error) {
 	r := references{kernel: m.kernel}
 	defer r.Close()
 	for e, err := range m.codec.Entries(in) {
+		var at *maps.PlaceError
+		if errors.As(err, &at) {
+			file = fmt.Sprintf("%s:%d:%d", file, at.Line, at.Column)
+			return bad("%v", at.Err)
+		}
 		if err != nil {
 			return bad("%v", err)
 		}

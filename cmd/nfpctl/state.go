@@ -53,13 +53,13 @@ func parseState(data []byte) (s *state, err error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil, errors.New("line 1: it is empty; write \"deployments: []\" if nothing should run")
+		return nil, &lineError{1, `it is empty; write "deployments: []" if nothing should run`}
 	} else if err != nil {
 		return nil, yamlError(err)
 	}
 	var more yaml.Node
 	if err := d.Decode(&more); err == nil {
-		return nil, fmt.Errorf("line %d: it has more than one document", more.Line)
+		return nil, &lineError{more.Line, "it has more than one document"}
 	} else if !errors.Is(err, io.EOF) {
 		return nil, yamlError(err)
 	}
@@ -71,11 +71,25 @@ func parseState(data []byte) (s *state, err error) {
 
 // yamlError returns a syntax error without the library's name.
 func yamlError(err error) error {
-	return errors.New(strings.TrimPrefix(oneLine(err), "yaml: "))
+	text := strings.TrimPrefix(oneLine(err), "yaml: ")
+	var line int
+	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
+		_, text, _ = strings.Cut(text, ": ")
+		return &lineError{line, text}
+	}
+	return errors.New(text)
 }
 
+// A lineError is an error in a line of a file, which a caller names before it.
+type lineError struct {
+	line int // from 1
+	msg  string
+}
+
+func (e *lineError) Error() string { return fmt.Sprintf("%d: %s", e.line, e.msg) }
+
 func at(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
+	return &lineError{n.Line, fmt.Sprintf(format, args...)}
 }
 
 // kinds names YAML's kinds of nodes.
@@ -123,7 +137,7 @@ func members(n *yaml.Node, what string, known []string, set func(key string, val
 
 func readDocument(n *yaml.Node) (*state, error) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		return nil, errors.New("line 1: it is empty; write \"deployments: []\" if nothing should run")
+		return nil, &lineError{1, `it is empty; write "deployments: []" if nothing should run`}
 	}
 	s, found := &state{}, false
 	err := members(n, "the file", []string{"deployments"}, func(_ string, list *yaml.Node) error {

@@ -124,7 +124,7 @@ func bytesOf(list []string, size int, word func(string) ([]byte, error)) ([]byte
 		return word(list[0])
 	}
 	if len(list) != size {
-		return nil, fmt.Errorf("%d byte(s), the map has %d", len(list), size)
+		return nil, fmt.Errorf("%s, the map has %d", counted(len(list), "byte"), size)
 	}
 	b := make([]byte, size)
 	for i, word := range list {

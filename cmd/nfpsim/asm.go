@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nfpkit/nfpkit/bpf/maps"
 	"github.com/nfpkit/nfpkit/nfp"
 )
 
@@ -128,6 +129,10 @@ func prefix(place string, err error) error {
 			lines[i] = fmt.Errorf("%s:%w", place, e)
 		}
 		return errors.Join(lines...)
+	}
+	var at *maps.PlaceError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s:%w", place, at)
 	}
 	file := place // without the program that it selects
 	if i := strings.LastIndexByte(place, ':'); i > 0 {

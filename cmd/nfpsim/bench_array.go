@@ -46,14 +46,14 @@ func readArray(file string, p *firmware.Profile) (*arrayContents, error) {
 		digits, hex := strings.CutPrefix(strings.TrimSpace(at), "0x")
 		offset, err := strconv.ParseUint(digits, 16, 40)
 		if !ok || !hex || err != nil {
-			return nil, fmt.Errorf("%s: line %d: %q is not 0xOFFSET: HEX BYTES, as 0x40: 00 01 ff", file, i+1, shortened(line))
+			return nil, fmt.Errorf("%s:%d: %q is not 0xOFFSET: HEX BYTES, as 0x40: 00 01 ff", file, i+1, shortened(line))
 		}
 		data, err := parseHex(text)
 		if err == nil && len(data) == 0 {
 			err = errors.New("no bytes after the offset")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", file, i+1, err)
+			return nil, fmt.Errorf("%s:%d: %w", file, i+1, err)
 		}
 		a.parts = append(a.parts, filled{i + 1, offset, data})
 	}
@@ -79,7 +79,7 @@ func (a *arrayContents) fill(e *simEngine) error {
 	}
 	for _, p := range a.parts {
 		if err := m.Fill(p.offset, p.data); err != nil {
-			return fmt.Errorf("%s: line %d: %w", a.file, p.line, err)
+			return fmt.Errorf("%s:%d: %w", a.file, p.line, err)
 		}
 	}
 	return nil

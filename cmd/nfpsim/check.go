@@ -279,7 +279,7 @@ func printReasons(w io.Writer, who string, reasons []verify.Reason) {
 	}
 	for _, r := range reasons {
 		if n := places[r.Reason]; n > placesPrinted {
-			fmt.Fprintf(w, "  %s: %d more places of %s; --json lists all\n", who, n-placesPrinted, r.Reason)
+			fmt.Fprintf(w, "  %s: %s of %s; --json lists all\n", who, counted(n-placesPrinted, "more place"), r.Reason)
 			delete(places, r.Reason)
 		}
 	}

@@ -84,8 +84,8 @@ func newCompile() *cobra.Command {
 			case listing:
 				_, err = io.WriteString(stdout, nfp.Listing(im))
 			case out == "" && dump == "":
-				_, err = fmt.Fprintf(stdout, "%s: %d words of %d, %d bytes of stack of %d, %d map(s)\n",
-					im.Name, len(im.Words), p.MaxLen, im.Stack, p.Stack, len(im.Maps))
+				_, err = fmt.Fprintf(stdout, "%s: %d words of %d, %d bytes of stack of %d, %s\n",
+					im.Name, len(im.Words), p.MaxLen, im.Stack, p.Stack, counted(len(im.Maps), "map"))
 			}
 			return err
 		},

@@ -48,7 +48,7 @@ func readCounts(cmd *cobra.Command, file string) (*counts, error) {
 	}
 	c := &counts{}
 	if err := jsonfile.Decode([]byte(text), c); err != nil {
-		return nil, fmt.Errorf("%s: not a file of counts, as run --counts writes it: %w", file, err)
+		return nil, fmt.Errorf("%s:%w; a file of counts is what run --counts writes", file, err)
 	}
 	if len(c.Programs) == 0 {
 		return nil, fmt.Errorf("%s: no counts in it", file)

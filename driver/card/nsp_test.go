@@ -100,7 +100,7 @@ func TestModelsDoc(t *testing.T) {
 	b.WriteString("| card | product | part number | ports |\n|---|---|---|---|\n")
 	for _, m := range Models() {
 		p := m.Ports[0]
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %d x %d Gbit/s, %d lane(s) of %d |\n", m.Name, m.Product, m.PartNo, len(m.Ports), p.Gbps(), p.Lanes, p.LaneGbps)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %d x %d Gbit/s, lanes of each: %d x %d |\n", m.Name, m.Product, m.PartNo, len(m.Ports), p.Gbps(), p.Lanes, p.LaneGbps)
 		for _, q := range m.Ports {
 			if q != p {
 				t.Errorf("%s: ports differ: the table cannot show that", m.Name)
