@@ -192,7 +192,8 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 // benchJSON is the JSON of one run.
 type benchJSON struct {
 	*driver.BenchResult
-	Left []capture.Left `json:"left_out,omitempty"` // packets of the capture
+	Left   []capture.Left `json:"left_out,omitempty"` // packets of the capture
+	Damage string         `json:"damage,omitempty"`   // why the rest of the capture was not read
 }
 
 func (o *benchOptions) shown(results []*driver.BenchResult) []benchJSON {
@@ -201,6 +202,9 @@ func (o *benchOptions) shown(results []*driver.BenchResult) []benchJSON {
 		all[i].BenchResult = r
 		if o.capture != nil {
 			all[i].Left = o.capture.left
+			if o.capture.damage != nil {
+				all[i].Damage = o.capture.damage.Error()
+			}
 		}
 	}
 	return all

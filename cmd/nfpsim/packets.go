@@ -160,12 +160,29 @@ func listed(stderr io.Writer, path string, lines []string) {
 	}
 }
 
+// missing says what of the capture was not run: the number of packets that were left out,
+// by reason, and the damage after which nothing was read. It is "" if all was run.
+func (p *packets) missing() string {
+	var parts []string
+	if len(p.left) > 0 {
+		parts = append(parts, p.leftOut())
+	}
+	if p.damage != nil {
+		parts = append(parts, "the rest of the capture was not read: "+p.damage.Error())
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (p *packets) leftOut() string {
+	return fmt.Sprintf("%s run, %d left out: %s", counted(len(p.list), "packet"), len(p.left), p.count)
+}
+
 // whole ends a command that has shown its results. It prints the number of
 // left-out packets to w. It fails if the capture was damaged, since the rest of
 // it is unknown.
 func (p *packets) whole(w, stderr io.Writer) error {
 	if len(p.left) > 0 {
-		fmt.Fprintf(w, "%s run, %d left out: %s\n", counted(len(p.list), "packet"), len(p.left), p.count)
+		fmt.Fprintln(w, p.leftOut())
 	}
 	if p.damage == nil {
 		return nil

@@ -22,7 +22,8 @@ func newProfile() *cobra.Command {
 a word of microcode; around it stand the eBPF instruction, the C line and the
 function it was compiled from, as if each had called the next. Values are a
 word's executions, the cycles it held an engine and the cycles its context
-waited at it, in all and by cause: -sample_index=stall chooses.`,
+waited at it, in all and by cause: -sample_index=stall chooses. go tool pprof
+-comments prints the card, the traffic, and what of a capture was left out.`,
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
@@ -53,6 +54,9 @@ func (o *benchOptions) profiled(cmd *cobra.Command, arg string) (*profile.Profil
 		return nil, usagef("%s measures one point, not a sweep of %d", cmd.Name(), len(b.results))
 	}
 	p := pprofOf(b.results[0], b.cards[0].nic.Programs(), b.programs)
+	if missing := o.missing(); missing != "" {
+		p.Comments = append(p.Comments, missing)
+	}
 	return p, p.CheckValid()
 }
 

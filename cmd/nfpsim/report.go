@@ -127,7 +127,11 @@ func (o *benchOptions) describe(r *driver.BenchResult) string {
 	case o.pcap != "":
 		what = "packets of a capture"
 	}
-	return fmt.Sprintf("%d workers; %s of %.0f bytes, up to %.2f M packets/s offered; seed %d", r.Workers, what, r.Bytes, r.Offered, r.Seed)
+	text := fmt.Sprintf("%d workers; %s of %.0f bytes, up to %.2f M packets/s offered; seed %d", r.Workers, what, r.Bytes, r.Offered, r.Seed)
+	if missing := o.missing(); missing != "" {
+		text += "; " + missing
+	}
+	return text
 }
 
 // command returns the command line that produces the page.

@@ -83,6 +83,14 @@ func (o *trafficOptions) replayed(cmd *cobra.Command) (*sim.Traffic, error) {
 	return t, nil
 }
 
+// missing says what of the capture was not run; see packets.missing.
+func (o *trafficOptions) missing() string {
+	if o.capture == nil {
+		return ""
+	}
+	return o.capture.missing()
+}
+
 // whole ends a command that has shown its results; see packets.whole.
 func (o *trafficOptions) whole(cmd *cobra.Command) error {
 	if o.capture == nil {
