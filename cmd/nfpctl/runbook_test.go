@@ -163,7 +163,11 @@ func (f *follower) start(s *runbook.Step) {
 	if !lines.Scan() {
 		f.t.Fatalf("line %d: the command says nothing", s.Line)
 	}
-	f.metrics = regexp.MustCompile(`http://\S+`).FindString(lines.Text())
+	first := lines.Text()
+	if f.metrics = regexp.MustCompile(`http://\S+`).FindString(first); f.metrics != "" {
+		first = strings.Replace(first, f.metrics, "http://127.0.0.1:9464/metrics", 1)
+	}
+	f.check(s, first+"\n", 0)
 	f.rest = make(chan string, 1)
 	go func() {
 		var all strings.Builder
@@ -221,18 +225,15 @@ func (f *follower) test(s *runbook.Step) {
 	}
 }
 
-// repaired waits until a program is attached to nfp0 again.
+// repaired waits until the watch has repaired nfp0.
 func (f *follower) repaired() {
-	k := f.bed.card.Open()
-	defer k.Close()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		p, err := findPort(k, offload.Ref{Name: "nfp0"})
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		if all, err := k.Attached(p); err == nil && len(all) > 0 {
+		if strings.Contains(f.fetch(), "\n"+repairs) {
 			return
 		}
 	}
 	f.t.Fatal("nobody repaired nfp0 for a minute")
 }
+
+// repairs is the metric that counts the repair of the runbook.
+const repairs = `nfpkit_repairs_total{deployment="edge",result="repaired"} 1`

@@ -4,10 +4,10 @@
 // the output of one.
 //
 // In a block that is fenced as console, a line "# COMMAND" is a command, and the lines
-// after it are lines of its output, in order. Other lines may come between them, and
-// "..." stands for any text of a line. "(exit status N)" is its exit status, if not 0.
-// A command that ends with & runs in the background. "# kill %1" ends it, and the
-// lines after that are its output.
+// after it are its whole output. A line "..." stands for any number of lines, and "..."
+// within a line for any text. "(exit status N)" is its exit status, if not 0.
+// A command that ends with & runs in the background; the line after it is the first of
+// its output. "# kill %1" ends it, and the lines after that are the rest.
 //
 // Comments describe events for the test: "<!-- test: WORDS -->" is a step of its own,
 // and "<!-- test: file NAME -->" turns the next block into a file.
@@ -15,6 +15,7 @@ package runbook
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -117,20 +118,33 @@ func split(s string) ([]string, error) {
 	return words, nil
 }
 
-// Check compares a step's output and exit status with the document.
+// Check compares a step's output and exit status with the document, line by line.
 func (s *Step) Check(output string, exit int) error {
+	command := strings.Join(s.Args, " ")
 	if exit != s.Exit {
-		return fmt.Errorf("line %d: %s: exit status %d, want %d:\n%s", s.Line, strings.Join(s.Args, " "), exit, s.Exit, output)
+		return fmt.Errorf("line %d: %s: exit status %d, want %d:\n%s", s.Line, command, exit, s.Exit, output)
 	}
-	lines := strings.Split(output, "\n")
+	var lines []string
+	if output != "" {
+		lines = strings.Split(strings.TrimSuffix(output, "\n"), "\n")
+	}
+	elided := false // the document leaves out lines here
 	for _, want := range s.Want {
-		for len(lines) > 0 && !matches(lines[0], want) {
-			lines = lines[1:]
+		if want == "..." {
+			elided = true
+			continue
 		}
-		if len(lines) == 0 {
-			return fmt.Errorf("line %d: %s: no line %q (in this place) in:\n%s", s.Line, strings.Join(s.Args, " "), want, output)
+		at := slices.IndexFunc(lines, func(line string) bool { return matches(line, want) })
+		if at < 0 {
+			return fmt.Errorf("line %d: %s: no line %q (in this place) in:\n%s", s.Line, command, want, output)
 		}
-		lines = lines[1:]
+		if at > 0 && !elided {
+			return fmt.Errorf("line %d: %s: the document does not show %q, before %q, in:\n%s", s.Line, command, lines[0], want, output)
+		}
+		lines, elided = lines[at+1:], false
+	}
+	if len(lines) > 0 && !elided {
+		return fmt.Errorf("line %d: %s: the document does not show %q at the end of:\n%s", s.Line, command, lines[0], output)
 	}
 	return nil
 }

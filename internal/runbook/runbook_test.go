@@ -50,15 +50,36 @@ done
 }
 
 func TestCheck(t *testing.T) {
-	s := Step{Args: []string{"x"}, Want: []string{"a ... c", "d"}}
-	for output, ok := range map[string]bool{
-		"a b c\nd": true, "z\na  b  c\ny\nd\n": true, "d\na b c": false, "a b\nd": false, "a b cc\nd": false, "": false,
+	for _, c := range []struct{ want, good, bad []string }{
+		{want: nil, good: []string{""}, bad: []string{"\n", "a\n"}},
+		{
+			want: []string{"a ... c", "d"},
+			good: []string{"a b c\nd", "a  b  c\n  d\n"},
+			bad:  []string{"", "a b c", "a b c\nd\ne\n", "z\na b c\nd", "a b c\ny\nd", "d\na b c", "a b\nd", "a b cc\nd", "a b c\nd\n\n"},
+		},
+		{
+			want: []string{"a", "...", "d"},
+			good: []string{"a\nd", "a\nb\nc\nd\n"},
+			bad:  []string{"a", "d", "b\na\nd", "a\nb\nd\ne"},
+		},
+		{want: []string{"a", "..."}, good: []string{"a", "a\nb\nc\n"}, bad: []string{"", "b\na"}},
+		{want: []string{"...", "d"}, good: []string{"d", "a\nb\nd\n"}, bad: []string{"", "a\nd\ne"}},
+		{want: []string{"..."}, good: []string{"", "a\nb\n"}},
 	} {
-		if err := s.Check(output, 0); (err == nil) != ok {
-			t.Errorf("%q: %v, want ok %v", output, err, ok)
+		s := Step{Args: []string{"x"}, Want: c.want}
+		for _, output := range c.good {
+			if err := s.Check(output, 0); err != nil {
+				t.Errorf("%q: %v", c.want, err)
+			}
+		}
+		for _, output := range c.bad {
+			if err := s.Check(output, 0); err == nil {
+				t.Errorf("%q accepts %q", c.want, output)
+			}
 		}
 	}
-	if err := s.Check("a b c\nd", 1); err == nil || !strings.Contains(err.Error(), "exit status 1, want 0") {
+	s := Step{Args: []string{"x"}}
+	if err := s.Check("", 1); err == nil || !strings.Contains(err.Error(), "exit status 1, want 0") {
 		t.Errorf("exit status 1: %v", err)
 	}
 }

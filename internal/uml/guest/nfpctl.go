@@ -3,7 +3,7 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,7 +40,7 @@ type told struct {
 type operator struct {
 	devs    map[string]netdev
 	goesOn  *exec.Cmd
-	said    bytes.Buffer
+	said    chan string // what goesOn says after its first line
 	results []told
 }
 
@@ -106,16 +107,14 @@ func (o *operator) do(s *runbook.Step) (told, error) {
 	case "test":
 		return told{}, o.test(s.Args)
 	case "start":
-		o.said.Reset()
-		o.goesOn = exec.Command(nfpctlFile, s.Args[1:]...)
-		o.goesOn.Stdout, o.goesOn.Stderr = &o.said, &o.said
-		return told{}, o.goesOn.Start()
+		first, err := o.start(s.Args[1:])
+		return told{Output: first}, err
 	case "stop":
 		if err := o.goesOn.Process.Signal(syscall.SIGINT); err != nil {
 			return told{}, err
 		}
 		err := o.goesOn.Wait()
-		return told{o.said.String(), o.goesOn.ProcessState.ExitCode()}, exited(err)
+		return told{<-o.said, o.goesOn.ProcessState.ExitCode()}, exited(err)
 	}
 	if s.Args[0] == "curl" {
 		text, err := fetch("127.0.0.1:9464")
@@ -132,6 +131,31 @@ func (o *operator) do(s *runbook.Step) (told, error) {
 	return told{string(text), c.ProcessState.ExitCode()}, exited(err)
 }
 
+// start begins a command that goes on, and returns its first line, which says that it
+// has begun.
+func (o *operator) start(args []string) (string, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	o.goesOn = exec.Command(nfpctlFile, args...)
+	o.goesOn.Stdout, o.goesOn.Stderr = w, w
+	err = o.goesOn.Start()
+	w.Close()
+	if err != nil {
+		return "", err
+	}
+	lines := bufio.NewReader(r)
+	first, err := lines.ReadString('\n')
+	o.said = make(chan string, 1)
+	go func() {
+		rest, _ := io.ReadAll(lines)
+		r.Close()
+		o.said <- string(rest)
+	}()
+	return first, err
+}
+
 // exited returns nil for an error that the exit status shows already.
 func exited(err error) error {
 	var e *exec.ExitError
@@ -141,7 +165,7 @@ func exited(err error) error {
 	return err
 }
 
-// fetch asks for the metrics.
+// fetch returns the metrics, as curl prints them.
 func fetch(address string) (string, error) {
 	var c net.Conn
 	err := eventually(func() error {
@@ -157,7 +181,11 @@ func fetch(address string) (string, error) {
 		return "", err
 	}
 	text, err := io.ReadAll(c)
-	return string(text), err
+	_, body, ok := strings.Cut(string(text), "\r\n\r\n")
+	if err == nil && !ok {
+		err = fmt.Errorf("no answer to a request for metrics: %q", text)
+	}
+	return body, err
 }
 
 // test performs an event of the runbook that the operator does not cause.
@@ -184,10 +212,10 @@ func (o *operator) test(args []string) error {
 	case "damage":
 		return os.Truncate(operatorsJournal, 200)
 	case "repaired":
-		return eventually(func() error {
-			id, err := attached(args[1])
-			if err == nil && id == 0 {
-				err = errors.New("no program stands there")
+		return eventually(func() error { // the watch of the runbook has repaired it
+			text, err := fetch("127.0.0.1:9464")
+			if err == nil && !strings.Contains(text, `nfpkit_repairs_total{deployment="edge",result="repaired"} 1`) {
+				err = errors.New("no repair was counted")
 			}
 			return err
 		})
