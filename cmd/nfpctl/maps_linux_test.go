@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -231,8 +233,17 @@ func (x tools) references(t *testing.T) {
 		x.output("nfpctl", "map", "update", "id", id, "key", "2", "value", c.value)
 		dump := x.output(x.bpftool, "-j", "map", "dump", "id", id)
 		x.output("nfpctl", "map", "update", "id", again, "--file", x.file(dump))
-		if got := x.output(x.bpftool, "-j", "map", "dump", "id", again); got != dump || !strings.Contains(dump, `["0x02","0x00","0x00","0x00"],"value":["0x`) {
+		if got := x.output(x.bpftool, "-j", "map", "dump", "id", again); got != dump {
 			t.Errorf("%v: %s, want %s", c.spec.Type, got, dump)
+		}
+		value := make([]byte, c.spec.ValueSize)
+		n, err := strconv.ParseUint(c.value, 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary.LittleEndian.PutUint32(value, uint32(n))
+		if got, want := x.output("nfpctl", "map", "lookup", "id", id, "key", "2"), fmt.Sprintf("key: 02 00 00 00  value: % x\n", value); got != want {
+			t.Errorf("%v: %s, want %s", c.spec.Type, got, want)
 		}
 	}
 }
