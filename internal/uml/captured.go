@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nfpkit/nfpkit/bpf/code"
@@ -26,7 +29,8 @@ const capturedTimeout = 10 * time.Minute
 
 // Captured returns the translations of programs by the nfp driver of a release, one of
 // Versions, as Translate does, from the user's cache if possible. The driver's output does not
-// depend on our compiler, so a second measurement of the same programs boots nothing.
+// depend on our compiler, so a second measurement of the same programs boots nothing. A
+// refusal for lack of a resource is returned and not kept: it is of the machine's load.
 // Captured builds the kernel and the guest's program if they are missing. say, if not
 // nil, is called with one line for each slow step.
 func Captured(ctx context.Context, release string, profile *firmware.Profile, programs []*code.Code, say func(string)) ([]Translation, error) {
@@ -54,16 +58,15 @@ func Captured(ctx context.Context, release string, profile *firmware.Profile, pr
 			return nil, err
 		}
 		files[i] = filepath.Join(dir, key+".json")
-		switch text, err := os.ReadFile(files[i]); {
-		case errors.Is(err, fs.ErrNotExist):
-			missing = append(missing, i)
-		case err != nil:
+		kept, err := recall(files[i])
+		if err != nil {
 			return nil, err
-		default:
-			if err := json.Unmarshal(text, &all[i]); err != nil {
-				return nil, fmt.Errorf("%s: %w (remove it)", files[i], err)
-			}
 		}
+		if kept == nil {
+			missing = append(missing, i)
+			continue
+		}
+		all[i] = *kept
 	}
 	if len(missing) == 0 {
 		return all, nil
@@ -118,8 +121,44 @@ func capturedKey(profile *firmware.Profile, c *code.Code) (string, error) {
 	return fmt.Sprintf("%x", sha256.Sum256(text))[:32], nil
 }
 
-// keep writes a file atomically, since other processes may write the same one.
+// scarce reports whether a program was refused for lack of a resource, so that another
+// attempt may succeed. If the driver itself gave a reason, such as a map of too many
+// elements, it gives that again, whatever the error's number.
+func (t *Translation) scarce() bool {
+	if strings.Contains(t.Refused, "[nfp] ") || strings.Contains(t.Refused, "NFP net bpf: ") {
+		return false
+	}
+	lacks := []syscall.Errno{
+		syscall.ENOMEM, syscall.ENOSPC, syscall.EAGAIN, syscall.EINTR, syscall.EBUSY, syscall.EMFILE, syscall.ENFILE, syscall.ETIMEDOUT,
+	}
+	return slices.ContainsFunc(lacks, func(e syscall.Errno) bool { return strings.Contains(t.Refused+":", ": "+e.Error()+":") })
+}
+
+// recall returns the translation that keep wrote, nil if there is none.
+func recall(path string) (*Translation, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &Translation{}
+	if err := json.Unmarshal(text, t); err != nil {
+		return nil, fmt.Errorf("%s: %w (remove it)", path, err)
+	}
+	if t.scarce() { // of a version that kept these
+		return nil, nil
+	}
+	return t, nil
+}
+
+// keep writes a file atomically, since other processes may write the same one. It does
+// not keep what a lack of resources caused.
 func keep(path string, t *Translation) error {
+	if t.scarce() {
+		return nil
+	}
 	text, err := json.Marshal(t)
 	if err != nil {
 		return err
