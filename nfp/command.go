@@ -1,5 +1,7 @@
 package nfp
 
+import "sync"
+
 // CommandInfo is one memory or I/O command.
 type CommandInfo struct {
 	Target, Name string
@@ -175,14 +177,37 @@ var commandRows = []commandRow{
 	{code: 0x79, target: "cls", lengths: 0xff, names: [4]string{"ring_workq_add_thread", "ring_workq_add_work"}},
 }
 
-// commands is all of them, in code order.
-var commands = expandCommands(commandRows)
+// commandTable is the rows, one element a command, with their indexes.
+type commandTable struct {
+	all   []CommandInfo             // in code order
+	byKey [128 * 4 * 8]*CommandInfo // by commandKey
+	names map[string][]*CommandInfo // by target, bracket and name
+}
 
-// commandIndex finds one by commandKey, commandNames by target, bracket and name.
-var (
-	commandIndex = indexCommands(commands)
-	commandNames = nameCommands(commands)
-)
+// commands returns the table of commands. It is built on first use.
+var commands = sync.OnceValue(newCommandTable)
+
+func newCommandTable() *commandTable {
+	t := &commandTable{names: map[string][]*CommandInfo{}}
+	for _, r := range commandRows {
+		for k, n := range r.names {
+			if n != "" {
+				t.all = append(t.all, CommandInfo{Target: r.target, Name: n, Code: r.code, Token: uint8(k), Lengths: r.lengths, MemoryCommand: r.command(k)})
+			}
+		}
+	}
+	for i := range t.all {
+		c := &t.all[i]
+		for l := range uint8(8) {
+			if c.Lengths>>l&1 != 0 {
+				t.byKey[commandKey(c.Code, c.Token, l)] = c
+			}
+		}
+		name := c.Target + "[" + c.Name
+		t.names[name] = append(t.names[name], c)
+	}
+	return t
+}
 
 // Commands that a compiler issues, without length and registers. Token bit 0 of
 // an atomic requests the old value; bit 1 means that the data is in the command's
@@ -203,39 +228,6 @@ var (
 	CmdXor         = Command{Code: 0x4f}
 )
 
-func expandCommands(rows []commandRow) []CommandInfo {
-	var t []CommandInfo
-	for _, r := range rows {
-		for k, n := range r.names {
-			if n != "" {
-				t = append(t, CommandInfo{Target: r.target, Name: n, Code: r.code, Token: uint8(k), Lengths: r.lengths, MemoryCommand: r.command(k)})
-			}
-		}
-	}
-	return t
-}
-
-func indexCommands(cs []CommandInfo) (t [128 * 4 * 8]*CommandInfo) {
-	for i := range cs {
-		c := &cs[i]
-		for l := range uint8(8) {
-			if c.Lengths>>l&1 != 0 {
-				t[commandKey(c.Code, c.Token, l)] = c
-			}
-		}
-	}
-	return t
-}
-
-func nameCommands(cs []CommandInfo) map[string][]*CommandInfo {
-	t := map[string][]*CommandInfo{}
-	for i := range cs {
-		key := cs[i].Target + "[" + cs[i].Name
-		t[key] = append(t[key], &cs[i])
-	}
-	return t
-}
-
 func commandKey(code, token, length uint8) int {
 	return int(code&127)<<5 | int(token&3)<<3 | int(length&7)
 }
@@ -245,7 +237,7 @@ func CommandOf(code, token, length uint8) *CommandInfo {
 	if code > 127 || token > 3 || length > 7 {
 		return nil
 	}
-	return commandIndex[commandKey(code, token, length)]
+	return commands().byKey[commandKey(code, token, length)]
 }
 
 // command returns the command of an OpCmd, nil if it is undefined.

@@ -1,5 +1,7 @@
 package nfp
 
+import "sync"
+
 // Control registers, by byte address.
 const (
 	CSRUstoreAddr     = 0x000
@@ -38,10 +40,11 @@ var csrNames = map[uint32]string{
 	0x178: "Mailbox2", 0x17c: "Mailbox3", 0x190: "CmdIndirectRef0",
 }
 
-var csrAddrs = func() map[string]uint32 {
+// csrAddrs returns the addresses of control registers by name.
+var csrAddrs = sync.OnceValue(func() map[string]uint32 {
 	m := map[string]uint32{}
 	for a, n := range csrNames {
 		m[n] = a
 	}
 	return m
-}()
+})

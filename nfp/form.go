@@ -1,6 +1,9 @@
 package nfp
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // The form table says everything there is to say about an instruction layout:
 // which words belong to it, what each bit means, how it is written, how long it
@@ -353,24 +356,51 @@ func (in *Inst) meets(s []Setting) bool {
 	return true
 }
 
-// forms is the table; fixed after initialisation.
-var forms = compile(rows())
+// formTable is the rows, compiled, with their indexes.
+type formTable struct {
+	forms  []Form       // in opcode order
+	byBits [512][]*Form // that a word can belong to, by its bits 39:31
+	// byOp lists the forms of an operation by Fn; the last list of an operation is
+	// that of all larger Fn.
+	byOp [numOps][][]*Form
+}
 
-// byBits lists the forms that a word can belong to, by its bits 39:31.
-var byBits = indexBits(forms)
+// table returns the form table. It is built on first use, since most commands need none.
+var table = sync.OnceValue(newFormTable)
 
-// byOp lists the forms of an operation and Fn.
-var byOp = indexOps(forms)
+func newFormTable() *formTable {
+	t := &formTable{forms: compile(rows())}
+	for i := range t.byBits {
+		for j := range t.forms {
+			f := &t.forms[j]
+			if m := f.Mask >> 31 & 511; f.Value>>31&511 == Word(i)&m {
+				t.byBits[i] = append(t.byBits[i], f)
+			}
+		}
+	}
+	for op := range t.byOp {
+		t.byOp[op] = formsByFn(t.forms, Op(op))
+	}
+	return t
+}
 
-// Forms returns a copy of the form table, in opcode order.
-func Forms() []Form { return append([]Form(nil), forms...) }
-
-func indexBits(fs []Form) (t [512][]*Form) {
-	const lo = 31
+// formsByFn lists an operation's forms for each Fn up to the largest that a form
+// requires, and then for all larger ones.
+func formsByFn(forms []Form, op Op) [][]*Form {
+	var of []*Form
+	lists := 1
+	for i := range forms {
+		if f := &forms[i]; f.Op == op {
+			of = append(of, f)
+			if fn, ok := f.fixed(PropFn); ok {
+				lists = max(lists, int(fn)+2)
+			}
+		}
+	}
+	t := make([][]*Form, lists)
 	for i := range t {
-		for j := range fs {
-			f := &fs[j]
-			if m := f.Mask >> lo & 511; f.Value>>lo&511 == Word(i)&m {
+		for _, f := range of {
+			if fn, ok := f.fixed(PropFn); !ok || int(fn) == i {
 				t[i] = append(t[i], f)
 			}
 		}
@@ -378,25 +408,25 @@ func indexBits(fs []Form) (t [512][]*Form) {
 	return t
 }
 
-func indexOps(fs []Form) (t [numOps][256][]*Form) {
-	for i := range fs {
-		f := &fs[i]
-		for fn := range t[f.Op] {
-			in := Inst{Fn: uint8(fn)}
-			if !slices.ContainsFunc(f.Fixed, func(s Setting) bool { return s.Prop == PropFn && in.get(s.Prop) != s.Value }) {
-				t[f.Op][fn] = append(t[f.Op][fn], f)
-			}
+// fixed returns the value that all the form's instructions have for a property.
+func (f *Form) fixed(p Prop) (uint32, bool) {
+	for _, s := range f.Fixed {
+		if s.Prop == p {
+			return s.Value, true
 		}
 	}
-	return t
+	return 0, false
 }
+
+// Forms returns a copy of the form table, in opcode order.
+func Forms() []Form { return slices.Clone(table().forms) }
 
 // formOfWord finds the form of a word, nil for undefined words.
 func formOfWord(w Word) *Form {
 	if w>>45 != 0 {
 		return nil
 	}
-	for _, f := range byBits[w>>31&511] {
+	for _, f := range table().byBits[w>>31&511] {
 		if f.has(w) {
 			return f
 		}
@@ -410,7 +440,8 @@ func (in *Inst) form() *Form {
 		return nil
 	}
 	var reserved *Form
-	for _, f := range byOp[in.Op][in.Fn] {
+	byFn := table().byOp[in.Op]
+	for _, f := range byFn[min(int(in.Fn), len(byFn)-1)] {
 		if !in.meets(f.Fixed) {
 			continue
 		}
@@ -426,10 +457,11 @@ func (in *Inst) form() *Form {
 
 // compile computes the fields that follow from the rows.
 func compile(fs []Form) []Form {
+	known := elements()
 	for i := range fs {
 		f := &fs[i]
 		for _, s := range f.Syntax {
-			f.text = append(f.text, compileSyntax(f.Name, s.Text))
+			f.text = append(f.text, compileSyntax(f.Name, s.Text, known))
 		}
 		for _, x := range f.Fields {
 			f.flags |= flagOf[x.Prop]

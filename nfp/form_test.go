@@ -42,6 +42,7 @@ func bitsOf(t *testing.T, f *Form) Word {
 }
 
 func TestFieldsAreDisjoint(t *testing.T) {
+	forms := table().forms
 	for i := range forms {
 		f := &forms[i]
 		if used := bitsOf(t, f); used>>45 != 0 {
@@ -56,6 +57,7 @@ func TestFieldsAreDisjoint(t *testing.T) {
 // TestFormsAreDisjoint: the words that two rows' masks leave open together must be
 // excepted by one of them.
 func TestFormsAreDisjoint(t *testing.T) {
+	forms := table().forms
 	for i := range forms {
 		for j := range forms[:i] {
 			f, g := &forms[i], &forms[j]
@@ -83,6 +85,7 @@ func excepted(p Pattern, except []Pattern) bool {
 func TestFormsAreComplete(t *testing.T) {
 	ops := map[Op]int{}
 	names := map[string]bool{}
+	forms := table().forms
 	for i := range forms {
 		f := &forms[i]
 		ops[f.Op]++
@@ -107,7 +110,7 @@ func TestFormsAreComplete(t *testing.T) {
 }
 
 func TestCommandNamesAreUnique(t *testing.T) {
-	for key, cs := range commandNames {
+	for key, cs := range commands().names {
 		if len(cs) != 1 {
 			t.Errorf("%s names %d commands", key, len(cs))
 		}
@@ -145,6 +148,7 @@ func TestWords(t *testing.T) {
 		texts[text] = w
 		canonical[formOfWord(w).Name]++
 	}
+	forms := table().forms
 	for i := range forms {
 		if f := &forms[i]; !f.Reserved && canonical[f.Name] == 0 && f.Op != OpNop {
 			t.Errorf("%s: no canonical word among the random ones", f.Name)

@@ -24,6 +24,7 @@ written. In a syntax, braces hold an operand or an option.
 | form | fixed bits (value / mask) | fields | syntax | timing | slots | meaning |
 |---|---|---|---|---|---|---|
 `)
+	forms := table().forms
 	for i := range forms {
 		f := &forms[i]
 		name := f.Name

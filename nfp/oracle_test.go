@@ -48,6 +48,7 @@ func randomWords(seed uint64, n int) []Word {
 			ws[i] = Word(r.Uint64() & (1<<45 - 1))
 			continue
 		}
+		forms := table().forms
 		ws[i] = randomWord(r, &forms[r.IntN(len(forms))], i%4 != 1)
 		if i%4 == 3 {
 			ws[i] = canonicalWord(ws[i])

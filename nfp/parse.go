@@ -34,7 +34,7 @@ type scanner struct {
 }
 
 // mnemonics returns the forms by the word with which their text begins.
-var mnemonics = sync.OnceValue(func() map[string][]textForm { return indexMnemonics(forms) })
+var mnemonics = sync.OnceValue(func() map[string][]textForm { return indexMnemonics(table().forms) })
 
 // synonyms are the vendor assembler's names for conditions that objdump prints otherwise.
 var synonyms = map[string]string{"blo": "bcc", "bhs": "bcs"}
@@ -634,7 +634,7 @@ func (s *scanner) events(in *Inst) bool {
 
 func (s *scanner) csr(in *Inst) bool {
 	at := s.pos
-	if a, ok := csrAddrs[s.word()]; ok {
+	if a, ok := csrAddrs()[s.word()]; ok {
 		in.Imm = a
 		return true
 	}
@@ -694,7 +694,7 @@ func (s *scanner) command(in *Inst) bool {
 	unit := s.s[s.col[PropMode]:]
 	unit = unit[:strings.IndexAny(unit, " \t[")]
 	name := s.word()
-	cs := commandNames[unit+"["+name]
+	cs := commands().names[unit+"["+name]
 	if len(cs) == 0 {
 		s.pos = at
 		return s.fail("unknown command %q of %s", name, unit)

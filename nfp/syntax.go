@@ -13,7 +13,7 @@ type element struct {
 }
 
 // compileSyntax splits a syntax at its braces.
-func compileSyntax(form, text string) []element {
+func compileSyntax(form, text string, elements map[string]element) []element {
 	var t []element
 	for text != "" {
 		i := strings.IndexByte(text, '{')
@@ -37,55 +37,57 @@ func compileSyntax(form, text string) []element {
 	return t
 }
 
-// elements are the names a syntax may use.
-var elements = map[string]element{
-	"dst":    operandElement(PropDst, func(in *Inst) *Operand { return &in.Dst }),
-	"a":      operandElement(PropA, func(in *Inst) *Operand { return &in.A }),
-	"b":      operandElement(PropB, func(in *Inst) *Operand { return &in.B }),
-	"muldst": {prop: PropDst, print: printMulDst, parse: parseMulDst},
+// elements returns what the names in a syntax stand for.
+func elements() map[string]element {
+	return map[string]element{
+		"dst":    operandElement(PropDst, func(in *Inst) *Operand { return &in.Dst }),
+		"a":      operandElement(PropA, func(in *Inst) *Operand { return &in.A }),
+		"b":      operandElement(PropB, func(in *Inst) *Operand { return &in.B }),
+		"muldst": {prop: PropDst, print: printMulDst, parse: parseMulDst},
 
-	"shift":    {prop: PropShift, print: printShift, parse: (*scanner).shift},
-	"fshift":   {prop: PropShift, print: printFieldShift, parse: (*scanner).shift},
-	"mask":     {prop: PropMask, print: printMask, parse: (*scanner).mask},
-	"immed":    {prop: PropImm, print: printImmed, parse: (*scanner).immed},
-	"immshift": {prop: PropAmount, print: printImmShift, parse: (*scanner).immShift},
+		"shift":    {prop: PropShift, print: printShift, parse: (*scanner).shift},
+		"fshift":   {prop: PropShift, print: printFieldShift, parse: (*scanner).shift},
+		"mask":     {prop: PropMask, print: printMask, parse: (*scanner).mask},
+		"immed":    {prop: PropImm, print: printImmed, parse: (*scanner).immed},
+		"immshift": {prop: PropAmount, print: printImmShift, parse: (*scanner).immShift},
 
-	"bit":       decimal(PropImm),
-	"byte":      decimal(PropByte),
-	"state":     decimal(PropImm),
-	"css":       decimal(PropCSS),
-	"bytevalue": {prop: PropImm, print: printByteValue, parse: (*scanner).byteValue},
-	"target":    {prop: PropTarget, print: printTarget, parse: (*scanner).target},
-	"offset":    {prop: PropImm, print: printOffset, parse: (*scanner).offset},
-	"inp":       named(PropCSS, inputStates[:]),
-	"cls":       named(PropCSS, clsStates[:]),
-	"defer":     {prop: PropDefer, print: printDefer, parse: (*scanner).deferSlots},
-	"events":    {prop: PropImm, print: printEvents, parse: (*scanner).events},
-	"csr":       {prop: PropImm, print: printCSR, parse: (*scanner).csr},
+		"bit":       decimal(PropImm),
+		"byte":      decimal(PropByte),
+		"state":     decimal(PropImm),
+		"css":       decimal(PropCSS),
+		"bytevalue": {prop: PropImm, print: printByteValue, parse: (*scanner).byteValue},
+		"target":    {prop: PropTarget, print: printTarget, parse: (*scanner).target},
+		"offset":    {prop: PropImm, print: printOffset, parse: (*scanner).offset},
+		"inp":       named(PropCSS, inputStates[:]),
+		"cls":       named(PropCSS, clsStates[:]),
+		"defer":     {prop: PropDefer, print: printDefer, parse: (*scanner).deferSlots},
+		"events":    {prop: PropImm, print: printEvents, parse: (*scanner).events},
+		"csr":       {prop: PropImm, print: printCSR, parse: (*scanner).csr},
 
-	"crc":     {print: printCRC, parse: (*scanner).crc},
-	"poly":    named(PropImm, crcNames[:]),
-	"bytes":   {prop: PropByte, print: printSubset, parse: (*scanner).subset},
-	"lm_load": {prop: PropImm, print: printLMLoad, parse: (*scanner).lmLoad},
+		"crc":     {print: printCRC, parse: (*scanner).crc},
+		"poly":    named(PropImm, crcNames[:]),
+		"bytes":   {prop: PropByte, print: printSubset, parse: (*scanner).subset},
+		"lm_load": {prop: PropImm, print: printLMLoad, parse: (*scanner).lmLoad},
 
-	"unit":   {print: printUnit, parse: (*scanner).unit},
-	"cmd":    {prop: PropCode, print: printCommand, parse: (*scanner).command},
-	"cmd6":   {prop: PropCode, print: printCommand, parse: (*scanner).command},
-	"xfer":   {prop: PropXfer, print: printXfer, parse: (*scanner).xfer},
-	"data7":  hexadecimal(PropXfer, 0, 7),
-	"imm16":  hexadecimal(PropImm, 0, 16),
-	"data14": hexadecimal(PropImm, 16, 14),
-	"imm22":  hexadecimal(PropImm, 0, 22),
-	"len":    {prop: PropLen, print: printLen, parse: (*scanner).length},
-	"sync":   {prop: PropSig, print: printSync, parse: (*scanner).sync},
+		"unit":   {print: printUnit, parse: (*scanner).unit},
+		"cmd":    {prop: PropCode, print: printCommand, parse: (*scanner).command},
+		"cmd6":   {prop: PropCode, print: printCommand, parse: (*scanner).command},
+		"xfer":   {prop: PropXfer, print: printXfer, parse: (*scanner).xfer},
+		"data7":  hexadecimal(PropXfer, 0, 7),
+		"imm16":  hexadecimal(PropImm, 0, 16),
+		"data14": hexadecimal(PropImm, 16, 14),
+		"imm22":  hexadecimal(PropImm, 0, 22),
+		"len":    {prop: PropLen, print: printLen, parse: (*scanner).length},
+		"sync":   {prop: PropSig, print: printSync, parse: (*scanner).sync},
 
-	"no_cc":    option(NoCC, "no_cc"),
-	"both":     option(WriteBoth, "gpr_wrboth"),
-	"pred":     option(Predicate, "predicate_cc"),
-	"load_cc":  option(LoadCC, "load_cc"),
-	"any":      option(Any, "any"),
-	"bit_swap": option(BitSwap, "bit_swap"),
-	"indirect": option(Indirect, "indirect_ref"),
+		"no_cc":    option(NoCC, "no_cc"),
+		"both":     option(WriteBoth, "gpr_wrboth"),
+		"pred":     option(Predicate, "predicate_cc"),
+		"load_cc":  option(LoadCC, "load_cc"),
+		"any":      option(Any, "any"),
+		"bit_swap": option(BitSwap, "bit_swap"),
+		"indirect": option(Indirect, "indirect_ref"),
+	}
 }
 
 var (

@@ -59,6 +59,7 @@ func readVectors(t testing.TB, path string) []vector {
 func TestFormVectors(t *testing.T) {
 	path := oracle(t)
 	var ws []uint64
+	forms := table().forms
 	for i := range forms {
 		f := &forms[i]
 		r := rand.New(rand.NewPCG(6, uint64(i)))
@@ -75,7 +76,7 @@ func TestFormVectors(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range commands {
+	for _, c := range commands().all {
 		length := bits.TrailingZeros8(c.Lengths)
 		in := Inst{Op: OpCmd, A: RegA(5), B: Num(3), Cmd: Command{Code: c.Code, Token: c.Token, Len: uint8(length), Mode: 4, Sig: 1, Xfer: 2}}
 		ws = append(ws, encoded(t, in))
