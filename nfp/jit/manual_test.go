@@ -24,7 +24,7 @@ func TestManual(t *testing.T) {
 	}
 	b.WriteString("\n| pass | runs before | because |\n|---|---|---|\n")
 	for _, o := range passOrder {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", o.first, o.then, o.because)
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", o.First, o.Then, o.Because)
 	}
 	golden.Section(t, "../../docs/compiler.md", "ir passes", b.String())
 }

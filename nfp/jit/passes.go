@@ -1,7 +1,6 @@
 package jit
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/nfpkit/nfpkit/ir"
@@ -56,9 +55,8 @@ var passes = []pass{
 	{name: "tail-merging", doc: "merges blocks that do the same", run: weighing((*ir.Func).MergeTails)},
 }
 
-// passOrder lists which pass must run before which; otherwise Compile's result
-// would be wrong or slower.
-var passOrder = [...]struct{ first, then, because string }{
+// passOrder lists which pass must run before which.
+var passOrder = []mach.Constraint{
 	{"inline", "deadcode", "arguments that the callee ignores are dead only in the inlined body"},
 	{"unreachable", "deadcode", "values that only an unreachable block uses are dead"},
 	{"inline", "unroll", "a loop's size is known only with its callees inlined"},
@@ -158,36 +156,11 @@ func weighing(do func(*ir.Func, *ir.Costs)) func(*ir.Module, *ir.Costs) (*ir.Mod
 	}
 }
 
-// checkPassOrder reports the first constraint that the list of passes breaks.
-func checkPassOrder(list []pass) error {
-	at := func(name string) int {
-		return slices.IndexFunc(list, func(p pass) bool { return p.name == name })
-	}
-	for i, p := range list {
-		if at(p.name) != i {
-			return fmt.Errorf("two passes are called %s", p.name)
-		}
-	}
-	for _, o := range passOrder {
-		i, j := at(o.first), at(o.then)
-		switch {
-		case i < 0 || j < 0:
-			return fmt.Errorf("pass order names %s and %s, of which one is no pass", o.first, o.then)
-		case i > j:
-			return fmt.Errorf("pass %s must come before %s: %s", o.first, o.then, o.because)
-		}
-	}
-	return nil
-}
-
 // runPasses transforms the result of lifting into the form that select takes. It leaves
 // out the passes that opt.Off names, calls opt.Dump with the text after lifting and
 // after each pass, and with opt.Check checks after each. An error is a *Bug, or a
 // construct that the firmware does not support.
 func runPasses(m *ir.Module, opt *Options) (*ir.Module, error) {
-	if err := checkPassOrder(passes); err != nil {
-		return nil, &Bug{Pass: "passes", Msg: err.Error()}
-	}
 	if err := after("lift", m, false, opt); err != nil {
 		return nil, err
 	}

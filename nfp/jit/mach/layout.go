@@ -10,7 +10,7 @@ import (
 // padding is the number of nops after a program: the engine prefetches.
 const padding = 8
 
-// placeFrames gives each function's frame its offset from A22 and returns the
+// PlaceFrames gives each function's frame its offset from A22 and returns the
 // stack the program needs, in bytes. Functions do not recurse, so a frame can lie
 // at one place: above those of all its callers. funcs has callees first.
 func PlaceFrames(funcs []*Func) int {

@@ -67,13 +67,3 @@ func TestParseErrors(t *testing.T) {
 		}
 	}
 }
-
-func TestPassOrder(t *testing.T) {
-	if err := checkPassOrder(passes); err != nil {
-		t.Error(err)
-	}
-	swapped := append(append([]pass(nil), passes[1:]...), passes[0])
-	if err := checkPassOrder(swapped); err == nil || !strings.Contains(err.Error(), "xfer-targeting must come before regalloc") {
-		t.Errorf("got %v", err)
-	}
-}

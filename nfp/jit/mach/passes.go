@@ -1,7 +1,6 @@
 package mach
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/nfpkit/nfpkit/nfp"
@@ -55,7 +54,7 @@ var passes = []pass{
 }
 
 // passOrder lists which pass must run before which.
-var passOrder = [...]struct{ first, then, because string }{
+var passOrder = []Constraint{
 	{"xfer-targeting", "regalloc", "a value that is computed in its destination needs no register"},
 	{"lm-targeting", "regalloc", "a value that is computed in its destination needs no register"},
 	{"regalloc", "branch-cleanup", "copies within one register leave empty blocks"},
@@ -142,21 +141,4 @@ func moving(do func(*Func, *Options)) func(*Func, *Options) error {
 		}
 		return checkMotion(before, f)
 	}
-}
-
-// checkPassOrder reports the first constraint that the list of passes breaks.
-func checkPassOrder(list []pass) error {
-	at := func(name string) int {
-		return slices.IndexFunc(list, func(p pass) bool { return p.name == name })
-	}
-	for _, o := range passOrder {
-		i, j := at(o.first), at(o.then)
-		switch {
-		case i < 0 || j < 0:
-			return fmt.Errorf("pass order names %s and %s, of which one is no pass", o.first, o.then)
-		case i > j:
-			return fmt.Errorf("pass %s must come before %s: %s", o.first, o.then, o.because)
-		}
-	}
-	return nil
 }
