@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,21 +51,21 @@ type insnLine struct {
 // the number of a strongly connected component may precede the pc, and registers and
 // stack slots follow it.
 var (
-	prefix     = regexp.MustCompile(`^\s*([0-9]+):(?:\s+\(|\s+)?`)
-	livePrefix = regexp.MustCompile(`^\s*(?:[0-9]+ +)?([0-9]+): [.0-9]{10,11}(?: +[-.0-9a-z]*)? +\(`)
+	prefix     = pattern(`^\s*([0-9]+):(?:\s+\(|\s+)?`)
+	livePrefix = pattern(`^\s*(?:[0-9]+ +)?([0-9]+): [.0-9]{10,11}(?: +[-.0-9a-z]*)? +\(`)
 )
 
 var (
-	opcodeText = regexp.MustCompile(`^\(?([0-9a-f]{2})\)(?:\s|$)`)
-	bytesText  = regexp.MustCompile(`^([0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}){0,8})(?:\s|$)`)
+	opcodeText = pattern(`^\(?([0-9a-f]{2})\)(?:\s|$)`)
+	bytesText  = pattern(`^([0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}){0,8})(?:\s|$)`)
 )
 
 // cutPrefix parses the prefix of an instruction: its pc, and its opcode or bytes if
 // present.
 func cutPrefix(text string) (insnLine, bool) {
-	m := livePrefix.FindStringSubmatchIndex(text)
+	m := livePrefix().FindStringSubmatchIndex(text)
 	if m == nil {
-		m = prefix.FindStringSubmatchIndex(text)
+		m = prefix().FindStringSubmatchIndex(text)
 	}
 	if m == nil {
 		return insnLine{}, false
@@ -78,13 +77,13 @@ func cutPrefix(text string) (insnLine, bool) {
 	l := insnLine{pc: pc, op: -1, start: m[1]}
 	rest := text[m[1]:]
 	if strings.HasSuffix(text[:m[1]], "(") {
-		op := opcodeText.FindStringSubmatch(rest)
+		op := opcodeText().FindStringSubmatch(rest)
 		if op == nil {
 			return insnLine{pc: pc, op: -1, start: m[1] - 1}, true
 		}
 		n, _ := strconv.ParseUint(op[1], 16, 8)
 		l.op, l.start = int(n), m[1]+len(op[0])
-	} else if b := bytesText.FindStringSubmatch(rest); b != nil {
+	} else if b := bytesText().FindStringSubmatch(rest); b != nil {
 		l.bytes, _ = hex.DecodeString(strings.ReplaceAll(b[1], " ", ""))
 		l.op, l.start = int(l.bytes[0]), m[1]+len(b[0])
 	}
@@ -122,22 +121,22 @@ func (l *insnLine) check(ins asm.Instruction, relocated bool) (asm.Instruction, 
 
 // Marks of listings. quoted matches prefixes that logs and mail put before lines.
 var (
-	quoted = regexp.MustCompile(`^(?:> ?)*(?:(?:<[0-9]>)?\[ *[0-9]+\.[0-9]+\] ?(?:\S*T[0-9]+\] )?|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} \S+ [^: ]+: (?:\[ *[0-9]+\.[0-9]+\] ?)?)?(?:libbpf: )?`)
+	quoted = pattern(`^(?:> ?)*(?:(?:<[0-9]>)?\[ *[0-9]+\.[0-9]+\] ?(?:\S*T[0-9]+\] )?|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} \S+ [^: ]+: (?:\[ *[0-9]+\.[0-9]+\] ?)?)?(?:libbpf: )?`)
 
-	objdumpMark = regexp.MustCompile(`^\S+:\s+file format elf|^Disassembly of section |^(?:[0-9a-f]{16} )?<[^<>]+>:$`)
-	logMark     = regexp.MustCompile(`^func#[0-9]+ @[0-9]+$|^Live regs before insn:|^[0-9]+: R[0-9]+(?:_\w+)?=|^\s*R[0-9]+(?:_\w+)?=|^from [0-9]+ to [0-9]+|^processed [0-9]+ insns|-- BEGIN PROG LOAD LOG --`)
-	mapMark     = regexp.MustCompile(`^([0-9]+): ([a-z_]+)  (?:name (\S+)  )?flags (0x[0-9a-f]+)`)
-	shapeLine   = regexp.MustCompile(`^\s+key ([0-9]+)B  value ([0-9]+)B  max_entries ([0-9]+)`)
-	progMark    = regexp.MustCompile(`^([0-9]+): ([a-z_]+)  (?:name (\S+)  )?tag [0-9a-f]{16}`)
-	detailLine  = regexp.MustCompile(`^\s+(?:loaded_at|xlated|btf_id|pids|metadata|memlock|map_ids|attached_to|frozen|owner_prog_type|deployment|attached) ?`)
-	header      = regexp.MustCompile(`^[A-Za-z_][\w *]*\b([A-Za-z_]\w*)\((.*)\):$`)
-	rawBytes    = regexp.MustCompile(`^\s+[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}){0,8}$`)
+	objdumpMark = pattern(`^\S+:\s+file format elf|^Disassembly of section |^(?:[0-9a-f]{16} )?<[^<>]+>:$`)
+	logMark     = pattern(`^func#[0-9]+ @[0-9]+$|^Live regs before insn:|^[0-9]+: R[0-9]+(?:_\w+)?=|^\s*R[0-9]+(?:_\w+)?=|^from [0-9]+ to [0-9]+|^processed [0-9]+ insns|-- BEGIN PROG LOAD LOG --`)
+	mapMark     = pattern(`^([0-9]+): ([a-z_]+)  (?:name (\S+)  )?flags (0x[0-9a-f]+)`)
+	shapeLine   = pattern(`^\s+key ([0-9]+)B  value ([0-9]+)B  max_entries ([0-9]+)`)
+	progMark    = pattern(`^([0-9]+): ([a-z_]+)  (?:name (\S+)  )?tag [0-9a-f]{16}`)
+	detailLine  = pattern(`^\s+(?:loaded_at|xlated|btf_id|pids|metadata|memlock|map_ids|attached_to|frozen|owner_prog_type|deployment|attached) ?`)
+	header      = pattern(`^[A-Za-z_][\w *]*\b([A-Za-z_]\w*)\((.*)\):$`)
+	rawBytes    = pattern(`^\s+[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}){0,8}$`)
 
-	symbolLine = regexp.MustCompile(`^(?:([0-9a-f]{16}) )?<([^<>]+)>:$`)
-	localLabel = regexp.MustCompile(`^\.?L(?:BB|tmp|[0-9])`)
-	relocation = regexp.MustCompile(`^\s*([0-9a-f]{16}):\s+(R_BPF_\w+)\s+(\S+?)(?:[+-]0x[0-9a-f]+)?$`)
-	wideLoad   = regexp.MustCompile(`\b(r[0-9]+) = (-?[0-9a-fx]+) ll`)
-	callText   = regexp.MustCompile(`\bcall (-?(?:0x)?[0-9a-f]+)$`)
+	symbolLine = pattern(`^(?:([0-9a-f]{16}) )?<([^<>]+)>:$`)
+	localLabel = pattern(`^\.?L(?:BB|tmp|[0-9])`)
+	relocation = pattern(`^\s*([0-9a-f]{16}):\s+(R_BPF_\w+)\s+(\S+?)(?:[+-]0x[0-9a-f]+)?$`)
+	wideLoad   = pattern(`\b(r[0-9]+) = (-?[0-9a-fx]+) ll`)
+	callText   = pattern(`\bcall (-?(?:0x)?[0-9a-f]+)$`)
 )
 
 // relist turns a listing into lines for the parser; ok is false if the text is no
@@ -147,16 +146,16 @@ func relist(lines []string) (out []numbered, errs []*Error, ok bool) {
 	var objdump, log, bpftool bool
 	for i, text := range lines {
 		text = strings.TrimRight(text, " \r")
-		plain[i] = text[len(quoted.FindString(text)):]
+		plain[i] = text[len(quoted().FindString(text)):]
 		bare := strings.TrimLeft(plain[i], " ")
 		switch {
 		case strings.HasPrefix(bare, ".program "), strings.HasPrefix(bare, ".func "):
 			return nil, nil, false
-		case objdumpMark.MatchString(plain[i]):
+		case objdumpMark().MatchString(plain[i]):
 			objdump = true
-		case logMark.MatchString(plain[i]):
+		case logMark().MatchString(plain[i]):
 			log = true
-		case mapMark.MatchString(plain[i]), progMark.MatchString(plain[i]), header.MatchString(plain[i]):
+		case mapMark().MatchString(plain[i]), progMark().MatchString(plain[i]), header().MatchString(plain[i]):
 			bpftool = true
 		}
 	}
@@ -182,8 +181,8 @@ func directiveLine(text string) bool {
 // showLine reads line i if it is one that bpftool map show or prog show prints, and reports
 // whether it is.
 func showLine(plain []string, i int, out *[]numbered) bool {
-	if m := mapMark.FindStringSubmatch(plain[i]); m != nil && i+1 < len(plain) {
-		shape := shapeLine.FindStringSubmatch(plain[i+1])
+	if m := mapMark().FindStringSubmatch(plain[i]); m != nil && i+1 < len(plain) {
+		shape := shapeLine().FindStringSubmatch(plain[i+1])
 		if shape == nil {
 			return false
 		}
@@ -194,21 +193,21 @@ func showLine(plain []string, i int, out *[]numbered) bool {
 		*out = append(*out, numbered{number: i + 1, text: fmt.Sprintf(".map %s %s key=%s value=%s entries=%s flags=%s id=%s", strconv.Quote(name), m[2], shape[1], shape[2], shape[3], m[4], m[1])})
 		return true
 	}
-	return shapeLine.MatchString(plain[i]) || detailLine.MatchString(plain[i])
+	return shapeLine().MatchString(plain[i]) || detailLine().MatchString(plain[i])
 }
 
 func relistBpftool(plain []string) []numbered {
 	var out []numbered
 	typ, name, begun := "xdp", implicitName, false
 	for i, text := range plain {
-		if m := progMark.FindStringSubmatch(text); m != nil {
+		if m := progMark().FindStringSubmatch(text); m != nil {
 			typ, name = m[2], m[3]
 			continue
 		}
-		if showLine(plain, i, &out) || rawBytes.MatchString(text) {
+		if showLine(plain, i, &out) || rawBytes().MatchString(text) {
 			continue
 		}
-		if m := header.FindStringSubmatch(text); m != nil {
+		if m := header().FindStringSubmatch(text); m != nil {
 			if begun {
 				out = append(out, numbered{number: i + 1, text: ".func " + strconv.Quote(m[1])})
 				continue
@@ -223,7 +222,7 @@ func relistBpftool(plain []string) []numbered {
 			begun = true
 			out = append(out, numbered{number: i + 1, text: ".program " + typ + " " + strconv.Quote(name)})
 		}
-		if i+1 < len(plain) && rawBytes.MatchString(plain[i+1]) {
+		if i+1 < len(plain) && rawBytes().MatchString(plain[i+1]) {
 			text = fromBytes(text, plain[i+1])
 		}
 		out = append(out, numbered{number: i + 1, text: text})
@@ -245,10 +244,10 @@ func fromBytes(text, raw string) string {
 }
 
 var (
-	logProgram    = regexp.MustCompile(`^(?:prog|program) '?([^':]+)'?: `)
-	mapPointer    = regexp.MustCompile(`map_(?:ptr|value)\((?:[^()]*,)?map=([^,()]+)[^()]*\)`)
-	kernelAddress = regexp.MustCompile(`= 0xffff[0-9a-f]{12}$`)
-	valueAt       = regexp.MustCompile(`map_value\([^()]*?off=([0-9]+)[^()]*\)`)
+	logProgram    = pattern(`^(?:prog|program) '?([^':]+)'?: `)
+	mapPointer    = pattern(`map_(?:ptr|value)\((?:[^()]*,)?map=([^,()]+)[^()]*\)`)
+	kernelAddress = pattern(`= 0xffff[0-9a-f]{12}$`)
+	valueAt       = pattern(`map_value\([^()]*?off=([0-9]+)[^()]*\)`)
 )
 
 // relistLog puts the instructions of a verifier log in order.
@@ -266,10 +265,10 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 	addresses := map[string]string{} // of maps, by what the log has in their place
 	name, last, first := implicitName, -1, 0
 	for i, text := range plain {
-		if m := logProgram.FindStringSubmatch(text); m != nil {
+		if m := logProgram().FindStringSubmatch(text); m != nil {
 			name = m[1]
 		}
-		if directiveLine(text) || mapMark.MatchString(text) {
+		if directiveLine(text) || mapMark().MatchString(text) {
 			if !showLine(plain, i, &out) {
 				out = append(out, numbered{number: i + 1, text: text})
 			}
@@ -292,11 +291,11 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 			last = l.pc
 		}
 		// The state after a load of 64 bits says which map it was.
-		if m := mapPointer.FindStringSubmatch(state); m != nil && last >= 0 && named[last] == "" && strings.Contains(insns[last].text, "(18)") {
+		if m := mapPointer().FindStringSubmatch(state); m != nil && last >= 0 && named[last] == "" && strings.Contains(insns[last].text, "(18)") {
 			named[last] = "map[" + strconv.Quote(m[1]) + "]"
 			if strings.Contains(m[0], "map_value") {
 				named[last] += "[0]"
-				if at := valueAt.FindStringSubmatch(m[0]); at != nil {
+				if at := valueAt().FindStringSubmatch(m[0]); at != nil {
 					named[last] += "+" + at[1]
 				}
 			}
@@ -327,7 +326,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 				l.text = l.text[:at+2] + named[pc]
 			case addresses[loadedFrom(l.text)] != "": // of an instruction that was never visited
 				l.text = l.text[:at+2] + addresses[loadedFrom(l.text)]
-			case kernelAddress.MatchString(l.text):
+			case kernelAddress().MatchString(l.text):
 				fail(l.number, "pc %d: the log has the address of a map and not its name: write map[NAME] in its place", pc)
 			}
 		}

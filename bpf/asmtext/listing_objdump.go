@@ -36,7 +36,7 @@ const textSection = ".text"
 func relistObjdump(plain []string) ([]numbered, []*Error) {
 	o := &objdump{}
 	for _, text := range plain {
-		o.relocs = o.relocs || relocation.MatchString(text)
+		o.relocs = o.relocs || relocation().MatchString(text)
 	}
 	for i, text := range plain {
 		o.line(i+1, text)
@@ -64,18 +64,18 @@ func (o *objdump) line(number int, text string) {
 		o.section, o.next = strings.TrimSuffix(section, ":"), 0
 		return
 	}
-	if m := symbolLine.FindStringSubmatch(text); m != nil {
+	if m := symbolLine().FindStringSubmatch(text); m != nil {
 		if m[1] != "" {
 			if address, err := strconv.ParseUint(m[1], 16, 31); err == nil {
 				o.next = int(address / 8)
 			}
 		}
-		if !localLabel.MatchString(m[2]) {
+		if !localLabel().MatchString(m[2]) {
 			o.all = append(o.all, &dumped{section: o.section, name: m[2], number: number, pc: o.next})
 		}
 		return
 	}
-	if m := relocation.FindStringSubmatch(text); m != nil {
+	if m := relocation().FindStringSubmatch(text); m != nil {
 		o.relocate(number, m)
 		return
 	}
@@ -83,7 +83,7 @@ func (o *objdump) line(number int, text string) {
 	case directiveLine(text):
 		o.own = append(o.own, numbered{number: number, text: text})
 		return
-	case objdumpMark.MatchString(text), strings.TrimSpace(text) == "", strings.HasPrefix(strings.TrimSpace(text), ";"):
+	case objdumpMark().MatchString(text), strings.TrimSpace(text) == "", strings.HasPrefix(strings.TrimSpace(text), ";"):
 		return
 	}
 	f := o.function(number)
@@ -123,7 +123,7 @@ func (o *objdump) relocate(number int, m []string) {
 	}
 	l := &f.lines[len(f.lines)-1]
 	symbol := m[3]
-	if at := wideLoad.FindStringSubmatchIndex(l.text); at != nil {
+	if at := wideLoad().FindStringSubmatchIndex(l.text); at != nil {
 		addend, err := strconv.ParseInt(l.text[at[4]:at[5]], 0, 64)
 		reference := "map[" + strconv.Quote(symbol) + "]"
 		switch {
@@ -136,7 +136,7 @@ func (o *objdump) relocate(number int, m []string) {
 		l.text = relocated(l.text[:at[4]] + reference)
 		return
 	}
-	if at := callText.FindStringSubmatchIndex(l.text); at != nil {
+	if at := callText().FindStringSubmatchIndex(l.text); at != nil {
 		name := symbol
 		if symbol == textSection {
 			distance, err := strconv.ParseInt(l.text[at[2]:at[3]], 0, 32)
@@ -176,11 +176,11 @@ func (o *objdump) at(section string, pc int) string {
 func (o *objdump) calls(f *dumped) {
 	for i := range f.lines {
 		l := &f.lines[i]
-		if m := wideLoad.FindStringSubmatch(l.text); m != nil && !o.relocs && (m[2] == "0" || m[2] == "0x0") {
+		if m := wideLoad().FindStringSubmatch(l.text); m != nil && !o.relocs && (m[2] == "0" || m[2] == "0x0") {
 			o.fail(l.number, "the listing does not show which map or variable this is: use llvm-objdump -dr")
 			continue
 		}
-		at := callText.FindStringSubmatchIndex(l.text)
+		at := callText().FindStringSubmatchIndex(l.text)
 		if at == nil {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,7 +123,7 @@ func (p *parser) failAt(line, col int, format string, args ...any) {
 	p.errs = append(p.errs, &Error{File: p.name, Line: line, Col: col, Msg: fmt.Sprintf(format, args...)})
 }
 
-var labelLine = regexp.MustCompile(`^\s*([A-Za-z_.$][\w.$]*|"(?:[^"\\]|\\.)*")\s*:`)
+var labelLine = pattern(`^\s*([A-Za-z_.$][\w.$]*|"(?:[^"\\]|\\.)*")\s*:`)
 
 func (p *parser) line(text string) {
 	full, skipped := text, 0
@@ -137,7 +136,7 @@ func (p *parser) line(text string) {
 		skipped = listed.start
 	}
 	for {
-		m := labelLine.FindStringSubmatchIndex(text[skipped:])
+		m := labelLine().FindStringSubmatchIndex(text[skipped:])
 		if m == nil {
 			break
 		}
