@@ -197,9 +197,8 @@ type Form struct {
 	Reserved bool
 	Doc      string
 
-	text  [][]element // Syntax, compiled
-	flags Flags       // flags the form has
-	roles uint8       // bit set of Prop{Dst,A,B}
+	flags Flags // flags the form has
+	roles uint8 // bit set of Prop{Dst,A,B}
 }
 
 // has reports whether w belongs to the form.
@@ -457,12 +456,8 @@ func (in *Inst) form() *Form {
 
 // compile computes the fields that follow from the rows.
 func compile(fs []Form) []Form {
-	known := elements()
 	for i := range fs {
 		f := &fs[i]
-		for _, s := range f.Syntax {
-			f.text = append(f.text, compileSyntax(f.Name, s.Text, known))
-		}
 		for _, x := range f.Fields {
 			f.flags |= flagOf[x.Prop]
 			f.roles |= roleBit(x.Prop)

@@ -51,16 +51,17 @@ func indexMnemonics(fs []Form) map[string][]textForm {
 		if f.Reserved {
 			continue
 		}
+		texts := syntaxes()[f]
 		for j, s := range f.Syntax {
-			if f.text[j][0].name == "unit" {
+			if texts[j][0].name == "unit" {
 				for _, u := range commandUnits() {
-					t[u] = append(t[u], textForm{f, f.text[j]})
+					t[u] = append(t[u], textForm{f, texts[j]})
 				}
 				continue
 			}
-			for _, m := range expandMnemonic(mnemonic(s.Text), f.text[j]) {
+			for _, m := range expandMnemonic(mnemonic(s.Text), texts[j]) {
 				if m != "nop" || f.Op == OpNop {
-					t[m] = append(t[m], textForm{f, f.text[j]})
+					t[m] = append(t[m], textForm{f, texts[j]})
 				}
 			}
 		}

@@ -32,7 +32,7 @@ func (in *Inst) append(b []byte) []byte {
 	}
 	for i, s := range f.Syntax {
 		if in.meets(s.When) {
-			for _, e := range f.text[i] {
+			for _, e := range syntaxes()[f][i] {
 				if e.print == nil {
 					b = append(b, e.lit...)
 				} else {

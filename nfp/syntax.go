@@ -1,6 +1,9 @@
 package nfp
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // element is a piece of a syntax: literal text, or an operand or option that is
 // printed from and parsed into an Inst.
@@ -11,6 +14,19 @@ type element struct {
 	print func(b []byte, in *Inst) []byte
 	parse func(s *scanner, in *Inst) bool
 }
+
+// syntaxes returns the texts of each form, split at their braces. Only printing and
+// parsing use them.
+var syntaxes = sync.OnceValue(func() map[*Form][][]element {
+	t, known, forms := map[*Form][][]element{}, elements(), table().forms
+	for i := range forms {
+		f := &forms[i]
+		for _, s := range f.Syntax {
+			t[f] = append(t[f], compileSyntax(f.Name, s.Text, known))
+		}
+	}
+	return t
+})
 
 // compileSyntax splits a syntax at its braces.
 func compileSyntax(form, text string, elements map[string]element) []element {

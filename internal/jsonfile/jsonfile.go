@@ -64,6 +64,10 @@ func (r *reader) value(t reflect.Type) error {
 // members reads an object's members.
 func (r *reader) members(t reflect.Type) error {
 	isStruct := t != nil && t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
+	var fields []reflect.StructField
+	if isStruct {
+		fields = reflect.VisibleFields(t)
+	}
 	seen := map[string]bool{}
 	for r.dec.More() {
 		token, err := r.dec.Token()
@@ -73,7 +77,7 @@ func (r *reader) members(t reflect.Type) error {
 		name, _ := token.(string)
 		same, of := name, element(t, reflect.Map)
 		if isStruct {
-			field, known := fieldOf(t, name)
+			field, known := fieldOf(fields, name)
 			if !known {
 				return r.fail("member %q is unknown", name)
 			}
@@ -100,9 +104,9 @@ func element(t reflect.Type, kinds ...reflect.Kind) reflect.Type {
 	return nil
 }
 
-// fieldOf returns the field that encoding/json gives a member to.
-func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
-	for _, f := range reflect.VisibleFields(t) {
+// fieldOf returns the field of a struct that encoding/json gives a member to.
+func fieldOf(fields []reflect.StructField, name string) (reflect.StructField, bool) {
+	for _, f := range fields {
 		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if tag == "-" || !f.IsExported() {
 			continue
