@@ -103,7 +103,7 @@ func (p *path) allPrecise() {
 // undo converts the marks after step t into those before it. It returns false if it
 // cannot.
 func (w *walker) undo(t *footstep, m *marks) bool {
-	m.link(t.linked)
+	m.link(w.linked[t.linked])
 	ins := &w.x.c.Insns[t.insn]
 	regs := &m.regs[m.frame]
 	dst, src := uint16(1)<<ins.Dst, uint16(1)<<ins.Src&^(1<<asm.R10)
@@ -140,7 +140,7 @@ func (w *walker) undo(t *footstep, m *marks) bool {
 	case *regs&(1<<asm.R0) != 0: // classic packet loads
 		return false
 	}
-	m.link(t.linked)
+	m.link(w.linked[t.linked])
 	return true
 }
 

@@ -122,7 +122,7 @@ func newExplorer(c *code.Code, opt *Options, gs []*graph, at []int32, live []uin
 	x := &explorer{
 		c: c, opt: opt, gs: gs, at: at, live: live, log: newJournal(c),
 		facts: &Facts{
-			Code: c, Reachable: make([]bool, n), Regs: make([][11]Reg, n), Mem: make([]*Access, n), Calls: make([]*Call, n),
+			Code: c, Reachable: make([]bool, n), Mem: make([]*Access, n), Calls: make([]*Call, n),
 			Taken: make([]bool, n), Falls: make([]bool, n), Differs: make([]uint16, n),
 			Depth: make([]int, len(c.Funcs)), Exits: map[int][]Reg{},
 		},
@@ -159,6 +159,7 @@ func (x *explorer) entry() *state {
 
 // explore runs the program from its entry state.
 func (x *explorer) explore() {
+	x.facts.Regs = make([][11]Reg, len(x.c.Insns))
 	x.run(0, []*state{x.entry()})
 	x.checkDepth()
 }

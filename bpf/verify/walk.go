@@ -54,9 +54,12 @@ type path struct {
 // A footstep is one instruction of a path, with what undoing it needs to know.
 type footstep struct {
 	insn   int32
-	slot   int16  // frame<<8 | slot that a number was stored to or loaded from, or -1
-	linked *marks // numbers that were bounded together
+	slot   int16 // frame<<8 | slot that a number was stored to or loaded from, or -1
+	linked int32 // walker.linked of the numbers that were bounded together, or 0
 }
+
+// blockOfSteps is the number of footsteps that are allocated at once.
+const blockOfSteps = 512
 
 // A checkpoint is a state kept at a prune point.
 type checkpoint struct {
@@ -81,7 +84,9 @@ type walker struct {
 	prune     []bool
 	join      []bool // Linux records how it came to the instruction
 	seen      map[place][]*checkpoint
-	path      *path // being walked
+	path      *path      // being walked
+	steps     []footstep // of a block: those that no path has yet
+	linked    []*marks   // of footsteps; the first is nil
 	waiting   []*path
 	walked    int
 	jumps     int
@@ -96,7 +101,10 @@ type walker struct {
 // walkAsLinux counts the instructions that Linux's verifier walks until it accepts or
 // refuses the program. The refusal is in the explorer's log.
 func (x *explorer) walkAsLinux(recording bool) *walker {
-	w := &walker{x: x, recording: recording}
+	w := &walker{x: x, recording: recording, linked: make([]*marks, 1)}
+	if recording {
+		x.facts.Regs = make([][11]Reg, len(x.c.Insns))
+	}
 	x.walker = w
 	w.points()
 	w.run(x.entry(), 0)
@@ -224,7 +232,7 @@ func (w *walker) advance(p *path) bool {
 	}
 	t := footstep{insn: int32(i), slot: -1}
 	w.stackSlot(s, ins, &t, p)
-	p.steps = append(p.steps, t)
+	w.addStep(p, t)
 	if w.join[i] || t.slot >= 0 {
 		p.history++
 	}
@@ -245,6 +253,20 @@ func (w *walker) advance(p *path) bool {
 	}
 	w.depend(p, i, ins)
 	return x.step(s, i)
+}
+
+// addStep appends t to p's steps. A path has its own steps from each checkpoint and from
+// each branch on: many short slices, which therefore come from blocks.
+func (w *walker) addStep(p *path, t footstep) {
+	if n := len(p.steps); n == cap(p.steps) {
+		room := max(leastInsns, 2*n)
+		if len(w.steps) < room {
+			w.steps = make([]footstep, max(room, blockOfSteps))
+		}
+		copy(w.steps, p.steps)
+		p.steps, w.steps = w.steps[:n:room], w.steps[room:]
+	}
+	p.steps = append(p.steps, t)
 }
 
 // visited reports whether a checkpoint covers p's state. If not, it may keep the state as
@@ -483,36 +505,31 @@ func (w *walker) branch(p *path, i int, ins *code.Insn) bool {
 	linked := linkedTo(s, &dst, &src)
 	t := x.clone(s)
 	jumps := x.edge(t, ins, &dst, &src, true)
-	u := x.clone(s)
-	falls := x.edge(u, ins, &dst, &src, false)
+	falls := x.edge(s, ins, &dst, &src, false)
 	x.facts.Taken[i], x.facts.Falls[i] = x.facts.Taken[i] || jumps, x.facts.Falls[i] || falls
 	switch {
 	case jumps && falls:
 		t.decide(i, true)
-		u.decide(i, false)
+		s.decide(i, false)
 		if linked != nil {
-			p.steps[len(p.steps)-1].linked = linked
+			p.steps[len(p.steps)-1].linked = int32(len(w.linked))
+			w.linked = append(w.linked, linked)
 			if !w.join[i] {
 				p.history++
 			}
 		}
-		w.x.drop(s)
-		p.s = u
 		return w.put(p, t, ins.Target)
-	case jumps || falls:
+	case jumps:
 		w.foreseen(p, ins, &dst, &src)
+		p.s, p.at = t, ins.Target
 		x.drop(s)
-		if p.s = u; jumps {
-			p.s, p.at = t, ins.Target
-			x.drop(u)
-		} else {
-			x.drop(t)
-		}
 		return true
 	}
 	x.drop(t)
-	x.drop(u)
-	return false
+	if falls {
+		w.foreseen(p, ins, &dst, &src)
+	}
+	return falls
 }
 
 // put pushes the continuation of p at target on the stack of pending paths.
