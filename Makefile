@@ -16,10 +16,10 @@ LONGEST = ./internal/difftest ./internal/uml ./cmd/nfpsim
 # Packages whose tests need no kernel, guest, prover or other program and end in seconds.
 CHECK = . ./bpf/asmtext ./bpf/code ./bpf/helper ./bpf/maps ./ir ./nfp ./nfp/firmware ./nfp/jit/mach ./internal/jsonfile ./internal/voice
 
-.PHONY: check test packages format lint voice prepare unit examples golden bench compare soak
+.PHONY: check test packages format lint deadcode voice prepare unit examples golden bench compare soak
 .DEFAULT_GOAL := test
 
-test: packages lint voice prepare unit
+test: packages lint deadcode voice prepare unit
 
 packages:
 	@scripts/packages
@@ -39,6 +39,11 @@ lint: format
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 	@echo "lint: gofmt, vet and staticcheck found nothing"
+
+# Functions that neither a command nor a test reaches. It analyses the whole program,
+# half a minute of CPU time, so make check does without.
+deadcode:
+	@out=$$($(GO) tool deadcode -test ./...) || exit 1; [ -z "$$out" ] || { echo "deadcode: nothing calls"; echo "$$out"; exit 1; }
 
 # Builds that take minutes, once, before any test's time limit runs.
 prepare:
