@@ -36,6 +36,8 @@ func newApply(e *env) *cobra.Command {
 	flags := changeFlags{}
 	cmd := &cobra.Command{
 		Use: "apply -f FILE", Short: "load, reload and unload programs as a file describes", Long: applyHelp, Args: cobra.NoArgs,
+		Example: `  nfpctl apply -f state.yaml --dry-run
+  nfpctl apply -f state.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return usagef("-f FILE is missing")

@@ -51,6 +51,8 @@ or those named. Nothing is attached or changed; a tiny program and a map are loa
 and freed. With --probe (the default), finds the card's limits by more of these,
 which holds most of the card's free room for maps for some hundredths of a second.
 Exit status 1 if a link is broken.`,
+		Example: `  nfpctl doctor
+  nfpctl doctor dev nfp0 --probe=false`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var at where
 			if err := at.parse(args); err != nil {

@@ -46,6 +46,7 @@ With --out, the packets in them go to a capture (.pcap or .pcapng, also .gz):
 reader at a time: a later one replaces the first.
 
 MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.`,
+		Example: `  nfpctl map event_pipe name packets --out packets.pcap`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.withMap(args, func(m *opened, w words) error {
 				if err := p.parse(w); err != nil {
@@ -60,7 +61,7 @@ MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.`,
 		},
 	}
 	cmd.Flags().StringVarP(&p.out, "out", "o", "", "write packets to capture `FILE`")
-	cmd.Flags().StringVar(&p.format, "format", "", "header before a packet: sample, xdpdump or raw")
+	cmd.Flags().StringVar(&p.format, "format", "", "`HEADER` before a packet: sample, xdpdump or raw")
 	cmd.Flags().IntVarP(&p.count, "count", "c", 0, "end after `N` events; 0: never")
 	return cmd
 }

@@ -20,6 +20,7 @@ func newFeatureProbe(e *env) *cobra.Command {
 port, with programs that are attached nowhere and maps that are freed at once. What
 was accepted is true; limits are lower bounds, each with its source. Meanwhile, for
 some hundredths of a second, most of the card's free room for maps is taken.`,
+		Example: `  nfpctl feature probe dev nfp0`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var at where
 			if err := at.parse(args); err != nil {

@@ -26,6 +26,7 @@ func newJournalCheck(e *env) *cobra.Command {
 		Long: `Reads the journal and its copy, checks each byte and each object against its
 digest, and compares with what the kernel has pinned. Changes nothing, and needs no
 writable file system. Exit status 1 if the journal is not to be used.`,
+		Example: `  nfpctl journal check`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := e.manager(cmd)
 			if err != nil {
@@ -69,6 +70,8 @@ func newJournalRebuild(e *env) *cobra.Command {
 attached, and prints the source of each deployment. No attachment changes; an
 operation that was under way is finished or rolled back by the next command. The
 damaged file stays beside the new one. A journal that is whole is left alone.`,
+		Example: `  nfpctl journal rebuild --dry-run
+  nfpctl journal rebuild`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := e.manager(cmd)
 			if err != nil {
@@ -136,6 +139,8 @@ func newJournalExport(e *env) *cobra.Command {
 nfpctl apply -f DIR/state.yaml on this machine or another. With --copy, the copy
 beside the journal is exported. Exit status 1 if the object of a deployment is not
 known: the rest is exported.`,
+		Example: `  nfpctl journal export saved
+  nfpctl apply -f saved/state.yaml --dry-run`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := e.journal
 			if useCopy {

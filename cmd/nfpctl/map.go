@@ -34,12 +34,16 @@ func newMap(e *env) *cobra.Command {
 	return cmd
 }
 
-const mapHelp = `MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE.
+// whichMap and mapHelp describe MAP, KEY and VALUE in the help of commands that take them.
+const (
+	whichMap = "MAP is id ID, name NAME, name DEPLOYMENT/NAME, or pinned FILE."
+	mapHelp  = whichMap + `
 
 KEY and VALUE are bytes (10 0 0 1, or hex 0a 00 00 01), or one word for all of
 them: a number in host order, an address, a prefix of an lpm_trie, the id of a
 program or map, or, where BTF is known, a name, text or JSON (docs/maps.md). A
 queue or stack has no key.`
+)
 
 // mapJSON is a map in map show's JSON.
 type mapJSON struct {
@@ -59,7 +63,9 @@ type mapJSON struct {
 func newMapShow(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "show [MAP]", Aliases: []string{"list"}, Short: "list maps, or show one",
-		Long: "Lists maps: those on cards, and those of the host.\n\n" + mapHelp,
+		Long: "Lists maps: those on cards, and those of the host. MAP is one of them.\n\n" + whichMap,
+		Example: `  nfpctl map show
+  nfpctl map show name edge/blocked`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := e.kernel()
 			if err != nil {
@@ -184,7 +190,9 @@ func (e *env) withKey(args []string, do func(m *opened, key []byte) error) error
 
 func newMapDump(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "dump MAP", Short: "print all entries of a map", Long: "Prints all entries. Host maps are read in batches, those on cards one by one.\n\n" + mapHelp,
+		Use: "dump MAP", Short: "print all entries of a map", Long: "Prints all entries. Host maps are read in batches, those on cards one by one.\n\n" + whichMap,
+		Example: `  nfpctl map dump name blocked
+  nfpctl map dump name blocked --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.withMap(args, func(m *opened, w words) error {
 				if err := w.end(); err != nil {
@@ -246,6 +254,7 @@ func dump(out io.Writer, m *opened, asJSON bool) (int, error) {
 func newMapLookup(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "lookup MAP key KEY", Short: "print one entry of a map", Long: "Prints the entry of a key. Exit status 1 if there is none.\n\n" + mapHelp,
+		Example: `  nfpctl map lookup name blocked key 10.0.0.1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.withKey(args, func(m *opened, key []byte) error {
 				value, err := m.Lookup(key)
@@ -286,6 +295,8 @@ creates. With --file, writes all entries of a file that map dump, nfpsim --dump
 or bpftool map dump wrote, or of that form; "-" is standard input.
 
 ` + mapHelp,
+		Example: `  nfpctl map update name blocked key 10.0.0.1 value '{"packets": 0}'
+  nfpctl map update name blocked --file blocked.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.withMap(args, func(m *opened, w words) error {
 				if file != "" {
@@ -420,6 +431,7 @@ func isTerminal(w io.Writer) bool {
 func newMapDelete(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete MAP key KEY", Short: "remove one entry of a map", Long: "Removes the entry of a key. Exit status 1 if there is none.\n\n" + mapHelp,
+		Example: `  nfpctl map delete name blocked key 10.0.0.1`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return e.withKey(args, func(m *opened, key []byte) error { return m.Delete(key) })
 		},
@@ -430,8 +442,11 @@ func newMapCreate(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "create NAME type TYPE key BYTES value BYTES entries N [flags N] [dev PORT]", Short: "create a map, on a card or the host",
 		Long: `Creates a map and pins it as _maps/NAME, where it stays until map unpin NAME. With
-dev, it is in the memory of that port's card.`,
-		Args: atLeast("NAME"),
+dev, it is in the memory of that port's card. TYPE is hash, array, lpm_trie or
+another type of bpftool map help. Keys and values have BYTES bytes each, and the
+map at most N entries. flags is a number, the sum of BPF_F_ values of linux/bpf.h.`,
+		Args:    atLeast("NAME"),
+		Example: `  nfpctl map create scratch type hash key 4 value 8 entries 1000 dev nfp0`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, ref, err := parseCreate(args)
 			if err != nil {
@@ -507,7 +522,11 @@ func parseCreate(args []string) (*ebpf.MapSpec, offload.Ref, error) {
 
 func newMapUnpin(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "unpin NAME", Short: "release a map of map create", Args: exactly("NAME"),
+		Use: "unpin NAME", Short: "delete the pin of a map that map create made",
+		Long: `Deletes the pin of the map NAME of map create. The kernel frees the map with its
+last use.`,
+		Args:    exactly("NAME"),
+		Example: `  nfpctl map unpin scratch`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := e.kernel()
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 func newNet(e *env) *cobra.Command {
-	return group("net", "show and change what stands in front of ports",
+	return group("net", "show ports, attach programs to them and detach programs",
 		e.completes(newNetShow(e), nil, "dev"),
 		e.completes(newNetAttach(e), []string{"mode"}, "id", "tag", "name", "pinned", "dev", "overwrite"),
 		e.completes(newNetDetach(e), []string{"mode"}, "dev"))
@@ -47,6 +47,8 @@ func newNetShow(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "show [dev PORT]", Aliases: []string{"list"}, Short: "show ports and their programs",
 		Long: "Shows the ports of cards, and every program attached to a port, in the caller's\nnamespace and those of deployments.",
+		Example: `  nfpctl net show
+  nfpctl net show dev nfp0 --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var at where
 			if err := at.parse(args); err != nil {
@@ -166,8 +168,9 @@ func newNetAttach(e *env) *cobra.Command {
 prog reload would; its mode must be MODE. Any other program is attached as it is,
 and is not managed. overwrite replaces a program that is attached already.
 
-` + progHelp,
-		Args: atLeast("MODE", "PROG"),
+` + modeHelp + "\n\n" + progHelp,
+		Args:    atLeast("MODE", "PROG"),
+		Example: `  nfpctl net attach xdpoffload name edge dev nfp1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := words(args)
 			mode, err := parseMode(w.next())
@@ -273,7 +276,8 @@ func (e *env) changePorts(cmd *cobra.Command, name string, mode offload.Mode, fo
 func newNetDetach(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "detach MODE dev PORT", Short: "detach a program from a port",
-		Long: "Detaches the program of a mode from a port. A deployment loses the port; one that\nloses its last is unloaded.", Args: atLeast("MODE", "dev PORT"),
+		Long: "Detaches the program of a mode from a port. A deployment loses the port; one that\nloses its last is unloaded.\n\n" + modeHelp, Args: atLeast("MODE", "dev PORT"),
+		Example: `  nfpctl net detach xdpoffload dev nfp1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := words(args)
 			mode, err := parseMode(w.next())

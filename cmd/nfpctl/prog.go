@@ -26,7 +26,11 @@ func newProg(e *env) *cobra.Command {
 		e.completes(newProgDump(e), []string{"dump"}, "id", "tag", "name", "pinned"))
 }
 
-const progHelp = "PROG is id ID, tag TAG, name NAME (of a deployment, or the kernel's), or pinned FILE."
+// modeHelp and progHelp describe MODE and PROG in the help of commands that take them.
+const (
+	modeHelp = "MODE is xdpoffload, xdpdrv, xdpgeneric, tcoffload or tcsoftware."
+	progHelp = "PROG is id ID, tag TAG, name NAME (of a deployment, or the kernel's), or pinned FILE."
+)
 
 // progJSON is a program in prog show's JSON.
 type progJSON struct {
@@ -67,6 +71,8 @@ func progType(t ebpf.ProgramType) string {
 func newProgShow(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "show [PROG]", Aliases: []string{"list"}, Short: "list programs, or show one", Long: "Lists programs: those on cards, and those of the host.\n\n" + progHelp,
+		Example: `  nfpctl prog show
+  nfpctl prog show name edge`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := e.kernel()
 			if err != nil {
@@ -212,8 +218,8 @@ func (c *changeFlags) add(cmd *cobra.Command, reload bool) {
 	f.BoolVar(&c.check, "check", true, "check first whether the card will take the program; --check=false skips that")
 	f.BoolVar(&c.bench, "bench", true, "measure first how fast the program is on a simulated card; --bench=false skips that")
 	f.StringVar(&c.firmware, "firmware", "stock", "`PROFILE` of the card's firmware that check and bench assume")
-	f.Float64Var(&c.minimum, "min-mpps", 0, "refuse a program that bench finds slower, in million packets per second")
-	f.DurationVar(&c.window, "window", 0, "duration of the trial of the program; 5s with --max-drop or --max-aborted")
+	f.Float64Var(&c.minimum, "min-mpps", 0, "refuse a program that bench finds slower than `MPPS` million packets per second")
+	f.DurationVar(&c.window, "window", 0, "keep the program on trial for `TIME`, such as 10s or 500ms; 5s with --max-drop or --max-aborted")
 	f.Float64Var(&c.maxDrop, "max-drop", 0, "largest `SHARE` of packets that it may drop on trial, 0 to 1; 0: any")
 	f.Float64Var(&c.maxAbort, "max-aborted", 0, "largest `SHARE` of packets that it may abort on trial, 0 to 1; 0: any")
 	c.settings.add(cmd, reload)
@@ -257,11 +263,14 @@ func newProgLoad(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "load OBJ NAME dev PORT [dev PORT]... [mode MODE]", Short: "load a program and attach it",
 		Long: `Loads a program of OBJ (file.o, file.o:PROGRAM, file.bpf, or "-") with its maps, and
-puts it in front of ports, as deployment NAME. In an offloaded mode the ports are
-of one card and share program and maps. MODE is xdpoffload (the default), xdpdrv,
-xdpgeneric, tcoffload or tcsoftware; it says the type of a program whose section
-does not. Doing the same again changes nothing.`,
+attaches it to ports, as deployment NAME. In an offloaded mode the ports are of one
+card and share program and maps. The default mode is xdpoffload. The mode says the
+type of a program whose section does not. Doing the same again changes nothing.
+
+` + modeHelp,
 		Args: atLeast("OBJ", "NAME", "dev PORT"),
+		Example: `  nfpctl prog load firewall.o edge dev nfp0
+  nfpctl prog load counters.o stats dev nfp1 --window 1s --max-drop 0.5`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var to where
 			if err := to.parse(args[2:]); err != nil {
@@ -291,11 +300,14 @@ func newProgReload(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "reload OBJ NAME [dev PORT]... [mode MODE]", Short: "replace a program while packets flow",
 		Long: `Replaces the program of deployment NAME by one of OBJ; ports and mode stay as they
-are unless they are named. No packet meets neither program. Maps of the same name
-and shape go on with their entries. The old program is dropped when the new one
-is confirmed to stand at every port and, with --window, to have stayed there and
-been healthy; otherwise it comes back.`,
-		Args: atLeast("OBJ", "NAME"),
+are unless they are named. Each packet is processed by the old program or by the
+new one. Maps of the same name and shape keep their entries. The old program is
+removed when the new one is attached to every port and, with --window, has been
+there for so long and was healthy; otherwise the old one is attached again.
+
+` + modeHelp,
+		Args:    atLeast("OBJ", "NAME"),
+		Example: `  nfpctl prog reload firewall.o edge --window 1s --max-drop 0.5`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var to where
 			if err := to.parse(args[2:]); err != nil {
@@ -334,7 +346,8 @@ been healthy; otherwise it comes back.`,
 func newProgUnload(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "unload NAME", Short: "detach a deployment from its ports and delete it",
-		Long: "Detaches a deployment's program from its ports and frees it and its maps. Programs\nthat others attached instead stay.", Args: exactly("NAME"),
+		Long: "Detaches the program of deployment NAME from its ports and frees it and its maps. Programs\nthat others attached instead stay.", Args: exactly("NAME"),
+		Example: `  nfpctl prog unload edge`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := e.manager(cmd)
 			if err != nil {
@@ -348,7 +361,9 @@ func newProgUnload(e *env) *cobra.Command {
 func newProgDump(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "dump xlated|jited PROG", Short: "print a program's instructions, or its microcode",
-		Long: "xlated is eBPF as the verifier left it, jited the card's microcode.\n\n" + progHelp, Args: atLeast("xlated|jited", "PROG"),
+		Long: "Prints the eBPF as the verifier left it (xlated), or the card's microcode (jited).\n\n" + progHelp, Args: atLeast("xlated|jited", "PROG"),
+		Example: `  nfpctl prog dump xlated name edge
+  nfpctl prog dump jited name edge`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := words(args)
 			what := w.next()

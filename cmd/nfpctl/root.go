@@ -138,12 +138,12 @@ func newRoot(e *env) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
-	f.StringVar(&e.journal, "journal", "/var/lib/nfpkit/journal.db", "file of the deployments")
-	f.StringVar(&e.pins, "pins", "/sys/fs/bpf/nfpkit", "directory of the bpf file system for pins")
+	f.StringVar(&e.journal, "journal", "/var/lib/nfpkit/journal.db", "`FILE` of the deployments")
+	f.StringVar(&e.pins, "pins", "/sys/fs/bpf/nfpkit", "`DIR` of the bpf file system for pins")
 	f.BoolVarP(&e.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "print each step, and errors with logs and remedies")
-	f.DurationVar(&e.wait, "wait", 10*time.Second, "how long to wait for another nfpctl")
-	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newJournal(e), explain.Command(&e.json), newMan(root))
+	f.DurationVar(&e.wait, "wait", 10*time.Second, "wait for another nfpctl for `TIME`, such as 10s or 1m")
+	root.AddCommand(newDoctor(e), newProg(e), newNet(e), newMap(e), newFeature(e), newStatus(e), newApply(e), newWatch(e), newJournal(e), explain.Command("nfpctl", &e.json), newMan(root))
 	return root
 }
 

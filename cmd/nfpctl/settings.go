@@ -22,9 +22,9 @@ type settingFlags struct {
 
 func (s *settingFlags) add(cmd *cobra.Command, reload bool) {
 	f := cmd.Flags()
-	f.StringVar(&s.given.Type, "type", "", "type of the programs, whatever their sections are called: xdp or tc")
-	f.StringArrayVar(&s.given.Set, "set", nil, "NAME=VALUE: give a global variable, or NAME.member or NAME[2] of it, a value (repeatable)")
-	f.StringArrayVar(&s.given.Entries, "entries", nil, "MAP=N: give a map so many entries (repeatable)")
+	f.StringVar(&s.given.Type, "type", "", "`TYPE` of the programs, whatever their sections are called: xdp or tc")
+	f.StringArrayVar(&s.given.Set, "set", nil, "give a global variable, or NAME.member or NAME[2] of it, a value, as `NAME=VALUE` (repeatable)")
+	f.StringArrayVar(&s.given.Entries, "entries", nil, "give a map so many entries, as `MAP=N` (repeatable)")
 	if reload {
 		f.BoolVar(&s.unset, "unset", false, "drop the settings that the deployment has")
 	}

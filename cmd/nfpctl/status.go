@@ -20,6 +20,8 @@ func newStatus(e *env) *cobra.Command {
 nothing uses. Exit status 1 if anything drifted, or could neither be
 finished nor rolled back.`,
 		Args: cobra.NoArgs,
+		Example: `  nfpctl status
+  nfpctl status --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := e.manager(cmd)
 			if err != nil {

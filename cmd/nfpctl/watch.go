@@ -24,7 +24,8 @@ program that was removed or replaced by someone else, or that left with its port
 With --repair, restores the desired program. With --metrics, serves Prometheus
 metrics on an address of the loopback interface. With --json, prints one JSON object
 a line.`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		Example: `  nfpctl watch --repair --metrics 127.0.0.1:9464`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opt.Every <= 0 {
 				return usagef("--every %v is not above 0", opt.Every)
@@ -62,7 +63,7 @@ a line.`,
 		},
 	}
 	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "restore the desired program")
-	cmd.Flags().DurationVar(&opt.Every, "every", 30*time.Second, "check this often even without an event")
+	cmd.Flags().DurationVar(&opt.Every, "every", 30*time.Second, "check every `TIME`, such as 30s, even without an event")
 	cmd.Flags().StringVar(&address, "metrics", "", "serve Prometheus metrics at `ADDRESS`, such as 127.0.0.1:9464")
 	return cmd
 }

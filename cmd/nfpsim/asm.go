@@ -20,8 +20,9 @@ func newAsm() *cobra.Command {
 		Short: "assemble micro-engine text or a whole listing into an image",
 		Long: `Assembles micro-engine text into an image file. Whole listings are taken as they
 are: GNU objdump's, bpftool's, and those of nfpsim compile --listing; un-relocated
-ones get their relocations back.`,
-		Args: exactly("FILE.s"),
+ones get their relocations back. FILE.s is such a text; "-" is standard input.`,
+		Example: `  nfpsim compile firewall.o --listing | nfpsim asm - -o firewall.nfp`,
+		Args:    exactly("FILE.s"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			src, err := readText(args[0], cmd.InOrStdin())
 			if err != nil {
@@ -37,7 +38,7 @@ ones get their relocations back.`,
 			return writeFile(out, cmd.OutOrStdout(), im.Write)
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write an image file instead of printing words in hex")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write an image to `FILE` instead of printing words in hex")
 	return cmd
 }
 
@@ -45,8 +46,11 @@ func newDis() *cobra.Command {
 	return &cobra.Command{
 		Use:   "dis FILE",
 		Short: "disassemble an image file, or words in hex, into text",
-		Long:  "Disassembles an image (file.nfp) or hex words, one a line (45 bits, or 52 with check bits).",
-		Args:  exactly("FILE"),
+		Long: `Disassembles FILE: an image (file.nfp), or text of control-store words in hex, one a
+line (45 bits, or 52 with check bits). "-" is standard input.`,
+		Example: `  nfpsim compile firewall.o -o firewall.nfp
+  nfpsim dis firewall.nfp`,
+		Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			im, err := readImage(args[0], cmd.InOrStdin())
 			if err != nil {

@@ -62,7 +62,9 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench PROG | --segments FILE.csv[:ID]",
 		Short: "measure throughput and latency of a program on a simulated card",
-		Long:  benchLong,
+		Long:  benchLong + progHelp,
+		Example: `  nfpsim bench firewall.o --map blocked=blocked.json --pcap mixed.pcap --packets 20000
+  nfpsim bench counters.o --size 60,1514 --packets 20000 --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if o.segments != "" && len(args) > 0 {
 				return usagef("bench takes PROG or --segments, got both")
@@ -81,7 +83,7 @@ func newBench() *cobra.Command {
 	}
 	o.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.segments, "segments", "", "FILE.csv[:ID]: measure paths given by their segments, all rows or one")
+	f.StringVar(&o.segments, "segments", "", "measure paths given by their segments, all rows of `FILE.csv[:ID]` or the one of that id")
 	f.BoolVar(&o.functional, "functional", false, "run the packets one after another, without time: is it fast, does it fault")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
@@ -95,14 +97,14 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	o.origin.flags(cmd)
 	cardFlag(cmd, &o.card)
 	f := cmd.Flags()
-	f.StringVar(&o.workers, "workers", "", "engines that run the program, 1 to 60; a number, list or range (default: as the card's firmware has them)")
-	f.StringVar(&o.offered, "offered", "", "million packets a second that arrive; a number, list or range (default: the ports' line rate)")
-	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
-	f.StringVar(&o.array, "array", "1x4194304", "for microcode on firmware corenic-direct: entries x bytes of the array behind B23")
-	f.StringVar(&o.arrayFill, "array-fill", "", "for firmware corenic-direct: a file of lines 0xOFFSET: HEX BYTES, the contents of the array behind B23")
-	f.StringVar(&o.mapsOf, "maps", "", "for microcode: the object or eBPF text whose maps it uses, numbered from 1 as the object has them")
-	f.Uint64Var(&o.packets, "packets", 0, "measure at most so many packets (default 2,000,000)")
-	f.Float64Var(&o.ci, "ci", 0.5, "stop when the 95 % interval is below so many per cent")
+	f.StringVar(&o.workers, "workers", "", "`NUMBER` of engines that run the program, 1 to 60; a list or a range too (default: as the card's firmware has them)")
+	f.StringVar(&o.offered, "offered", "", "arriving packets, `MPPS` million a second; a list or a range too (default: the ports' line rate)")
+	f.StringArrayVar(&o.preload, "map", nil, "fill map NAME first, as `NAME=FILE.json` (repeatable)")
+	f.StringVar(&o.array, "array", "1x4194304", "for microcode on firmware corenic-direct: `ENTRIESxBYTES` of the array behind B23")
+	f.StringVar(&o.arrayFill, "array-fill", "", "for firmware corenic-direct: contents of the array behind B23, `FILE` of lines 0xOFFSET: HEX BYTES")
+	f.StringVar(&o.mapsOf, "maps", "", "for microcode: `FILE`, the object or eBPF text whose maps it uses, numbered from 1 as the object has them")
+	f.Uint64Var(&o.packets, "packets", 0, "measure at most `N` packets (default 2,000,000)")
+	f.Float64Var(&o.ci, "ci", 0.5, "stop when the 95 % interval of the throughput is below `PERCENT` of it")
 }
 
 // cardFlag adds the flag that names the model of a card.
@@ -111,7 +113,7 @@ func cardFlag(cmd *cobra.Command, card *string) {
 	for _, m := range nfp.Models() {
 		names = append(names, m.Name)
 	}
-	cmd.Flags().StringVar(card, "card", nfp.DefaultModel, "card: "+strings.Join(names, ", ")+", or a .json file with what differs")
+	cmd.Flags().StringVar(card, "card", nfp.DefaultModel, "`MODEL` of the card: "+strings.Join(names, ", ")+", or a .json file with what differs")
 	_ = cmd.RegisterFlagCompletionFunc("card", cobra.FixedCompletions(names, cobra.ShellCompDirectiveDefault))
 }
 

@@ -33,7 +33,7 @@ func newCard() *cobra.Command {
 	var o cardOptions
 	cmd := &cobra.Command{
 		Use:   "card --socket PATH",
-		Short: "be a PCI card for User Mode Linux",
+		Short: "simulate a PCI card for a User Mode Linux kernel",
 		Long: `Listens on a socket for a User Mode Linux kernel, which then finds the simulated
 card as a PCI device that its own nfp driver binds to. Guests are served one
 after the other, each with a card as it is after power-up, until interrupted.
@@ -42,8 +42,9 @@ The ports of a card with two are cabled to each other unless --cable=false.
 --pcap-in replays a capture into a port from the wire a tenth of a second after
 the guest has brought the port up, as fast as it takes the packets. --pcap-out writes what
 leaves a port. --tap connects a port with a tap device of this host, which needs
-CAP_NET_ADMIN or a device made for this user.`,
-		Args: exactly(),
+CAP_NET_ADMIN or a device made for this user. PORT is a number from 0.`,
+		Example: `  nfpsim card --socket card.sock --pcap-in 0=mixed.pcap --pcap-out 1=out.pcap`,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -52,11 +53,11 @@ CAP_NET_ADMIN or a device made for this user.`,
 	}
 	o.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.socket, "socket", "", "path of the socket to listen on")
-	f.StringVar(&o.model, "card", card.DefaultModel, "card: "+strings.Join(cardNames(), ", "))
-	f.StringArrayVar(&o.in, "pcap-in", nil, "PORT=FILE: replay a capture into a port (repeatable)")
-	f.StringArrayVar(&o.out, "pcap-out", nil, "PORT=FILE: capture what leaves a port (repeatable)")
-	f.StringArrayVar(&o.tap, "tap", nil, "PORT=NAME: connect a port with a tap device (repeatable)")
+	f.StringVar(&o.socket, "socket", "", "socket to listen on: `PATH` of a file that is created")
+	f.StringVar(&o.model, "card", card.DefaultModel, "`MODEL` of the card: "+strings.Join(cardNames(), ", "))
+	f.StringArrayVar(&o.in, "pcap-in", nil, "replay a capture into a port, as `PORT=FILE` (repeatable)")
+	f.StringArrayVar(&o.out, "pcap-out", nil, "capture what leaves a port, as `PORT=FILE` (repeatable)")
+	f.StringArrayVar(&o.tap, "tap", nil, "connect a port with a tap device, as `PORT=NAME` (repeatable)")
 	f.BoolVar(&o.cable, "cable", true, "connect the ports of a card with two")
 	f.BoolVar(&o.single, "single-entry", false, "answer map walks with one entry at a time")
 	return cmd

@@ -62,7 +62,9 @@ reason with its place and cure. The Linux driver's verdict is attach-only for a
 program that the kernel attaches and no packet runs. Exit status 1 unless the
 compiler asked for with --for accepts all. --card says how much memory there is
 for maps, --mtu what the driver compares with the packet bytes that a program
-may reach.`,
+may reach.` + ebpfHelp,
+		Example: `  nfpsim check firewall.o
+  nfpsim check counters.o --kernel 6.1 --json`,
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if who != "kernel" && who != "nfpkit" {
@@ -97,10 +99,10 @@ may reach.`,
 	t.flags(cmd)
 	from.flags(cmd)
 	cardFlag(cmd, &at.card)
-	cmd.Flags().IntVar(&at.mtu, "mtu", 1500, "mtu of the port in bytes: the driver attaches no program that may reach past what the firmware keeps near")
-	cmd.Flags().StringVar(&at.release, "kernel", linux.DefaultKernel, "release of Linux whose verifier and driver are meant, as 6.1 or 6.18.3")
+	cmd.Flags().IntVar(&at.mtu, "mtu", 1500, "mtu of the port, `BYTES`: the driver attaches no program that may reach past what the firmware keeps near")
+	cmd.Flags().StringVar(&at.release, "kernel", linux.DefaultKernel, "`RELEASE` of Linux whose verifier and driver are meant, as 6.1 or 6.18.3")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().StringVar(&who, "for", "kernel", "whose answer is the exit status: kernel (the Linux driver) or nfpkit")
+	cmd.Flags().StringVar(&who, "for", "kernel", "`WHO` decides the exit status: kernel (the Linux driver) or nfpkit")
 	return cmd
 }
 

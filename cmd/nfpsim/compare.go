@@ -67,7 +67,11 @@ any listing of them.
 end. A line of it is a PROG and its --packet, --pcap and --map, with files
 relative to the list; # starts a comment. --corpus adds every XDP program of the kernel's
 samples and selftests that the driver takes, which are compiled first (once) and
-run on packets of their own.`,
+run on packets of their own.` + progHelp + `
+A and B are such programs.`,
+		Example: `  nfpsim compile ttl.bpf --off gvn,simplify -o plain.nfp
+  nfpsim compare ttl.bpf plain.nfp --pcap mixed.pcap
+  nfpsim compare --kernel firewall.o --map blocked=blocked.json --pcap mixed.pcap`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.table() {
@@ -86,13 +90,13 @@ run on packets of their own.`,
 	o.reading.flags(cmd)
 	o.origin.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
-	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay")
-	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map of both first (repeatable)")
+	f.StringVar(&o.packet, "packet", "", "one packet as `HEX` digits")
+	f.StringVar(&o.pcap, "pcap", "", "pcap or pcapng capture `IN` to replay")
+	f.StringArrayVar(&o.preload, "map", nil, "fill map NAME of both first, as `NAME=FILE.json` (repeatable)")
 	f.StringVar(&o.kernel, "kernel", "", "compare the Linux driver's code for one program with ours; the driver is that of `RELEASE`")
 	f.Lookup("kernel").NoOptDefVal = uml.Newest
-	f.StringVar(&o.listing, "listing", "", "take the driver's code from this file; no guest is booted")
-	f.StringVar(&o.list, "list", "", "compare the programs that this file lists")
+	f.StringVar(&o.listing, "listing", "", "take the driver's code from `FILE`; no guest is booted")
+	f.StringVar(&o.list, "list", "", "compare the programs that `FILE` lists")
 	f.BoolVar(&o.corpus, "corpus", false, "compare the XDP programs of the kernel's samples and selftests")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd

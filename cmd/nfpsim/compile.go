@@ -37,7 +37,14 @@ func newCompile() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compile PROG",
 		Short: "compile a program to NFP microcode",
-		Args:  exactly("PROG"),
+		Long: `Compiles a program for a firmware, and prints how many control-store words and
+bytes of stack it takes. -o writes an image that run, bench and dis read; --listing
+prints the code; --dump prints the program between passes (docs/compiler.md has
+their names).` + ebpfHelp,
+		Example: `  nfpsim compile firewall.o -o firewall.nfp
+  nfpsim compile firewall.o --listing
+  nfpsim compile ttl.bpf --dump lift`,
+		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := t.profile()
 			if err != nil {
@@ -94,10 +101,10 @@ func newCompile() *cobra.Command {
 	from.flags(cmd)
 	t.countsFlag(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&out, "output", "o", "", "write the image to a file")
+	f.StringVarP(&out, "output", "o", "", "write the image to `FILE`")
 	f.BoolVar(&listing, "listing", false, "print C line, eBPF and microcode interleaved")
-	f.StringVar(&dump, "dump", "", "print the program after this pass, or after each with \"all\"")
-	f.StringSliceVar(&off, "off", nil, "leave a pass out (for bisection)")
+	f.StringVar(&dump, "dump", "", "print the program after `PASS`, or after each with \"all\"")
+	f.StringSliceVar(&off, "off", nil, "leave out `PASS`, or several with commas (for bisection)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -18,7 +18,8 @@ func newDiff() *cobra.Command {
 the compiler's intermediate form after every pass, on the simulated card, and,
 with --kernel and where bpf(2) is permitted, on the running kernel. The first
 program on which they differ is shrunk and printed. Exit status 1 if any differ.`,
-		Args: exactly(),
+		Example: `  nfpsim diff -n 50 --seed 7`,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.N < 1 {
 				return usagef("--number is at least 1, not %d", cfg.N)
@@ -45,8 +46,8 @@ program on which they differ is shrunk and printed. Exit status 1 if any differ.
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&cfg.N, "number", "n", 1000, "programs")
-	f.Uint64Var(&cfg.Seed, "seed", 1, "seed: the same seed makes the same programs")
+	f.IntVarP(&cfg.N, "number", "n", 1000, "make `N` programs")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "`SEED` of the programs: the same seed makes the same ones")
 	f.BoolVar(&cfg.Kernel, "kernel", false, "compare with the running kernel too (needs bpf(2))")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -41,7 +41,11 @@ func newISA() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "isa",
 		Short: "print the micro-engine's instruction forms",
-		Args:  exactly(),
+		Long: `Prints each form of each micro-engine instruction: its text, its bits, and what it
+does. With --json, as one array.`,
+		Example: `  nfpsim isa
+  nfpsim isa --json`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), isaRows())

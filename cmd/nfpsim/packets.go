@@ -84,8 +84,8 @@ type origin struct{ ifindex, egress, rxQueue uint32 }
 
 func (o *origin) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Uint32Var(&o.ifindex, "ifindex", helper.DefaultIfindex, "interface that packets come from: ingress_ifindex, and ifindex of tc programs")
-	f.Uint32Var(&o.rxQueue, "rx-queue", 0, "queue that packets come from: rx_queue_index")
+	f.Uint32Var(&o.ifindex, "ifindex", helper.DefaultIfindex, "`NUMBER` of the interface that packets come from: ingress_ifindex, and ifindex of tc programs")
+	f.Uint32Var(&o.rxQueue, "rx-queue", 0, "`NUMBER` of the queue that packets come from: rx_queue_index")
 }
 
 // check refuses values that no kernel gives.

@@ -24,7 +24,7 @@ func newPlugin() *cobra.Command {
 	var engine string
 	cmd := &cobra.Command{
 		Use:   "plugin [MEMORY]",
-		Short: "speak the bpf_conformance runner's protocol",
+		Short: "run one program for the bpf_conformance runner",
 		Long: `Reads a program as base16 text from standard input and runs it on MEMORY, bytes
 in hex: r1 is its address and r2 its length. Prints r0's 64 bits in hex. A
 program that the verifier cannot prove still runs, under bounds checks and a
@@ -32,6 +32,7 @@ watchdog. Instructions mean what RFC 9669 says, on both engines, also where Linu
 refuses them: a constant shift is masked to the operand's width, division by the
 constant 0 gives 0. Not run are calls through a register (callx), calls of kernel
 functions, and loads of addresses of maps and variables, of which it has none.`,
+		Example: `  echo b7000000020000009500000000000000 | nfpsim plugin`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("plugin takes one argument at most (MEMORY), got %d", len(args))
@@ -72,7 +73,7 @@ functions, and loads of addresses of maps and variables, of which it has none.`,
 	t.flags(cmd)
 	cmd.Flags().Lookup("firmware").DefValue = "unlimited"
 	t.firmware = "unlimited"
-	cmd.Flags().StringVar(&engine, "engine", "sim", "what runs the program: sim or interp")
+	cmd.Flags().StringVar(&engine, "engine", "sim", "`ENGINE` that runs the program: sim or interp")
 	return cmd
 }
 

@@ -17,14 +17,15 @@ func newProfile() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:   "profile PROG -o FILE.pb.gz",
-		Short: "measure a program as bench does, and write what each word cost for go tool pprof",
+		Short: "measure a program as bench does, and write a profile for go tool pprof",
 		Long: `Runs a program as bench does and writes a profile for "go tool pprof". A sample is
 a word of microcode; around it stand the eBPF instruction, the C line and the
 function it was compiled from, as if each had called the next. Values are a
 word's executions, the cycles it held an engine and the cycles its context
 waited at it, in all and by cause: -sample_index=stall chooses. go tool pprof
--comments prints the card, the traffic, and what of a capture was left out.`,
-		Args: exactly("PROG"),
+-comments prints the card, the traffic, and what of a capture was left out.` + progHelp,
+		Example: `  nfpsim profile firewall.o --pcap mixed.pcap --packets 20000 -o firewall.pb.gz`,
+		Args:    exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return usagef("profile wants -o FILE.pb.gz")
@@ -40,7 +41,7 @@ waited at it, in all and by cause: -sample_index=stall chooses. go tool pprof
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", `the profile; "-" is standard output`)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the profile to `FILE`; \"-\" is standard output")
 	return cmd
 }
 

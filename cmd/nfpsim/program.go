@@ -153,9 +153,9 @@ type reading struct {
 }
 
 func (r *reading) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.progType, "type", "", "type of the programs, whatever their sections are called: xdp, tc or action")
-	cmd.Flags().StringArrayVar(&r.set, "set", nil, "NAME=VALUE: give a global variable, or NAME.member or NAME[2] of it, a value (repeatable)")
-	cmd.Flags().StringArrayVar(&r.entries, "entries", nil, "MAP=N: give a map so many entries (repeatable)")
+	cmd.Flags().StringVar(&r.progType, "type", "", "`TYPE` of the programs, whatever their sections are called: xdp, tc or action")
+	cmd.Flags().StringArrayVar(&r.set, "set", nil, "give a global variable, or NAME.member or NAME[2] of it, a value, as `NAME=VALUE` (repeatable)")
+	cmd.Flags().StringArrayVar(&r.entries, "entries", nil, "give a map so many entries, as `MAP=N` (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(progTypes, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -179,7 +179,7 @@ type target struct{ firmware, counts string }
 
 func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.firmware, "firmware", "stock",
-		"firmware profile: "+strings.Join(firmware.Names(), ", ")+", or a .json file")
+		"`PROFILE` of the firmware: "+strings.Join(firmware.Names(), ", ")+", or a .json file")
 	_ = cmd.RegisterFlagCompletionFunc("firmware", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return firmware.Names(), cobra.ShellCompDirectiveDefault
 	})
@@ -187,7 +187,7 @@ func (t *target) flags(cmd *cobra.Command) {
 
 // countsFlag adds the flag that takes measured frequencies.
 func (t *target) countsFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&t.counts, "profile", "", "lay code out for what ran most: a file that run --counts wrote")
+	cmd.Flags().StringVar(&t.counts, "profile", "", "lay code out for what ran most: `FILE` that run --counts wrote")
 }
 
 func (t *target) profile() (*firmware.Profile, error) { return firmware.Load(t.firmware) }

@@ -26,10 +26,11 @@ func newReport() *cobra.Command {
 	var o benchOptions
 	var out string
 	cmd := &cobra.Command{
-		Use:   "report PROG -o FILE.html",
-		Short: "write a page that shows how a program does on a simulated card",
-		Long:  reportLong,
-		Args:  exactly("PROG"),
+		Use:     "report PROG -o FILE.html",
+		Short:   "write a page that shows how a program does on a simulated card",
+		Long:    reportLong + progHelp,
+		Example: `  nfpsim report firewall.o --pcap mixed.pcap --packets 20000 -o firewall.html`,
+		Args:    exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return usagef("report wants -o FILE.html")
@@ -45,7 +46,7 @@ func newReport() *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write, - for standard output")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the page to `FILE`; \"-\" is standard output")
 	return cmd
 }
 

@@ -55,7 +55,21 @@ simulated card.
 
 A PROG argument is an ELF object (file.o), eBPF text (file.bpf), micro-engine
 text or a whole listing (file.s), or an image (file.nfp); file.o:name picks one
-program of several. "-" is standard input.`
+program of several. "-" is standard input. The files of the examples are in the
+directory examples.`
+
+// What PROG is, for the help of each command that takes one.
+const (
+	ebpfHelp = `
+
+PROG is an ELF object (file.o, or file.o:NAME for one program of several) or eBPF
+text (file.bpf); "-" is standard input.`
+	progHelp = `
+
+PROG is an ELF object (file.o, or file.o:NAME for one program of several), eBPF
+text (file.bpf), micro-engine text (file.s) or an image (file.nfp); "-" is an
+object or eBPF text from standard input.`
+)
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -75,7 +89,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newBench(), newProfile(), newReport(), newDiff(),
-		explain.Command(nil), newISA(), newPlugin(), newCard(), newCompare(),
+		explain.Command("nfpsim", nil), newISA(), newPlugin(), newCard(), newCompare(),
 	)
 	return root
 }

@@ -82,7 +82,10 @@ to a capture: pcap, or what the name says (.pcapng, .pcap.gz, .pcapng.gz). With
 "--out -" it goes to standard output, and the results to standard error.
 --map NAME=FILE.json fills a map before, --dump NAME=FILE.json writes one after
 ("-" is standard output).
-` + captureHelp,
+` + captureHelp + progHelp,
+		Example: `  nfpsim run firewall.o --pcap mixed.pcap --map blocked=blocked.json --dump blocked=-
+  nfpsim run counters.o --pcap web.pcap --out passed.pcapng
+  nfpsim run ttl.bpf --packet 00000000000100000000000208004500001400000000401100000a0000010a000002`,
 		Args: exactly("PROG"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
@@ -91,14 +94,14 @@ to a capture: pcap, or what the name says (.pcapng, .pcap.gz, .pcapng.gz). With
 	o.countsFlag(cmd)
 	o.origin.flags(cmd)
 	f := cmd.Flags()
-	f.Uint32Var(&o.egress, "egress-ifindex", 0, "interface that packets go to, for programs of a devmap on --engine interp (default: that of --ifindex)")
-	f.StringVar(&o.engine, "engine", "sim", "what runs the program: sim, the simulated card, or interp, the reference interpreter")
-	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
-	f.StringVar(&o.pcap, "pcap", "", "a pcap or pcapng capture to replay, gzipped or not")
-	f.StringVar(&o.out, "out", "", "write the packets that go on to this capture")
-	f.StringArrayVar(&o.preload, "map", nil, "NAME=FILE.json: fill a map first (repeatable)")
-	f.StringArrayVar(&o.dump, "dump", nil, "NAME=FILE.json: write a map's contents after the last packet (repeatable)")
-	f.StringVar(&o.count, "counts", "", "write how often each instruction ran to this file, for --profile; the reference interpreter runs the program then")
+	f.Uint32Var(&o.egress, "egress-ifindex", 0, "`NUMBER` of the interface that packets go to, for programs of a devmap on --engine interp (default: that of --ifindex)")
+	f.StringVar(&o.engine, "engine", "sim", "`ENGINE` that runs the program: sim, the simulated card, or interp, the reference interpreter")
+	f.StringVar(&o.packet, "packet", "", "one packet as `HEX` digits")
+	f.StringVar(&o.pcap, "pcap", "", "pcap or pcapng capture `IN` to replay, gzipped or not")
+	f.StringVar(&o.out, "out", "", "write the packets that go on to capture `OUT`")
+	f.StringArrayVar(&o.preload, "map", nil, "fill map NAME first, as `NAME=FILE.json` (repeatable)")
+	f.StringArrayVar(&o.dump, "dump", nil, "write the contents of map NAME after the last packet, as `NAME=FILE.json` (repeatable)")
+	f.StringVar(&o.count, "counts", "", "write how often each instruction ran to `FILE`, for --profile; the reference interpreter runs the program then")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
 }

@@ -26,14 +26,14 @@ type trafficOptions struct {
 
 func (o *trafficOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.size, "size", "60", "bytes of generated packets without CRC: a size, a list 60,124,508 or a range 60-1500:240")
+	f.StringVar(&o.size, "size", "60", "generated packets have `BYTES` bytes without CRC: a size, a list 60,124,508 or a range 60-1500:240")
 	f.BoolVar(&o.imix, "imix", false, "generated packets of 60, 590 and 1514 bytes, 7:4:1")
-	f.StringVar(&o.packet, "packet", "", "one packet as hex digits")
-	f.StringVar(&o.pcap, "pcap", "", "packets of a pcap or pcapng capture, over and over")
-	f.IntVar(&o.flows, "flows", 1, "flows (addresses and ports) among the generated packets")
-	f.Float64Var(&o.zipf, "zipf", 0, "how unequal flows are: the k-th comes 1/k^Z times as often as the first; 0 makes them equal")
-	f.StringVar(&o.mix, "mix", "udp", "kinds of generated packets and their shares, as udp:70,tcp:20,icmp:5,udp6:3,tcp6:1,vlan:1,arp:1")
-	f.Uint64Var(&o.seed, "seed", 1, "seed of all that is random")
+	f.StringVar(&o.packet, "packet", "", "one packet as `HEX` digits")
+	f.StringVar(&o.pcap, "pcap", "", "packets of a pcap or pcapng capture `IN`, over and over")
+	f.IntVar(&o.flows, "flows", 1, "`N` flows (addresses and ports) among the generated packets")
+	f.Float64Var(&o.zipf, "zipf", 0, "how unequal flows are, `Z`: the k-th comes 1/k^Z times as often as the first; 0 makes them equal")
+	f.StringVar(&o.mix, "mix", "udp", "`KINDS` of generated packets and their shares, as udp:70,tcp:20,icmp:5,udp6:3,tcp6:1,vlan:1,arp:1")
+	f.Uint64Var(&o.seed, "seed", 1, "`SEED` of all that is random")
 }
 
 // traffic returns the traffic of one run of a sweep; size is for generated packets.

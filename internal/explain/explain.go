@@ -86,18 +86,18 @@ func named(all []Row, words ...string) []Row {
 	return slices.DeleteFunc(slices.Clone(all), func(r Row) bool { return !slices.Contains(words, r.Reason) })
 }
 
-// Command returns the command explain. asJSON is the flag of the root that asks for
-// JSON, or nil if the command has its own.
-func Command(asJSON *bool) *cobra.Command {
+// Command returns the command explain of a program. asJSON is the flag of the root that
+// asks for JSON, or nil if the command has its own.
+func Command(program string, asJSON *bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [REASON | LINE]",
-		Short: "say what a reason, or a line of the driver's, means and what usually cures it",
-		Long: `Explains a reason: the word in parentheses at the end of an error or a warning of
-nfpsim or nfpctl. Explains a line, too, that the kernel's verifier or its nfp driver
+		Short: "explain the reason of an error, or a line that the kernel printed, and its cure",
+		Long: `Explains REASON: the word in parentheses at the end of an error or a warning of
+nfpsim or nfpctl. Explains LINE, too, that the kernel's verifier or its nfp driver
 printed: of the verifier's log, of what tc, ip or bpftool answered, or of the kernel's
 log. Quote the line. Without an argument it lists all reasons.`,
-		Example: `  explain packet-bounds
-  explain 'invalid access to packet, off=34 size=4, R2(id=0,off=34,r=0)'`,
+		Example: `  ` + program + ` explain packet-bounds
+  ` + program + ` explain 'invalid access to packet, off=34 size=4, R2(id=0,off=34,r=0)'`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var words []string
 			for _, r := range All() {

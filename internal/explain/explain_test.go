@@ -62,7 +62,7 @@ no-program (manager: instruction)
 		{"no-driv", "explain: no reason \"no-driv\"; did you mean no-driver?\n"},
 	} {
 		var out bytes.Buffer
-		cmd := Command(nil)
+		cmd := Command("nfpsim", nil)
 		cmd.SetArgs([]string{c.word})
 		cmd.SetOut(&out)
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true

@@ -90,7 +90,7 @@ func consoleLine(steps []Step, at int, line string) ([]Step, error) {
 		command, s.Do = rest, "start"
 	}
 	var err error
-	if s.Args, err = split(command); err != nil {
+	if s.Args, err = Split(command); err != nil {
 		return nil, err
 	}
 	if s.Args[0] == "kill" {
@@ -99,8 +99,8 @@ func consoleLine(steps []Step, at int, line string) ([]Step, error) {
 	return append(steps, s), nil
 }
 
-// split splits a command into words; text between single quotes is one word.
-func split(s string) ([]string, error) {
+// Split splits a command into words; text between single quotes is one word.
+func Split(s string) ([]string, error) {
 	var words []string
 	for i, part := range strings.Split(s, "'") {
 		if i%2 == 1 {
