@@ -214,7 +214,8 @@ func loadSpec(data []byte) (spec *ebpf.CollectionSpec, err error) {
 // dropEmptyTails removes the fields that old loaders appended to a map definition
 // (inner map, NUMA node, pinning). It notes the loss if a field is not zero.
 func (o *Object) dropEmptyTails() {
-	for name, m := range o.Spec.Maps {
+	for _, name := range slices.Sorted(maps.Keys(o.Spec.Maps)) {
+		m := o.Spec.Maps[name]
 		if m.Extra == nil {
 			continue
 		}

@@ -427,3 +427,19 @@ func FuzzLoad(f *testing.F) {
 		_ = asmtext.PrintSpec(o.Spec)
 	})
 }
+
+// TestNotesInOrder checks that the notes on several maps come in the order of their names.
+func TestNotesInOrder(t *testing.T) {
+	for range 20 {
+		o := &Object{Spec: &ebpf.CollectionSpec{Maps: map[string]*ebpf.MapSpec{}}}
+		var want []string
+		for _, name := range []string{"a", "b", "c", "d"} {
+			o.Spec.Maps[name] = &ebpf.MapSpec{Extra: bytes.NewReader([]byte{0, 1})}
+			want = append(want, "map "+name+": fields after map_flags are ignored")
+		}
+		o.dropEmptyTails()
+		if !slices.Equal(o.Notes, want) {
+			t.Fatalf("notes %q, want %q", o.Notes, want)
+		}
+	}
+}
