@@ -45,11 +45,7 @@ func (s *selector) helper(v *ir.Value) {
 		s.directLookup(v)
 	case !p.Offers(id):
 		s.missing(id)
-		for i := range 2 {
-			if d := s.tuplePart(v, i); d != none {
-				s.load(d, 0)
-			}
-		}
+		s.zeroResult(v)
 	case !p.Inlines(id):
 		s.callHelper(v, id)
 	case id == helperRandom:
@@ -60,6 +56,16 @@ func (s *selector) helper(v *ir.Value) {
 		s.adjustTail(v)
 	default:
 		panic(fmt.Sprintf("select: helper %d cannot be compiled in place", id))
+	}
+}
+
+// zeroResult defines the result of a call that the firmware cannot make as 0. The rest
+// of the refused program is compiled to find further reasons, and the checkers read it.
+func (s *selector) zeroResult(v *ir.Value) {
+	for i := range 2 {
+		if d := s.tuplePart(v, i); d != none {
+			s.load(d, 0)
+		}
 	}
 }
 
@@ -230,6 +236,7 @@ func (s *selector) tailCall(v *ir.Value) {
 func (s *selector) directLookup(v *ir.Value) {
 	handle := v.Args[0]
 	if !s.isDirect(handle.Sym) {
+		s.zeroResult(v)
 		return
 	}
 	m := s.env.mapSpec(handle.Sym)
@@ -243,11 +250,7 @@ func (s *selector) directLookup(v *ir.Value) {
 	}
 	low, high := s.tuplePart(v, 0), s.tuplePart(v, 1)
 	outside := s.block()
-	for _, d := range []nfp.Operand{low, high} {
-		if d != none {
-			s.load(d, 0)
-		}
-	}
+	s.zeroResult(v)
 	s.alu(nfp.ALUSub, none, key, s.operandOrWordConst(m.MaxEntries))
 	s.branch(nfp.CondCS, outside)
 	if shift := uint8(bits.TrailingZeros32(lift.DirectStride(m))); low != none && shift > 0 {
