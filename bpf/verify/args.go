@@ -145,7 +145,7 @@ func (a *arguments) memory(n int, v *val, least, most int64, how use) {
 	x, s := a.x, a.s
 	if most == 0 && v.pointer() {
 		if lo, hi := v.min(), v.max(); x.opt.Linux && v.kind == PtrStack && (lo < -maxStack || hi > 0) {
-			a.fail("stack-bounds", "%s touches no byte at r10%+d to r10%+d (r%d), and Linux wants it on the stack all the same", a.p.Name, lo, hi, n+1)
+			a.fail("stack-bounds", "%s touches no byte at r10%+d to r10%+d (r%d), but Linux requires that it lies in the stack", a.p.Name, lo, hi, n+1)
 		}
 		return
 	}
