@@ -205,16 +205,16 @@ func (t *threader) pass(b *Block, e *Edge) bool {
 			next = 1
 		}
 	}
-	way := to.Succs[next]
-	if way.To == to || way.To == b && to.Kind == TermJump && len(b.Succs) == 1 {
+	succ := to.Succs[next]
+	if succ.To == to || succ.To == b && to.Kind == TermJump && len(b.Succs) == 1 {
 		return false
 	}
-	args := make([]*Value, len(way.Args))
-	for i, a := range way.Args {
+	args := make([]*Value, len(succ.Args))
+	for i, a := range succ.Args {
 		args[i] = in(a)
 	}
 	b.Values = append(b.Values, scratch.Values...)
-	*e = Edge{To: way.To, Args: args}
+	*e = Edge{To: succ.To, Args: args}
 	return true
 }
 

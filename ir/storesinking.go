@@ -19,7 +19,7 @@ import "slices"
 //   - No path executes more commands than before: of each run of bytes that a path
 //     stores all move or none, except those that are stored again after the join.
 func (f *Func) SinkStores() {
-	if !f.storesOnWays() {
+	if !f.twoBlocksStore() {
 		return
 	}
 	s := &sinker{f: f, preds: f.Preds(), place: make([]int, f.NextBlock), dead: newDeadBytes(f), dom: f.Dominators()}
@@ -41,8 +41,8 @@ func (f *Func) SinkStores() {
 	}
 }
 
-// storesOnWays reports whether two blocks store to the packet or to maps.
-func (f *Func) storesOnWays() bool {
+// twoBlocksStore reports whether two blocks store to the packet or to maps.
+func (f *Func) twoBlocksStore() bool {
 	n := 0
 	for _, b := range f.Blocks {
 		if slices.ContainsFunc(b.Values, sinkable) {
@@ -159,8 +159,8 @@ func parts(v, w *Value) bool {
 	return off < at+size && at < off+int64(v.Size)
 }
 
-// way has the stores of one group at the end of one predecessor of a join.
-type way struct {
+// predStores has the stores of one group at the end of one predecessor of a join.
+type predStores struct {
 	from  *Block
 	edge  *Edge
 	group *storeGroup
@@ -174,7 +174,7 @@ func (s *sinker) join(b *Block) {
 		return
 	}
 	for _, g := range trailing(preds[0].Block) {
-		ways := make([]way, 0, len(preds))
+		joined := make([]predStores, 0, len(preds))
 		for _, p := range preds {
 			at := 0
 			list := trailing(p.Block)
@@ -184,16 +184,16 @@ func (s *sinker) join(b *Block) {
 			if at == len(list) {
 				break
 			}
-			w := way{p.Block, p.Edge(), list[at], map[int64]byteSource{}}
+			w := predStores{p.Block, p.Edge(), list[at], map[int64]byteSource{}}
 			for i, st := range w.group.stores {
 				for n := range int64(st.v.Size) {
 					w.bytes[st.off+n] = sourceOf(i, st.v, n)
 				}
 			}
-			ways = append(ways, w)
+			joined = append(joined, w)
 		}
-		if len(ways) == len(preds) {
-			s.sink(b, g.storeKey, ways)
+		if len(joined) == len(preds) {
+			s.sink(b, g.storeKey, joined)
 		}
 	}
 }
@@ -206,23 +206,23 @@ type sunkWord struct {
 }
 
 // sink moves the bytes of one group that all paths store.
-func (s *sinker) sink(b *Block, key storeKey, ways []way) {
+func (s *sinker) sink(b *Block, key storeKey, joined []predStores) {
 	again := storedAgain(b, key)
 	common := map[int64]bool{}
-	for off := range ways[0].bytes {
-		common[off] = !again[off] && !slices.ContainsFunc(ways, func(w way) bool { _, ok := w.bytes[off]; return !ok })
+	for off := range joined[0].bytes {
+		common[off] = !again[off] && !slices.ContainsFunc(joined, func(w predStores) bool { _, ok := w.bytes[off]; return !ok })
 	}
-	words, params := wordsOf(key, ways, wholeRuns(ways, common, again))
+	words, params := wordsOf(key, joined, wholeRuns(joined, common, again))
 	if len(words) == 0 || params > sinkLimit {
 		return
 	}
 	e := newEditor(s.f)
-	e.pc = ways[0].group.stores[0].v.PC
+	e.pc = joined[0].group.stores[0].v.PC
 	for _, w := range words {
-		w.store(e, key, w.value(e, b, ways))
+		w.store(e, key, w.value(e, b, joined))
 	}
 	b.Values = append(e.out, b.Values...)
-	for _, w := range ways {
+	for _, w := range joined {
 		gone := map[*Value]bool{}
 		for _, st := range w.group.stores {
 			gone[st.v] = true
@@ -268,10 +268,10 @@ func storedAgain(b *Block, key storeKey) map[int64]bool {
 
 // wholeRuns removes bytes from common so that each run of bytes that a path stores
 // remains whole or not at all, and returns the rest in order.
-func wholeRuns(ways []way, common, again map[int64]bool) []int64 {
+func wholeRuns(joined []predStores, common, again map[int64]bool) []int64 {
 	for changed := true; changed; {
 		changed = false
-		for _, w := range ways {
+		for _, w := range joined {
 			offs := make([]int64, 0, len(w.bytes))
 			for off := range w.bytes {
 				offs = append(offs, off)
@@ -303,14 +303,14 @@ func wholeRuns(ways []way, common, again map[int64]bool) []int64 {
 
 // wordsOf divides bytes into words, those of maps at their word boundaries, and counts
 // the words that differ between paths.
-func wordsOf(key storeKey, ways []way, offs []int64) (words []sunkWord, params int) {
+func wordsOf(key storeKey, joined []predStores, offs []int64) (words []sunkWord, params int) {
 	for len(offs) > 0 {
 		w := sunkWord{off: offs[0], n: 1}
 		for w.n < min(4, len(offs)) && offs[w.n] == w.off+int64(w.n) && !(key.space == MapMem && offs[w.n]%4 == 0) {
 			w.n++
 		}
-		first := w.sources(ways[0])
-		for _, other := range ways[1:] {
+		first := w.sources(joined[0])
+		for _, other := range joined[1:] {
 			for i, src := range w.sources(other) {
 				w.differ = w.differ || src.word != first[i].word || src.at != first[i].at || src.n != first[i].n
 			}
@@ -324,7 +324,7 @@ func wordsOf(key storeKey, ways []way, offs []int64) (words []sunkWord, params i
 	return words, params
 }
 
-func (w *sunkWord) sources(from way) []byteSource {
+func (w *sunkWord) sources(from predStores) []byteSource {
 	list := make([]byteSource, w.n)
 	for i := range list {
 		list[i] = from.bytes[w.off+int64(i)]
@@ -333,12 +333,12 @@ func (w *sunkWord) sources(from way) []byteSource {
 }
 
 // value returns the word at the start of b: a parameter if the paths differ.
-func (w *sunkWord) value(e *editor, b *Block, ways []way) *Value {
+func (w *sunkWord) value(e *editor, b *Block, joined []predStores) *Value {
 	if !w.differ {
-		return e.assemble(w.sources(ways[0]))
+		return e.assemble(w.sources(joined[0]))
 	}
 	here := e.out
-	for _, from := range ways {
+	for _, from := range joined {
 		e.out = from.from.Values
 		x := e.assemble(w.sources(from))
 		from.from.Values = e.out
@@ -443,22 +443,22 @@ func (s *sinker) split(b *Block) {
 			if slices.ContainsFunc(g.stores[i+1:], func(later groupedStore) bool { return parts(st.v, later.v) }) {
 				continue
 			}
-			for way := range 2 {
-				to := b.Succs[way].To
-				if s.dead.deadAt(b.Succs[1-way].To, st.v) && !s.dead.deadAt(to, st.v) && s.takes(b, to, st.v) {
-					moved[way] = append(moved[way], st.v)
+			for edge := range 2 {
+				to := b.Succs[edge].To
+				if s.dead.deadAt(b.Succs[1-edge].To, st.v) && !s.dead.deadAt(to, st.v) && s.takes(b, to, st.v) {
+					moved[edge] = append(moved[edge], st.v)
 				}
 			}
 		}
 	}
-	for way, list := range moved {
+	for edge, list := range moved {
 		if len(list) == 0 {
 			continue
 		}
 		b.Values = slices.DeleteFunc(b.Values, func(v *Value) bool { return slices.Contains(list, v) })
-		to := b.Succs[way].To
+		to := b.Succs[edge].To
 		if len(s.preds[to.ID]) > 1 {
-			to = s.between(b, way)
+			to = s.between(b, edge)
 		}
 		to.Values = append(list, to.Values...)
 	}
@@ -492,16 +492,16 @@ func (s *sinker) takes(b, to *Block, v *Value) bool {
 }
 
 // between inserts a block on an edge out of b.
-func (s *sinker) between(b *Block, way int) *Block {
+func (s *sinker) between(b *Block, edge int) *Block {
 	n := s.f.NewBlock()
 	n.PC = b.PC
-	e := &b.Succs[way]
+	e := &b.Succs[edge]
 	n.Jump(b.PC, e.To, e.Args...)
 	list := s.preds[e.To.ID]
-	at := slices.Index(list, Pred{b, way})
+	at := slices.Index(list, Pred{b, edge})
 	list[at] = Pred{n, 0}
 	*e = Edge{To: n}
-	s.preds = append(s.preds, []Pred{{b, way}})
+	s.preds = append(s.preds, []Pred{{b, edge}})
 	s.place = append(s.place, 0)
 	return n
 }

@@ -57,7 +57,7 @@ type explorer struct {
 	budget   int
 	width    int
 	narrow   int  // below this budget, width is narrowWidth
-	tell     int  // register in which states last differed
+	differed int  // register in which states last differed
 	merged   bool // some states were merged: another width may do better
 	stop     bool // budget spent
 	endless  bool // an infinite loop was found
@@ -215,7 +215,7 @@ func (x *explorer) deliver(a *activation, b int32, s *state) {
 // gather adds s to the states pending at one block.
 func (x *explorer) gather(list []*state, s *state) []*state {
 	for i, t := range list {
-		if apart(&t.regs[x.tell], &s.regs[x.tell]) {
+		if apart(&t.regs[x.differed], &s.regs[x.differed]) {
 			continue
 		}
 		if x.covers(t, s) {

@@ -26,13 +26,13 @@ func (p *idPairs) match(a, b uint32, delta int64) bool {
 
 // covers reports whether every concrete state in s is in t as well.
 func (x *explorer) covers(t, s *state) bool {
-	if apart(&t.regs[x.tell], &s.regs[x.tell]) {
+	if apart(&t.regs[x.differed], &s.regs[x.differed]) {
 		return false
 	}
 	x.ids.pairs = x.ids.pairs[:0]
 	for r := range t.regs[:10] {
 		if t.regs[r].kind != NotInit && !x.coversVal(t, &t.regs[r], &s.regs[r]) {
-			x.tell = r
+			x.differed = r
 			return false
 		}
 	}

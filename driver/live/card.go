@@ -107,7 +107,7 @@ func (c *Card) Plug() {
 			Netns: ref.Netns, Name: ref.Name, Index: i + 2, Driver: "nfp", Firmware: "0.0.5.0 0.31 simulated ebpf",
 			Card: c.opt.Bus, Up: true, MTU: 1500, TCOffload: true,
 		}})
-		c.tell(offload.Event{Port: ref})
+		c.notify(offload.Event{Port: ref})
 	}
 }
 
@@ -120,7 +120,7 @@ func (c *Card) Unplug() {
 		if p.runs != nil {
 			c.drop(p.runs)
 		}
-		c.tell(offload.Event{Port: p.Ref(), Gone: true})
+		c.notify(offload.Event{Port: p.Ref(), Gone: true})
 	}
 	c.ports = nil
 	for _, p := range c.programs {
@@ -207,15 +207,15 @@ func (c *Card) drop(o object) {
 	}
 }
 
-// tell sends an event to all watchers of ports. A watcher whose channel is full
+// notify sends an event to all watchers of ports. A watcher whose channel is full
 // instead receives the empty event, which means that events were lost.
-func (c *Card) tell(e offload.Event) {
+func (c *Card) notify(e offload.Event) {
 	for w := range c.watchers {
 		select {
 		case w <- e:
 		default:
 			<-w
-			w <- offload.Event{} // there is room: only tell sends, and it holds the lock
+			w <- offload.Event{} // there is room: only notify sends, and it holds the lock
 		}
 	}
 }

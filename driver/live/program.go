@@ -276,6 +276,6 @@ func (c *Card) put(q *port, mode offload.Mode, p *program) error {
 	if was != nil {
 		c.drop(was)
 	}
-	c.tell(offload.Event{Port: q.Ref()})
+	c.notify(offload.Event{Port: q.Ref()})
 	return nil
 }
