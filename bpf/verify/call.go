@@ -207,12 +207,36 @@ func (x *explorer) tailCall(s *state, i int) {
 	}
 }
 
+// tailReturns reports whether a path leaves the function at instruction i: a tail call
+// that succeeds returns to the function's caller. Linux walks that path since 6.18, and
+// takes into account only since then that one that fails leaves the packet as it was.
+func (x *explorer) tailReturns(s *state, i int) bool {
+	return isTailCall(&x.c.Insns[i]) && s.cur > 0 && (!x.opt.Linux || x.opt.since(6, 18))
+}
+
+func isTailCall(ins *code.Insn) bool {
+	return ins.IsBuiltinCall() && asm.BuiltinFunc(ins.Constant) == asm.FnTailCall
+}
+
+// afterTail makes of s, the state after tail call i that failed, that after one that
+// succeeded: in the caller, with the result of the other program.
+func (x *explorer) afterTail(s *state, i int) {
+	forgetPacket(s)
+	s.regs[asm.R0] = scalar(anyNum())
+	x.leaveFrame(s, i)
+}
+
+// forgetPacket makes any number of what points into the packet.
+func forgetPacket(s *state) {
+	s.each(func(o *val) bool { return o.kind == PtrPacket || o.kind == PtrPacketMeta || o.kind == PtrPacketEnd },
+		func(o *val) { *o = scalar(anyNum()) })
+}
+
 // returns applies the effects on registers that all calls share.
 func (x *explorer) returns(s *state, p helper.Proto, set int16) {
 	x.clobber(s)
-	if p.MovesPacket {
-		s.each(func(o *val) bool { return o.kind == PtrPacket || o.kind == PtrPacketMeta || o.kind == PtrPacketEnd },
-			func(o *val) { *o = scalar(anyNum()) })
+	if p.MovesPacket && !(p.ID == asm.FnTailCall && x.opt.Linux && x.opt.since(6, 18)) {
+		forgetPacket(s)
 	}
 	r0 := &s.regs[asm.R0]
 	switch p.Ret {

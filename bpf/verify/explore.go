@@ -131,7 +131,7 @@ func (x *explorer) process(a *activation, b int32) {
 		if x.stop {
 			return
 		}
-		if !x.straight(s, bl) {
+		if !x.straight(a, s, bl) {
 			x.drop(s)
 			continue
 		}
@@ -153,7 +153,7 @@ func (x *explorer) process(a *activation, b int32) {
 
 // straight executes the block's instructions up to a final branch, exit or call. It
 // reports whether the path continues after them.
-func (x *explorer) straight(s *state, bl *block) bool {
+func (x *explorer) straight(a *activation, s *state, bl *block) bool {
 	for i := bl.start; i < bl.end; i++ {
 		if x.budget--; x.budget < 0 {
 			x.outOfBudget(s, i)
@@ -162,6 +162,11 @@ func (x *explorer) straight(s *state, bl *block) bool {
 		x.record(s, i)
 		if !x.step(s, i) {
 			return false
+		}
+		if x.tailReturns(s, i) {
+			t := x.clone(s)
+			x.afterTail(t, i)
+			a.out = x.gather(a.out, t)
 		}
 	}
 	return true

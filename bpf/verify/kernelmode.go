@@ -259,7 +259,9 @@ func (x *explorer) scrub(s *state, v *val, n int64) {
 	}
 }
 
-// since reports whether the release of Linux asked about is major.minor or later.
+// since reports whether the release of Linux asked about is major.minor or later. Linux
+// 6.1, 6.12 and 6.18 were compared. Of a release between two of them, such as 6.8, 6.14
+// or 6.17, it is assumed that the change came with it.
 func (opt *Options) since(major, minor int) bool {
 	k := opt.Kernel
 	if k == [2]int{} {

@@ -193,7 +193,7 @@ func (w *walker) undoJump(t *footstep, m *marks) {
 		*regs, m.slots[m.frame] = 0, 0
 		m.frame--
 		m.regs[m.frame] |= args
-	case isExit(ins): // into the function that was left
+	case isExit(ins), t.left: // into the function that was left
 		r0 := *regs & (1 << asm.R0)
 		*regs &^= 1 << asm.R0
 		m.frame++

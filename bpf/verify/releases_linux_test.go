@@ -66,6 +66,49 @@ func TestRunningRelease(t *testing.T) {
 	}
 }
 
+// TestFailedTailCall checks that Linux knows since 6.18 that a tail call that failed has left
+// the packet as it was.
+func TestFailedTailCall(t *testing.T) {
+	f, err := asmtext.Parse("tail", `.map progs prog_array key=4 value=4 entries=1
+.program xdp main
+	r6 = *(u32 *)(r1 + 0)
+	r7 = *(u32 *)(r1 + 4)
+	r0 = 2
+	r2 = r6
+	r2 += 20
+	if r2 > r7 goto out
+	r2 = map[progs]
+	r3 = 0
+	call bpf_tail_call
+	r0 = *(u8 *)(r6 + 19)
+	r0 &= 1
+out:
+	exit
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := f.Spec.Programs["main"]
+	c, faults := code.New(spec, f.Spec.Maps)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	for _, k := range []release{{6, 1}, {6, 12}, {6, 18}} {
+		if got, want := knows(c, k), !k.before(release{6, 18}); got != want {
+			t.Errorf("Linux %d.%d accepts: %v, want %v", k[0], k[1], got, want)
+		}
+	}
+	kernelMaps(t)
+	m, err := ebpf.NewMap(f.Spec.Maps["progs"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := loadIntoKernel(t, spec, map[string]*ebpf.Map{"progs": m}); (err == nil) != knows(c, runningRelease(t)) {
+		t.Errorf("kernel %v says %v", runningRelease(t), err)
+	}
+}
+
 func runningRelease(t *testing.T) (k release) {
 	t.Helper()
 	var name unix.Utsname

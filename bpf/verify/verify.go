@@ -80,7 +80,7 @@ func verify(c *code.Code, opt *Options) (*Facts, *Rejection) {
 	fresh := func() *explorer { return newExplorer(c, opt, gs, at, live) }
 	if opt.Linux {
 		x = x.asLinuxWalks(fresh)
-	} else if len(x.log.reasons) > 0 && x.merged && !x.stop && onlyPlaces(x.log.reasons) && fresh().walkAsLinux(false).proved() {
+	} else if len(x.log.reasons) > 0 && (x.merged || x.endless) && !x.stop && onlyPlaces(x.log.reasons) && fresh().walkAsLinux(false).proved() {
 		x.log.reasons = nil
 	}
 	var ended []Reason

@@ -55,6 +55,7 @@ type path struct {
 type footstep struct {
 	insn   int32
 	slot   int16 // frame<<8 | slot that a number was stored to or loaded from, or -1
+	left   bool  // a tail call that returned to the function's caller
 	linked int32 // walker.linked of the numbers that were bounded together, or 0
 }
 
@@ -126,7 +127,7 @@ func (w *walker) proved() bool { return len(w.x.log.reasons) == 0 }
 // function at each call.
 func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 	refused := len(x.log.reasons) > 0
-	if refused && !x.merged && !x.stop {
+	if refused && !x.merged && !x.stop && !x.endless {
 		return x
 	}
 	y := fresh()
@@ -252,7 +253,30 @@ func (w *walker) advance(p *path) bool {
 		return true
 	}
 	w.depend(p, i, ins)
-	return x.step(s, i)
+	if !x.step(s, i) {
+		return false
+	}
+	if x.tailReturns(s, i) {
+		p.steps[len(p.steps)-1].left = true
+		return w.leaveByTail(p, i)
+	}
+	return true
+}
+
+// leaveByTail walks the path of tail call i that returns to the caller, and keeps the one
+// of a call that failed for later.
+func (w *walker) leaveByTail(p *path, i int) bool {
+	x, s := w.x, p.s
+	call := s.frames[s.cur].call
+	failed := *p
+	failed.steps = slices.Clone(p.steps)
+	failed.steps[len(failed.steps)-1].left = false
+	if !w.put(&failed, x.clone(s), i+1) {
+		return false
+	}
+	x.afterTail(s, i)
+	p.at = int(call) + 1
+	return true
 }
 
 // addStep appends t to p's steps. A path has its own steps from each checkpoint and from

@@ -42,6 +42,7 @@ var explosions = []explosion{
 	{"traces joined", 120, tracesJoined},
 	{"scan", 1200, scan},
 	{"global function", 300_000, globalFunction},
+	{"tail call in a function", 9000, tailInFunction},
 }
 
 const packetStart = `
@@ -232,22 +233,57 @@ func globalFunction(r *rand.Rand, n int) string {
 	return "r0 = 0\n" + calls + "r0 = 2\nexit\n" + globalName + ":\n" + countedLoop(r, n)
 }
 
-// globalName is the label of a function that declareGlobal makes global.
-const globalName = "global"
+// tailInFunction returns a loop that calls a function with a tail call, which may return
+// from there.
+func tailInFunction(r *rand.Rand, n int) string {
+	return ".map progs prog_array key=4 value=4 entries=4\n.program xdp main\n" + fmt.Sprintf(`
+    r6 = r1
+    r7 = 0
+    r8 = 0
+again:
+    r1 = r6
+    call %s
+    if r0 != %d goto next
+    r8 |= %d
+next:
+    r7 += 1
+    if r7 < %d goto again
+    r0 = r8
+    exit
+%s:
+    r2 = map[progs]
+    r3 = 1
+    call bpf_tail_call#12
+    r0 = %d
+%s
+    exit
+`, staticName, r.IntN(3), 1+r.IntN(2), n, staticName, r.IntN(3), work(r, r.IntN(3)))
+}
 
-// declareGlobal gives the functions of a program types, by which Linux verifies the
-// one called globalName once.
-func declareGlobal(insns asm.Instructions) {
+// The labels of the functions that declare gives types.
+const (
+	globalName = "global"
+	staticName = "static"
+)
+
+// declare gives the functions of a program types. Linux verifies a global one by them,
+// and takes a tail call only in a function with types.
+func declare(insns asm.Instructions) {
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	context := &btf.Pointer{Target: &btf.Struct{Name: "xdp_md", Size: 4, Members: []btf.Member{{Name: "data", Type: number}}}}
-	function := func(name, param string, typ btf.Type) *btf.Func {
-		return &btf.Func{Name: name, Linkage: btf.GlobalFunc, Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{{Name: param, Type: typ}}}}
+	function := func(name string, linkage btf.FuncLinkage, param string, typ btf.Type) *btf.Func {
+		return &btf.Func{Name: name, Linkage: linkage, Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{{Name: param, Type: typ}}}}
 	}
 	for i := range insns {
-		if insns[i].Symbol() == globalName {
-			insns[i] = btf.WithFuncMetadata(insns[i], function(globalName, "n", number))
-			insns[0] = btf.WithFuncMetadata(insns[0], function("main", "ctx", context))
+		switch name := insns[i].Symbol(); name {
+		case globalName:
+			insns[i] = btf.WithFuncMetadata(insns[i], function(name, btf.GlobalFunc, "n", number))
+		case staticName:
+			insns[i] = btf.WithFuncMetadata(insns[i], function(name, btf.StaticFunc, "ctx", context))
+		default:
+			continue
 		}
+		insns[0] = btf.WithFuncMetadata(insns[0], function("main", btf.GlobalFunc, "ctx", context))
 	}
 }
 
@@ -296,7 +332,7 @@ func (s *explosionSum) compare(t *testing.T, e *explosion, size int, text string
 	if err != nil {
 		t.Fatalf("%s %d: %v\n%s", e.name, size, err, text)
 	}
-	declareGlobal(f.Spec.Programs["main"].Instructions)
+	declare(f.Spec.Programs["main"].Instructions)
 	c, faults := code.New(f.Spec.Programs["main"], f.Spec.Maps)
 	if len(faults) > 0 {
 		t.Fatal(faults)
