@@ -125,6 +125,11 @@ type Facts struct {
 	// (Options.Linux).
 	Walked   Walked
 	Warnings []Reason
+	// Seen are the facts of the states that Linux's verifier walks, which it shows the
+	// driver (Options.Linux). It walks no state whose difference from an earlier one
+	// matters to no proof, so that they are not facts of all executions. Nil if the
+	// program is refused, or if no other facts are known.
+	Seen *Facts
 }
 
 // Walked counts the work of Linux's verifier: instructions, of which it walks at most

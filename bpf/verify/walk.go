@@ -131,12 +131,15 @@ func (x *explorer) asLinuxWalks(fresh func() *explorer) *explorer {
 		return x
 	}
 	y := fresh()
-	w := y.walkAsLinux(refused)
+	w := y.walkAsLinux(true)
 	switch said := y.log.reasons; {
 	case len(said) > 0 && !refused:
 		x.log.reasons = said
 	case len(said) == 0 && refused:
 		x = y
+	case len(said) == 0:
+		y.finish()
+		x.facts.Seen = y.facts
 	}
 	x.walker = nil
 	x.facts.Walked = Walked{Insns: w.walked, Waiting: w.most}

@@ -19,12 +19,12 @@ const (
 
 // recordUse marks the map words that the program loads, adds to and updates.
 func (v *View) recordUse() {
-	v.use = make([][]wordUse, len(v.facts.Code.Maps))
-	for m, spec := range v.facts.Code.Maps {
-		v.use[m] = make([]wordUse, (spec.ValueSize+3)/4)
+	for _, spec := range v.facts.Code.Maps {
+		v.use = append(v.use, make([]wordUse, (spec.ValueSize+3)/4))
 	}
-	for i := range v.facts.Code.Insns {
-		v.eachWord(i, func(m, word int, use wordUse) { v.use[m][word] |= use })
+	d := v.driver()
+	for i := range d.facts.Code.Insns {
+		d.eachWord(i, func(m, word int, use wordUse) { v.use[m][word] |= use })
 	}
 }
 

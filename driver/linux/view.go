@@ -30,12 +30,14 @@ import (
 )
 
 // A View is a program as a release of Linux sees it: the facts that its verifier
-// passes to the nfp driver, and the reasons for which it refuses the program.
+// knows, those that it passes to the nfp driver, and the reasons for which it refuses the
+// program.
 // Computing a View explores up to a million instructions, so all questions about one
 // program should be asked of one View. Its methods may be called concurrently.
 type View struct {
 	kernel  *Kernel
-	facts   *verify.Facts
+	facts   *verify.Facts // of all executions
+	seen    *verify.Facts // of the states that the verifier shows the driver
 	refused *verify.Rejection
 	use     [][]wordUse // by index in Code.Maps
 }
@@ -53,9 +55,19 @@ func NewView(f *verify.Facts, k *Kernel) *View {
 	if facts == nil {
 		facts = f
 	}
-	v := &View{kernel: k, facts: facts, refused: refused}
+	v := &View{kernel: k, facts: facts, seen: facts, refused: refused}
+	if facts.Seen != nil {
+		v.seen = facts.Seen
+	}
 	v.recordUse()
 	return v
+}
+
+// driver returns the view that the driver has, which rules ask about.
+func (v *View) driver() *View {
+	d := *v
+	d.facts = v.seen
+	return &d
 }
 
 // insn returns instruction i of the program.
@@ -66,6 +78,7 @@ func (v *View) insn(i int) *code.Insn { return &v.facts.Code.Insns[i] }
 // and the Rules that are broken. mtu is the interface's in bytes; 0 means 1500, the
 // default of an Ethernet interface.
 func (v *View) Check(p *firmware.Profile, mtu int) []verify.Reason {
+	v = v.driver()
 	c := newRuleCheck(v, p)
 	if mtu != 0 {
 		c.mtu = mtu
@@ -114,11 +127,11 @@ func (v *View) Warnings(p *firmware.Profile) []verify.Reason {
 
 // Words bounds the number of control-store words that the driver generates for the
 // program, padding included. Instructions that the kernel removes as dead count nothing.
-func (v *View) Words() (least, most int) { return wordsOf(v.facts) }
+func (v *View) Words() (least, most int) { return wordsOf(v.seen) }
 
 // Stack returns the bytes of stack that the driver counts for the program: the deepest
 // chain of calls, reachable or not, with frames rounded up to 64 bytes.
-func (v *View) Stack() int { return stackOf(v.facts) }
+func (v *View) Stack() int { return stackOf(v.seen) }
 
 // Use returns what the driver records of the words of the program's maps, one entry a
 // map in order of Code.Maps. The driver swaps the bytes of words that the program adds

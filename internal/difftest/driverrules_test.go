@@ -131,11 +131,10 @@ func TestDriverRulesRandom(t *testing.T) {
 	compareRandom(t, uml.Versions(), "NFPKIT_RULES", "random programs", 400, func(*firmware.Profile, uint64, *Program) bool { return true })
 }
 
-// The same of mutants that are safe: with one to three instructions changed. On 6.1 check
-// refuses some products that its driver takes (seed 50, driver-mul-range): not compared.
+// The same of mutants that are safe: with one to three instructions changed.
 func TestDriverRulesMutants(t *testing.T) {
 	t.Parallel()
-	compareRandom(t, []string{uml.Newest}, "NFPKIT_RULES_MUTANTS", "mutants", 150, func(card *firmware.Profile, seed uint64, p *Program) bool {
+	compareRandom(t, uml.Versions(), "NFPKIT_RULES_MUTANTS", "mutants", 150, func(card *firmware.Profile, seed uint64, p *Program) bool {
 		mutate(p, rand.New(rand.NewPCG(seed, 0xbad)))
 		c, err := resolve(p)
 		if err != nil {
