@@ -62,6 +62,7 @@ var allowed = map[string][]string{
 		"bpf/code"},
 	"internal/uml/guest": {"internal/uml/report", "internal/runbook", "offload"},
 	"internal/runbook":   {},
+	"internal/flagerror": {},
 	"internal/explain":   {"bpf/verify", "driver/linux", "offload"},
 	"internal/difftest": {"internal/cache", "driver", "driver/linux", "nfp", "nfp/firmware", "nfp/jit", "ir",
 		"bpf/asmtext", "bpf/code", "bpf/helper", "bpf/interp", "bpf/lift", "bpf/maps", "bpf/object", "bpf/verify"},

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/internal/explain"
+	"github.com/nfpkit/nfpkit/internal/flagerror"
 	"github.com/nfpkit/nfpkit/offload"
 )
 
@@ -136,7 +137,7 @@ func newRoot(e *env) *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagerror.Of(err)} })
 	f := root.PersistentFlags()
 	f.StringVar(&e.journal, "journal", "/var/lib/nfpkit/journal.db", "`FILE` of the deployments")
 	f.StringVar(&e.pins, "pins", "/sys/fs/bpf/nfpkit", "`DIR` of the bpf file system for pins")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nfpkit/nfpkit/internal/explain"
+	"github.com/nfpkit/nfpkit/internal/flagerror"
 )
 
 // Exit codes: done; no (rejected, differs, failed); usage.
@@ -86,7 +87,7 @@ func newRoot() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagerror.Of(err)} })
 	root.AddCommand(
 		newCheck(), newCompile(), newAsm(), newDis(), newRun(), newBench(), newProfile(), newReport(), newDiff(),
 		explain.Command("nfpsim", nil), newISA(), newPlugin(), newCard(), newCompare(),
