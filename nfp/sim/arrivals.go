@@ -65,12 +65,10 @@ func newArrivals(m *nfp.Model, t *Traffic) arrivals {
 	}
 	a.wait = a.gap * int64(m.MACQueue)
 	for i := range m.Ports {
-		// As fast as the wires, the ports' frames interleave.
 		f := a.load(0)
-		if f.end = a.due; a.every == 0 {
-			f.end += int64(i) * a.frame(len(t.Packets[max(f.packet, 0)])) / int64(m.Ports)
+		if a.every == 0 { // as fast as the wires: the ports' frames interleave
+			f.end = a.due + int64(i)*a.frame(len(t.Packets[max(f.packet, 0)]))/int64(m.Ports)
 		}
-		a.due += a.every
 		a.ports = append(a.ports, f)
 	}
 	return a

@@ -127,7 +127,7 @@ type Chip struct {
 	random   random // draws which packets take a step
 	maxWords uint64
 	fault    error
-	starved  []*Context // that wait for a buffer
+	starved  []*Context // whose next packet is not known yet: few buffers are free
 	stepping int        // engine whose event is carried out
 	begin    uint64     // of what is measured
 	times    []float64  // cycles a batch took

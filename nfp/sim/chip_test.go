@@ -182,6 +182,27 @@ func TestMAC(t *testing.T) {
 	}
 }
 
+// TestOfferedTimes checks that offered frames come at equal distances from the first on,
+// on any number of ports.
+func TestOfferedTimes(t *testing.T) {
+	for _, ports := range []int{1, 2, 4} {
+		m := model(t)
+		m.Ports = ports
+		tr := &Traffic{Packets: [][]byte{make([]byte, 60)}, OfferedMpps: 5}
+		if err := tr.Start(); err != nil {
+			t.Fatal(err)
+		}
+		a := newArrivals(m, tr)
+		var j job
+		for n := range int64(20) {
+			want := epoch<<tickBits + n*a.every
+			if a.take(&j); j.arrived != want {
+				t.Fatalf("%d ports: frame %d comes %d ticks after it is due, %d ticks apart", ports, n, j.arrived-want, a.every)
+			}
+		}
+	}
+}
+
 // TestNewChip checks that impossible models are refused.
 func TestNewChip(t *testing.T) {
 	p, err := firmware.Load("stock")

@@ -199,8 +199,9 @@ func TestOfferedIsReached(t *testing.T) {
 
 // TestMonotone checks that more workers or faster ports lose no throughput beyond noise.
 // Which packets are lost is chance, and with them the mean size and verdict of the others.
-// Faster ports may cost up to a tenth if buffers bind: packets leave in order, so finished
-// ones hold the buffers that waiting contexts need.
+// Faster ports may cost up to a tenth if buffers bind: seed 16 falls from 37.0 to 34.1 Mpps
+// between 40 and 100 Gbit/s. There a packet holds its buffer for 7.5 us, in which a context
+// works on it for 3.7 us.
 func TestMonotone(t *testing.T) {
 	for seed := range uint64(20) {
 		c := newLoadCase(t, seed).ample()
@@ -210,7 +211,7 @@ func TestMonotone(t *testing.T) {
 		for workers < 60 {
 			c.model.Workers = workers
 			r := c.mpps(t, 6000)
-			if r.Mpps < before*0.94 {
+			if r.Mpps < before*0.97 {
 				t.Errorf("seed %d: %.3f Mpps on %d workers, %.3f on fewer", seed, r.Mpps, workers, before)
 			}
 			before = max(before, r.Mpps)

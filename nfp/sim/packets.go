@@ -45,6 +45,7 @@ type packets struct {
 	queue         []job  // ring
 	head, waiting int
 	inside        int // admitted and not gone: what holds a buffer
+	working       int // of these, with contexts
 	seq           uint64
 	finished      []job // ring by sequence number, done and waiting for those before
 	released      uint64
@@ -110,21 +111,16 @@ func newPackets(m *nfp.Model, t *Traffic, done int, hostTakes bool) packets {
 
 // room reports whether there is a buffer for a packet that is ready at a time.
 func (p *packets) room(at int64) bool {
+	p.leave(at)
+	return !p.full(int64(p.inside), int64(p.some), int64(p.buffers))
+}
+
+// leave frees the buffers of packets that are gone at a time.
+func (p *packets) leave(at int64) {
 	p.inside -= p.host.left(at)
 	for i := range p.wire {
 		p.inside -= p.wire[i].left(at)
 	}
-	return !p.full(int64(p.inside), int64(p.some), int64(p.buffers))
-}
-
-// leaving reports whether a packet is on its way out.
-func (p *packets) leaving() bool {
-	for i := range p.wire {
-		if p.wire[i].count > 0 {
-			return true
-		}
-	}
-	return p.host.count > 0
 }
 
 // accept gives the next packet to arrive a buffer and its number. It returns false if the
@@ -150,8 +146,8 @@ func (p *packets) accept(j *job, s *Stats) bool {
 }
 
 // take gives the next packet to a context that asks at a time. It returns the packet's
-// time; false if all buffers are held by packets that wait for an earlier one, so that
-// the time is not known yet.
+// time. It returns false if the packet is yet to come, few buffers are free, and contexts
+// have packets: what they release until then decides whether there is a buffer.
 func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 	limit := int64(now) << tickBits
 	for p.next() <= limit {
@@ -166,12 +162,13 @@ func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 		p.head = (p.head + 1) % len(p.queue)
 		p.waiting--
 	} else {
-		for !p.accept(j, s) {
-			if p.inside >= p.buffers && !p.leaving() {
+		for accepted := false; !accepted; accepted = p.accept(j, s) {
+			if p.leave(p.next()); p.inside > p.some && p.working > 0 {
 				return never, false
 			}
 		}
 	}
+	p.working++
 	return max(now, uint64(j.ready>>tickBits)+p.ingress), true
 }
 
@@ -180,6 +177,7 @@ func (p *packets) take(j *job, now uint64, s *Stats) (uint64, bool) {
 func (p *packets) release(j *job, now uint64, s *Stats) {
 	mask := uint64(len(p.finished) - 1)
 	j.held = false
+	p.working--
 	p.finished[j.seq&mask] = *j
 	p.finished[j.seq&mask].held = true
 	s.done++
