@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"internal/jsonfile": {},
 	"internal/voice":    {},
 	// what was measured on silicon, and the fit to it
-	"internal/silicon":   {"nfp", "nfp/firmware"},
+	"internal/silicon":   {"nfp", "nfp/firmware", "nfp/sim"},
 	"internal/calibrate": {"internal/silicon", "driver", "nfp", "nfp/firmware", "nfp/sim"},
 	// the kernel test bed; its guest talks to a kernel and knows nothing of ours but the manager
 	"internal/uml/report": {},

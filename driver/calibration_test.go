@@ -88,13 +88,15 @@ func TestQueueSelectionWordsOrWaits(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name     string
-		waits    int
 		measured float64
-	}{{"drop", 0, 417}, {"slow", 0, 1266}, {"drop", queueWaits, 417}, {"slow", queueWaits, 1266}} {
-		got := one(c.name, c.waits)
-		t.Logf("%s, %d waits: %.1f cycles a packet, measured %.0f", c.name, c.waits, got, c.measured)
-		if math.Abs(got/c.measured-1) > 0.04 {
-			t.Errorf("%s, %d waits: %.1f cycles a packet, want %.0f", c.name, c.waits, got, c.measured)
+	}{{"drop", 417}, {"slow", 1266}} {
+		words, waits := one(c.name, 0), one(c.name, queueWaits)
+		t.Logf("%s: %.1f cycles a packet with instructions, %.1f with %d waits, measured %.0f", c.name, words, waits, queueWaits, c.measured)
+		if math.Abs(words/c.measured-1) > pointLimit/100 {
+			t.Errorf("%s: %.1f cycles a packet, measured %.0f", c.name, words, c.measured)
+		}
+		if math.Abs(waits/words-1) > pointLimit/100 {
+			t.Errorf("%s: %.1f cycles a packet with %d waits, %.1f with instructions", c.name, waits, queueWaits, words)
 		}
 	}
 }
@@ -259,6 +261,10 @@ func (c *calibration) sweep(s *silicon.Sweep) {
 // pointLimit is the limit of single points and of what follows from them, in per cent.
 const pointLimit = 1.5
 
+// readLimit is the limit of what reads 9 to 12 cost. On silicon they cost what reads 5 to 8
+// do. Here they cost more, since latencies that vary take contexts out of step one by one.
+const readLimit = 2.5
+
 // derived prints the values that follow from the points together.
 func (c *calibration) derived() {
 	c.head("What the points say together")
@@ -278,12 +284,13 @@ func (c *calibration) derived() {
 	cycles := func(m map[string][]float64, name string) float64 { return 800 * 5 / m[name][0] }
 	both("drop, slope to 25 workers, Mpps a worker", pointLimit, drop)
 	both("slow, slope, Mpps a worker", pointLimit, slow)
-	both("drop to slow, ratio of slopes", 2, func(m map[string][]float64) float64 { return drop(m) / slow(m) })
+	both("drop to slow, ratio of slopes", pointLimit, func(m map[string][]float64) float64 { return drop(m) / slow(m) })
 	both("slow - drop, cycles a packet", 4, func(m map[string][]float64) float64 { return 800/slow(m) - 800/drop(m) })
 	both("drop, linearity: 5 workers to 25", pointLimit, func(m map[string][]float64) float64 { return m["drop"][4] / m["drop"][0] })
 	both("slow, linearity: 5 workers to 50", pointLimit, func(m map[string][]float64) float64 { return m["slow"][9] / m["slow"][0] })
 	both("cycles a read, 4 to 8 reads", pointLimit, func(m map[string][]float64) float64 { return (cycles(m, "read8") - cycles(m, "read4")) / 4 })
-	both("cycles a read, 8 to 12 reads", pointLimit, func(m map[string][]float64) float64 { return (cycles(m, "read12") - cycles(m, "read8")) / 4 })
+	both("cycles a read, 8 to 12 reads", readLimit, func(m map[string][]float64) float64 { return (cycles(m, "read12") - cycles(m, "read8")) / 4 })
+	both("cycles a read, 4 to 12 reads", pointLimit, func(m map[string][]float64) float64 { return (cycles(m, "read12") - cycles(m, "read4")) / 8 })
 	both("cycles an add, 10 adds", pointLimit, func(m map[string][]float64) float64 { return 80 / m["add10"][0] })
 	both("cycles an add, 20 adds", pointLimit, func(m map[string][]float64) float64 { return 40 / m["add20"][0] })
 }

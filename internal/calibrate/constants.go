@@ -106,6 +106,15 @@ func (c *card) current(list []constant) []float64 {
 	return out
 }
 
+// start returns the constants as they are known without the measurements.
+func (f *fitter) start() []float64 {
+	var out []float64
+	for i := range f.list {
+		out = append(out, f.list[i].prior)
+	}
+	return out
+}
+
 func (k *constant) format(v float64) string {
 	if k.step < 1 {
 		return fmt.Sprintf("%.2f", v)

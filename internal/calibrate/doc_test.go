@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -9,17 +8,14 @@ import (
 	"testing"
 
 	"github.com/nfpkit/nfpkit/internal/golden"
+	"github.com/nfpkit/nfpkit/internal/silicon"
 )
 
-// TestDoc prints result.json to docs/accuracy.md, and checks that the constants in use
+// TestDoc prints the calibration to docs/accuracy.md, and checks that the constants in use
 // are those of the result.
 func TestDoc(t *testing.T) {
-	data, err := os.ReadFile("result.json")
+	r, err := silicon.ReadCalibration()
 	if err != nil {
-		t.Fatal(err)
-	}
-	r := new(result)
-	if err := json.Unmarshal(data, r); err != nil {
 		t.Fatal(err)
 	}
 	c, err := newCard()
@@ -29,14 +25,18 @@ func TestDoc(t *testing.T) {
 	list := constants()
 	now := c.current(list)
 	var b strings.Builder
-	b.WriteString("\n| group left out | points | mean error | worst | worst if not left out |\n|---|---|---|---|---|\n")
+	b.WriteString("\n| group left out | points | mean error | worst | worst if not left out | steps of the fit |\n|---|---|---|---|---|---|\n")
 	for _, g := range r.Groups {
-		fmt.Fprintf(&b, "| %s | %d | %.2f %% | %+.2f %% (%s) | %.2f %% |\n", g.Group, g.Points, g.Mean, g.Worst, g.At, g.Within)
+		fmt.Fprintf(&b, "| %s | %d | %.2f %% | %+.2f %% (%s) | %.2f %% | %d |\n", g.Group, g.Points, g.Mean, g.Worst, g.At, g.Within, g.Steps)
+	}
+	b.WriteString("\n| regime | points | measured rate, parts of the simulated |\n|---|---|---|\n")
+	for _, x := range r.Regimes {
+		fmt.Fprintf(&b, "| %s | %d | %.4f to %.4f |\n", x.Name, x.Points, x.Low, x.High)
 	}
 	b.WriteString("\n| constant | value | by other publications | |\n|---|---|---|---|\n")
 	for i, k := range r.Constants {
 		if math.Abs(now[i]-k.Value) > 1e-9 {
-			t.Errorf("%s is %v, the result has %v: run go run ./internal/calibrate -step 0 -write", k.Name, now[i], k.Value)
+			t.Errorf("%s is %v, the result has %v: enter the result's", k.Name, now[i], k.Value)
 		}
 		note := ""
 		if !k.Identified {
@@ -55,5 +55,6 @@ func TestDoc(t *testing.T) {
 	if !ok1 || !ok2 {
 		t.Fatalf("%s: no part left out", file)
 	}
+	golden.File(t, "../../docs/accuracy.svg", plot(r))
 	golden.File(t, file, head+begin+b.String()+end+tail)
 }

@@ -4,17 +4,18 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 )
 
-// The fit minimises the squared errors of the points, each divided by its variance,
-// plus the squared distances of the constants from what is known without the
+// The fit minimises the squared errors of the points, each divided by its variance and
+// times its weight, plus the squared distances of the constants from what is known without the
 // measurements, divided likewise. The second sum decides what the first leaves open.
 //
-// The minimum is found by a pattern search: one constant after the other is moved by a
-// step up or down, and the step is halved when no move helps. The response of four
-// contexts that run in turn is not smooth, so derivatives are used for uncertainties
-// only.
+// Steps of Gauss and Newton come first, shortened as Levenberg does until the cost falls.
+// A pattern search follows: one constant after the other is moved up or down by its
+// smallest step as long as a move helps. The response of four contexts that run in turn is
+// not smooth on the scale of a cycle, so derivatives are taken over a longer distance.
 
 // fitter simulates points and remembers the results.
 type fitter struct {
@@ -35,7 +36,7 @@ func (f *fitter) simulate(values []float64, use func(*point) bool) ([]float64, e
 	for i := range f.points {
 		p := &f.points[i]
 		out[i] = math.NaN()
-		if !use(p) {
+		if !use(p) || p.between != nil {
 			continue
 		}
 		keys[i] = key(i, f.list, values, p)
@@ -72,6 +73,11 @@ func (f *fitter) simulate(values []float64, use func(*point) bool) ([]float64, e
 		f.known[keys[i]] = out[i]
 	}
 	f.runs += len(todo)
+	for i := range f.points {
+		if p := &f.points[i]; use(p) && p.between != nil {
+			out[i] = out[p.between.more] - out[p.between.less]
+		}
+	}
 	return out, context.Cause(ctx)
 }
 
@@ -84,7 +90,7 @@ func (f *fitter) cost(values []float64, use func(*point) bool) (float64, error) 
 	sum := 0.0
 	for i, v := range got {
 		if p := &f.points[i]; use(p) {
-			sum += square((v - p.measured) / p.sigma)
+			sum += p.weight * square((v-p.measured)/p.sigma)
 		}
 	}
 	for j := range f.list {
@@ -95,42 +101,103 @@ func (f *fitter) cost(values []float64, use func(*point) bool) (float64, error) 
 
 func square(x float64) float64 { return x * x }
 
-// search improves values from a first step, a part of each prior's width, on.
-func (f *fitter) search(values []float64, first float64, use func(*point) bool, log func(float64, []float64)) ([]float64, error) {
-	best := append([]float64{}, values...)
+// damping lists the shares of the curvature that Levenberg's steps add to it, in order of
+// trial.
+var damping = []float64{0, 0.1, 0.5, 2, 10, 50}
+
+// descend improves values by steps of Gauss and Newton with slopes that slopesAt gives,
+// until no step lowers the cost.
+func (f *fitter) descend(values []float64, use func(*point) bool, slopesAt func([]float64) ([][]float64, error), log func(step int, cost float64, values []float64)) ([]float64, error) {
+	best := slices.Clone(values)
 	least, err := f.cost(best, use)
 	if err != nil {
 		return nil, err
 	}
-	for scale := first; scale > 1.0/64; {
-		log(least, best)
-		moved, fine := false, true
-		for j := range f.list {
-			k := &f.list[j]
-			step := math.Max(k.step, math.Round(scale*k.width/k.step)*k.step)
-			fine = fine && step == k.step
-			for _, d := range []float64{step, -step} {
-				if best[j]+d < 0 {
-					continue
-				}
-				trial := append([]float64{}, best...)
-				trial[j] += d
-				v, err := f.cost(trial, use)
-				if err != nil {
-					return nil, err
-				}
-				if v < least-0.01 {
-					best, least, moved = trial, v, true
-					break
-				}
+	for step := 0; ; step++ {
+		log(step, least, best)
+		at, err := f.simulate(best, use)
+		if err != nil {
+			return nil, err
+		}
+		slopes, err := slopesAt(best)
+		if err != nil {
+			return nil, err
+		}
+		moved := false
+		for _, d := range damping {
+			trial, err := f.newton(best, at, slopes, d, use)
+			if err != nil {
+				return nil, err
+			}
+			v, err := f.cost(trial, use)
+			if err != nil {
+				return nil, err
+			}
+			if v < least-0.01 {
+				best, least, moved = trial, v, true
+				break
 			}
 		}
-		switch {
-		case moved:
-		case fine:
+		if !moved {
 			return best, nil
-		default:
-			scale /= 2
+		}
+	}
+}
+
+// newton returns values moved by one damped step of Gauss and Newton.
+func (f *fitter) newton(values, at []float64, slopes [][]float64, damp float64, use func(*point) bool) ([]float64, error) {
+	info := f.information(slopes, 1, use)
+	for j := range info {
+		info[j][j] *= 1 + damp
+	}
+	cov, err := inverse(info)
+	if err != nil {
+		return nil, err
+	}
+	pull := make([]float64, len(values))
+	for k := range pull {
+		pull[k] = (f.list[k].prior - values[k]) / square(f.list[k].width)
+		for i := range f.points {
+			if p := &f.points[i]; use(p) {
+				pull[k] += p.weight * slopes[i][k] * (p.measured - at[i]) / square(p.sigma)
+			}
+		}
+	}
+	out := slices.Clone(values)
+	for j := range out {
+		for k := range out {
+			out[j] += cov[j][k] * pull[k]
+		}
+		out[j] = math.Max(0, rounded(out[j], f.list[j].step))
+	}
+	return out, nil
+}
+
+// polish moves one constant after the other by its smallest step until none helps.
+func (f *fitter) polish(values []float64, use func(*point) bool, log func(step int, cost float64, values []float64)) ([]float64, error) {
+	best := slices.Clone(values)
+	least, err := f.cost(best, use)
+	if err != nil {
+		return nil, err
+	}
+	for round, moved := 0, true; moved; round++ {
+		log(round, least, best)
+		moved = false
+		for j := range f.list {
+			for _, d := range []float64{f.list[j].step, -f.list[j].step} {
+				for best[j]+d >= 0 {
+					trial := slices.Clone(best)
+					trial[j] = rounded(trial[j]+d, f.list[j].step)
+					v, err := f.cost(trial, use)
+					if err != nil {
+						return nil, err
+					}
+					if v >= least-0.01 {
+						break
+					}
+					best, least, moved = trial, v, true
+				}
+			}
 		}
 	}
 	return best, nil

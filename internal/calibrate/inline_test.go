@@ -34,14 +34,15 @@ func TestInline(t *testing.T) {
 	}
 	fw := c.firmwares["corenic-direct"]
 	for _, r := range runs {
-		a, err := r.inline(&c.model, fw)
+		in, _, err := r.inline(&c.model, fw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := r.words(&c.model, fw)
+		by, err := r.words(&c.model, fw)
 		if err != nil {
 			t.Fatal(err)
 		}
+		a, b := in.CyclesPerPacket, by.CyclesPerPacket
 		p := point{run: r}
 		if !p.reads() && a != b || math.Abs(a/b-1) > 0.005 {
 			t.Errorf("path %s on %d workers: %v cycles inline, %v by its words", r.path.ID, r.workers, a, b)

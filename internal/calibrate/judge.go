@@ -4,12 +4,14 @@ import (
 	"errors"
 	"math"
 	"slices"
+
+	"github.com/nfpkit/nfpkit/internal/silicon"
 )
 
 // What the fit is worth. Near its minimum the cost is taken for quadratic. Derivatives of
 // the points by the constants, from finite differences, give the constants' covariance.
-// One step of Gauss and Newton gives the constants of a fit without one group of points.
-// The group is then simulated with those.
+// The constants are fitted again without each group of points, from the minimum on, until
+// no step lowers the cost of the other points. The group is then simulated with those.
 
 // derivativeStep is the distance of finite differences, in parts of a prior's width:
 // long, since the response of contexts that run in turn is rough on the scale of a
@@ -17,47 +19,51 @@ import (
 const derivativeStep = 0.4
 
 // judge computes the result of a fit that found values.
-func (f *fitter) judge(values []float64) (*result, error) {
+func (f *fitter) judge(values []float64, slopes [][]float64, groups []silicon.Group) (*silicon.Calibration, error) {
 	every := func(*point) bool { return true }
 	at, err := f.simulate(values, every)
 	if err != nil {
 		return nil, err
 	}
-	r := &result{}
-	for i, p := range f.points {
-		r.Points = append(r.Points, judgedPoint{p.group, p.name, p.measured, at[i]})
+	r := &silicon.Calibration{}
+	for i := range f.points {
+		p := &f.points[i]
+		if p.between != nil {
+			continue
+		}
+		bottleneck, err := p.bottleneck(f.card.with(f.list, values))
+		if err != nil {
+			return nil, err
+		}
+		r.Points = append(r.Points, silicon.Judged{Group: p.group, Name: p.name, Measured: p.measured, Simulated: at[i], Regime: silicon.RegimeOf(bottleneck)})
 	}
-	slopes, err := f.slopes(values)
-	if err != nil {
-		return nil, err
-	}
-	sum, n := 0.0, 0
+	sum, n := 0.0, 0.0
 	for i := range f.points {
 		if p := &f.points[i]; p.fit {
-			sum, n = sum+square((at[i]-p.measured)/p.sigma), n+1
+			sum, n = sum+p.weight*square((at[i]-p.measured)/p.sigma), n+p.weight
 		}
 	}
-	r.Scatter = math.Sqrt(sum / float64(n))
+	r.Scatter = math.Sqrt(sum / n)
 	cov, err := inverse(f.information(slopes, r.Scatter, (*point).fits))
 	if err != nil {
 		return nil, err
 	}
 	for j, k := range f.list {
 		sd := math.Sqrt(cov[j][j])
-		r.Constants = append(r.Constants, fittedConstant{k.name, k.unit, k.prior, k.width, k.why, values[j], rounded(sd, 0.001), sd < k.width/2})
+		r.Constants = append(r.Constants, silicon.Constant{Name: k.name, Unit: k.unit, Prior: k.prior, Width: k.width, Why: k.why, Value: values[j], Deviation: rounded(sd, 0.001), Identified: sd < k.width/2})
 		var row []float64
 		for i := range f.list {
 			row = append(row, rounded(cov[j][i]/math.Sqrt(cov[i][i]*cov[j][j]), 0.01))
 		}
 		r.Correlations = append(r.Correlations, row)
 	}
-	for _, g := range f.groups() {
-		j, err := f.without(g, values, at, slopes, r.Scatter)
-		if err != nil {
+	for _, g := range groups {
+		if err := f.leftOut(&g, r.Points); err != nil {
 			return nil, err
 		}
-		r.Groups = append(r.Groups, *j)
+		r.Groups = append(r.Groups, g)
 	}
+	r.Regimes = silicon.NewRegimes(r.Points, f.card.model.MACMpps)
 	return r, nil
 }
 
@@ -114,55 +120,54 @@ func (f *fitter) information(slopes [][]float64, scatter float64, use func(*poin
 		}
 		for j := range out {
 			for k := range out[j] {
-				out[j][k] += slopes[i][j] * slopes[i][k] / square(p.sigma*scatter)
+				out[j][k] += p.weight * slopes[i][j] * slopes[i][k] / square(p.sigma*scatter)
 			}
 		}
 	}
 	return out
 }
 
-// without judges a group with constants fitted without it: one step of Gauss and Newton
-// from values.
-func (f *fitter) without(group string, values, at []float64, slopes [][]float64, scatter float64) (*judgedGroup, error) {
-	left := func(p *point) bool { return p.group == group }
-	rest := func(p *point) bool { return p.fit && !left(p) }
-	cov, err := inverse(f.information(slopes, scatter, rest))
+// without fits the constants again without a group, from values on, with the slopes
+// there.
+func (f *fitter) without(group string, values []float64, slopes [][]float64, log func(int, float64, []float64)) (*silicon.Group, error) {
+	rest := func(p *point) bool {
+		return p.fit && p.group != group && (p.between == nil || f.points[p.between.less].group != group)
+	}
+	g := &silicon.Group{Group: group, Constants: values}
+	if !slices.ContainsFunc(f.points, func(p point) bool { return p.fit && p.group == group }) {
+		return g, nil // no fit uses it
+	}
+	var err error
+	g.Constants, err = f.descend(values, rest, func([]float64) ([][]float64, error) { return slopes, nil }, func(step int, cost float64, values []float64) {
+		g.Steps = step
+		log(step, cost, values)
+	})
+	return g, err
+}
+
+// leftOut judges a group with constants fitted without it.
+func (f *fitter) leftOut(g *silicon.Group, points []silicon.Judged) error {
+	left := func(p *point) bool { return p.group == g.Group && p.between == nil }
+	got, err := f.simulate(g.Constants, left)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	fitted := slices.Clone(values)
-	for j := range fitted {
-		for k := range fitted {
-			pull := (f.list[k].prior - values[k]) / square(f.list[k].width)
-			for i := range f.points {
-				if p := &f.points[i]; rest(p) {
-					pull += slopes[i][k] * (p.measured - at[i]) / square(p.sigma*scatter)
-				}
-			}
-			fitted[j] += cov[j][k] * pull
-		}
-		fitted[j] = math.Max(0, rounded(fitted[j], f.list[j].step))
-	}
-	got, err := f.simulate(fitted, left)
-	if err != nil {
-		return nil, err
-	}
-	g := &judgedGroup{Group: group, Constants: fitted}
 	for i := range f.points {
-		p := &f.points[i]
-		if !left(p) {
+		if !left(&f.points[i]) {
 			continue
 		}
-		e := 100 * (got[i]/p.measured - 1)
+		p := &points[i]
+		p.LeftOut = got[i]
+		e := 100 * (p.LeftOut/p.Measured - 1)
 		g.Points++
 		g.Mean += math.Abs(e)
 		if math.Abs(e) > math.Abs(g.Worst) {
-			g.Worst, g.At = e, p.name
+			g.Worst, g.At = e, p.Name
 		}
-		g.Within = math.Max(g.Within, 100*math.Abs(at[i]/p.measured-1))
+		g.Within = math.Max(g.Within, 100*math.Abs(p.Simulated/p.Measured-1))
 	}
 	g.Mean /= float64(g.Points)
-	return g, nil
+	return nil
 }
 
 // inverse inverts a symmetric positive definite matrix, by Cholesky's decomposition.

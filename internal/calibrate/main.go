@@ -1,14 +1,15 @@
 // Command calibrate fits the constants of the simulated card and its firmware that are
 // not known otherwise to what was measured on silicon, and says how well they are known.
 //
-//	go run ./internal/calibrate [-step PART] [-write]
+//	go run ./internal/calibrate [-current] [-write]
 //
 // Constants belong to the card or to a firmware. There is none for a program, and no
 // way to add one: a constant reaches a simulation through the card alone (constant).
 //
 // Half of the paths of the switch only judge. Each other group of measurements judges
 // too: constants are fitted without it, and it is simulated with them. Results go to
-// result.json, from which docs/accuracy.md is printed. The constants in use are in
+// internal/silicon/calibration.json, from which docs/accuracy.md is printed and bench takes its
+// error bars. The constants in use are in
 // nfp.Model and nfp/firmware/profiles, where they are entered by hand.
 package main
 
@@ -19,13 +20,15 @@ import (
 	"io"
 	"math"
 	"os"
+
+	"github.com/nfpkit/nfpkit/internal/silicon"
 )
 
 func main() {
-	step := flag.Float64("step", 1.0/16, "first step of the search, in parts of what a constant was uncertain by before; 0.5 to search from far")
-	write := flag.Bool("write", false, "write internal/calibrate/result.json")
+	current := flag.Bool("current", false, "start from the constants in use, not from what is known without the measurements")
+	write := flag.Bool("write", false, "write internal/silicon/calibration.json")
 	flag.Parse()
-	if err := calibrate(os.Stdout, *step, *write); err != nil {
+	if err := calibrate(os.Stdout, *current, *write); err != nil {
 		fmt.Fprintln(os.Stderr, "calibrate:", err)
 		os.Exit(1)
 	}
@@ -34,7 +37,7 @@ func main() {
 // searchShare is the part of its packets for which the search simulates a point.
 const searchShare = 0.25
 
-func calibrate(w io.Writer, step float64, write bool) error {
+func calibrate(w io.Writer, current, write bool) error {
 	c, err := newCard()
 	if err != nil {
 		return err
@@ -44,18 +47,40 @@ func calibrate(w io.Writer, step float64, write bool) error {
 		return err
 	}
 	f := &fitter{card: c, list: constants(), points: all, share: searchShare, known: map[uint64]float64{}}
-	best, err := f.search(c.current(f.list), step, (*point).fits, func(cost float64, values []float64) {
-		fmt.Fprintf(w, "%8.1f %v, %d runs\n", cost, values, f.runs)
-	})
+	log := func(what string) func(int, float64, []float64) {
+		return func(step int, cost float64, values []float64) {
+			fmt.Fprintf(w, "%s %d: cost %.1f at %v, %d runs\n", what, step, cost, values, f.runs)
+		}
+	}
+	start := f.start()
+	if current {
+		start = c.current(f.list)
+	}
+	best, err := f.descend(start, (*point).fits, f.slopes, log("step"))
 	if err != nil {
 		return err
+	}
+	if best, err = f.polish(best, (*point).fits, log("round")); err != nil {
+		return err
+	}
+	slopes, err := f.slopes(best)
+	if err != nil {
+		return err
+	}
+	var groups []silicon.Group
+	for _, name := range f.groups() {
+		g, err := f.without(name, best, slopes, log("without "+name))
+		if err != nil {
+			return err
+		}
+		groups = append(groups, *g)
 	}
 	f.share, f.known = 1, map[uint64]float64{}
-	r, err := f.judge(best)
+	r, err := f.judge(best, slopes, groups)
 	if err != nil {
 		return err
 	}
-	r.print(w)
+	show(w, r)
 	if !write {
 		return nil
 	}
@@ -63,54 +88,12 @@ func calibrate(w io.Writer, step float64, write bool) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile("internal/calibrate/result.json", append(data, '\n'), 0o644)
+	return os.WriteFile("internal/silicon/calibration.json", append(data, '\n'), 0o644)
 }
 
-// result holds the findings of a calibration.
-type result struct {
-	Constants    []fittedConstant `json:"constants"`
-	Correlations [][]float64      `json:"correlations"`
-	Groups       []judgedGroup    `json:"groups"`
-	Points       []judgedPoint    `json:"points"`
-	Scatter      float64          `json:"scatter"` // of the fitted points, in the standard deviations they were weighted by
-}
+func rounded(v, step float64) float64 { return math.Round(v/step) / math.Round(1/step) }
 
-// fittedConstant is a constant with its standard deviation. It is identified if the
-// measurements have at least halved what it was uncertain by before.
-type fittedConstant struct {
-	Name       string  `json:"name"`
-	Unit       string  `json:"unit"`
-	Prior      float64 `json:"prior"`
-	Width      float64 `json:"width"`
-	Why        string  `json:"why"`
-	Value      float64 `json:"value"`
-	Deviation  float64 `json:"deviation"`
-	Identified bool    `json:"identified"`
-}
-
-// judgedGroup is a group of points, simulated with constants that were fitted without
-// it. Errors are in per cent.
-type judgedGroup struct {
-	Group     string    `json:"group"`
-	Points    int       `json:"points"`
-	Mean      float64   `json:"mean"` // of absolute errors
-	Worst     float64   `json:"worst"`
-	At        string    `json:"at"`
-	Within    float64   `json:"within"` // worst error with the constants in use
-	Constants []float64 `json:"constants"`
-}
-
-// judgedPoint is a point, simulated with the constants in use.
-type judgedPoint struct {
-	Group     string  `json:"group"`
-	Name      string  `json:"name"`
-	Measured  float64 `json:"measured"` // cycles
-	Simulated float64 `json:"simulated"`
-}
-
-func rounded(v, step float64) float64 { return math.Round(v/step) * step }
-
-func (r *result) print(w io.Writer) {
+func show(w io.Writer, r *silicon.Calibration) {
 	for _, k := range r.Constants {
 		known := "identified"
 		if !k.Identified {
@@ -126,6 +109,9 @@ func (r *result) print(w io.Writer) {
 		}
 	}
 	for _, g := range r.Groups {
-		fmt.Fprintf(w, "left out: %-20s %3d points, mean error %.2f %%, worst %+.2f %% (%s)\n", g.Group, g.Points, g.Mean, g.Worst, g.At)
+		fmt.Fprintf(w, "left out: %-20s %3d points, mean error %.2f %%, worst %+.2f %% (%s), %d steps\n", g.Group, g.Points, g.Mean, g.Worst, g.At, g.Steps)
+	}
+	for _, x := range r.Regimes {
+		fmt.Fprintf(w, "%s: %d points, measured are %.4f to %.4f of simulated rates\n", x.Name, x.Points, x.Low, x.High)
 	}
 }
