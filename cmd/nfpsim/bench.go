@@ -21,6 +21,7 @@ import (
 	"github.com/nfpkit/nfpkit/driver"
 	"github.com/nfpkit/nfpkit/driver/linux"
 	"github.com/nfpkit/nfpkit/internal/capture"
+	"github.com/nfpkit/nfpkit/internal/silicon"
 	"github.com/nfpkit/nfpkit/nfp"
 	"github.com/nfpkit/nfpkit/nfp/firmware"
 	"github.com/nfpkit/nfpkit/nfp/sim"
@@ -173,10 +174,10 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 		return o.whole(cmd)
 	case o.functional:
 		for _, r := range results {
-			fmt.Fprintf(out, "%s, %.1f words a packet; %s\n", counted(r.Packets, "packet"), r.WordsPerPacket, verdictCounts(r))
+			fmt.Fprintf(out, "%s of %s, %.1f words a packet; %s\n", counted(r.Packets, "packet"), counted(uint64(r.Flows), "flow"), r.WordsPerPacket, verdictCounts(r.BenchResult))
 		}
 	case len(results) == 1:
-		err = printBench(out, &results[0].Result)
+		err = printBench(out, results[0])
 	default:
 		err = printSweep(out, results)
 	}
@@ -191,37 +192,47 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 	return o.whole(cmd)
 }
 
-// benchJSON is the JSON of one run.
-type benchJSON struct {
+// measurement is the result of one run and what its rate rests on. Its JSON is the
+// contract of bench.
+type measurement struct {
 	*driver.BenchResult
-	Left   []capture.Left `json:"left_out,omitempty"` // packets of the capture
-	Damage string         `json:"damage,omitempty"`   // why the rest of the capture was not read
+	Flows  int                  `json:"flows"`              // among the packets
+	Expect *silicon.Expectation `json:"expect,omitempty"`   // where a card's rate lies; none without time
+	Left   []capture.Left       `json:"left_out,omitempty"` // packets of the capture
+	Damage string               `json:"damage,omitempty"`   // why the rest of the capture was not read
 }
 
-func (o *benchOptions) shown(results []*driver.BenchResult) []benchJSON {
-	all := make([]benchJSON, len(results))
-	for i, r := range results {
-		all[i].BenchResult = r
-		if o.capture != nil {
-			all[i].Left = o.capture.left
+// judged adds to a result what its rate rests on.
+func judged(r *driver.BenchResult, packets [][]byte) (*measurement, error) {
+	c, err := silicon.ReadCalibration()
+	if err != nil {
+		return nil, err
+	}
+	return &measurement{BenchResult: r, Flows: flowsOf(packets), Expect: c.Expect(&r.Result)}, nil
+}
+
+func (o *benchOptions) shown(results []*measurement) []*measurement {
+	if o.capture != nil {
+		for _, m := range results {
+			m.Left = o.capture.left
 			if o.capture.damage != nil {
-				all[i].Damage = o.capture.damage.Error()
+				m.Damage = o.capture.damage.Error()
 			}
 		}
 	}
-	return all
+	return results
 }
 
 // benched holds the runs of a sweep, their cards, and the facts of the compiled
 // program, nil for microcode.
 type benched struct {
-	results  []*driver.BenchResult
+	results  []*measurement
 	cards    []*simEngine
 	programs []*verify.Facts
 }
 
 // measure is measured without the cards.
-func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]*driver.BenchResult, error) {
+func (o *benchOptions) measure(cmd *cobra.Command, arg string, profile bool) ([]*measurement, error) {
 	b, err := o.measured(cmd, arg, profile)
 	if err != nil {
 		return nil, err
@@ -260,11 +271,16 @@ func (o *benchOptions) measured(cmd *cobra.Command, arg string, profile bool) (*
 			}
 		}
 	}
-	b := &benched{make([]*driver.BenchResult, len(points)), make([]*simEngine, len(points)), programs}
+	b := &benched{make([]*measurement, len(points)), make([]*simEngine, len(points)), programs}
 	err = o.inParallel(cmd, len(points), func(i int, progress func(uint64, float64) bool) error {
-		var err error
-		b.results[i], b.cards[i], err = o.one(load, points[i], *traffics[points[i].size], profile, progress)
-		return prefix(arg, err)
+		t := traffics[points[i].size]
+		r, card, err := o.one(load, points[i], *t, profile, progress)
+		if err != nil {
+			return prefix(arg, err)
+		}
+		b.cards[i] = card
+		b.results[i], err = judged(r, t.Packets)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -472,7 +488,7 @@ func verdictCounts(r *driver.BenchResult) string {
 }
 
 // printBench prints a result as text.
-func printBench(w io.Writer, r *sim.Result) error {
+func printBench(w io.Writer, r *measurement) error {
 	partial := ""
 	if r.Partial {
 		partial = " (partial: stopped early)"
@@ -484,9 +500,12 @@ func printBench(w io.Writer, r *sim.Result) error {
 	if r.GbpsSent > 0 {
 		sent = fmt.Sprintf(", %.2f sent back", r.GbpsSent)
 	}
-	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire%s, ± %.2f %% over %s%s\n", r.Mpps, r.Gbps, sent, r.CIPercent, counted(r.Packets, "packet"), partial)
+	fmt.Fprintf(t, "throughput\t%.3f Mpps, %.2f Gbit/s on the wire%s, ± %.2f %% over %s of %s%s\n", r.Mpps, r.Gbps, sent, r.CIPercent, counted(r.Packets, "packet"), counted(uint64(r.Flows), "flow"), partial)
+	if r.Expect != nil {
+		fmt.Fprintf(t, "expected\t%s\n", r.Expect)
+	}
 	fmt.Fprintf(t, "a packet\t%.1f cycles of a worker; the program alone: %.1f issued, %.1f elapsed\n", r.CyclesPerPacket, r.IssueCycles, r.ElapsedCycles)
-	fmt.Fprintf(t, "lost\t%s\n", losses(r))
+	fmt.Fprintf(t, "lost\t%s\n", losses(&r.Result))
 	for _, l := range []struct {
 		name string
 		q    sim.Quantiles
@@ -538,9 +557,9 @@ func ranked(m map[string]float64, scale float64, unit string) string {
 }
 
 // printSweep is a row for each run.
-func printSweep(w io.Writer, results []*driver.BenchResult) error {
+func printSweep(w io.Writer, results []*measurement) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "workers\tbytes\toffered\tMpps\tlost %\tGbit/s\tcycles\tp50 ns\tp99 ns\tbottleneck\tnext\t")
+	fmt.Fprintln(t, "workers\tbytes\tflows\toffered\tMpps\texpected\tlost %\tGbit/s\tcycles\tp50 ns\tp99 ns\tbottleneck\tnext\t")
 	for _, r := range results {
 		q := r.Latency.Host
 		if q.Max == 0 {
@@ -554,7 +573,7 @@ func printSweep(w io.Writer, results []*driver.BenchResult) error {
 		if r.Partial {
 			note = " (partial)"
 		}
-		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.3f\t%.2f\t%.2f\t%.1f\t%d\t%d\t%s%s\t%s\t\n", r.Workers, r.Bytes, r.Offered, r.Mpps, lost, r.Gbps,
+		fmt.Fprintf(t, "%d\t%.0f\t%d\t%.2f\t%.3f\t%s\t%.2f\t%.2f\t%.1f\t%d\t%d\t%s%s\t%s\t\n", r.Workers, r.Bytes, r.Flows, r.Offered, r.Mpps, r.Expect.Range(), lost, r.Gbps,
 			r.CyclesPerPacket, q.P50, q.P99, r.Bottleneck, note, r.NextBottleneck)
 	}
 	return t.Flush()

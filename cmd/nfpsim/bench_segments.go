@@ -25,7 +25,7 @@ type pathResult struct {
 	Program    string   `json:"program"`
 	Measured   *float64 `json:"measured_cycles,omitempty"`
 	Difference *float64 `json:"difference_percent,omitempty"`
-	*driver.BenchResult
+	*measurement
 }
 
 // The set-up of the paths that were measured.
@@ -69,7 +69,7 @@ func (o *benchOptions) runSegments(cmd *cobra.Command) error {
 		if err != nil {
 			return fmt.Errorf("%s: id %s: %w", o.segments, paths[i].ID, err)
 		}
-		results[i] = pathResult{ID: paths[i].ID, Program: paths[i].Of, BenchResult: r}
+		results[i] = pathResult{ID: paths[i].ID, Program: paths[i].Of, measurement: r}
 		if paths[i].Cycles > 0 && o.card == nfp.DefaultModel && o.firmware == segmentsFirmware && points[0].workers == segmentsWorkers && o.offered == "" {
 			off := 100 * (r.CyclesPerPacket/paths[i].Cycles - 1)
 			results[i].Measured, results[i].Difference = &paths[i].Cycles, &off
@@ -112,7 +112,7 @@ func readSegments(arg string) ([]silicon.Path, error) {
 }
 
 // onePath measures a path on a card of its own.
-func (o *benchOptions) onePath(p *silicon.Path, at point, fw *firmware.Profile, m *nfp.Model, progress func(uint64, float64) bool) (*driver.BenchResult, error) {
+func (o *benchOptions) onePath(p *silicon.Path, at point, fw *firmware.Profile, m *nfp.Model, progress func(uint64, float64) bool) (*measurement, error) {
 	im, err := p.Image()
 	if err != nil {
 		return nil, err
@@ -134,17 +134,22 @@ func (o *benchOptions) onePath(p *silicon.Path, at point, fw *firmware.Profile, 
 	if err != nil {
 		return nil, err
 	}
-	return nic.Bench(prog, &driver.Bench{
+	packets := [][]byte{make([]byte, p.Bytes)}
+	r, err := nic.Bench(prog, &driver.Bench{
 		Workers: at.workers, Seed: o.seed, Ifindex: o.ifindex, RxQueue: o.rxQueue,
-		Traffic: sim.Traffic{Packets: [][]byte{make([]byte, p.Bytes)}, OfferedMpps: at.offered},
+		Traffic: sim.Traffic{Packets: packets, OfferedMpps: at.offered},
 		Measure: sim.Measure{Packets: o.packets, CIPercent: o.ci, Progress: progress},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return judged(r, packets)
 }
 
 // printPaths is a row for each path, and the errors together.
 func printPaths(w io.Writer, results []pathResult) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "id\tprogram\tbytes\tworkers\tcycles\tmeasured\tdifference\tbottleneck\t")
+	fmt.Fprintln(t, "id\tprogram\tbytes\tflows\tworkers\tcycles\tMpps\texpected\tmeasured\tdifference\tbottleneck\t")
 	sum, worst, at, n := 0.0, 0.0, "", 0
 	for i := range results {
 		r := &results[i]
@@ -156,7 +161,7 @@ func printPaths(w io.Writer, results []pathResult) error {
 				worst, at = e, r.ID
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.0f\t%d\t%.1f\t%s\t%s\t%s\t\n", r.ID, r.Program, r.Bytes, r.Workers, r.CyclesPerPacket, measured, off, r.Bottleneck)
+		fmt.Fprintf(t, "%s\t%s\t%.0f\t%d\t%d\t%.1f\t%.3f\t%s\t%s\t%s\t%s\t\n", r.ID, r.Program, r.Bytes, r.Flows, r.Workers, r.CyclesPerPacket, r.Mpps, r.Expect.Range(), measured, off, r.Bottleneck)
 	}
 	if err := t.Flush(); err != nil || n < 2 {
 		return err

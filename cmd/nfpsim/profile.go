@@ -54,7 +54,7 @@ func (o *benchOptions) profiled(cmd *cobra.Command, arg string) (*profile.Profil
 	if len(b.results) != 1 {
 		return nil, usagef("%s measures one point, not a sweep of %d", cmd.Name(), len(b.results))
 	}
-	p := pprofOf(b.results[0], b.cards[0].nic.Programs(), b.programs)
+	p := pprofOf(b.results[0].BenchResult, b.cards[0].nic.Programs(), b.programs)
 	if missing := o.missing(); missing != "" {
 		p.Comments = append(p.Comments, missing)
 	}

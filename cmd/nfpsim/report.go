@@ -77,8 +77,8 @@ func (o *benchOptions) report(cmd *cobra.Command, arg string) (*page, error) {
 	}
 	p := &page{
 		Program: e.prog.Name, Card: top.Card, Firmware: top.Firmware, Traffic: o.describe(top), Command: "nfpsim " + o.command(cmd, arg),
-		Partial: top.Partial, Facts: headFacts(&top.Result), Units: unitBars(&top.Result), Stalls: stallBars(&top.Result),
-		Files: annotate(e.prog, top), Memory: memoryBars(e, model, top),
+		Partial: top.Partial, Facts: headFacts(top), Units: unitBars(&top.Result), Stalls: stallBars(&top.Result),
+		Files: annotate(e.prog, top.BenchResult), Memory: memoryBars(e, model, top.BenchResult),
 	}
 	if !top.Partial {
 		if err := o.sweepLoad(cmd, arg, top, p); err != nil {
@@ -89,7 +89,7 @@ func (o *benchOptions) report(cmd *cobra.Command, arg string) (*page, error) {
 }
 
 // sweepLoad measures at loads around the highest rate.
-func (o *benchOptions) sweepLoad(cmd *cobra.Command, arg string, top *driver.BenchResult, p *page) error {
+func (o *benchOptions) sweepLoad(cmd *cobra.Command, arg string, top *measurement, p *page) error {
 	var rates []string
 	for _, part := range loads {
 		if r := part * top.Mpps; r < top.Offered {
@@ -104,13 +104,13 @@ func (o *benchOptions) sweepLoad(cmd *cobra.Command, arg string, top *driver.Ben
 	}
 	for _, r := range append(results, top) {
 		p.Partial = p.Partial || r.Partial
-		p.Load = append(p.Load, pointOf(&r.Result))
+		p.Load = append(p.Load, pointOf(r))
 	}
 	return nil
 }
 
-func pointOf(r *sim.Result) loadPoint {
-	l := loadPoint{Offered: r.Offered, Mpps: r.Mpps, Bottleneck: r.Bottleneck, Lost: max(0, 1-r.Mpps/r.Offered),
+func pointOf(r *measurement) loadPoint {
+	l := loadPoint{Offered: r.Offered, Mpps: r.Mpps, Expect: r.Expect.Range(), Flows: r.Flows, Bottleneck: r.Bottleneck, Lost: max(0, 1-r.Mpps/r.Offered),
 		WireP50: r.Latency.Wire.P50, WireP99: r.Latency.Wire.P99, WireP999: r.Latency.Wire.P999,
 		HostP50: r.Latency.Host.P50, HostP99: r.Latency.Host.P99, HostP999: r.Latency.Host.P999}
 	if l.Lost*100 < r.CIPercent {
@@ -120,7 +120,7 @@ func pointOf(r *sim.Result) loadPoint {
 }
 
 // describe says what traffic there was.
-func (o *benchOptions) describe(r *driver.BenchResult) string {
+func (o *benchOptions) describe(r *measurement) string {
 	what := "generated packets"
 	switch {
 	case o.packet != "":
@@ -128,7 +128,7 @@ func (o *benchOptions) describe(r *driver.BenchResult) string {
 	case o.pcap != "":
 		what = "packets of a capture"
 	}
-	text := fmt.Sprintf("%d workers; %s of %.0f bytes, up to %.2f M packets/s offered; seed %d", r.Workers, what, r.Bytes, r.Offered, r.Seed)
+	text := fmt.Sprintf("%d workers; %s of %.0f bytes, %s, up to %.2f M packets/s offered; seed %d", r.Workers, what, r.Bytes, counted(uint64(r.Flows), "flow"), r.Offered, r.Seed)
 	if missing := o.missing(); missing != "" {
 		text += "; " + missing
 	}
@@ -153,11 +153,14 @@ func (o *benchOptions) command(cmd *cobra.Command, arg string) string {
 	return strings.Join(words, " ")
 }
 
-func headFacts(r *sim.Result) []fact {
+func headFacts(r *measurement) []fact {
 	facts := []fact{
-		{"throughput", fmt.Sprintf("%.2f", r.Mpps), "Mpps", fmt.Sprintf("%.2f Gbit/s on the wire, ± %.2f %%", r.Gbps, r.CIPercent)},
+		{"throughput", fmt.Sprintf("%.2f", r.Mpps), "Mpps", fmt.Sprintf("%.2f Gbit/s on the wire, ± %.2f %% over %s", r.Gbps, r.CIPercent, counted(uint64(r.Flows), "flow"))},
 		{"a packet", fmt.Sprintf("%.0f", r.CyclesPerPacket), "cycles", fmt.Sprintf("of a worker; the program alone %.0f issued, %.0f elapsed", r.IssueCycles, r.ElapsedCycles)},
 		{"bound by", r.Bottleneck, "", "next " + r.NextBottleneck},
+	}
+	if r.Expect != nil {
+		facts = append(facts, fact{"expected on a card", r.Expect.Range(), "Mpps", r.Expect.Basis()})
 	}
 	for _, l := range []struct {
 		name string

@@ -34,6 +34,8 @@ type loadPoint struct {
 	HostP50, HostP99, HostP999 int64   // ns
 	Lost                       float64 // of the packets offered, 0 to 1
 	Bottleneck                 string
+	Expect                     string // rates of a card, M/s
+	Flows                      int
 }
 
 // bar is a share of something.
