@@ -42,9 +42,9 @@ func formatRaw(ins asm.Instruction) string {
 	return s
 }
 
-// sameFields compares what an instruction encodes. Of a named jump or call the
-// distance is left out: the name says it. An atomic's constant, which repeats
-// the operation, may be left out too, as the constructors of package asm do.
+// sameFields reports whether two instructions have the same encoding. It ignores the
+// distance of a jump or call whose target has a name. An atomic's constant repeats the
+// operation, and may be 0 instead, as constructors of package asm leave it.
 func sameFields(a, b asm.Instruction, named bool) bool {
 	if a.OpCode != b.OpCode || a.Dst != b.Dst || a.Src != b.Src {
 		return false

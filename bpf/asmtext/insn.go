@@ -118,7 +118,7 @@ func (p *line) expect(texts ...string) {
 }
 
 // number reads an integer with an optional sign, which must lie in [min, max].
-// Only a number of 64 bits may use all of them unsigned.
+// An unsigned number above the largest signed one is accepted if max is that of 64 bits.
 func (p *line) number(min, max int64) int64 {
 	t, neg := p.peek(), false
 	if p.accept("-") {
@@ -159,8 +159,8 @@ func parseUint(s string) (uint64, error) {
 
 func (p *line) int32() int64 { return p.number(math.MinInt32, math.MaxInt32) }
 
-// imm reads a 32-bit constant. A 32-bit register's may be written unsigned; the kernel's
-// listings write every constant so that a jump compares with.
+// imm reads a 32-bit constant. It may be written unsigned beside a 32-bit register, and
+// in the kernel's listings, which print the constants of all jumps unsigned.
 func (p *line) imm(wide bool) int64 {
 	if wide && (p.listed == nil || p.listed.op < 0) {
 		return p.int32()

@@ -108,11 +108,11 @@ func (l *insnLine) check(ins asm.Instruction, relocated bool) (asm.Instruction, 
 		return coded, ""
 	case coded.OpCode != ins.OpCode && ins.Dst == coded.Dst && ins.Src == coded.Src && ins.Offset == coded.Offset &&
 		(ins.Constant == coded.Constant || coded.OpCode.AtomicOp() != asm.InvalidAtomic):
-		// The opcode's byte is the same: a tool that is older than the variant of a move, a
-		// division or an atomic prints the plain one.
+		// The opcode bytes are equal. A tool that is older than a variant of a move, a
+		// division or an atomic prints the plain instruction, so the bytes count.
 		return coded, ""
 	case coded.OpCode == ins.OpCode && ins.OpCode.Mode() == asm.IndMode && ins.Src == coded.Src && ins.Constant == 0:
-		return coded, "" // llvm-objdump leaves the constant out
+		return coded, "" // llvm-objdump does not print the constant
 	case !sameFields(ins, coded, false):
 		return ins, fmt.Sprintf("the listing's bytes are %q, not this", Format(coded))
 	}
@@ -262,7 +262,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 		errs = append(errs, &Error{Line: line, Col: 1, Msg: fmt.Sprintf(format, args...)})
 	}
 	insns, named := map[int]shown{}, map[int]string{}
-	addresses := map[string]string{} // of maps, by what the log has in their place
+	addresses := map[string]string{} // operand that the log prints for a map -> reference by name
 	name, last, first := implicitName, -1, 0
 	for i, text := range plain {
 		if m := logProgram().FindStringSubmatch(text); m != nil {
@@ -290,7 +290,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 			}
 			last = l.pc
 		}
-		// The state after a load of 64 bits says which map it was.
+		// The state after a 64-bit load names the map that was loaded.
 		if m := mapPointer().FindStringSubmatch(state); m != nil && last >= 0 && named[last] == "" && strings.Contains(insns[last].text, "(18)") {
 			named[last] = "map[" + strconv.Quote(m[1]) + "]"
 			if strings.Contains(m[0], "map_value") {
@@ -308,7 +308,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 	}
 	out = append(out, numbered{number: first, text: ".program xdp " + strconv.Quote(name)})
 	var missing []string
-	end := 0 // of what was shown until here
+	end := 0 // pc after the last instruction written
 	for _, pc := range slices.Sorted(maps.Keys(insns)) {
 		switch {
 		case pc == end+1:
@@ -324,7 +324,7 @@ func relistLog(plain []string) ([]numbered, []*Error) {
 			switch {
 			case named[pc] != "":
 				l.text = l.text[:at+2] + named[pc]
-			case addresses[loadedFrom(l.text)] != "": // of an instruction that was never visited
+			case addresses[loadedFrom(l.text)] != "": // not visited, but another load of the map was
 				l.text = l.text[:at+2] + addresses[loadedFrom(l.text)]
 			case kernelAddress().MatchString(l.text):
 				fail(l.number, "pc %d: the log has the address of a map and not its name: write map[NAME] in its place", pc)

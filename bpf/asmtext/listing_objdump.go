@@ -99,8 +99,8 @@ func (o *objdump) line(number int, text string) {
 	}
 }
 
-// known returns a line with the instruction of its bytes in place of the word for those that the
-// tool does not know.
+// known returns a line of the listing. If the tool printed that it does not know the
+// instruction, known replaces that by the instruction that the bytes encode.
 func (o *objdump) known(number int, text string, l *insnLine) string {
 	var ins asm.Instruction
 	switch {
@@ -152,7 +152,8 @@ func (o *objdump) relocate(number int, m []string) {
 	o.fail(number, "relocation %s of an instruction that is neither a load of 64 bits nor a call", m[2])
 }
 
-// relocated blanks the bytes of an instruction, which do not have what the relocation adds.
+// relocated blanks the bytes of an instruction to which a relocation applies: the bytes
+// do not contain the reference, so they need not match the text.
 func relocated(text string) string {
 	l, ok := cutPrefix(text)
 	if !ok || l.bytes == nil {
@@ -162,7 +163,7 @@ func relocated(text string) string {
 	return text[:colon] + strings.Repeat(" ", l.start-colon) + text[l.start:]
 }
 
-// at returns the name of the function that begins at a pc of a section; empty if none does.
+// at returns the name of the function that begins at a pc of a section, or "" if there is none.
 func (o *objdump) at(section string, pc int) string {
 	for _, f := range o.all {
 		if f.section == section && f.pc == pc {
@@ -172,7 +173,8 @@ func (o *objdump) at(section string, pc int) string {
 	return ""
 }
 
-// calls gives calls within a section their names, and refuses what the listing leaves open.
+// calls replaces the distances of calls within a section by the functions' names. It
+// refuses calls whose target the listing does not show.
 func (o *objdump) calls(f *dumped) {
 	for i := range f.lines {
 		l := &f.lines[i]
@@ -202,8 +204,9 @@ func (o *objdump) calls(f *dumped) {
 	}
 }
 
-// link writes each program with the functions that it calls, in the listing's order. A
-// function of .text, and one that another calls, is no program, unless there are no others.
+// link writes each program with the functions that it calls, in the listing's order.
+// Functions of .text, and functions that others call, are programs only if the listing
+// has no other function.
 func (o *objdump) link() []numbered {
 	called := map[string]bool{}
 	onlyText := true

@@ -30,8 +30,7 @@ var mapTypes = [...]string{
 	"cgrp_storage", "arena",
 }
 
-// ProgramTypeName returns bpftool's word for a program type, "" for one
-// unknown to it.
+// ProgramTypeName returns bpftool's word for a program type, or "" if bpftool has none.
 func ProgramTypeName(t ebpf.ProgramType) string {
 	if int64(t) < int64(len(programTypes)) {
 		return programTypes[t]
@@ -58,7 +57,7 @@ func ProgramType(name string) (ebpf.ProgramType, bool) {
 	return 0, false
 }
 
-// MapTypeName returns bpftool's word for a map type, "" for one unknown to it.
+// MapTypeName returns bpftool's word for a map type, or "" if bpftool has none.
 func MapTypeName(t ebpf.MapType) string {
 	if int64(t) < int64(len(mapTypes)) {
 		return mapTypes[t]

@@ -47,8 +47,8 @@ func Parse(file, src string) (*File, error) {
 	return p.file, nil
 }
 
-// ParseInsns parses the instructions of one program without directives, but
-// .func. Its first instruction has no symbol, unless something calls it "main".
+// ParseInsns parses the instructions of one program. The only directive allowed is
+// .func. The first instruction has no symbol, unless a call refers to it as "main".
 func ParseInsns(src string) (asm.Instructions, error) {
 	f, err := Parse("", src)
 	if err != nil {
@@ -274,8 +274,8 @@ func (p *parser) endProgram() {
 	prog.spec.Instructions = prog.insns
 }
 
-// symbol marks the instruction at a label as a function's first, and returns
-// the name it is known by: an instruction has one symbol.
+// symbol marks the instruction at a label as the first of a function and returns the
+// function's name. If the instruction already has a symbol, that is the name.
 func (p *parser) symbol(prog *program, name string) string {
 	ins := &prog.insns[prog.labels[name].insn]
 	if ins.Symbol() == "" {

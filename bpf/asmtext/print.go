@@ -132,8 +132,8 @@ func distance(ins asm.Instruction) (int, bool) {
 	return int(ins.Offset), true
 }
 
-// jumpLabels names the instructions that jumps go to, by pc. A jump to no
-// instruction stays a number.
+// jumpLabels returns the pcs that need a label, since a jump goes there. A jump whose
+// target is not the start of an instruction is printed with a number instead.
 func jumpLabels(insns asm.Instructions) map[int]string {
 	starts, symbols := map[int]bool{}, map[string]bool{}
 	pc := 0

@@ -6,9 +6,9 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// FormatXlated is Format for an instruction that the kernel shows of a loaded program.
-// There a map is known by its id, and a helper by the distance of its address from
-// __bpf_call_base: symbols names those, by distance.
+// FormatXlated is Format for an instruction of a loaded program, as the kernel returns
+// it. Such an instruction refers to a map by its id, and to a helper by the distance of
+// its address from __bpf_call_base; symbols maps these distances to names.
 func FormatXlated(ins asm.Instruction, symbols map[int64]string) string {
 	switch {
 	case ins.IsLoadFromMap() && ins.Reference() == "":

@@ -20,15 +20,17 @@ import (
 // (CONFIG_UML_PCI_OVER_VIRTIO_DEVICE_ID in kernel.config).
 const VirtioID = 4242
 
-// Options says what to boot. Kernel and Init are needed.
+// Options configures Boot. Kernel and Init are required.
 type Options struct {
-	Kernel  string            // path of the kernel that Build built
-	Init    string            // path of a static program
-	Files   map[string][]byte // more files of the guest, by path
-	Steps   []string          // Init's arguments; one line of 4 KiB holds them all
-	Memory  int               // MiB; 0: 96
-	Socket  string            // vhost-user socket of the card, which must listen already and shares the guest's CPU; empty: no card
-	Console io.Writer         // receives all output of the guest, if not nil
+	Kernel string            // path of the kernel that Build built
+	Init   string            // path of a static program
+	Files  map[string][]byte // more files of the guest, by path
+	Steps  []string          // Init's arguments; one line of 4 KiB holds them all
+	Memory int               // MiB; 0 selects 96
+	// Socket is the path of the card's vhost-user socket, or "" for a guest without a
+	// card. The card must be listening already, and it shares the guest's CPU.
+	Socket  string
+	Console io.Writer // receives all output of the guest, if not nil
 }
 
 // Guest is a running guest.
@@ -40,24 +42,23 @@ type Guest struct {
 	wait    func() error
 
 	mu   sync.Mutex
-	done bool     // the guest said so
-	off  bool     // and its kernel, that it powers off or halts
-	said []string // the first lines on the console that are no reports, for an error
+	done bool     // the guest reported that its steps are done
+	off  bool     // its kernel printed that it powers off or halts
+	said []string // the first lines of the console that are not reports, for errors
 }
 
-// saysOff reports whether a line is the last that a kernel prints when it powers off.
-// Linux 6.1 has nothing that powers User Mode Linux off, so it halts.
+// saysOff reports whether a line is the last one that a kernel prints. Linux 6.1 cannot
+// power User Mode Linux off, so it halts instead.
 func saysOff(line []byte) bool {
 	return bytes.HasSuffix(line, []byte("reboot: Power down")) || bytes.HasSuffix(line, []byte("reboot: System halted"))
 }
 
-// saidLines of the console go into the error of a guest that crashed: it prints
-// little before, and a long dump after.
+// saidLines is the number of lines of the console in the error of a guest that crashed.
+// The first lines suffice: a guest prints little before the crash and a long dump after.
 const saidLines = 40
 
-// Boot runs a guest to its end and returns what it reported. An error is that of
-// a guest which did not end by itself; what steps report as wrong is in the
-// reports.
+// Boot runs a guest until it ends and returns its reports. The error is not nil if the
+// guest did not end by itself. Failures of steps are reports, not errors.
 func Boot(ctx context.Context, o *Options) ([]report.Report, error) {
 	g, err := Start(ctx, o)
 	if err != nil {
