@@ -42,7 +42,8 @@ func TestCorpusVerifiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := newVerdicts(runningKernel(t), false, map[[32]byte]bool{})
-	for _, o := range corpusDirs(t) {
+	dirs := corpusDirs(t)
+	for _, o := range dirs {
 		objects, err := filepath.Glob(filepath.Join(o.dir, "*.o"))
 		if err != nil {
 			t.Fatal(err)
@@ -68,6 +69,11 @@ func TestCorpusVerifiers(t *testing.T) {
 	}
 	t.Logf("suite: corpus: kernel %s and check both accept %d, both refuse %d; %d have features left out; of the others the kernel accepts, %d are refused",
 		release(), total.both, total.neither, total.feature, len(total.stricter))
+	want := fmt.Sprintf("%d programs of %d objects. %d are accepted by both and %d refused by both; %d have features that are not supported. Of the others that the kernel accepts, %d of %d",
+		total.all(), total.objects, total.both, total.neither, total.feature, n, total.both+n)
+	if text := strings.Join(strings.Fields(string(doc)), " "); countsOf(text, dirs) && !strings.Contains(text, want) {
+		t.Errorf("docs/verifier.md does not say: %s", want)
+	}
 	for _, w := range slices.Concat(total.wider, total.given.wider) {
 		if documented(string(doc), w) {
 			t.Logf("only we accept %s, and docs/verifier.md says why it is safe", w)
@@ -88,6 +94,15 @@ func TestCorpusVerifiers(t *testing.T) {
 			t.Errorf("docs/verifier.md does not say why %s is refused", s)
 		}
 	}
+}
+
+// countsOf reports whether docs/verifier.md counts the programs that are compared: those
+// that every run compares, of the kernel, source and compiler that it names.
+func countsOf(doc string, dirs []corpusDir) bool {
+	running, _, _ := strings.Cut(release(), "-")
+	dir := filepath.Base(dirs[0].dir)
+	return os.Getenv("NFPKIT_CORPUS") == "" && strings.Contains(doc, "Kernel "+running+",") && strings.Contains(dir, "-6.12.117-") && strings.Contains(dir, "-clang-14.") &&
+		dirs[len(dirs)-1].source == "installed"
 }
 
 // documented reports whether docs/verifier.md lists the program of a difference, whatever
