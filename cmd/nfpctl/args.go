@@ -203,7 +203,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return usagef("%s takes %s, got %s", verb(cmd), strings.Join(names, " "), cmp.Or(strings.Join(args, " "), "nothing"))
+		return usagef("%s takes %s, got %s", verb(cmd), cmp.Or(strings.Join(names, " "), "no arguments"), cmp.Or(strings.Join(args, " "), "nothing"))
 	}
 }
 

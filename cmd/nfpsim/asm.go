@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -137,6 +138,10 @@ func prefix(place string, err error) error {
 	var at *maps.PlaceError
 	if errors.As(err, &at) {
 		return fmt.Errorf("%s:%w", place, at)
+	}
+	var fault *fs.PathError
+	if errors.As(err, &fault) && fault.Path == place {
+		return fmt.Errorf("%s: %w", place, fault.Err)
 	}
 	file := place // without the program that it selects
 	if i := strings.LastIndexByte(place, ':'); i > 0 {

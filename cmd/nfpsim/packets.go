@@ -130,7 +130,7 @@ func readCapture(path string, stdin io.Reader, stderr io.Writer, shortest int) (
 	}
 	c, err := capture.Read(in, capture.Limits{Min: shortest, Max: maxPacket})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, prefix(path, err)
 	}
 	var lines []string
 	for _, l := range c.Left {

@@ -101,7 +101,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return usagef("%s takes %s, got %s", cmd.Name(), strings.Join(names, " "), cmp.Or(strings.Join(args, " "), "nothing"))
+		return usagef("%s takes %s, got %s", cmd.Name(), cmp.Or(strings.Join(names, " "), "no arguments"), cmp.Or(strings.Join(args, " "), "nothing"))
 	}
 }
 
