@@ -192,8 +192,8 @@ func (o *benchOptions) run(cmd *cobra.Command, arg string) error {
 	return o.whole(cmd)
 }
 
-// measurement is the result of one run and what its rate rests on. Its JSON is the
-// contract of bench.
+// measurement is the result of one run and the range in which a card's rate lies. Its JSON
+// form is the output of bench --json.
 type measurement struct {
 	*driver.BenchResult
 	Flows  int                  `json:"flows"`              // among the packets
@@ -202,7 +202,7 @@ type measurement struct {
 	Damage string               `json:"damage,omitempty"`   // why the rest of the capture was not read
 }
 
-// judged adds to a result what its rate rests on.
+// judged adds to a result the range in which a card's rate lies.
 func judged(r *driver.BenchResult, packets [][]byte) (*measurement, error) {
 	c, err := silicon.ReadCalibration()
 	if err != nil {
@@ -331,7 +331,7 @@ func (s *sweep) progress(i int) func(uint64, float64) bool {
 	return func(packets uint64, ci float64) bool {
 		s.Lock()
 		defer s.Unlock()
-		// The interval shrinks with the square root of what is measured.
+		// The interval shrinks with the square root of the sample size.
 		s.done[i] = max(s.done[i], min(0.99, 0.25/max(ci*ci, 0.25)))
 		sum := 0.0
 		for _, d := range s.done {
@@ -357,7 +357,7 @@ func (o *benchOptions) one(load func() (*simEngine, error), p point, t sim.Traff
 	return r, e, err
 }
 
-// loader is prepare without what the program was compiled from.
+// loader is prepare without its second result, the facts of the compiled program.
 func (o *benchOptions) loader(cmd *cobra.Command, arg string, m *nfp.Model) (func() (*simEngine, error), error) {
 	load, _, err := o.prepare(cmd, arg, m)
 	return load, err
@@ -521,7 +521,7 @@ func printBench(w io.Writer, r *measurement) error {
 	return t.Flush()
 }
 
-// losses says which part of the packets offered was lost, by place.
+// losses returns the share of the offered packets that was lost at each place.
 func losses(r *sim.Result) string {
 	var parts []string
 	for _, place := range slices.Sorted(maps.Keys(r.Lost)) {

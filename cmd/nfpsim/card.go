@@ -216,7 +216,7 @@ func (o *cardOptions) serve(ctx context.Context, stderr io.Writer, conn *net.Uni
 		players.Go(func() {
 			readTap(ctx, f, func(frame []byte) {
 				done := make(chan struct{})
-				// What is no frame the wire drops.
+				// Receive refuses bytes that are no frame; they are dropped.
 				if t.Do(func() { _ = c.Receive(port, frame); close(done) }) != nil {
 					return
 				}

@@ -117,7 +117,7 @@ type checkTarget struct {
 	profile *firmware.Profile
 }
 
-// An interface's mtu: IPv4's least, and what 16 bits hold.
+// The range of an interface's mtu: the minimum of IPv4, and the maximum of 16 bits.
 const leastMTU, mostMTU = 68, 65535
 
 func (c *checkTarget) load(t *target) (err error) {
@@ -134,8 +134,8 @@ func (c *checkTarget) load(t *target) (err error) {
 	return err
 }
 
-// checkAll checks every program meant; an object that cannot be read is one
-// result with an error.
+// checkAll checks each program that arg selects. If the object cannot be read, there is
+// one result, with the error.
 func checkAll(cmd *cobra.Command, from *reading, arg string, at *checkTarget) []checkResult {
 	obj, names, err := from.open(cmd, arg)
 	if err != nil {
@@ -151,7 +151,7 @@ func checkAll(cmd *cobra.Command, from *reading, arg string, at *checkTarget) []
 	return results
 }
 
-// countUnread says how many of several programs cannot be read.
+// countUnread prints how many of several programs cannot be read.
 func countUnread(w io.Writer, results []checkResult) {
 	n := 0
 	for _, r := range results {
@@ -170,7 +170,7 @@ func unread(reasons []verify.Reason) bool {
 	return d.Family == verify.FamilyObject
 }
 
-// newResult is a refusal without reasons, until something better is known.
+// newResult returns a result to be filled in: both compilers refuse, without reasons.
 func newResult(program string, at *checkTarget) checkResult {
 	no := judgement{Verdict: "reject", Reasons: []verify.Reason{}}
 	return checkResult{Program: program, Linux: at.kernel.Release, Kernel: no, Ours: no, Budget: map[string]use{}, Warns: []verify.Reason{}}

@@ -44,7 +44,8 @@ func (o *compareOptions) compilers(cmd *cobra.Command, arg string, p *firmware.P
 	return withOurs(f, p, theirs)
 }
 
-// translations asks the driver of a guest's release for its code, or the cache.
+// translations returns the code that the driver of a release of Linux generates, from a
+// guest or from the cache.
 func translations(cmd *cobra.Command, release string, p *firmware.Profile, list []*verify.Facts) ([]uml.Translation, error) {
 	ctx := cmd.Context()
 	if ctx == nil {

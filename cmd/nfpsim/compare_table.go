@@ -24,7 +24,7 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// subject is one program of the table, and what it is run on.
+// subject is one program of the table with its input.
 type subject struct {
 	name    string
 	facts   *verify.Facts
@@ -40,8 +40,8 @@ type comparison struct {
 	Refused  []comparedRefusal `json:"refused"`
 }
 
-// comparedProgram is a row: both compilers' code of one program, and what no code
-// can beat (package bound), means of a packet.
+// comparedProgram is a row: both compilers' code of one program, and the lower bound for
+// any code (package bound). Numbers are means over packets.
 type comparedProgram struct {
 	Name    string        `json:"name"`
 	Packets int           `json:"packets"`
@@ -270,7 +270,7 @@ func compareAll(cmd *cobra.Command, release string, list []subject, listed int, 
 	return table, nil
 }
 
-// compareOne gives a row, or says who refuses the program.
+// compareOne returns the row of a program, or which compiler refuses it.
 func compareOne(s *subject, p *firmware.Profile, t *uml.Translation) (*comparedProgram, *comparedRefusal, error) {
 	both, err := bothCompilers(s.facts, p, t)
 	var driver *driverRefusal

@@ -16,8 +16,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/jit"
 )
 
-// counts is a file of how often each instruction of each program ran, what run
-// --counts writes and --profile reads:
+// counts is the number of times that each instruction of each program ran, by pc. run
+// --counts writes it to a file and --profile reads it:
 //
 //	{"packets": 38, "programs": {"firewall": {"0": 38, "1": 38, "12": 7}}}
 //

@@ -160,8 +160,8 @@ func listed(stderr io.Writer, path string, lines []string) {
 	}
 }
 
-// missing says what of the capture was not run: the number of packets that were left out,
-// by reason, and the damage after which nothing was read. It is "" if all was run.
+// missing describes the part of the capture that was not run: the number of packets left
+// out, by reason, and the damage after which nothing was read. It is "" if all was run.
 func (p *packets) missing() string {
 	var parts []string
 	if len(p.left) > 0 {

@@ -58,8 +58,8 @@ func assemble(arg, src string) (*nfp.Image, error) {
 	return im, prefix(arg, err)
 }
 
-// open reads a PROG argument that holds eBPF, and the programs of it that are
-// meant: the one named, or all.
+// open reads a PROG argument that holds eBPF. It returns the names of the programs that
+// the argument selects: the named one, or all.
 func (r *reading) open(cmd *cobra.Command, arg string) (*object.Object, []string, error) {
 	if isMicrocode(arg) {
 		return nil, nil, fmt.Errorf("%s: is microcode already; eBPF is wanted (an object, or text in a .bpf file)", arg)
@@ -106,8 +106,8 @@ func compiled(obj *object.Object, name string, p *firmware.Profile, ran *counts,
 	return im, withMaps(err, []*verify.Facts{facts}, p)
 }
 
-// withMaps adds to the compiler's answer on the first of the programs what the
-// firmware says of their maps together.
+// withMaps adds to err, the compiler's error for the first program, the reasons for which
+// the firmware refuses the maps of all programs together.
 func withMaps(err error, programs []*verify.Facts, p *firmware.Profile) error {
 	refused := &jit.Unsupported{Program: programs[0].Code.Name}
 	if err != nil && !errors.As(err, &refused) {
@@ -173,8 +173,8 @@ func (r *reading) options(cmd *cobra.Command) (*object.Options, error) {
 	return opt, nil
 }
 
-// target is the firmware a command compiles for, and the file with what ran how
-// often.
+// target is the firmware for which a command compiles, and the file with the counts of
+// executed instructions.
 type target struct{ firmware, counts string }
 
 func (t *target) flags(cmd *cobra.Command) {

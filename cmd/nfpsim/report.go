@@ -206,7 +206,7 @@ func bars(m map[string]float64, full float64, text func(float64) string) []bar {
 	return out
 }
 
-// annotate ties what each word cost to source lines and instructions.
+// annotate attributes the cost of each word to source lines and instructions.
 func annotate(prog *driver.Program, r *driver.BenchResult) []sourceFile {
 	im := prog.Image
 	if im == nil {
@@ -299,7 +299,7 @@ func (a *annotator) files() []sourceFile {
 	return out
 }
 
-// memoryBars are the limited things of a card, and what the program takes.
+// memoryBars returns the card's memories of limited size with the program's share of each.
 func memoryBars(e *simEngine, m *nfp.Model, r *driver.BenchResult) []memoryBar {
 	p := e.nic.Profile
 	out := []memoryBar{split("code store", "words", p.MaxLen, memoryUse{e.prog.Name, e.prog.Words})}

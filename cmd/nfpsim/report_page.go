@@ -23,7 +23,7 @@ type page struct {
 	Memory []memoryBar
 }
 
-// fact is a number in large type, with what it is.
+// fact is a number in large type with its name.
 type fact struct{ Name, Value, Unit, Note string }
 
 // loadPoint is a measurement at an offered load. A latency is 0 if no packet took that
@@ -52,8 +52,8 @@ type sourceFile struct {
 	Lines []sourceLine
 }
 
-// sourceLine is a line of source and what was compiled from it. Cycles are those
-// of a packet: issue holds the engine, wait does not.
+// sourceLine is a line of source with the code that was compiled from it. Cycles are
+// per packet: issue cycles occupy the engine, wait cycles do not.
 type sourceLine struct {
 	Number      int
 	Text        string
@@ -78,7 +78,7 @@ type sourceWord struct {
 	Issue, Wait float64
 }
 
-// memoryBar is something of limited size and what is in it.
+// memoryBar is a memory of limited size and its contents.
 type memoryBar struct {
 	Name  string
 	Total string
@@ -112,7 +112,7 @@ func (p *page) write(w io.Writer) error {
 	return t.Execute(w, p)
 }
 
-// perPacket is a number of cycles a packet; what is nothing stays empty.
+// perPacket prints a number of cycles per packet; 0 is printed as nothing.
 func perPacket(v float64) string {
 	switch {
 	case v == 0:

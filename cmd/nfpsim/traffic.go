@@ -12,8 +12,8 @@ import (
 	"github.com/nfpkit/nfpkit/nfp/sim"
 )
 
-// trafficOptions say what arrives in a measurement: one packet, a capture, or
-// generated flows.
+// trafficOptions selects the packets that arrive in a measurement: one packet, a capture,
+// or generated flows.
 type trafficOptions struct {
 	packet, pcap, mix string
 	size              string
@@ -83,7 +83,7 @@ func (o *trafficOptions) replayed(cmd *cobra.Command) (*sim.Traffic, error) {
 	return t, nil
 }
 
-// missing says what of the capture was not run; see packets.missing.
+// missing describes the part of the capture that was not run, as packets.missing does.
 func (o *trafficOptions) missing() string {
 	if o.capture == nil {
 		return ""
@@ -103,7 +103,7 @@ func (o *trafficOptions) whole(cmd *cobra.Command) error {
 // that a port receives.
 const shortestFrame = 14
 
-// checkFrame refuses what no port receives.
+// checkFrame returns an error for a frame that no port receives.
 func checkFrame(data []byte) error {
 	if len(data) < shortestFrame {
 		return fmt.Errorf("%d bytes are no Ethernet frame", len(data))
