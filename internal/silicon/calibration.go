@@ -155,7 +155,7 @@ func (c *Calibration) Expect(r *sim.Result) *Expectation {
 	if e.Regime == "" {
 		e.Regime = "bound by " + r.Bottleneck
 	}
-	if part := helpers(r); part > 0 {
+	if part := helpers(r); part > 0 && bound != "" && bound != RegimeOf("mac") {
 		low, high = low/(1+part), high/(1-min(part, 0.9))
 	}
 	if offered {

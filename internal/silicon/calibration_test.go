@@ -60,6 +60,7 @@ func TestExpect(t *testing.T) {
 		{"other card", run("engines", func(r *sim.Result) { r.Card = "lx" }), 9.6, 10.2, []string{"other card"}},
 		{"passed", run("engines", func(r *sim.Result) { r.Verdicts["host"] = 1 }), 9.6, 10.2, []string{"packets passed or sent"}},
 		{"helpers", run("engines", func(r *sim.Result) { r.Spent["helpers"] = 25 }), 9.6 / 1.2, 10.2 / 0.8, []string{"assumed helper costs"}},
+		{"helpers, host", run("pcie", func(r *sim.Result) { r.Spent["helpers"] = 25 }), 9.6, 10.2, []string{"assumed helper costs", "bottleneck pcie"}},
 		{"helpers, cheap", run("engines", func(r *sim.Result) { r.Spent["helpers"], r.Offered = 25, 11 }), 9.6 / 1.2, 11, []string{"assumed helper costs"}},
 	} {
 		e := c.Expect(x.r)
