@@ -90,7 +90,7 @@ var reachedElsewhere = map[string][2]string{
 	"mem-bounds":      {"bpf/verify/testdata/raw.bpf", "ERROR mem-bounds"}, // nfpsim plugin runs raw programs unverified
 	// Pointers of other kinds come from fields of the context, which driver-ctx-field has refused before.
 	"driver-pointer-type": {"cmd/nfpsim/testdata/reasons/driver.bpf", "driver_pointer_type"},
-	"map-missing":         {"cmd/nfpsim/testdata/script/compile.txtar", `\(map-missing\)`},
+	"map-missing":         {"cmd/nfpsim/testdata/script/compile.txtar", "(map-missing)"},
 	"map-use":             {"driver/testdata/maps.txtar", "(map-use)"},
 
 	"atomic-place":       {"bpf/interp/testdata/programs.txt", "fault=atomic-place"},
