@@ -346,12 +346,12 @@ func TestJSONErrors(t *testing.T) {
 		spec     *ebpf.MapSpec
 		in, want string
 	}{
-		{array, ``, "1:1: the text ends where a list of entries"},
-		{array, `{}`, "1:1: entry 0: no key"},
+		{array, ``, "1:1: map a: the text ends where a list of entries"},
+		{array, `{}`, "1:1: map a: entry 0: no key"},
 		{array, `[] 1`, "where the end should follow"},
 		{array, `[{"value":1}]`, "entry 0: no key"},
 		{array, `[{"key":0}]`, "entry 0: no value"},
-		{array, `[{"key":0,"value":1},{"key":2,"value":1}]`, "1:29: entry 1: key: index 2 is past the end: the map has 2 entries, 0 to 1"},
+		{array, `[{"key":0,"value":1},{"key":2,"value":1}]`, "1:29: map a: entry 1: key: index 2 is past the end: the map has 2 entries, 0 to 1"},
 		{array, `[{"key":0,"value":18446744073709551616}]`, "18446744073709551616 does not fit into 8 bytes: the range is -9223372036854775808 to 18446744073709551615"},
 		{array, `[{"key":0,"value":1.5}]`, "1.5 is no number of 8 bytes"},
 		{array, `[{"key":0,"value":true}]`, "no number"},
