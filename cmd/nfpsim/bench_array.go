@@ -30,7 +30,7 @@ func readArray(file string, p *firmware.Profile) (*arrayContents, error) {
 		return nil, nil
 	}
 	if !p.DirectMap {
-		return nil, usagef("--array-fill is for firmware with one array behind B23 (corenic-direct), not %s; --map fills maps", p.Name)
+		return nil, usagef("--array-fill is for firmware with one array that B23 points to (corenic-direct), not %s; --map fills maps", p.Name)
 	}
 	src, err := os.ReadFile(file)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,19 +44,9 @@ func TestHelp(t *testing.T) {
 
 // The examples of all verbs can be typed in the directory of the examples.
 func TestHelpExamples(t *testing.T) {
-	files, err := filepath.Glob("../../examples/*")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue // a directory
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.CopyFS(dir, os.DirFS("../../examples")); err != nil {
+		t.Fatal(err)
 	}
 	t.Chdir(dir)
 	for _, c := range verbs() {

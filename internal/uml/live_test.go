@@ -58,9 +58,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// guestTime bounds the life of a guest with a card. Most end in seconds. A guest's
-// switches between processes cost seven times more on one host than on another, and
-// other suites run beside it.
+// guestTime bounds the life of a guest with a card. Most end in seconds, some take minutes
+// beside other suites on a host that is slow to switch between processes.
 const guestTime = 20 * time.Minute
 
 // goLive boots a guest with a card; the guest ends with the test.
